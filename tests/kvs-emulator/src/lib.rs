@@ -1,0 +1,1 @@
+//! A Kinesis Video Streams emulator: control plane, PutMedia, GetMedia, archive.

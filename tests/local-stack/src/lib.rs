@@ -1,0 +1,1 @@
+//! The whole system on one laptop: backends, Lambda Runtime API, event source mapping, WebSocket gateway.

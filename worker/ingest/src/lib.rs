@@ -1,0 +1,1 @@
+//! Decisions about chunks, batches, checkpoints and gaps: values in, values out.
