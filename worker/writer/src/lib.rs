@@ -1,1 +1,3 @@
-//! The story of a batch: group, decide, plan, lease, put, commit, answer; generic over its ports.
+//! The story of a batch, generic over its [`ports`]: group, decide, plan, lease, put, commit, answer.
+
+pub mod ports;

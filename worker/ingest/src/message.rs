@@ -1,0 +1,299 @@
+//! From a queue record to a typed [`Arrival`], or a [`Rejection`] that names the culprit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use media::demux::{Sniffed, sniff};
+use media::time::EpochMs;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The largest audio chunk: what fits, in base64, an API Gateway WebSocket message of 128 KB (aws-facts 7).
+pub const MAX_AUDIO_BYTES: usize = 96 * 1024;
+/// The largest queue message body that is looked into.
+pub const MAX_BODY_BYTES: usize = 144 * 1024;
+/// The longest sessionId: an SQS message group id has at most 128 characters (aws-facts 5.1).
+pub const MAX_SESSION_ID: usize = 128;
+
+/// A session's name: also the message group and, behind `session-`, the stream's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(String);
+
+impl SessionId {
+    /// Accepts what Kinesis Video accepts in a stream name: `[a-zA-Z0-9_.-]`, at most 128 characters.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if text.is_empty() || text.len() > MAX_SESSION_ID || !text.chars().all(legal) {
+            return Err(Rejection::BadSessionId { session_id: text.chars().take(MAX_SESSION_ID).collect() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The Kinesis Video stream of this session.
+    pub fn stream_name(&self) -> String {
+        format!("session-{}", self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A queue record as the event source mapping delivers it; nothing in it is trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Record {
+    /// SQS `messageId`; what the partial batch answer names.
+    pub message_id: String,
+    /// SQS `receiptHandle` of this delivery.
+    pub receipt_handle: String,
+    /// The message body.
+    pub body: String,
+    /// `MessageGroupId`.
+    pub group_id: String,
+    /// `SequenceNumber`: given at send, kept by redeliveries, new after a redrive.
+    pub sequence_number: u128,
+    /// `SentTimestamp`.
+    pub sent_at: EpochMs,
+    /// `ApproximateReceiveCount`, this delivery included.
+    pub receive_count: u32,
+    /// String message attributes, such as those that parking adds.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How the message's author says the audio is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// `webm-opus`
+    WebmOpus,
+    /// `ogg-opus`
+    OggOpus,
+}
+
+/// One MediaRecorder blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// `chunkIndex`: the speaker page's own numbering.
+    pub index: u64,
+    /// `timestamp`: the speaker's clock when the blob was handed out, about the end of its audio.
+    pub captured_at: EpochMs,
+    /// The blob.
+    pub audio: Vec<u8>,
+    /// `format`; the bytes decide where they say otherwise.
+    pub format: Format,
+    /// `connectionId`, added by connection_handler.
+    pub connection_id: Option<String>,
+}
+
+/// What a message asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// `writeToStream`
+    Chunk(Chunk),
+    /// `endStream`: nothing more comes for now; write what is there.
+    EndOfStream {
+        /// `chunkIndex` of the last chunk sent, where the speaker told it.
+        last_index: Option<u64>,
+    },
+}
+
+/// A record that was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The record it came in.
+    pub record: Record,
+    /// Whose it is.
+    pub session: SessionId,
+    /// What it asks for.
+    pub content: Content,
+}
+
+/// Why a message is refused. Each variant is a culprit a person can look for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum Rejection {
+    #[error("the message body of {bytes} bytes is over {max}; use a smaller MediaRecorder timeslice")]
+    BodyTooLarge { bytes: usize, max: usize },
+    #[error("the message body is not JSON (line {line}, column {column})")]
+    NotJson { line: usize, column: usize },
+    #[error("the message body is a JSON {found}, not an object")]
+    NotAnObject { found: String },
+    #[error("the field {field} is missing")]
+    MissingField { field: String },
+    #[error("the field {field} is a {found} where {expected} is due")]
+    WrongType { field: String, expected: String, found: String },
+    #[error("the action {action:?} is not one of writeToStream, endStream")]
+    UnknownAction { action: String },
+    #[error("sessionId {session_id:?} is no stream name: use 1 to 128 of a-z A-Z 0-9 _ . -")]
+    BadSessionId { session_id: String },
+    #[error("sessionId {session_id} came in message group {group_id}; both must be the same")]
+    WrongGroup { session_id: String, group_id: String },
+    #[error("audioData is not base64 (offset {offset})")]
+    BadBase64 { offset: usize },
+    #[error("audioData holds {bytes} bytes, more than {max}; use a smaller MediaRecorder timeslice")]
+    AudioTooLarge { bytes: usize, max: usize },
+    #[error("audioData is empty; do not send or number empty blobs")]
+    EmptyAudio,
+    #[error("the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
+    UnsupportedFormat { format: String },
+}
+
+impl Rejection {
+    /// A short name for error codes, metrics and the DLQ's `reason` attribute.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BodyTooLarge { .. } => "BODY_TOO_LARGE",
+            Self::NotJson { .. } => "NOT_JSON",
+            Self::NotAnObject { .. } => "NOT_AN_OBJECT",
+            Self::MissingField { .. } => "MISSING_FIELD",
+            Self::WrongType { .. } => "WRONG_TYPE",
+            Self::UnknownAction { .. } => "UNKNOWN_ACTION",
+            Self::BadSessionId { .. } => "BAD_SESSION_ID",
+            Self::WrongGroup { .. } => "WRONG_GROUP",
+            Self::BadBase64 { .. } => "BAD_BASE64",
+            Self::AudioTooLarge { .. } => "AUDIO_TOO_LARGE",
+            Self::EmptyAudio => "EMPTY_AUDIO",
+            Self::UnsupportedFormat { .. } => "UNSUPPORTED_FORMAT",
+        }
+    }
+}
+
+/// A message that was refused, with what could still be learnt from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The record it came in.
+    pub record: Record,
+    /// Why.
+    pub rejection: Rejection,
+    /// Its `chunkIndex` and `timestamp`, where they could be read: the session need not wait for it.
+    pub chunk: Option<(u64, EpochMs)>,
+}
+
+/// Parses one record.
+pub fn parse(record: Record) -> Result<Arrival, Box<Rejected>> {
+    let mut chunk = None;
+    match parse_body(&record, &mut chunk) {
+        Ok((session, content)) => Ok(Arrival { record, session, content }),
+        Err(rejection) => Err(Box::new(Rejected { record, rejection, chunk })),
+    }
+}
+
+fn parse_body(
+    record: &Record,
+    known: &mut Option<(u64, EpochMs)>,
+) -> Result<(SessionId, Content), Rejection> {
+    let fields = object(&record.body)?;
+    let session = SessionId::parse(string(&fields, "sessionId")?)?;
+    if session.as_str() != record.group_id {
+        let group_id = record.group_id.clone();
+        return Err(Rejection::WrongGroup { session_id: session.0, group_id });
+    }
+    match string(&fields, "action")? {
+        "writeToStream" => {
+            let index = number(&fields, "chunkIndex")?;
+            let captured_at = EpochMs(number(&fields, "timestamp")?);
+            *known = Some((index, captured_at));
+            Ok((session, Content::Chunk(chunk(&fields, index, captured_at)?)))
+        }
+        "endStream" => {
+            let last_index = match fields.get("chunkIndex") {
+                None | Some(Value::Null) => None,
+                Some(_) => Some(number(&fields, "chunkIndex")?),
+            };
+            Ok((session, Content::EndOfStream { last_index }))
+        }
+        other => Err(Rejection::UnknownAction { action: other.chars().take(64).collect() }),
+    }
+}
+
+fn chunk(fields: &Map<String, Value>, index: u64, captured_at: EpochMs) -> Result<Chunk, Rejection> {
+    let format = format(string(fields, "format")?)?;
+    let connection_id = match fields.get("connectionId") {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(string(fields, "connectionId")?.chars().take(128).collect()),
+    };
+    let audio = audio(string(fields, "audioData")?)?;
+    Ok(Chunk { index, captured_at, audio, format, connection_id })
+}
+
+/// Reads `text` as a JSON object, within the size bound.
+pub fn object(text: &str) -> Result<Map<String, Value>, Rejection> {
+    if text.len() > MAX_BODY_BYTES {
+        return Err(Rejection::BodyTooLarge { bytes: text.len(), max: MAX_BODY_BYTES });
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(other) => Err(Rejection::NotAnObject { found: type_name(&other).into() }),
+        Err(e) => Err(Rejection::NotJson { line: e.line(), column: e.column() }),
+    }
+}
+
+/// Decodes `audioData` and looks at its first bytes: what is no chunk of a live recording is named.
+pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
+    let bytes = base64.len() / 4 * 3;
+    if bytes > MAX_AUDIO_BYTES {
+        return Err(Rejection::AudioTooLarge { bytes, max: MAX_AUDIO_BYTES });
+    }
+    let engine = if base64.ends_with('=') || base64.len().is_multiple_of(4) { STANDARD } else { STANDARD_NO_PAD };
+    let audio = engine.decode(base64).map_err(|e| Rejection::BadBase64 {
+        offset: match e {
+            base64::DecodeError::InvalidByte(offset, _)
+            | base64::DecodeError::InvalidLastSymbol(offset, _)
+            | base64::DecodeError::InvalidLength(offset) => offset,
+            base64::DecodeError::InvalidPadding => base64.len(),
+        },
+    })?;
+    match sniff(&audio) {
+        _ if audio.is_empty() => Err(Rejection::EmptyAudio),
+        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat { format: "mp4 (by its first bytes)".into() }),
+        Sniffed::Wav => Err(Rejection::UnsupportedFormat { format: "wav (by its first bytes)".into() }),
+        Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
+    }
+}
+
+/// Reads the `format` field's value.
+pub fn format(name: &str) -> Result<Format, Rejection> {
+    match name {
+        "webm-opus" => Ok(Format::WebmOpus),
+        "ogg-opus" => Ok(Format::OggOpus),
+        other => Err(Rejection::UnsupportedFormat { format: other.chars().take(64).collect() }),
+    }
+}
+
+/// Reads a string field.
+pub fn string<'a>(fields: &'a Map<String, Value>, field: &str) -> Result<&'a str, Rejection> {
+    let value = fields.get(field).ok_or_else(|| Rejection::MissingField { field: field.into() })?;
+    value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
+}
+
+/// Reads a field that is a whole number from 0 to 2^53, JavaScript's exact range.
+pub fn number(fields: &Map<String, Value>, field: &str) -> Result<u64, Rejection> {
+    let value = fields.get(field).ok_or_else(|| Rejection::MissingField { field: field.into() })?;
+    let whole = value.as_u64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).map(|f| f as u64));
+    whole.filter(|n| *n <= 1 << 53).ok_or_else(|| wrong_type(field, "a whole number from 0 to 2^53", value))
+}
+
+fn wrong_type(field: &str, expected: &str, value: &Value) -> Rejection {
+    Rejection::WrongType { field: field.into(), expected: expected.into(), found: type_name(value).into() }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
