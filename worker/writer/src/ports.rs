@@ -9,6 +9,8 @@ use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 
+use crate::event::Telemetry;
+
 /// A failed port call.
 pub type Result<T> = std::result::Result<T, ServiceFailure>;
 
@@ -149,6 +151,8 @@ pub trait Ports: Send + Sync {
     type Streams: Streams;
     /// See [`Clock`].
     type Clock: Clock;
+    /// See [`Telemetry`].
+    type Telemetry: Telemetry;
     /// The chunk queue.
     fn queue(&self) -> &Self::Queue;
     /// The checkpoint store.
@@ -159,4 +163,6 @@ pub trait Ports: Send + Sync {
     fn streams(&self) -> &Self::Streams;
     /// The clock.
     fn clock(&self) -> &Self::Clock;
+    /// Where events go.
+    fn telemetry(&self) -> &Self::Telemetry;
 }

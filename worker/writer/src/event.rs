@@ -1,0 +1,111 @@
+//! What happened, as values: one per decision, never one per chunk. The adapter turns each into one JSON log
+//! line that carries its metrics too (CloudWatch EMF).
+
+use serde::Serialize;
+
+/// One thing that happened to one session.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A fragment is persisted and its chunks are done.
+    FragmentWritten {
+        /// Whose.
+        session_id: String,
+        /// `FragmentNumber`.
+        fragment_number: String,
+        /// Producer timestamp, epoch ms.
+        producer_timestamp_ms: u64,
+        /// Samples at 16 kHz.
+        samples: u64,
+        /// First chunkIndex.
+        chunk_first: u64,
+        /// Last chunkIndex.
+        chunk_last: u64,
+        /// Chunks in it.
+        chunks: u64,
+        /// From the start of PutMedia to PERSISTED; absent where a probe found the fragment.
+        persisted_after_ms: Option<u64>,
+        /// Age of the oldest and the newest chunk when PERSISTED came, since SQS took it.
+        oldest_age_ms: u64,
+        /// See `oldest_age_ms`.
+        newest_age_ms: u64,
+        /// Real attempts, this one included.
+        attempts: u32,
+        /// A gap was filled, at its true time.
+        backfill: bool,
+        /// The speaker's clock minus the media clock since the recording began.
+        drift_ms: i64,
+    },
+    /// A batch that is not ripe was handed back to the queue for a moment.
+    Deferred {
+        /// Whose.
+        session_id: String,
+        /// Records handed back.
+        records: u64,
+        /// For how long.
+        seconds: u32,
+        /// Why: `young`, `hole`, `future`.
+        why: &'static str,
+    },
+    /// Records were handed back because of a failure that may pass.
+    GivenBack {
+        /// Whose.
+        session_id: String,
+        /// Records handed back.
+        records: u64,
+        /// For how long.
+        seconds: u32,
+        /// The failure's short name.
+        reason: String,
+        /// The failure, for a person.
+        message: String,
+    },
+    /// Messages were moved to the DLQ.
+    Parked {
+        /// Whose (empty when the message does not tell).
+        session_id: String,
+        /// Messages moved.
+        messages: u64,
+        /// The failure's short name.
+        reason: String,
+        /// `message`, `audio`, `session`, `passing` or `lasting`.
+        class: &'static str,
+        /// The failure, for a person.
+        message: String,
+        /// First chunkIndex, where known.
+        chunk_first: Option<u64>,
+        /// Last chunkIndex, where known.
+        chunk_last: Option<u64>,
+    },
+    /// The session went past chunks without writing them.
+    GapOpened {
+        /// Whose.
+        session_id: String,
+        /// First chunkIndex of the gap.
+        chunk_first: u64,
+        /// Last chunkIndex of the gap.
+        chunk_last: u64,
+    },
+    /// Too many gaps: the oldest one's checkpoint was given up; its chunks can no longer be placed.
+    GapGivenUp {
+        /// Whose.
+        session_id: String,
+        /// First chunkIndex of the gap.
+        chunk_first: u64,
+        /// Last chunkIndex of the gap.
+        chunk_last: u64,
+    },
+    /// Messages delivered again although their chunks are written; acknowledged.
+    DuplicatesDropped {
+        /// Whose.
+        session_id: String,
+        /// How many.
+        messages: u64,
+    },
+}
+
+/// Where events go.
+pub trait Telemetry: Send + Sync {
+    /// Reports an event; must not block and must not fail.
+    fn emit(&self, event: &Event);
+}
