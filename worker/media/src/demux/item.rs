@@ -1,0 +1,126 @@
+//! What comes out of the demuxer.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::time::{MediaTime, OpusTicks, Samples};
+
+/// One thing that a chunk completed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Item {
+    /// A recorder run begins; the packets that follow belong to it.
+    RecordingStart(RecordingHead),
+    /// An Opus packet.
+    Packet(Packet),
+    /// Bytes that could not be used, and why.
+    Skipped(Skipped),
+}
+
+/// The container format of a recording.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Container {
+    /// WebM, the browsers' profile of Matroska (RFC 9559).
+    WebM,
+    /// Ogg (RFC 3533, RFC 7845).
+    Ogg,
+}
+
+/// What a recording's header says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingHead {
+    /// The container format.
+    pub container: Container,
+    /// 16 hex digits: a hash of the header bytes, which hold the recorder's random track UID (WebM) or stream
+    /// serial number (Ogg). The same header gives the same id in every process.
+    pub id: String,
+    /// Channels of the source, 1 or 2; what is decoded is mono.
+    pub channels: u8,
+    /// What to drop at the start of the decoded sound: OpusHead's pre-skip, or CodecDelay where OpusHead is absent.
+    pub pre_skip: OpusTicks,
+    /// Whether the recording's own header was lost and this head made up after a resynchronisation.
+    pub headerless: bool,
+}
+
+/// An Opus packet with its place in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packet {
+    /// When it begins, on the recording's own timeline (1 ms steps in WebM, not shifted by pre-skip).
+    pub time: MediaTime,
+    /// How long it lasts, from its TOC; none if the packet is malformed and cannot be decoded.
+    pub duration: Samples,
+    /// The packet.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+    /// How much of its decoded end is to be dropped (Matroska DiscardPadding, Ogg end trimming).
+    pub discard_end: Samples,
+}
+
+/// A run of bytes that gave no packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The bytes, at most [`Skipped::MAX_KEPT`] of them, from the run's start.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// How many there were.
+    pub total: u64,
+    /// What was wrong with them.
+    pub reason: SkipReason,
+}
+
+impl Skipped {
+    /// The most bytes that are handed out.
+    pub const MAX_KEPT: usize = 64 * 1024;
+
+    /// A skipped run; keeps its start.
+    pub fn new(bytes: &[u8], reason: SkipReason) -> Self {
+        let kept = &bytes[..bytes.len().min(Self::MAX_KEPT)];
+        Self {
+            bytes: kept.to_vec(),
+            total: bytes.len() as u64,
+            reason,
+        }
+    }
+}
+
+/// Why bytes were skipped. The text says to a person what was wrong with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum SkipReason {
+    /// The start of an element or page whose remainder never came.
+    #[error("the bytes that follow these are missing")]
+    BytesMissing,
+    /// Bytes between a loss and the place where the recording could be taken up again.
+    #[error("bytes after a loss, before the next Cluster, page or header")]
+    Resync,
+    /// The start of an element or page that a new recording cut off.
+    #[error("a new recording began before this element was complete")]
+    CutShort,
+    /// An empty recorder's stub, or bytes that are neither WebM nor Ogg.
+    #[error("no WebM or Ogg audio: an empty recorder's stub, or not media at all")]
+    NotMedia,
+    /// An element that may not stand here, or whose size or content breaks the format.
+    #[error("element {id:#x} is not allowed here or its content is broken")]
+    BadElement {
+        /// The EBML element ID, 0 if not even that can be read.
+        id: u32,
+    },
+    /// An element larger than anything a recorder writes.
+    #[error("element {id:#x} claims {bytes} bytes, more than the limit")]
+    TooLarge {
+        /// The EBML element ID.
+        id: u32,
+        /// The size that it claims.
+        bytes: u64,
+    },
+    /// A block whose header or lacing is broken, or an Ogg page with a packet that is too long.
+    #[error("a block or page whose packets cannot be taken apart")]
+    BadPacket,
+    /// A block of a track that the header does not declare.
+    #[error("a block of track {0}, which the header does not declare")]
+    UnknownTrack(u64),
+    /// An Ogg page whose version or checksum is wrong.
+    #[error("an Ogg page with a wrong checksum")]
+    BadPage,
+    /// A recording without an Opus track that can be decoded.
+    #[error("no Opus audio that can be decoded: {0}; record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
+    UnsupportedCodec(String),
+}

@@ -1,0 +1,7 @@
+//! One fragment: a Matroska file of one Segment with one Cluster of PCM, as Kinesis Video Streams takes it; and the
+//! reader of what the service gives back.
+
+pub mod read;
+mod write;
+
+pub use write::{Block, FragmentError, MAX_SPAN_MS, write};
