@@ -120,6 +120,9 @@ pub enum SkipReason {
     /// An Ogg page whose version or checksum is wrong.
     #[error("an Ogg page with a wrong checksum")]
     BadPage,
+    /// More packets in one chunk than a recorder can have made.
+    #[error("more packets in one chunk than a recorder can have made")]
+    TooManyPackets,
     /// A recording without an Opus track that can be decoded.
     #[error("no Opus audio that can be decoded: {0}; record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
     UnsupportedCodec(String),

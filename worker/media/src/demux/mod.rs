@@ -1,24 +1,76 @@
 //! MediaRecorder chunks to Opus packets: WebM or Ogg, cut anywhere, with the whole state in a small value.
+//!
+//! The demuxer is in one of three modes. At a **start** it expects a recording's header. **Inside** a recording the
+//! container's parser takes one element or page after the other. When bytes are missing or make no sense it **seeks**:
+//! it looks for the next Cluster, header or Ogg page that proves itself, and reports what it passed on the way.
+//!
+//! An element that is not complete stays in the tail, and is looked at again only by its header: the cost of a push is
+//! linear in its bytes, and the tail is never more than one element.
 
+mod header_hash;
 mod item;
+mod limits;
+mod ogg;
+mod opus_head;
+mod seek;
 mod sniff;
+mod webm;
 
 pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped};
 pub use sniff::{Sniffed, sniff, starts_recording};
 
 use serde::{Deserialize, Serialize};
 
+use self::ogg::Ogg;
+use self::webm::Webm;
+
 /// An incremental demuxer. It holds no more than an incomplete element or page, is serialisable at any point, and
 /// gives the same packets however the bytes are cut.
+///
+/// One thing a cut does say: a chunk that itself starts with a whole recording header begins a new recording, even in
+/// the middle of an element (a restarted recorder begins at a chunk's start, and its predecessor's end may be lost).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demuxer {
     #[serde(with = "serde_bytes")]
     tail: Vec<u8>,
+    mode: Mode,
+    /// The parser of the current recording, or of the one that was left when seeking.
+    format: Option<Format>,
     head: Option<RecordingHead>,
-    resyncing: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+enum Mode {
+    #[default]
+    Start,
+    Inside,
+    /// Looks for a place to go on from; the reason goes with the bytes that are passed.
+    Seek(SkipReason),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Format {
+    Webm(Webm),
+    Ogg(Ogg),
+}
+
+/// What became of the bytes at hand.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// What begins there is not complete.
+    Wait,
+    /// So many bytes are done with.
+    Took(usize),
+    /// A recording's header begins there.
+    Header,
+    /// What begins there breaks the format.
+    Broken(SkipReason),
 }
 
 impl Demuxer {
+    /// The most bytes that are held back, whatever comes in.
+    pub const MAX_BUFFERED: usize = 256 * 1024;
+
     /// A demuxer that has seen nothing yet.
     pub fn new() -> Self {
         Self::default()
@@ -27,26 +79,50 @@ impl Demuxer {
     /// Takes one chunk (bytes cut anywhere) and returns what became complete. Never fails and never panics: what
     /// cannot be used is an [`Item::Skipped`].
     pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
-        self.tail.extend_from_slice(chunk);
-        Vec::new()
+        let mut out = Vec::new();
+        if starts_recording(chunk) {
+            if webm::open(chunk) == Err(SkipReason::NotMedia) {
+                // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
+                return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
+            }
+            self.cut_short(&mut out);
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        if tail.is_empty() {
+            let used = self.take(chunk, &mut out);
+            tail.extend_from_slice(&chunk[used..]);
+        } else {
+            tail.extend_from_slice(chunk);
+            let used = self.take(&tail, &mut out);
+            tail.drain(..used);
+        }
+        self.tail = tail;
+        let started = out.iter().rev().find_map(|item| match item {
+            Item::RecordingStart(head) => Some(head),
+            _ => None,
+        });
+        if started.is_some() {
+            self.head = started.cloned();
+        }
+        out
     }
 
     /// Says that bytes are missing between what was pushed and what comes next: drops the incomplete tail
     /// (reported as [`SkipReason::BytesMissing`]) and resynchronises at the next Cluster, header or Ogg page that
-    /// proves itself.
+    /// proves itself. What is passed on the way comes as [`SkipReason::Resync`]: the missing bytes and then those,
+    /// pushed to a clone of the demuxer from before this call, give the lost packets.
     pub fn bytes_missing(&mut self) -> Vec<Item> {
-        self.resyncing = true;
-        let bytes = std::mem::take(&mut self.tail);
-        vec![Item::Skipped(Skipped {
-            total: bytes.len() as u64,
-            bytes,
-            reason: SkipReason::BytesMissing,
-        })]
+        let mut out = Vec::new();
+        self.drop_unfinished(SkipReason::BytesMissing, &mut out);
+        if !matches!(self.mode, Mode::Seek(SkipReason::UnsupportedCodec(_))) {
+            self.mode = Mode::Seek(SkipReason::Resync);
+        }
+        out
     }
 
     /// Whether the demuxer looks for a place to go on from.
     pub fn is_resyncing(&self) -> bool {
-        self.resyncing
+        matches!(self.mode, Mode::Seek(_))
     }
 
     /// The head of the recording that the latest packets belong to.
@@ -56,6 +132,65 @@ impl Demuxer {
 
     /// Bytes held back because what they begin is not complete.
     pub fn buffered(&self) -> usize {
-        self.tail.len()
+        let unfinished = match &self.format {
+            Some(Format::Ogg(ogg)) => ogg.kept(),
+            _ => 0,
+        };
+        self.tail.len() + unfinished
+    }
+
+    /// A new recording begins: what the old one left incomplete stays so.
+    fn cut_short(&mut self, out: &mut Vec<Item>) {
+        let reason = match std::mem::take(&mut self.mode) {
+            Mode::Seek(reason) => reason,
+            Mode::Start | Mode::Inside => SkipReason::CutShort,
+        };
+        self.drop_unfinished(reason, out);
+    }
+
+    fn drop_unfinished(&mut self, reason: SkipReason, out: &mut Vec<Item>) {
+        let packet = match &mut self.format {
+            Some(Format::Ogg(ogg)) => ogg.drop_unfinished(),
+            _ => None,
+        };
+        let tail = std::mem::take(&mut self.tail);
+        for bytes in packet
+            .into_iter()
+            .chain(Some(tail))
+            .filter(|bytes| !bytes.is_empty())
+        {
+            out.push(Item::Skipped(Skipped::new(&bytes, reason.clone())));
+        }
+    }
+
+    /// Takes all that is complete off the start of `bytes`; returns how much that was.
+    fn take(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            if out.len() > limits::ITEMS_PER_PUSH {
+                out.push(Item::Skipped(Skipped::new(
+                    &bytes[used..],
+                    SkipReason::TooManyPackets,
+                )));
+                self.mode = Mode::Seek(SkipReason::Resync);
+                return bytes.len();
+            }
+            match self.step(&bytes[used..], out) {
+                Step::Wait => break,
+                Step::Took(more) => used += more,
+                Step::Header => self.mode = Mode::Start,
+                Step::Broken(reason) => self.mode = Mode::Seek(reason),
+            }
+        }
+        used
+    }
+
+    fn step(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> Step {
+        match (&self.mode, &mut self.format) {
+            (Mode::Inside, Some(Format::Webm(webm))) => webm.step(bytes, out),
+            (Mode::Inside, Some(Format::Ogg(ogg))) => ogg.step(bytes, out),
+            (Mode::Seek(reason), _) => self.seek(reason.clone(), bytes, out),
+            (Mode::Start | Mode::Inside, _) => self.start(bytes, out),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a chunk is, from its first bytes.
 
+use super::{ogg, webm};
+
 /// What a chunk's first bytes say it is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Sniffed {
@@ -26,9 +28,37 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
     }
 }
 
-/// Whether a chunk starts a recording: with a complete EBML header of DocType `webm` or `matroska`, or with an Ogg
-/// page that begins a stream.
+/// Whether a chunk starts a recording: with a complete EBML header of DocType `webm` or `matroska`, or with a whole
+/// Ogg page that begins a stream.
 pub fn starts_recording(bytes: &[u8]) -> bool {
-    matches!(sniff(bytes), Sniffed::WebM)
-        || matches!(bytes, [b'O', b'g', b'g', b'S', 0, flags, ..] if flags & 2 != 0)
+    match sniff(bytes) {
+        Sniffed::WebM => matches!(webm::ebml_header(bytes), Ok(Some(_))),
+        Sniffed::Ogg => matches!(ogg::Page::read(bytes), Ok(Some(page)) if page.begins()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_containers_are_known_by_name() {
+        assert_eq!(sniff(b"\0\0\0\x1cftypiso5"), Sniffed::Mp4);
+        assert_eq!(sniff(b"RIFF\x24\0\0\0WAVEfmt "), Sniffed::Wav);
+        assert_eq!(sniff(b"\xa3\x45\x0a\x81"), Sniffed::Unknown);
+        assert_eq!(sniff(b""), Sniffed::Unknown);
+    }
+
+    #[test]
+    fn only_a_whole_header_of_the_right_kind_starts_a_recording() {
+        let webm = b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm";
+        assert!(starts_recording(webm));
+        assert!(
+            !starts_recording(&webm[..webm.len() - 1]),
+            "a header cut off could be the end of another chunk"
+        );
+        assert!(!starts_recording(b"\x1a\x45\xdf\xa3\x87\x42\x82\x84weba"));
+        assert!(!starts_recording(b"OggS\0\x02"), "a page cut off proves nothing");
+    }
 }

@@ -1,0 +1,348 @@
+//! Opus in Ogg (RFC 7845), page by page.
+//!
+//! A page is waited for, its checksum proves it, and its granule position, the end of its last packet in ticks at
+//! 48 kHz, places its packets in time. A packet may go on on the next page; that is all that is kept between pages.
+
+mod page;
+
+pub(super) use page::Page;
+
+use serde::{Deserialize, Serialize};
+
+use super::header_hash::HeaderHash;
+use super::opus_head::{self, OpusHead};
+use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step};
+use crate::opus::{MAX_PACKET_BYTES, packet_samples};
+use crate::time::{MediaTime, OpusTicks, Samples};
+
+/// What must be remembered from page to page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ogg {
+    serial: u32,
+    /// The next page's number.
+    sequence: u32,
+    /// The comment header must come before the first audio packet.
+    tags_due: bool,
+    /// Where the next packet begins, in ticks; unknown after a loss.
+    position: Option<i64>,
+    unfinished: Unfinished,
+}
+
+/// What the latest page left of a packet that goes on on the next one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Unfinished {
+    /// Nothing: the next page begins with a packet.
+    Nothing,
+    /// The packet's start.
+    Start(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// A packet that is of no use: a comment header, too long, or without its start.
+    Useless,
+}
+
+const TAGS_MAGIC: &[u8] = b"OpusTags";
+const TICKS_PER_SAMPLE: i64 = 3;
+
+/// Begins a recording at a page that begins a stream: the parser for the pages from this one on, and the head.
+///
+/// # Errors
+/// [`SkipReason::UnsupportedCodec`] if the stream is not Opus, or Opus that one decoder cannot decode.
+pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> {
+    let parts = page.parts();
+    let packet = parts.first().map(|part| part.bytes).unwrap_or_default();
+    let head = OpusHead::read(packet)?.ok_or_else(|| {
+        let name: String = packet.iter().take(8).map(|&byte| printable(byte)).collect();
+        SkipReason::UnsupportedCodec(format!("an Ogg stream that begins with {name:?}"))
+    })?;
+    let id = HeaderHash::of(page.whole).id();
+    let head = RecordingHead {
+        container: Container::Ogg,
+        id,
+        channels: head.channels,
+        pre_skip: head.pre_skip,
+        headerless: false,
+    };
+    Ok((Ogg::at(page, true, Some(0)), head))
+}
+
+/// Goes on at a sound page after a loss: with the stream that was left if it is of that one, else with a stream whose
+/// header was lost, for which a head is made up.
+pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<RecordingHead>) {
+    if let Some(before) = before.filter(|before| before.serial == page.serial) {
+        let resumed = Ogg::at(page, before.tags_due, None);
+        return (resumed, None);
+    }
+    let first = page.parts().into_iter().nth(usize::from(page.continues()));
+    let stereo = first
+        .and_then(|part| part.bytes.first().copied())
+        .is_some_and(|toc| toc & 0x04 != 0);
+    let head = RecordingHead {
+        container: Container::Ogg,
+        id: HeaderHash::of(page.whole).id(),
+        channels: if stereo { 2 } else { 1 },
+        pre_skip: OpusTicks(0),
+        headerless: true,
+    };
+    (Ogg::at(page, false, None), Some(head))
+}
+
+impl Ogg {
+    /// A parser whose next page is this one.
+    fn at(page: &Page<'_>, tags_due: bool, position: Option<i64>) -> Self {
+        let unfinished = if page.continues() {
+            Unfinished::Useless
+        } else {
+            Unfinished::Nothing
+        };
+        Self {
+            serial: page.serial,
+            sequence: page.sequence,
+            tags_due,
+            position,
+            unfinished,
+        }
+    }
+
+    /// One page on.
+    pub(super) fn step(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> Step {
+        let page = match Page::read(bytes) {
+            Ok(Some(page)) => page,
+            Ok(None) => return Step::Wait,
+            Err(_) => return Step::Broken(SkipReason::BadPage),
+        };
+        let own = page.serial == self.serial;
+        if page.begins() && !(own && page.sequence == self.sequence) {
+            match open(&page) {
+                Ok(_) => return Step::Header,
+                Err(reason) => out.push(Item::Skipped(Skipped::new(page.whole, reason))),
+            }
+        } else if own {
+            self.take(&page, out);
+        } else {
+            let reason = SkipReason::UnknownTrack(page.serial.into());
+            out.push(Item::Skipped(Skipped::new(page.whole, reason)));
+        }
+        Step::Took(page.whole.len())
+    }
+
+    /// Drops what a packet's later pages would have completed.
+    pub(super) fn drop_unfinished(&mut self) -> Option<Vec<u8>> {
+        match std::mem::replace(&mut self.unfinished, Unfinished::Nothing) {
+            Unfinished::Start(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Bytes kept of an unfinished packet.
+    pub(super) fn kept(&self) -> usize {
+        match &self.unfinished {
+            Unfinished::Start(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    fn take(&mut self, page: &Page<'_>, out: &mut Vec<Item>) {
+        if page.sequence != self.sequence {
+            self.position = None;
+        }
+        let fits = page.sequence == self.sequence && page.continues();
+        if !fits && let Some(lost) = self.drop_unfinished() {
+            out.push(Item::Skipped(Skipped::new(&lost, SkipReason::BytesMissing)));
+        }
+        if !fits {
+            self.unfinished = if page.continues() {
+                Unfinished::Useless
+            } else {
+                Unfinished::Nothing
+            };
+        }
+        self.sequence = page.sequence.wrapping_add(1);
+        let packets: Vec<Vec<u8>> = page
+            .parts()
+            .into_iter()
+            .filter_map(|part| self.finish(part.bytes, part.ends, out))
+            .collect();
+        self.place(page, packets, out);
+    }
+
+    /// Joins a part with what the page before left of its packet; returns the packet if it is complete and audio.
+    fn finish(&mut self, part: &[u8], ends: bool, out: &mut Vec<Item>) -> Option<Vec<u8>> {
+        let packet = match std::mem::replace(&mut self.unfinished, Unfinished::Nothing) {
+            Unfinished::Useless => {
+                if !ends {
+                    self.unfinished = Unfinished::Useless;
+                }
+                return None;
+            }
+            Unfinished::Nothing => part.to_vec(),
+            Unfinished::Start(start) => [&start, part].concat(),
+        };
+        let header = packet.starts_with(opus_head::MAGIC) || packet.starts_with(TAGS_MAGIC);
+        if header || self.tags_due && packet.is_empty() {
+            self.tags_due &= !packet.starts_with(TAGS_MAGIC);
+            self.unfinished = if ends {
+                Unfinished::Nothing
+            } else {
+                Unfinished::Useless
+            };
+            return None;
+        }
+        if packet.len() > MAX_PACKET_BYTES {
+            out.push(Item::Skipped(Skipped::new(&packet, SkipReason::BadPacket)));
+            self.unfinished = if ends {
+                Unfinished::Nothing
+            } else {
+                Unfinished::Useless
+            };
+            return None;
+        }
+        if !ends {
+            self.unfinished = Unfinished::Start(packet);
+            return None;
+        }
+        Some(packet)
+    }
+
+    /// Gives a page's packets their times, counted back from its granule position. On a stream's last page a granule
+    /// position before the packets' end says how much of that end is to be dropped (RFC 7845 section 4.4).
+    fn place(&mut self, page: &Page<'_>, packets: Vec<Vec<u8>>, out: &mut Vec<Item>) {
+        let durations: Vec<Samples> = packets
+            .iter()
+            .map(|p| packet_samples(p).unwrap_or_default())
+            .collect();
+        let total = ticks(durations.iter().copied().sum());
+        let (start, mut trim) = match self.position {
+            Some(position) if page.granule == -1 => (position, 0),
+            None if page.granule == -1 => (0, 0),
+            Some(position) if page.ends() && position.saturating_add(total) > page.granule => (
+                position,
+                position.saturating_add(total).saturating_sub(page.granule),
+            ),
+            _ => (page.granule.saturating_sub(total), 0),
+        };
+        if !packets.is_empty() {
+            self.position = Some(start.saturating_add(total));
+        }
+        let mut trims = vec![Samples::ZERO; packets.len()];
+        for (slot, &duration) in trims.iter_mut().zip(&durations).rev() {
+            let dropped = trim.clamp(0, ticks(duration));
+            *slot = Samples((dropped as u64).div_ceil(TICKS_PER_SAMPLE as u64)).min(duration);
+            trim -= dropped;
+        }
+        let mut at = start;
+        for ((data, duration), discard_end) in packets.into_iter().zip(durations).zip(trims) {
+            out.push(Item::Packet(Packet {
+                time: media_time(at),
+                duration,
+                data,
+                discard_end,
+            }));
+            at = at.saturating_add(ticks(duration));
+        }
+    }
+}
+
+fn ticks(samples: Samples) -> i64 {
+    samples.0 as i64 * TICKS_PER_SAMPLE
+}
+
+fn media_time(ticks: i64) -> MediaTime {
+    let ns = i128::from(ticks) * 1_000_000_000 / i128::from(OpusTicks::RATE_HZ);
+    MediaTime(ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+}
+
+fn printable(byte: u8) -> char {
+    if byte.is_ascii_graphic() {
+        char::from(byte)
+    } else {
+        '.'
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page::tests::page;
+    use super::*;
+
+    const HEAD: &[u8] = b"OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00";
+    const TOC_20_MS: u8 = 31 << 3;
+
+    fn opened() -> Ogg {
+        let first = page(2, 0, 0, &[HEAD.len() as u8], HEAD);
+        let first = Page::read(&first).unwrap().unwrap();
+        let (mut ogg, head) = open(&first).unwrap();
+        assert_eq!((head.pre_skip, head.headerless), (OpusTicks(312), false));
+        let mut out = Vec::new();
+        ogg.take(&first, &mut out);
+        let tags = page(0, 0, 1, &[8], TAGS_MAGIC);
+        ogg.take(&Page::read(&tags).unwrap().unwrap(), &mut out);
+        assert_eq!(out, []);
+        ogg
+    }
+
+    fn step(ogg: &mut Ogg, page: &[u8]) -> Vec<Item> {
+        let mut out = Vec::new();
+        assert_eq!(ogg.step(page, &mut out), Step::Took(page.len()));
+        out
+    }
+
+    fn packets(items: &[Item]) -> Vec<(i64, u64, u64)> {
+        let packet = |item: &Item| match item {
+            Item::Packet(p) => (p.time.ms_floor(), p.duration.ms_floor(), p.discard_end.0),
+            other => panic!("no packet: {other:?}"),
+        };
+        items.iter().map(packet).collect()
+    }
+
+    #[test]
+    fn times_count_back_from_the_granule_position() {
+        let mut ogg = opened();
+        let two = [TOC_20_MS, 1, TOC_20_MS, 2];
+        assert_eq!(
+            packets(&step(&mut ogg, &page(0, 1920, 2, &[2, 2], &two))),
+            [(0, 20, 0), (20, 20, 0)]
+        );
+        let after_a_hole = page(0, 1920 + 48_000, 9, &[2, 2], &two);
+        assert_eq!(
+            packets(&step(&mut ogg, &after_a_hole)),
+            [(1000, 20, 0), (1020, 20, 0)]
+        );
+    }
+
+    #[test]
+    fn the_last_page_trims_the_end() {
+        let mut ogg = opened();
+        let two = [TOC_20_MS, 1, TOC_20_MS, 2];
+        let trimmed = packets(&step(&mut ogg, &page(4, 480, 2, &[2, 2], &two)));
+        assert_eq!(trimmed, [(0, 20, 160), (20, 20, 320)], "30 ms of 40 are cut off");
+    }
+
+    #[test]
+    fn a_packet_over_two_pages_is_one_packet() {
+        let mut ogg = opened();
+        let mut long = vec![TOC_20_MS; 300];
+        long[0] = TOC_20_MS;
+        assert_eq!(step(&mut ogg, &page(0, -1, 2, &[255], &long[..255])), []);
+        assert_eq!(ogg.kept(), 255);
+        let items = step(&mut ogg, &page(1, 960, 3, &[45], &long[255..]));
+        assert!(matches!(&items[..], [Item::Packet(p)] if p.data == long && p.time == MediaTime(0)));
+    }
+
+    #[test]
+    fn a_packet_whose_second_page_is_lost_is_reported() {
+        let mut ogg = opened();
+        step(&mut ogg, &page(0, -1, 2, &[255], &[TOC_20_MS; 255]));
+        let items = step(&mut ogg, &page(1, 1920, 4, &[45, 2], &[TOC_20_MS; 47]));
+        assert!(
+            matches!(&items[..], [Item::Skipped(s), Item::Packet(p)]
+                if s.reason == SkipReason::BytesMissing && s.total == 255 && p.data.len() == 2),
+            "{items:?}"
+        );
+    }
+
+    #[test]
+    fn a_stream_of_another_codec_is_refused_by_name() {
+        let bytes = page(2, 0, 0, &[7], b"\x01vorbis");
+        let refused = open(&Page::read(&bytes).unwrap().unwrap()).unwrap_err();
+        assert!(refused.to_string().contains(".vorbis"), "{refused}");
+    }
+}
