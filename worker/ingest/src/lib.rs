@@ -3,6 +3,17 @@
 //! No clock, no async, no AWS types: time is an argument, so a test can run an hour of a thousand sessions
 //! and kill the worker after each step. The words are those of ARCHITECTURE.md: *chunk*, *recording*,
 //! *batch*, *fragment*, *defer*, *park*, *gap*, *backfill*, *checkpoint*.
+//!
+//! The path of a chunk: [`message`] (record to chunk, or rejection) → [`batch`] (by session) → [`sort`] (live, back in a
+//! gap, duplicate) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write or defer) → [`plan`]
+//! (fragment and next [`checkpoint`]).
 
+pub mod batch;
+pub mod checkpoint;
+pub mod decide;
 pub mod failure;
+pub mod fold;
 pub mod message;
+pub mod plan;
+pub mod sort;
+pub mod timeline;

@@ -25,10 +25,8 @@ pub enum Event {
         chunks: u64,
         /// From the start of PutMedia to PERSISTED; absent where a probe found the fragment.
         persisted_after_ms: Option<u64>,
-        /// Age of the oldest and the newest chunk when PERSISTED came, since SQS took it.
-        oldest_age_ms: u64,
-        /// See `oldest_age_ms`.
-        newest_age_ms: u64,
+        /// From the end of its audio, by the speaker's clock, to the commit.
+        age_ms: u64,
         /// Real attempts, this one included.
         attempts: u32,
         /// A gap was filled, at its true time.

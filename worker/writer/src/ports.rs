@@ -73,7 +73,11 @@ pub trait Store: Send + Sync {
     ) -> impl Future<Output = Result<Saved>> + Send;
 
     /// Reads a snapshot, strongly consistent.
-    fn load_snapshot(&self, session: &SessionId, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>>> + Send;
+    fn load_snapshot(
+        &self,
+        session: &SessionId,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>>> + Send;
 
     /// Writes a snapshot; it may be dropped after `keep_seconds` (DynamoDB TTL). Writing one key twice is harmless.
     fn save_snapshot(
@@ -128,7 +132,11 @@ pub trait Streams: Send + Sync {
 
     /// Looks for a fragment with exactly this producer timestamp (ListFragments). Eventually consistent: found is
     /// proof, not found is not. A stream that does not exist holds no fragment (`None`).
-    fn find(&self, session: &SessionId, at: EpochMs) -> impl Future<Output = Result<Option<Persisted>>> + Send;
+    fn find(
+        &self,
+        session: &SessionId,
+        at: EpochMs,
+    ) -> impl Future<Output = Result<Option<Persisted>>> + Send;
 }
 
 /// The clock, so that tests own time.

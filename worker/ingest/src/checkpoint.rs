@@ -1,0 +1,401 @@
+//! What a session's next batch needs from the batches before it, as versioned data.
+//!
+//! Two kinds of item: the small [`Checkpoint`], read and conditionally written around every fragment, and
+//! [`Snapshot`]s, immutable, which carry the demuxer's bytes and the pre-roll packets. A snapshot is named by the chunk
+//! it stands before, so writing one twice is harmless. The checkpoint is JSON, which a person can read; a
+//! snapshot is MessagePack, because its packets are bytes. Both open with a schema number.
+
+use media::demux::Demuxer;
+use media::time::{EpochMs, MediaTime, Samples};
+use serde::{Deserialize, Serialize};
+
+use crate::timeline::Timeline;
+
+/// The schema that this version writes. It reads every schema up to it.
+pub const SCHEMA: u32 = 1;
+/// How many gaps keep their snapshot; the oldest beyond are given up.
+pub const MAX_GAPS: usize = 32;
+/// How many given-up ranges and past numberings are remembered.
+const MAX_REMEMBERED: usize = 16;
+
+/// Chunk indices `from..to` of one numbering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRange {
+    /// Which numbering: chunkIndex begins again at 0 when the page is reloaded, and each time this counts up.
+    pub numbering: u32,
+    /// First index.
+    pub from: u64,
+    /// One past the last index.
+    pub to: u64,
+}
+
+impl ChunkRange {
+    /// Whether the range holds this index (of the same numbering).
+    pub fn holds(&self, index: u64) -> bool {
+        (self.from..self.to).contains(&index)
+    }
+}
+
+/// The place before a chunk: all that is known of the session there, but for the media bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The current numbering.
+    pub numbering: u32,
+    /// The next chunkIndex of it.
+    pub next: u64,
+    /// Capture time of the numbering's first chunk.
+    pub numbering_began: EpochMs,
+    /// The latest capture time gone past.
+    pub last_captured: EpochMs,
+    /// The highest queue sequence number gone past.
+    pub last_sequence: u128,
+    /// The last chunk's connection, where messages tell.
+    pub connection_id: Option<String>,
+    /// The last recording.
+    pub recording: Option<String>,
+    /// The audio's place in time.
+    pub timeline: Timeline,
+}
+
+/// Demuxer and decoder, as values: a fresh decoder that has gone through `pre_roll` continues the sound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MediaState {
+    /// The demuxer with the bytes it holds back.
+    pub demuxer: Demuxer,
+    /// What the decoder heard last, oldest first, at least [`media::opus::PRE_ROLL`] long where there was as much.
+    pub pre_roll: Vec<Heard>,
+    /// What is left of the recording's pre-skip.
+    pub pre_skip_left: Samples,
+    /// Container time at the end of the last packet.
+    pub container_end: Option<MediaTime>,
+    /// The last packet's duration.
+    pub packet: Samples,
+    /// Something is missing between the last packet and the next.
+    #[serde(default)]
+    pub loss: Option<Loss>,
+}
+
+/// What a decoder was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Heard {
+    /// An Opus packet.
+    Packet(serde_bytes::ByteBuf),
+    /// A loss to conceal.
+    Lost(Samples),
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// Bytes inside chunks that did arrive: no chunk will bring them, so they are concealed.
+    Bytes,
+    /// Whole chunks: they may come back, so their time is left open.
+    Chunks,
+}
+
+/// Chunks the session has gone past without writing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Which.
+    pub chunks: ChunkRange,
+    /// Where its audio begins in the stream's time.
+    pub begins_at: EpochMs,
+    /// Where the audio after it begins, once known.
+    pub ends_at: Option<EpochMs>,
+    /// Capture times of the chunks before and after: they tell a redriven chunk from a new numbering's.
+    pub captured: (EpochMs, EpochMs),
+    /// The batch was parked before anybody could tell whether it is stored: its first chunk to come back asks the
+    /// stream, and if it is there this is committed instead of writing again.
+    #[serde(default)]
+    pub unsure: Option<Box<Advance>>,
+}
+
+/// A position and its media state, kept for the next batch or for a gap's return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// The place.
+    pub position: Position,
+    /// Demuxer and pre-roll there.
+    pub media: MediaState,
+    /// For a gap: the bytes that were skipped after it, up to the Cluster where the audio went on. They complete the
+    /// gap's last packet when its chunks come back.
+    #[serde(with = "serde_bytes")]
+    pub residue: Vec<u8>,
+}
+
+/// Names a snapshot.
+pub fn live_key(position: &Position) -> String {
+    format!("live-{}-{}", position.numbering, position.next)
+}
+
+/// Names the snapshot at a gap's start.
+pub fn gap_key(chunks: &ChunkRange) -> String {
+    format!("gap-{}-{}", chunks.numbering, chunks.from)
+}
+
+/// Which audio a batch continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// The session's live audio.
+    Live,
+    /// A gap, named by where it begins: a backfill.
+    Gap {
+        /// Its numbering.
+        numbering: u32,
+        /// Its first chunk.
+        from: u64,
+    },
+}
+
+/// What a batch does to the checkpoint when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advance {
+    /// Which audio it continues.
+    pub line: Line,
+    /// Where the line goes on (for a gap, only its snapshot matters).
+    pub to: Position,
+    /// Gaps that open; for a backfill, what is left of its gap.
+    pub gaps: Vec<Gap>,
+    /// Chunks of the batch, first to last; holes inside are among `gaps`.
+    pub chunks: ChunkRange,
+    /// Chunks written.
+    pub count: u64,
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// End of its audio.
+    pub until: EpochMs,
+    /// Its audio.
+    pub samples: Samples,
+}
+
+/// The write in progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// What a commit will do.
+    pub advance: Advance,
+    /// Real attempts of this batch, this one included.
+    pub attempt: u32,
+    /// When the first of them began.
+    pub first_attempt_at: EpochMs,
+    /// When this one began.
+    pub leased_at: EpochMs,
+    /// When its holder's invocation ends at the latest: from then on nothing of it can be under way.
+    pub expires_at: EpochMs,
+    /// The service said that the fragment is not stored: no need to ask.
+    #[serde(default)]
+    pub surely_not_stored: bool,
+}
+
+/// Counts for the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Fragments persisted.
+    pub fragments: u64,
+    /// Chunks in them.
+    pub chunks: u64,
+    /// Samples in them.
+    pub samples: Samples,
+    /// Chunks parked, each time counted.
+    pub parked: u64,
+}
+
+/// A numbering that was followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastNumbering {
+    /// Which.
+    pub numbering: u32,
+    /// One past the last chunk gone past.
+    pub next: u64,
+}
+
+/// A session's state between two invocations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// Where the live audio goes on.
+    pub live: Position,
+    /// Open gaps, oldest first.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// Gaps whose snapshots were given up.
+    #[serde(default)]
+    pub given_up: Vec<ChunkRange>,
+    /// Numberings before the current one.
+    #[serde(default)]
+    pub past: Vec<PastNumbering>,
+    /// The write in progress.
+    #[serde(default)]
+    pub lease: Option<Lease>,
+    /// Since when every attempt has failed.
+    #[serde(default)]
+    pub failing_since: Option<EpochMs>,
+    /// Counts.
+    #[serde(default)]
+    pub totals: Totals,
+}
+
+/// A stored value that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Written by a later version: deploy that one again, or finish its sessions with it.
+    #[error(
+        "the stored state has schema {found}; this version reads up to {SCHEMA}. Deploy the newer version again"
+    )]
+    Newer {
+        /// Its schema.
+        found: u32,
+    },
+    /// Not what was written.
+    #[error("the stored state is damaged: {detail}")]
+    Damaged {
+        /// What the decoder said.
+        detail: String,
+    },
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            live: Position::default(),
+            gaps: Vec::new(),
+            given_up: Vec::new(),
+            past: Vec::new(),
+            lease: None,
+            failing_since: None,
+            totals: Totals::default(),
+        }
+    }
+}
+
+impl Checkpoint {
+    /// The gap that begins at `from`.
+    pub fn gap(&self, numbering: u32, from: u64) -> Option<&Gap> {
+        self.gaps
+            .iter()
+            .find(|g| g.chunks.numbering == numbering && g.chunks.from == from)
+    }
+
+    /// The batch is persisted: its line goes on after it. Returns the gaps that were given up for want of room.
+    pub fn commit(&mut self, advance: Advance) -> Vec<Gap> {
+        self.totals.fragments += 1;
+        self.totals.chunks += advance.count;
+        self.totals.samples += advance.samples;
+        self.failing_since = None;
+        self.apply(advance)
+    }
+
+    /// The batch is parked: its line goes on after it, and leaves all of it behind as a gap (a backfill leaves its
+    /// gap as it was). Returns the gaps that were given up for want of room.
+    pub fn park(&mut self, advance: Advance, whole: Gap) -> Vec<Gap> {
+        self.totals.parked += advance.count;
+        if advance.line != Line::Live {
+            self.lease = None;
+            return Vec::new();
+        }
+        // Holes inside the batch are part of the one gap, whose snapshot stands before all of it.
+        self.apply(Advance {
+            gaps: vec![whole],
+            ..advance
+        })
+    }
+
+    /// A parked batch turned out to be stored: its gap closes, the holes inside it stay.
+    pub fn close_stored(&mut self, gap: &Gap, advance: &Advance) {
+        self.totals.fragments += 1;
+        self.totals.chunks += advance.count;
+        self.totals.samples += advance.samples;
+        self.gaps.retain(|g| g.chunks != gap.chunks);
+        self.gaps.extend(advance.gaps.iter().cloned());
+        self.gaps.sort_by_key(|g| (g.chunks.numbering, g.chunks.from));
+    }
+
+    fn apply(&mut self, advance: Advance) -> Vec<Gap> {
+        self.lease = None;
+        match advance.line {
+            Line::Live => {
+                if advance.to.numbering != self.live.numbering {
+                    self.past.push(PastNumbering {
+                        numbering: self.live.numbering,
+                        next: self.live.next,
+                    });
+                    let surplus = self.past.len().saturating_sub(MAX_REMEMBERED);
+                    self.past.drain(..surplus);
+                }
+                let here = (self.live.numbering, self.live.next);
+                let reaches = |g: &&mut Gap| (g.chunks.numbering, g.chunks.to) == here && g.ends_at.is_none();
+                for gap in self.gaps.iter_mut().filter(reaches) {
+                    gap.ends_at = Some(advance.at);
+                }
+                self.live = advance.to;
+            }
+            Line::Gap { numbering, from } => {
+                self.gaps
+                    .retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
+            }
+        }
+        self.gaps.extend(advance.gaps);
+        self.gaps.sort_by_key(|g| (g.chunks.numbering, g.chunks.from));
+        let surplus = self.gaps.len().saturating_sub(MAX_GAPS);
+        let given_up: Vec<Gap> = self.gaps.drain(..surplus).collect();
+        self.given_up.extend(given_up.iter().map(|g| g.chunks));
+        self.bound_given_up();
+        given_up
+    }
+
+    /// Past the bound, neighbours of one numbering are joined: a chunk between them is parked rather than lost.
+    fn bound_given_up(&mut self) {
+        while self.given_up.len() > MAX_REMEMBERED {
+            let first = self.given_up.remove(0);
+            match self.given_up.first_mut() {
+                Some(next) if next.numbering == first.numbering => next.from = first.from.min(next.from),
+                _ => {}
+            }
+        }
+    }
+
+    /// As stored.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a checkpoint holds no map with odd keys and no failing serializer")
+    }
+
+    /// From storage.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let damaged = |e: serde_json::Error| Unreadable::Damaged {
+            detail: e.to_string(),
+        };
+        let Schema { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(Unreadable::Newer { found: schema });
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+impl Snapshot {
+    /// As stored.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec_named(self).expect("a snapshot holds only values that MessagePack has")
+    }
+
+    /// From storage.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged {
+            detail: e.to_string(),
+        };
+        let Schema { schema } = rmp_serde::from_slice(bytes).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(Unreadable::Newer { found: schema });
+        }
+        rmp_serde::from_slice(bytes).map_err(damaged)
+    }
+}

@@ -1,0 +1,187 @@
+//! Is the batch ripe? A pure function of the chunks at hand, the session and the clock (design D1).
+//!
+//! A FIFO mapping has no batching window, so a batch younger than its target is handed back to the queue for the
+//! missing time; the next delivery then brings about 2 s, in order.
+
+use media::time::{EpochMs, Samples};
+
+use crate::fold::{Folded, Piece};
+
+/// The numbers behind the decision; SPECIFICATION.md gives the reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// A batch with this much audio is ripe.
+    pub target: Samples,
+    /// One that has waited already is ripe with this much.
+    pub enough_after_wait: Samples,
+    /// No fragment is shorter than this while its session goes on: Kinesis Video's minimum (aws-facts 0-A).
+    pub least: Samples,
+    /// No fragment is longer, unless a single chunk is.
+    pub most: Samples,
+    /// Nor does it span more time, pauses included.
+    pub most_span_ms: u64,
+    /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
+    pub max_wait_ms: u64,
+    /// One that is still shorter than `least` waits until here.
+    pub last_resort_ms: u64,
+    /// A delivery holds at most this many records: waiting brings no more.
+    pub full: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            target: Samples::from_ms(2_000),
+            enough_after_wait: Samples::from_ms(1_800),
+            least: Samples::from_ms(1_000),
+            most: Samples::from_ms(3_000),
+            most_span_ms: 10_000,
+            max_wait_ms: 3_000,
+            last_resort_ms: 3_900,
+            full: 10,
+        }
+    }
+}
+
+/// Why a batch is deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is shorter than the target.
+    Young,
+    /// A chunk before or inside it is missing and may still come.
+    Hole,
+}
+
+impl Why {
+    /// For logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Young => "young",
+            Self::Hole => "hole",
+        }
+    }
+}
+
+/// What to do with the chunks at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Write the first `chunks` of them.
+    Write {
+        /// How many, at least 1.
+        chunks: usize,
+    },
+    /// Hand all of them back for `seconds`.
+    Defer {
+        /// Whole seconds, as SQS wants them.
+        seconds: u32,
+        /// Why.
+        why: Why,
+    },
+}
+
+/// What is known when deciding.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The chunks at hand, sorted, and what they amount to.
+    pub pieces: &'a [Piece],
+    /// See `pieces`.
+    pub folded: &'a Folded,
+    /// Numbering and index of the chunk that should come first.
+    pub next: (u32, u64),
+    /// An end-of-stream marker is among the records, with the last index it tells.
+    pub end: Option<Option<u64>>,
+    /// The clock.
+    pub now: EpochMs,
+}
+
+/// Decides; `None` when there is nothing at hand.
+pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
+    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min()?;
+    let age_ms = view.now.0.saturating_sub(oldest.0);
+    let impatient = age_ms >= policy.max_wait_ms;
+    let in_order = if impatient {
+        view.pieces.len()
+    } else {
+        in_order(view)
+    };
+    if in_order == 0 {
+        return Some(Decision::Defer {
+            seconds: 1,
+            why: Why::Hole,
+        });
+    }
+    let fits = fits(view, policy, in_order);
+    let samples = media_of(view, fits);
+    let all = fits == view.pieces.len();
+    let waited = view.pieces[0].record.receive_count > 1;
+    let ripe = fits < in_order
+        || samples >= policy.target
+        || (waited && samples >= policy.enough_after_wait)
+        || (all && ended(view))
+        || (all && fits >= policy.full)
+        || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
+    if ripe {
+        return Some(Decision::Write { chunks: fits });
+    }
+    if in_order < view.pieces.len() {
+        return Some(Decision::Defer {
+            seconds: 1,
+            why: Why::Hole,
+        });
+    }
+    let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
+    let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
+    let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
+    Some(Decision::Defer {
+        seconds,
+        why: Why::Young,
+    })
+}
+
+/// How many of the chunks follow each other, and the chunk before them, without a hole.
+fn in_order(view: &View<'_>) -> usize {
+    let mut next = view.next;
+    let follows = |p: &&Piece| {
+        let fits = (p.numbering, p.index) == next || (p.numbering > next.0 && p.index == 0);
+        next = (p.numbering, p.index + 1);
+        fits
+    };
+    view.pieces.iter().take_while(follows).count()
+}
+
+/// How many of the first `in_order` chunks fit one fragment.
+fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
+    let mut samples = Samples(0);
+    let begins = view.folded.runs.first().map(|run| run.at).unwrap_or_default();
+    let folded = view.folded;
+    let room = (0..in_order).take_while(|&i| {
+        samples += folded
+            .pieces
+            .get(i)
+            .and_then(|p| p.as_ref().ok())
+            .copied()
+            .unwrap_or_default();
+        let until = folded.ends_at.get(i).copied().flatten().unwrap_or_default();
+        samples <= policy.most && until.0.saturating_sub(begins.0) <= policy.most_span_ms
+    });
+    room.count().max(1)
+}
+
+fn media_of(view: &View<'_>, chunks: usize) -> Samples {
+    view.folded
+        .pieces
+        .iter()
+        .take(chunks)
+        .filter_map(|p| p.as_ref().ok())
+        .copied()
+        .sum()
+}
+
+/// Whether the stream has ended and its last chunk is at hand.
+fn ended(view: &View<'_>) -> bool {
+    match (view.end, view.pieces.last()) {
+        (Some(None), _) => true,
+        (Some(Some(last)), Some(piece)) => piece.index >= last,
+        _ => false,
+    }
+}

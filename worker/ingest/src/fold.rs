@@ -1,0 +1,454 @@
+//! Goes through a batch's chunks from where the line stands: what each holds, where it lies in time, what is
+//! missing. Demuxing tells all of that; nothing is decoded here.
+//!
+//! Two passes: the first demuxes chunk by chunk, the second places them, because only the chunks after one
+//! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
+//! clock, so a second attempt at the same batch is the same fragment.
+
+use media::demux::{Item, Packet, RecordingHead};
+use media::opus::PRE_ROLL;
+use media::time::{EpochMs, MediaTime, Samples};
+
+use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, SCHEMA, Snapshot};
+use crate::message::{Record, Rejection};
+use crate::timeline::{Joint, Timing};
+
+/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
+const MAX_CONCEALED: Samples = Samples(16_000);
+/// The most bytes kept after a gap to complete its last packet.
+const MAX_RESIDUE_BYTES: usize = 64 * 1024;
+/// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
+const HOLE_TOLERANCE_MS: u64 = 2_000;
+
+/// A chunk with its place in the session's numbering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The record it came in.
+    pub record: Record,
+    /// Which numbering.
+    pub numbering: u32,
+    /// Its chunkIndex.
+    pub index: u64,
+    /// The speaker's clock.
+    pub captured_at: EpochMs,
+    /// Its connection, where the message tells.
+    pub connection_id: Option<String>,
+    /// Its bytes, or why there are none.
+    pub audio: Result<Vec<u8>, Rejection>,
+}
+
+/// Why a chunk cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its message is at fault.
+    #[error(transparent)]
+    Message(#[from] Rejection),
+    /// Its bytes are at fault.
+    #[error("no audio could be read from the chunk: {0}")]
+    Audio(String),
+}
+
+impl Refusal {
+    /// A short name for metrics and the DLQ's `reason` attribute.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Message(rejection) => rejection.code(),
+            Self::Audio(_) => "UNDECODABLE_AUDIO",
+        }
+    }
+}
+
+/// One thing for the decoder to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Begin with a fresh decoder.
+    Reset,
+    /// Decode a packet, drop its first `skip` samples and keep `keep`.
+    Decode {
+        /// The Opus packet.
+        packet: Vec<u8>,
+        /// Samples to drop at its start (pre-skip).
+        skip: Samples,
+        /// Samples to keep after those.
+        keep: Samples,
+    },
+    /// Make up for a loss.
+    Conceal(Samples),
+}
+
+/// Audio without a hole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Time of its first sample.
+    pub at: EpochMs,
+    /// How to decode it.
+    pub steps: Vec<Step>,
+    /// Its length.
+    pub samples: Samples,
+}
+
+/// A gap that opens, with what its chunks will need when they come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenGap {
+    /// Which chunks.
+    pub gap: Gap,
+    /// The state before them.
+    pub snapshot: Snapshot,
+}
+
+/// What a batch's chunks amount to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// Where the line goes on.
+    pub end: Position,
+    /// The media state there.
+    pub media: MediaState,
+    /// The audio, in time order.
+    pub runs: Vec<Run>,
+    /// Holes between the chunks, refused chunks included.
+    pub gaps: Vec<OpenGap>,
+    /// For each chunk: its audio, and why it is refused.
+    pub pieces: Vec<Result<Samples, Refusal>>,
+    /// For each chunk with audio, where that ends.
+    pub ends_at: Vec<Option<EpochMs>>,
+}
+
+impl Folded {
+    /// All the audio.
+    pub fn samples(&self) -> Samples {
+        self.runs.iter().map(|run| run.samples).sum()
+    }
+}
+
+/// A chunk after the first pass.
+struct Demuxed {
+    steps: Vec<Step>,
+    samples: Samples,
+    joint: Joint,
+    recording: Option<String>,
+    refusal: Option<Refusal>,
+    /// The media state before the hole that lies before this chunk (or is this chunk).
+    hole: Option<MediaState>,
+    residue: Vec<u8>,
+}
+
+/// Goes through `pieces` (sorted by numbering and index, each once) from `position` and `media`.
+pub fn fold(position: &Position, media: &MediaState, pieces: &[Piece]) -> Folded {
+    let mut media = media.clone();
+    let mut at = (position.numbering, position.next);
+    let mut captured_before = position.last_captured;
+    let demuxed: Vec<Demuxed> = pieces
+        .iter()
+        .map(|piece| {
+            let missing =
+                at != (piece.numbering, piece.index) && !(at.0 < piece.numbering && piece.index == 0);
+            if at.0 != piece.numbering {
+                lose_chunks(&mut media);
+            }
+            at = (piece.numbering, piece.index + 1);
+            let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
+            captured_before = captured_before.max(piece.captured_at);
+            demux(&mut media, piece, missing, elapsed_ms)
+        })
+        .collect();
+    place(position, media, pieces, demuxed)
+}
+
+fn demux(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) -> Demuxed {
+    let mut out = Demuxed {
+        steps: Vec::new(),
+        samples: Samples(0),
+        joint: Joint::Continues,
+        recording: None,
+        refusal: None,
+        hole: None,
+        residue: Vec::new(),
+    };
+    if missing {
+        out.hole = Some(media.clone());
+        lose_chunks(media);
+    }
+    let before = media.clone();
+    match &piece.audio {
+        Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
+        Ok(bytes) => take(media, bytes, elapsed_ms, &mut out),
+    }
+    if out.refusal.is_some() {
+        *media = before;
+        out.hole.get_or_insert_with(|| media.clone());
+        lose_chunks(media);
+        out.steps.clear();
+        out.samples = Samples(0);
+    }
+    out
+}
+
+/// What comes next does not continue what was: the demuxer looks for a Cluster, the decoder starts afresh.
+fn lose_chunks(media: &mut MediaState) {
+    media.demuxer.bytes_missing();
+    media.loss = Some(Loss::Chunks);
+}
+
+fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed) {
+    let was_resyncing = media.demuxer.is_resyncing();
+    let mut packets = 0;
+    let mut fault = None;
+    for item in media.demuxer.push(bytes) {
+        match item {
+            Item::RecordingStart(head) => {
+                begin_recording(media, &head, out);
+                packets += 1;
+            }
+            Item::Packet(packet) => {
+                take_packet(media, packet, elapsed_ms, out);
+                packets += 1;
+            }
+            Item::Skipped(skipped) if was_resyncing && media.loss == Some(Loss::Chunks) && packets == 0 => {
+                let room = MAX_RESIDUE_BYTES - out.residue.len().min(MAX_RESIDUE_BYTES);
+                out.residue.extend(skipped.bytes.iter().take(room));
+            }
+            Item::Skipped(skipped) => {
+                media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
+                fault.get_or_insert_with(|| skipped.reason.to_string());
+            }
+        }
+    }
+    if packets == 0 && !was_resyncing {
+        out.refusal = fault.map(Refusal::Audio);
+    }
+}
+
+fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Demuxed) {
+    media.pre_roll.clear();
+    media.pre_skip_left = head.pre_skip.to_samples();
+    media.container_end = None;
+    media.packet = Samples(0);
+    media.loss = None;
+    out.steps.push(Step::Reset);
+    out.joint = Joint::Clock;
+    out.recording = Some(head.id.clone());
+}
+
+fn take_packet(media: &mut MediaState, packet: Packet, elapsed_ms: u64, out: &mut Demuxed) {
+    match media.loss.take() {
+        None => {}
+        Some(Loss::Chunks) => {
+            media.pre_roll.clear();
+            out.steps.push(Step::Reset);
+            out.joint = match hole_before(media, &packet) {
+                Some(hole) if hole.ms_floor() <= elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                _ => Joint::Clock,
+            };
+        }
+        Some(Loss::Bytes) => {
+            let hole = hole_before(media, &packet).unwrap_or_default().min(MAX_CONCEALED);
+            conceal(media, hole, out);
+        }
+    }
+    if packet.duration == Samples(0) {
+        // Not an Opus packet: the listener loses as much as the last one lasted.
+        conceal(media, media.packet, out);
+        return;
+    }
+    let skip = media.pre_skip_left.min(packet.duration);
+    media.pre_skip_left = media.pre_skip_left.saturating_sub(skip);
+    let keep = packet
+        .duration
+        .saturating_sub(skip)
+        .saturating_sub(packet.discard_end);
+    out.samples += keep;
+    media.container_end = Some(end_of(&packet));
+    media.packet = packet.duration;
+    hear(
+        media,
+        Heard::Packet(serde_bytes::ByteBuf::from(packet.data.clone())),
+    );
+    out.steps.push(Step::Decode {
+        packet: packet.data,
+        skip,
+        keep,
+    });
+}
+
+fn end_of(packet: &Packet) -> MediaTime {
+    MediaTime(packet.time.0.saturating_add((packet.duration.0 * 62_500) as i64))
+}
+
+/// How much audio lies between the last packet and this one by container time, in whole packets: container times
+/// jitter by some ms, packets do not.
+fn hole_before(media: &MediaState, packet: &Packet) -> Option<Samples> {
+    let ns = packet.time.0.checked_sub(media.container_end?.0)?.max(-(1 << 40));
+    let unit_ns = i64::try_from(packet.duration.0.max(40)).ok()? * 62_500;
+    let packets = (ns + unit_ns / 2).div_euclid(unit_ns);
+    u64::try_from(packets)
+        .ok()
+        .map(|n| Samples(n.saturating_mul(packet.duration.0)))
+}
+
+fn conceal(media: &mut MediaState, lost: Samples, out: &mut Demuxed) {
+    if lost > Samples(0) {
+        out.samples += lost;
+        out.steps.push(Step::Conceal(lost));
+        hear(media, Heard::Lost(lost));
+    }
+}
+
+/// Remembers what the decoder hears, no longer than a later one needs.
+fn hear(media: &mut MediaState, heard: Heard) {
+    let length = |heard: &Heard| match heard {
+        Heard::Packet(data) => media::opus::packet_samples(data).unwrap_or_default(),
+        Heard::Lost(samples) => *samples,
+    };
+    media.pre_roll.push(heard);
+    let mut total: Samples = media.pre_roll.iter().map(length).sum();
+    let mut surplus = 0;
+    for oldest in &media.pre_roll {
+        let without = total.saturating_sub(length(oldest));
+        if without < PRE_ROLL {
+            break;
+        }
+        total = without;
+        surplus += 1;
+    }
+    media.pre_roll.drain(..surplus);
+}
+
+/// The second pass.
+fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: Vec<Demuxed>) -> Folded {
+    let timings: Vec<Timing> = pieces
+        .iter()
+        .zip(&demuxed)
+        .map(|(piece, d)| timing(piece, d))
+        .collect();
+    let mut folded = Folded {
+        end: position.clone(),
+        media,
+        runs: Vec::new(),
+        gaps: Vec::new(),
+        pieces: Vec::new(),
+        ends_at: Vec::new(),
+    };
+    let mut silent = Vec::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        let d = &mut demuxed[i];
+        if let Some(before_hole) = d.hole.take() {
+            open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
+        }
+        if let Some(open) = folded.gaps.last_mut() {
+            let room = MAX_RESIDUE_BYTES.saturating_sub(open.snapshot.residue.len());
+            open.snapshot.residue.extend(d.residue.iter().take(room));
+        }
+        pass(&mut folded.end, piece, d.recording.take());
+        let mut ends_at = None;
+        if d.samples == Samples(0) {
+            // A header alone, or packets that are all pre-skip: no audio, but the decoder must hear them.
+            match folded.runs.last_mut() {
+                Some(run) => run.steps.append(&mut d.steps),
+                None => silent.append(&mut d.steps),
+            }
+        } else {
+            d.steps.splice(0..0, std::mem::take(&mut silent));
+            let after: Vec<Timing> = timings[i + 1..]
+                .iter()
+                .filter(|t| t.samples > Samples(0))
+                .copied()
+                .collect();
+            let placement = folded.end.timeline.place(&timings[i], &after);
+            ends_at = folded.end.timeline.end();
+            for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
+                open.gap.ends_at = Some(placement.at);
+            }
+            extend_runs(&mut folded.runs, placement.at, placement.joined, d);
+        }
+        folded.ends_at.push(ends_at);
+        folded.pieces.push(d.refusal.take().map_or(Ok(d.samples), Err));
+    }
+    folded
+}
+
+fn timing(piece: &Piece, d: &Demuxed) -> Timing {
+    Timing {
+        samples: d.samples,
+        captured_at: piece.captured_at,
+        sent_at: piece.record.sent_at,
+        joint: d.joint,
+    }
+}
+
+fn extend_runs(runs: &mut Vec<Run>, at: EpochMs, joined: bool, d: &mut Demuxed) {
+    let steps = std::mem::take(&mut d.steps);
+    match runs.last_mut() {
+        Some(run) if joined => {
+            run.steps.extend(steps);
+            run.samples += d.samples;
+        }
+        _ => runs.push(Run {
+            at,
+            steps,
+            samples: d.samples,
+        }),
+    }
+}
+
+/// Opens a gap before `piece`, or of `piece` itself where that is refused.
+fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool) {
+    let end = &folded.end;
+    let from = if end.numbering == piece.numbering {
+        end.next
+    } else {
+        0
+    };
+    let to = piece.index + u64::from(refused);
+    if let Some(open) = folded.gaps.last_mut() {
+        let c = &mut open.gap.chunks;
+        if (c.numbering, c.to) == (piece.numbering, from) && open.gap.ends_at.is_none() {
+            c.to = to;
+            open.gap.captured.1 = piece.captured_at;
+            return;
+        }
+    }
+    let begins_at = end.timeline.end().unwrap_or(piece.captured_at);
+    let chunks = ChunkRange {
+        numbering: piece.numbering,
+        from,
+        to,
+    };
+    let gap = Gap {
+        chunks,
+        begins_at,
+        ends_at: None,
+        captured: (end.last_captured, piece.captured_at),
+    };
+    let mut position = end.clone();
+    if position.numbering != piece.numbering {
+        renumber(&mut position, piece);
+    }
+    let snapshot = Snapshot {
+        schema: SCHEMA,
+        position,
+        media,
+        residue: Vec::new(),
+    };
+    folded.gaps.push(OpenGap { gap, snapshot });
+}
+
+fn renumber(position: &mut Position, piece: &Piece) {
+    position.numbering = piece.numbering;
+    position.next = 0;
+    position.numbering_began = piece.captured_at;
+}
+
+/// Moves the position past a chunk.
+fn pass(position: &mut Position, piece: &Piece, recording: Option<String>) {
+    if position.numbering != piece.numbering {
+        renumber(position, piece);
+    }
+    if position.next == 0 && position.last_sequence == 0 {
+        position.numbering_began = piece.captured_at;
+    }
+    position.next = piece.index + 1;
+    position.last_captured = position.last_captured.max(piece.captured_at);
+    position.last_sequence = position.last_sequence.max(piece.record.sequence_number);
+    position.connection_id = piece.connection_id.clone().or(position.connection_id.take());
+    position.recording = recording.or(position.recording.take());
+}

@@ -1,0 +1,271 @@
+//! A batch as one fragment: what its bytes and its timestamp will be, and what its commit will change.
+//! All of it depends on the checkpoint and the chunks alone (design D3).
+
+use media::fragment::{self, Block, FragmentError};
+use media::opus::{DecodeError, Decoder};
+use media::time::{EpochMs, Samples};
+
+use crate::checkpoint::{
+    Advance, ChunkRange, Gap, Heard, Line, MediaState, SCHEMA, Snapshot, gap_key, live_key,
+};
+use crate::fold::{Folded, Piece, Refusal, Run, Step, fold};
+use crate::message::SessionId;
+
+/// A batch, ready to be leased, put and committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What the commit changes.
+    pub advance: Advance,
+    /// Snapshots to store before the lease, by key: where the line goes on, and where gaps begin.
+    pub snapshots: Vec<(String, Snapshot)>,
+    /// The audio.
+    pub runs: Vec<Run>,
+    /// What the decoder must have heard before.
+    pub pre_roll: Vec<Heard>,
+    /// Chunks that cannot be written, as indices into the pieces that were planned.
+    pub refused: Vec<(usize, Refusal)>,
+    /// The gap that is left if all of the batch is parked, and its snapshot.
+    pub whole: (Gap, Snapshot),
+    recording: Option<String>,
+}
+
+/// Plans the batch of `pieces` that continues `line` from `start`. For a backfill, `gap` is the gap that it fills.
+pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
+    let folded = fold(&start.position, &start.media, pieces);
+    let chunks = range_of(pieces);
+    let at = folded
+        .runs
+        .first()
+        .map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
+    let (runs, until) = finish(&folded, gap, start);
+    let (gaps, snapshots) = leftovers(&folded, line, gap, &start.residue);
+    let refused: Vec<(usize, Refusal)> = folded
+        .pieces
+        .iter()
+        .enumerate()
+        .filter_map(|(i, piece)| piece.as_ref().err().map(|refusal| (i, refusal.clone())))
+        .collect();
+    let advance = Advance {
+        line,
+        to: folded.end.clone(),
+        gaps,
+        chunks,
+        count: (pieces.len() - refused.len()) as u64,
+        at,
+        until,
+        samples: runs.iter().map(|run| run.samples).sum(),
+    };
+    let recording = folded.end.recording.clone();
+    let whole = whole_gap(start, pieces, chunks, at);
+    Plan {
+        advance,
+        snapshots,
+        runs,
+        pre_roll: start.media.pre_roll.clone(),
+        refused,
+        whole,
+        recording,
+    }
+}
+
+fn range_of(pieces: &[Piece]) -> ChunkRange {
+    let numbering = pieces.last().map_or(0, |p| p.numbering);
+    let from = pieces
+        .iter()
+        .find(|p| p.numbering == numbering)
+        .map_or(0, |p| p.index);
+    ChunkRange {
+        numbering,
+        from,
+        to: pieces.last().map_or(from, |p| p.index + 1),
+    }
+}
+
+/// Completes a gap's last packet with the bytes that were skipped after it.
+fn finish(folded: &Folded, gap: Option<&Gap>, start: &Snapshot) -> (Vec<Run>, EpochMs) {
+    let mut runs = folded.runs.clone();
+    let mut end = folded.end.clone();
+    let closes = gap.is_some_and(|gap| end.next >= gap.chunks.to);
+    if closes && !start.residue.is_empty() {
+        let tail = Piece {
+            record: Default::default(),
+            numbering: end.numbering,
+            index: end.next,
+            captured_at: end.last_captured,
+            connection_id: None,
+            audio: Ok(start.residue.clone()),
+        };
+        let rest = fold(&end, &folded.media, &[tail]);
+        for run in rest.runs {
+            match runs.last_mut() {
+                Some(last) if EpochMs(last.at.0 + last.samples.ms_ceil()) == run.at => {
+                    last.steps.extend(run.steps);
+                    last.samples += run.samples;
+                }
+                _ => runs.push(run),
+            }
+        }
+        end = rest.end;
+    }
+    (runs, end.timeline.end().unwrap_or_default())
+}
+
+/// The gaps that remain open after the batch and the snapshots they and the line need.
+fn leftovers(
+    folded: &Folded,
+    line: Line,
+    gap: Option<&Gap>,
+    residue: &[u8],
+) -> (Vec<Gap>, Vec<(String, Snapshot)>) {
+    let mut gaps: Vec<Gap> = folded.gaps.iter().map(|open| open.gap.clone()).collect();
+    let mut snapshots: Vec<(String, Snapshot)> = folded
+        .gaps
+        .iter()
+        .map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone()))
+        .collect();
+    let mut rest = Snapshot {
+        schema: SCHEMA,
+        position: folded.end.clone(),
+        media: folded.media.clone(),
+        residue: Vec::new(),
+    };
+    match (line, gap) {
+        (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
+        (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
+            let chunks = ChunkRange {
+                from: folded.end.next,
+                ..gap.chunks
+            };
+            let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
+            let captured = (folded.end.last_captured, gap.captured.1);
+            gaps.push(Gap {
+                chunks,
+                begins_at,
+                captured,
+                ..gap.clone()
+            });
+            rest.residue = residue.to_vec();
+            snapshots.push((gap_key(&chunks), rest));
+        }
+        (Line::Gap { .. }, _) => {}
+    }
+    (gaps, snapshots)
+}
+
+/// The gap that parking the whole batch leaves, back to where the line stood.
+fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, at: EpochMs) -> (Gap, Snapshot) {
+    let position = &start.position;
+    let from = if position.numbering == chunks.numbering {
+        position.next.min(chunks.from)
+    } else {
+        0
+    };
+    let chunks = ChunkRange { from, ..chunks };
+    let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
+    let gap = Gap {
+        chunks,
+        begins_at: position.timeline.end().unwrap_or(at),
+        ends_at: None,
+        captured: (position.last_captured, until),
+        unsure: None,
+    };
+    let mut snapshot = Snapshot {
+        residue: Vec::new(),
+        ..start.clone()
+    };
+    if snapshot.position.numbering != chunks.numbering {
+        snapshot.position.numbering = chunks.numbering;
+        snapshot.position.next = 0;
+        snapshot.position.numbering_began = pieces.first().map_or(at, |p| p.captured_at);
+    }
+    (gap, snapshot)
+}
+
+impl Plan {
+    /// Whether there is any audio to write.
+    pub fn is_silent(&self) -> bool {
+        self.advance.samples == Samples(0)
+    }
+
+    /// The key of the gap left by parking the whole batch.
+    pub fn whole_key(&self) -> String {
+        gap_key(&self.whole.0.chunks)
+    }
+
+    /// The fragment's bytes. `decoder` must have heard everything up to the batch; [`prime`] makes such a one.
+    pub fn render(&self, session: &SessionId, decoder: &mut Decoder) -> Result<Vec<u8>, FragmentError> {
+        let blocks: Vec<Block> = self
+            .runs
+            .iter()
+            .map(|run| Block {
+                at: run.at,
+                pcm: decode(run, decoder),
+            })
+            .collect();
+        let chunks = self.advance.chunks;
+        let tags = [
+            ("sessionId", session.to_string()),
+            (
+                "recordingId",
+                self.recording.clone().unwrap_or_else(|| "unknown".into()),
+            ),
+            ("numbering", chunks.numbering.to_string()),
+            ("chunkFirst", chunks.from.to_string()),
+            ("chunkLast", (chunks.to - 1).to_string()),
+            ("samples", self.advance.samples.0.to_string()),
+            ("sampleRate", "16000".to_string()),
+        ];
+        fragment::write(&blocks, &tags)
+    }
+}
+
+/// A decoder that has heard the pre-roll.
+pub fn prime(pre_roll: &[Heard]) -> Result<Decoder, DecodeError> {
+    let mut decoder = Decoder::new()?;
+    let mut unheard = Vec::new();
+    for heard in pre_roll {
+        unheard.clear();
+        match heard {
+            Heard::Packet(packet) => _ = decoder.decode(packet, &mut unheard),
+            Heard::Lost(samples) => decoder.conceal(*samples, &mut unheard),
+        }
+    }
+    Ok(decoder)
+}
+
+/// Decodes a run. Its length is what the plan says, whatever libopus makes of a packet.
+fn decode(run: &Run, decoder: &mut Decoder) -> Vec<i16> {
+    let mut pcm = Vec::with_capacity(run.samples.0 as usize + 2_880);
+    let mut packet_pcm = Vec::with_capacity(2_880);
+    for step in &run.steps {
+        match step {
+            Step::Reset => {
+                if let Ok(fresh) = Decoder::new() {
+                    *decoder = fresh;
+                }
+            }
+            Step::Conceal(lost) => decoder.conceal(*lost, &mut pcm),
+            Step::Decode { packet, skip, keep } => {
+                packet_pcm.clear();
+                if decoder.decode(packet, &mut packet_pcm).is_err() {
+                    packet_pcm.clear();
+                    let lost = media::opus::packet_samples(packet).unwrap_or_default();
+                    decoder.conceal(lost, &mut packet_pcm);
+                }
+                packet_pcm.resize((skip.0 + keep.0) as usize, 0);
+                pcm.extend_from_slice(&packet_pcm[skip.0 as usize..]);
+            }
+        }
+    }
+    pcm
+}
+
+/// The media state a session begins with.
+pub fn beginning() -> Snapshot {
+    Snapshot {
+        schema: SCHEMA,
+        position: Default::default(),
+        media: MediaState::default(),
+        residue: Vec::new(),
+    }
+}

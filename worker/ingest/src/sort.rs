@@ -1,0 +1,252 @@
+//! Sorts a delivery's records of one session: whose chunk is it, and what has become of that chunk so far?
+//!
+//! `chunkIndex` begins again at 0 when the page is reloaded, so an index alone names no chunk. A *numbering* is a run of
+//! indices that belong together; the capture time (and the queue's sequence number) tells a new numbering's
+//! chunk from a duplicate: whatever was gone past was captured no later than the last chunk gone past. Redriven
+//! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
+
+use media::demux::starts_recording;
+use media::time::EpochMs;
+
+use crate::checkpoint::{Checkpoint, Gap, Position};
+use crate::fold::Piece;
+use crate::message::{Arrival, Content, Record, Rejected};
+
+/// A delivery's records of one session, sorted by what is to be done with them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sorted {
+    /// Chunks that the live audio waits for, by numbering and index.
+    pub live: Vec<Piece>,
+    /// Chunks that have come back into a gap, by gap (its index in the checkpoint), then by index.
+    pub backfill: Vec<(Gap, Vec<Piece>)>,
+    /// Delivered again although written: acknowledge.
+    pub duplicates: Vec<Record>,
+    /// Chunks whose place is no longer known: park.
+    pub unplaceable: Vec<Piece>,
+    /// End-of-stream markers, and the highest last index they tell.
+    pub ends: Vec<Record>,
+    /// See `ends`.
+    pub last_index: Option<u64>,
+}
+
+enum Place {
+    Live(u32),
+    Gap(Gap),
+    Duplicate,
+    Unplaceable(u32),
+}
+
+/// A record of the session: understood, or refused with its chunk's index known.
+pub type Entry = Result<Arrival, Rejected>;
+
+/// Sorts `entries` (one session's) against the checkpoint.
+pub fn sort(checkpoint: &Checkpoint, entries: Vec<Entry>) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut pieces = Vec::new();
+    for entry in entries {
+        match piece(entry) {
+            Ok(piece) => pieces.push(piece),
+            Err((record, last_index)) => {
+                sorted.ends.push(record);
+                sorted.last_index = sorted.last_index.max(last_index);
+            }
+        }
+    }
+    // By capture time, so that a numbering's end and the next one's beginning fall apart in the right place.
+    pieces.sort_by_key(|p| (p.captured_at, p.index, p.record.sequence_number));
+    let mut at = Walk::new(&checkpoint.live);
+    for mut piece in pieces {
+        match at.classify(checkpoint, &piece) {
+            Place::Live(numbering) => {
+                piece.numbering = numbering;
+                sorted.live.push(piece);
+            }
+            Place::Gap(gap) => {
+                piece.numbering = gap.chunks.numbering;
+                match sorted.backfill.iter_mut().find(|(g, _)| *g == gap) {
+                    Some((_, pieces)) => pieces.push(piece),
+                    None => sorted.backfill.push((gap, vec![piece])),
+                }
+            }
+            Place::Duplicate => sorted.duplicates.push(piece.record),
+            Place::Unplaceable(numbering) => {
+                piece.numbering = numbering;
+                sorted.unplaceable.push(piece);
+            }
+        }
+    }
+    once(&mut sorted.live, &mut sorted.duplicates);
+    for (_, pieces) in &mut sorted.backfill {
+        once(pieces, &mut sorted.duplicates);
+    }
+    sorted
+}
+
+/// Orders by index and keeps the first of each: two messages may carry one chunk.
+fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>) {
+    pieces.sort_by_key(|p| (p.numbering, p.index, p.record.sequence_number));
+    let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for piece in pieces.drain(..) {
+        match kept.last() {
+            Some(last) if (last.numbering, last.index) == (piece.numbering, piece.index) => {
+                duplicates.push(piece.record);
+            }
+            _ => kept.push(piece),
+        }
+    }
+    *pieces = kept;
+}
+
+/// A chunk as a piece, or an end-of-stream marker's record.
+fn piece(entry: Entry) -> Result<Piece, (Record, Option<u64>)> {
+    match entry {
+        Ok(Arrival {
+            record,
+            content: Content::Chunk(chunk),
+            ..
+        }) => Ok(Piece {
+            record,
+            numbering: 0,
+            index: chunk.index,
+            captured_at: chunk.captured_at,
+            connection_id: chunk.connection_id,
+            audio: Ok(chunk.audio),
+        }),
+        Ok(Arrival {
+            record,
+            content: Content::EndOfStream { last_index },
+            ..
+        }) => Err((record, last_index)),
+        Err(rejected) => {
+            let (index, captured_at) = rejected.chunk.unwrap_or_default();
+            Ok(Piece {
+                record: rejected.record,
+                numbering: 0,
+                index,
+                captured_at,
+                connection_id: None,
+                audio: Err(rejected.rejection),
+            })
+        }
+    }
+}
+
+/// How far the numbering has come, the delivery's earlier chunks included.
+struct Walk {
+    numbering: u32,
+    /// What the checkpoint waits for; 0 in a numbering that begins in this delivery.
+    next: u64,
+    /// One past the highest index seen in this delivery.
+    seen_to: u64,
+    began: EpochMs,
+    last_captured: EpochMs,
+    last_sequence: u128,
+    connection_id: Option<String>,
+    /// Nothing was ever gone past.
+    fresh: bool,
+}
+
+impl Walk {
+    fn new(live: &Position) -> Self {
+        Self {
+            numbering: live.numbering,
+            next: live.next,
+            seen_to: 0,
+            began: live.numbering_began,
+            last_captured: live.last_captured,
+            last_sequence: live.last_sequence,
+            connection_id: live.connection_id.clone(),
+            fresh: live.next == 0 && live.last_sequence == 0,
+        }
+    }
+
+    fn classify(&mut self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
+        if let Some(gap) = gap_of(checkpoint, piece) {
+            return Place::Gap(gap);
+        }
+        let newer = piece.record.sequence_number > self.last_sequence;
+        let from_before = self.numbering > 0 && piece.captured_at < self.began;
+        if from_before && !(newer && piece.index == self.next) {
+            return from_past_numbering(checkpoint, self, piece, newer);
+        }
+        let repeats = piece.index < self.seen_to && opens(piece);
+        if piece.index < self.next || repeats {
+            let later = piece.captured_at > self.last_captured;
+            if newer && (later || (opens(piece) && self.other_connection(piece))) {
+                self.begin_numbering(piece);
+            } else if piece.index < self.next {
+                return gone_past(checkpoint, self.numbering, piece);
+            }
+        }
+        self.pass(piece);
+        Place::Live(self.numbering)
+    }
+
+    fn other_connection(&self, piece: &Piece) -> bool {
+        match (&self.connection_id, &piece.connection_id) {
+            (Some(old), Some(new)) => old != new,
+            _ => false,
+        }
+    }
+
+    fn begin_numbering(&mut self, piece: &Piece) {
+        self.numbering += 1;
+        self.next = 0;
+        self.seen_to = 0;
+        self.began = piece.captured_at;
+    }
+
+    fn pass(&mut self, piece: &Piece) {
+        if self.fresh {
+            self.began = piece.captured_at;
+            self.fresh = false;
+        }
+        self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
+        self.last_captured = self.last_captured.max(piece.captured_at);
+        self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
+        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+    }
+}
+
+/// Whether the chunk can be the first of a numbering.
+fn opens(piece: &Piece) -> bool {
+    piece.index == 0 && piece.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
+}
+
+/// The open gap this chunk belongs to: its index lies inside, and so does its capture time. Where clocks are odd and
+/// only one gap has the index, that one, provided the chunk was captured before the live audio's last.
+fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
+    let mut holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
+    let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
+    if let Some(gap) = checkpoint
+        .gaps
+        .iter()
+        .find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
+    {
+        return Some(gap.clone());
+    }
+    match (holding.next(), holding.next()) {
+        (Some(gap), None) if piece.captured_at <= checkpoint.live.last_captured => Some(gap.clone()),
+        _ => None,
+    }
+}
+
+/// A chunk that was gone past: written, unless it lies where the checkpoint knows that it was not.
+fn gone_past(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Place {
+    match checkpoint.given_up.iter().any(|range| range.holds(piece.index)) {
+        true => Place::Unplaceable(numbering),
+        false => Place::Duplicate,
+    }
+}
+
+/// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
+fn from_past_numbering(checkpoint: &Checkpoint, walk: &Walk, piece: &Piece, newer: bool) -> Place {
+    let never_seen = checkpoint
+        .past
+        .last()
+        .is_some_and(|past| piece.index >= past.next);
+    if never_seen || (newer && piece.index >= walk.next) {
+        return Place::Unplaceable(walk.numbering);
+    }
+    gone_past(checkpoint, walk.numbering, piece)
+}

@@ -1,0 +1,234 @@
+//! Where a session's audio lies in time: never backward, never in the future, following the speaker's clock.
+//!
+//! Samples are the truth inside a *stretch* (audio without a hole): its start plus the samples since gives every
+//! time, so jitter in container timecodes or capture times neither adds nor drops audio. The speaker's clock
+//! (each chunk's capture `timestamp`, taken when the chunk's audio had just ended) shows what the container hides: a pause.
+//! The *lag* is by how much a chunk, joined to the audio before it, would end before its capture time. A short lag is
+//! jitter or a stalled page and passes by itself; a lag that holds for every chunk in sight was silence nobody
+//! recorded, and a new stretch begins after it.
+
+use media::time::{EpochMs, Samples};
+use serde::{Deserialize, Serialize};
+
+/// A lag over this is a pause or a stall of the capture, not jitter. Shorter ones join the audio.
+pub const PAUSE_MS: i64 = 500;
+
+/// A speaker's clock this far behind the queue's is broken, not slow; the queue's is used instead.
+const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
+
+/// The timeline up to some chunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// Start of the current stretch; `None` before the first audio.
+    stretch_at: Option<EpochMs>,
+    /// Samples since then.
+    samples: Samples,
+    /// Added to capture times: corrects a speaker's clock that is ahead of the queue's.
+    skew_ms: i64,
+    /// The last lag seen.
+    lag_ms: i64,
+}
+
+/// How a chunk joins the audio before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joint {
+    /// Same recording, nothing missing.
+    Continues,
+    /// Same recording; chunks are missing and the container tells how much audio they held.
+    Missing(Samples),
+    /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
+    Clock,
+}
+
+/// What the timeline needs to know of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Its audio.
+    pub samples: Samples,
+    /// The speaker's clock, about the end of its audio.
+    pub captured_at: EpochMs,
+    /// The queue's clock when it took the message.
+    pub sent_at: EpochMs,
+    /// How it joins the chunk before.
+    pub joint: Joint,
+}
+
+/// Where a chunk's audio lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Time of its first sample.
+    pub at: EpochMs,
+    /// Whether it follows the audio before it without a hole.
+    pub joined: bool,
+}
+
+impl Timeline {
+    /// End of the audio so far, rounded up so that what follows never overlaps; `None` before the first audio.
+    pub fn end(&self) -> Option<EpochMs> {
+        self.stretch_at.map(|at| EpochMs(at.0 + self.samples.ms_ceil()))
+    }
+
+    /// The speaker's clock minus the media clock at the last chunk, in ms: drift, measured since the stretch began.
+    pub fn drift_ms(&self) -> i64 {
+        self.lag_ms
+    }
+
+    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a passing stall.
+    pub fn place(&mut self, chunk: &Timing, after: &[Timing]) -> Placement {
+        self.correct_skew(chunk);
+        let mut joined = self.stretch_at.is_some();
+        if let (Joint::Missing(hole), true) = (chunk.joint, joined) {
+            self.samples += hole;
+            joined = hole == Samples(0);
+        }
+        let lag_ms = self.lowest_lag_ms(chunk, after);
+        let clock_decides = chunk.joint == Joint::Clock || self.stretch_at.is_none();
+        let start = match self.end() {
+            None => self.capture_start(chunk).saturating_add_signed(lag_ms.min(0)),
+            Some(end) if lag_ms > PAUSE_MS || (clock_decides && lag_ms > 0) => {
+                end.0.saturating_add_signed(lag_ms)
+            }
+            Some(end) => {
+                self.samples += chunk.samples;
+                self.lag_ms = lag_ms;
+                return Placement { at: end, joined };
+            }
+        };
+        *self = Self {
+            stretch_at: Some(EpochMs(start)),
+            samples: chunk.samples,
+            skew_ms: self.skew_ms,
+            lag_ms: 0,
+        };
+        Placement {
+            at: EpochMs(start),
+            joined: false,
+        }
+    }
+
+    /// The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
+    fn correct_skew(&mut self, chunk: &Timing) {
+        let behind_ms = chunk.sent_at.0 as i64 - chunk.captured_at.0 as i64;
+        if behind_ms < self.skew_ms || (self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS) {
+            self.skew_ms = behind_ms;
+        }
+    }
+
+    /// When the chunk's first sample was captured, by the speaker's corrected clock.
+    fn capture_start(&self, chunk: &Timing) -> u64 {
+        chunk
+            .captured_at
+            .0
+            .saturating_add_signed(self.skew_ms)
+            .saturating_sub(chunk.samples.ms_floor())
+    }
+
+    /// The lowest lag of the chunk and of those that continue it. Before any audio, lags are counted from the
+    /// chunk's own capture time, so the result is 0 or below.
+    fn lowest_lag_ms(&self, chunk: &Timing, after: &[Timing]) -> i64 {
+        let base = self.end().map_or_else(|| self.capture_start(chunk), |end| end.0) as i64;
+        let mut lowest = self.capture_start(chunk) as i64 - base;
+        let mut before = chunk.samples;
+        for next in after.iter().take_while(|next| next.joint == Joint::Continues) {
+            lowest = lowest.min(self.capture_start(next) as i64 - (base + before.ms_ceil() as i64));
+            before += next.samples;
+        }
+        lowest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: u64 = 1_732_622_783_000;
+
+    fn chunk(captured_ms: u64, media_ms: u64, joint: Joint) -> Timing {
+        Timing {
+            samples: Samples::from_ms(media_ms),
+            captured_at: EpochMs(T0 + captured_ms),
+            sent_at: EpochMs(T0 + captured_ms + 40),
+            joint,
+        }
+    }
+
+    /// Places every chunk with all later ones in sight; returns start times relative to T0.
+    fn place_all(chunks: &[Timing]) -> Vec<i64> {
+        let mut timeline = Timeline::default();
+        (0..chunks.len())
+            .map(|i| timeline.place(&chunks[i], &chunks[i + 1..]).at.0 as i64 - T0 as i64)
+            .collect()
+    }
+
+    #[test]
+    fn audio_starts_when_its_first_chunk_was_captured() {
+        assert_eq!(
+            place_all(&[chunk(300, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]),
+            [0, 300]
+        );
+    }
+
+    #[test]
+    fn a_late_first_event_does_not_move_the_audio_into_the_future() {
+        // The first blob was handed out 80 ms late; the second one tells.
+        assert_eq!(
+            place_all(&[chunk(380, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]),
+            [0, 300]
+        );
+    }
+
+    #[test]
+    fn a_pause_shows_in_the_time_although_the_container_hides_it() {
+        let chunks = [
+            chunk(300, 300, Joint::Clock),
+            chunk(3600, 300, Joint::Continues),
+            chunk(3900, 300, Joint::Continues),
+        ];
+        assert_eq!(place_all(&chunks), [0, 3300, 3600]);
+    }
+
+    #[test]
+    fn a_stalled_page_that_catches_up_is_no_pause() {
+        let chunks = [
+            chunk(300, 300, Joint::Clock),
+            chunk(1500, 300, Joint::Continues), // due at 600
+            chunk(1502, 300, Joint::Continues), // due at 900
+            chunk(1504, 300, Joint::Continues), // due at 1200
+            chunk(1506, 300, Joint::Continues), // on time again
+        ];
+        assert_eq!(place_all(&chunks), [0, 300, 600, 900, 1200]);
+    }
+
+    #[test]
+    fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
+        let missing = Joint::Missing(Samples::from_ms(600));
+        assert_eq!(
+            place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]),
+            [0, 900]
+        );
+    }
+
+    #[test]
+    fn a_restarted_recorder_follows_the_clock_and_never_goes_back() {
+        let later = [chunk(300, 300, Joint::Clock), chunk(700, 300, Joint::Clock)];
+        assert_eq!(place_all(&later), [0, 400]);
+        let early = [chunk(300, 300, Joint::Clock), chunk(500, 300, Joint::Clock)];
+        assert_eq!(place_all(&early), [0, 300]);
+    }
+
+    #[test]
+    fn a_clock_ahead_of_the_queue_is_corrected_so_that_no_time_lies_in_the_future() {
+        let mut ahead = chunk(60_000, 300, Joint::Clock);
+        ahead.sent_at = EpochMs(T0 + 400);
+        assert_eq!(place_all(&[ahead]), [100]);
+    }
+
+    #[test]
+    fn a_clock_of_1970_is_replaced_by_the_queues() {
+        let broken = Timing {
+            captured_at: EpochMs(5),
+            ..chunk(0, 300, Joint::Clock)
+        };
+        assert_eq!(place_all(&[broken]), [40 - 300]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Moving messages to the DLQ: body, group and order kept, the reason beside them. They are acknowledged only after
+//! the DLQ has them.
+
+use std::sync::Mutex;
+
+use ingest::batch::Settled;
+use ingest::failure::ServiceFailure;
+use ingest::fold::Refusal;
+use ingest::message::{Record, Rejected};
+use media::time::EpochMs;
+
+use crate::Writer;
+use crate::event::{Event, Telemetry as _};
+use crate::ports::{self, Clock as _, Parked, Ports, Queue as _};
+
+/// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the chunks hold no audio")]
+    NoAudio,
+    #[error("the Sessions table does not know the session")]
+    SessionUnknown,
+    #[error("the session ended before this was captured")]
+    SessionEnded,
+    #[error("the session went past this chunk so long ago that its place is no longer known")]
+    NoPlace,
+    #[error("{0}")]
+    Service(ServiceFailure),
+    #[error("{attempts} workers ended without finishing this batch")]
+    Crashed { attempts: u32 },
+}
+
+impl Reason {
+    pub(crate) fn code(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.code().into(),
+            Self::NoAudio => "NO_AUDIO".into(),
+            Self::SessionUnknown => "SESSION_UNKNOWN".into(),
+            Self::SessionEnded => "SESSION_ENDED".into(),
+            Self::NoPlace => "NO_PLACE".into(),
+            Self::Service(failure) => failure.reason(),
+            Self::Crashed { .. } => "CRASHED".into(),
+        }
+    }
+
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Message(_)) => "message",
+            Self::Refused(Refusal::Audio(_)) | Self::NoAudio => "audio",
+            Self::SessionUnknown | Self::SessionEnded | Self::NoPlace => "session",
+            Self::Service(failure) => match failure.class() {
+                ingest::failure::Class::Passing => "passing",
+                ingest::failure::Class::Lasting => "lasting",
+            },
+            Self::Crashed { .. } => "passing",
+        }
+    }
+}
+
+/// A set of messages parked for one reason.
+pub(crate) struct Parking<'a> {
+    pub(crate) session_id: &'a str,
+    pub(crate) records: Vec<&'a Record>,
+    pub(crate) reason: Reason,
+    pub(crate) attempts: u32,
+    pub(crate) first_failure_at: EpochMs,
+    /// First and last chunkIndex, where known.
+    pub(crate) chunks: Option<(u64, u64)>,
+}
+
+impl<P: Ports> Writer<P> {
+    /// Parks what could not even be understood; what fails to park stays in the queue.
+    pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
+        for rejected in &refused {
+            let parking = Parking {
+                session_id: &rejected.record.group_id,
+                records: vec![&rejected.record],
+                reason: Reason::Refused(Refusal::Message(rejected.rejection.clone())),
+                attempts: 1,
+                first_failure_at: self.ports.clock().now(),
+                chunks: rejected.chunk.map(|(index, _)| (index, index)),
+            };
+            if let Err(failure) = self.park(parking, settled).await {
+                tracing::warn!(%failure, "a refused message could not be parked and stays in the queue");
+            }
+        }
+    }
+
+    /// Parks messages and settles them.
+    pub(crate) async fn park(&self, parking: Parking<'_>, settled: &Mutex<Settled>) -> ports::Result<()> {
+        if parking.records.is_empty() {
+            return Ok(());
+        }
+        let attributes = self.attributes(&parking);
+        let messages: Vec<Parked> = parking
+            .records
+            .iter()
+            .map(|record| Parked {
+                message_id: record.message_id.clone(),
+                group_id: record.group_id.clone(),
+                body: record.body.clone(),
+                attributes: attributes.clone(),
+            })
+            .collect();
+        self.ports.queue().park(&messages).await?;
+        let mut settled = settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        parking
+            .records
+            .iter()
+            .for_each(|record| settled.settle(&record.message_id));
+        drop(settled);
+        self.ports.telemetry().emit(&Event::Parked {
+            session_id: parking.session_id.to_owned(),
+            messages: messages.len() as u64,
+            reason: parking.reason.code(),
+            class: parking.reason.class(),
+            message: parking.reason.to_string(),
+            chunk_first: parking.chunks.map(|c| c.0),
+            chunk_last: parking.chunks.map(|c| c.1),
+        });
+        Ok(())
+    }
+
+    fn attributes(&self, parking: &Parking<'_>) -> Vec<(&'static str, String)> {
+        let mut attributes = vec![
+            ("reason", parking.reason.code()),
+            ("class", parking.reason.class().to_owned()),
+            ("message", parking.reason.to_string().chars().take(256).collect()),
+            ("attempts", parking.attempts.to_string()),
+            ("firstFailureAt", parking.first_failure_at.0.to_string()),
+            ("workerVersion", self.config.worker_version.clone()),
+        ];
+        if let Some((first, last)) = parking.chunks {
+            attributes.push(("chunkRange", format!("{first}-{last}")));
+        }
+        attributes
+    }
+}

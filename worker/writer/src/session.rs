@@ -1,0 +1,555 @@
+//! One session's part of a delivery: from its records to batches, one after the other.
+
+use std::sync::Mutex;
+
+use ingest::batch::Settled;
+use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Position, Snapshot, gap_key, live_key};
+use ingest::decide::{Decision, View, decide};
+use ingest::failure::ServiceFailure;
+use ingest::fold::{Piece, fold};
+use ingest::message::{Content, Record, SessionId};
+use ingest::plan::{beginning, plan};
+use ingest::sort::{Entry, Sorted, sort};
+use media::time::EpochMs;
+
+use crate::Writer;
+use crate::event::{Event, Telemetry as _};
+use crate::parking::{Parking, Reason};
+use crate::ports::{
+    Clock as _, Ports, Queue as _, Saved, SessionStatus, Sessions as _, Store as _, Streams as _,
+};
+use crate::warm::Warm;
+
+/// Why the session's work stops before its records are settled.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Somebody else owns the session now.
+    NotOurs { seconds: u32 },
+    /// A failure that may pass; without `seconds`, the wait grows with the deliveries.
+    Failed {
+        failure: ServiceFailure,
+        seconds: Option<u32>,
+    },
+    /// The stored state cannot be read: nothing is touched, and an operator has to look.
+    Unreadable(String),
+}
+
+impl From<ServiceFailure> for Stop {
+    fn from(failure: ServiceFailure) -> Self {
+        Self::Failed {
+            failure,
+            seconds: None,
+        }
+    }
+}
+
+/// A checkpoint as it lies in the store.
+pub(crate) struct Held {
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) version: Option<u64>,
+}
+
+/// A batch about to be written.
+pub(crate) struct Batch<'a> {
+    pub(crate) line: Line,
+    pub(crate) pieces: &'a [Piece],
+}
+
+/// The work on one session within one invocation.
+pub(crate) struct SessionWork<'a, P> {
+    pub(crate) writer: &'a Writer<P>,
+    pub(crate) session: SessionId,
+    pub(crate) stop_at: EpochMs,
+    pub(crate) settled: &'a Mutex<Settled>,
+}
+
+impl<'a, P: Ports> SessionWork<'a, P> {
+    pub(crate) fn new(
+        writer: &'a Writer<P>,
+        session: SessionId,
+        stop_at: EpochMs,
+        settled: &'a Mutex<Settled>,
+    ) -> Self {
+        Self {
+            writer,
+            session,
+            stop_at,
+            settled,
+        }
+    }
+
+    /// Settles what can be settled; the rest is given back to the queue for a fitting time.
+    pub(crate) async fn run(self, entries: Vec<Entry>) {
+        let mut entries = entries;
+        match self.work(&mut entries).await {
+            Ok(()) => {}
+            Err(Stop::NotOurs { seconds }) => {
+                self.give_back(&entries, seconds, "not-ours", "another worker holds the session")
+                    .await
+            }
+            Err(Stop::Failed { failure, seconds }) => {
+                self.give_back(&entries, seconds, &failure.reason(), &failure.to_string())
+                    .await;
+            }
+            Err(Stop::Unreadable(why)) => {
+                tracing::error!(session = %self.session, why, "the session's state cannot be read");
+                self.give_back(&entries, 30, "unreadable", &why).await;
+            }
+        }
+    }
+
+    async fn work(&self, entries: &mut Vec<Entry>) -> Result<(), Stop> {
+        let (mut held, status) = futures::try_join!(self.load(), self.status())?;
+        if self.refuse(&held, status, entries).await? {
+            return Ok(());
+        }
+        loop {
+            self.forget_settled(entries);
+            if entries.is_empty() {
+                return Ok(());
+            }
+            self.resolve_lease(&mut held).await?;
+            let sorted = sort(&held.checkpoint, entries.clone());
+            self.drop_duplicates(&sorted).await?;
+            if !self.next_batch(&mut held, &sorted).await? {
+                return Ok(());
+            }
+            if self.remaining_ms() < 500 {
+                return Err(Stop::NotOurs { seconds: 0 });
+            }
+        }
+    }
+
+    /// Writes the next batch, or defers. `false` when nothing is left to do.
+    async fn next_batch(&self, held: &mut Held, sorted: &Sorted) -> Result<bool, Stop> {
+        if !sorted.live.is_empty() {
+            let start = self.live_start(&held.checkpoint.live).await?;
+            let next = (held.checkpoint.live.numbering, held.checkpoint.live.next);
+            if let Some(wrote) = self
+                .batch(held, Line::Live, None, start, next, &sorted.live, sorted)
+                .await?
+            {
+                return Ok(wrote);
+            }
+        }
+        for (gap, pieces) in &sorted.backfill {
+            let Some(start) = self.gap_start(gap).await? else {
+                self.park_unplaceable(pieces).await?;
+                continue;
+            };
+            let line = Line::Gap {
+                numbering: gap.chunks.numbering,
+                from: gap.chunks.from,
+            };
+            let next = (gap.chunks.numbering, gap.chunks.from);
+            if let Some(wrote) = self
+                .batch(held, line, Some(gap), start, next, pieces, sorted)
+                .await?
+            {
+                return Ok(wrote);
+            }
+        }
+        if sorted.live.is_empty() {
+            self.settle(&sorted.ends);
+        }
+        Ok(false)
+    }
+
+    /// Decides on one line's pieces. `Some(true)`: written or parked, look again. `None`: deferred.
+    #[allow(clippy::too_many_arguments)]
+    async fn batch(
+        &self,
+        held: &mut Held,
+        line: Line,
+        gap: Option<&Gap>,
+        start: Warm,
+        next: (u32, u64),
+        pieces: &[Piece],
+        sorted: &Sorted,
+    ) -> Result<Option<bool>, Stop> {
+        let now = self.now();
+        let folded = fold(&start.snapshot.position, &start.snapshot.media, pieces);
+        // A gap's last chunks fill it: there is nothing more to wait for.
+        let fills = gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
+        let end = if fills {
+            Some(None)
+        } else {
+            (!sorted.ends.is_empty()).then_some(sorted.last_index)
+        };
+        let view = View {
+            pieces,
+            folded: &folded,
+            next,
+            end,
+            now,
+        };
+        match decide(&view, &self.writer.config.policy) {
+            None => Ok(None),
+            Some(Decision::Defer { seconds, why }) => {
+                self.keep_warm(line, start);
+                self.defer(pieces, &sorted.ends, seconds, why.as_str()).await;
+                Ok(None)
+            }
+            Some(Decision::Write { chunks }) => {
+                let chunks = self.as_leased(held, line, pieces, chunks);
+                let pieces = &pieces[..chunks];
+                let plan = plan(&start.snapshot, line, gap, pieces);
+                let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
+                if ahead_ms > 500 && ahead_ms < 20_000 {
+                    self.defer(pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future")
+                        .await;
+                    return Ok(None);
+                }
+                match self
+                    .attempt(
+                        held,
+                        Batch {
+                            line,
+                            gap,
+                            start,
+                            pieces,
+                        },
+                        plan,
+                    )
+                    .await?
+                {
+                    Attempted::Settled => Ok(Some(true)),
+                }
+            }
+        }
+    }
+
+    /// A batch that was leased before is tried again as it was, where its chunks are at hand.
+    fn as_leased(&self, held: &Held, line: Line, pieces: &[Piece], chunks: usize) -> usize {
+        let Some(Lease { advance, .. }) = &held.checkpoint.lease else {
+            return chunks;
+        };
+        let range = advance.chunks;
+        let same = pieces
+            .iter()
+            .take_while(|p| (p.numbering, p.index) < (range.numbering, range.to))
+            .count();
+        let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
+        if advance.line == line && whole {
+            same
+        } else {
+            chunks
+        }
+    }
+
+    async fn load(&self) -> Result<Held, Stop> {
+        match self.writer.ports.store().load(&self.session).await? {
+            None => Ok(Held {
+                checkpoint: Checkpoint::default(),
+                version: None,
+            }),
+            Some(stored) => {
+                let checkpoint =
+                    Checkpoint::decode(&stored.bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
+                Ok(Held {
+                    checkpoint,
+                    version: Some(stored.version),
+                })
+            }
+        }
+    }
+
+    /// Writes the checkpoint on the version that was read. From then on the session is ours, or it never was.
+    pub(crate) async fn save(&self, held: &mut Held) -> Result<(), Stop> {
+        let bytes = held.checkpoint.encode();
+        match self
+            .writer
+            .ports
+            .store()
+            .save(&self.session, held.version, &bytes)
+            .await?
+        {
+            Saved::Yes => {
+                held.version = Some(held.version.map_or(1, |v| v + 1));
+                Ok(())
+            }
+            Saved::Conflict => Err(Stop::NotOurs { seconds: 1 }),
+        }
+    }
+
+    async fn status(&self) -> Result<SessionStatus, Stop> {
+        Ok(self.writer.ports.sessions().status(&self.session).await?)
+    }
+
+    /// Parks the records of a session that may not be written. `true` when nothing is left.
+    async fn refuse(
+        &self,
+        held: &Held,
+        status: SessionStatus,
+        entries: &mut Vec<Entry>,
+    ) -> Result<bool, Stop> {
+        let (reason, refused): (Reason, Vec<Record>) = match status {
+            SessionStatus::Active => return Ok(false),
+            SessionStatus::Unknown => (
+                Reason::SessionUnknown,
+                entries.iter().map(record).cloned().collect(),
+            ),
+            SessionStatus::Ended { at } => {
+                let late = |p: &&Piece| at.is_none_or(|at| p.captured_at > at);
+                let live = sort(&held.checkpoint, entries.clone()).live;
+                (
+                    Reason::SessionEnded,
+                    live.iter().filter(late).map(|p| p.record.clone()).collect(),
+                )
+            }
+        };
+        let parking = Parking {
+            session_id: self.session.as_str(),
+            records: refused.iter().collect(),
+            reason,
+            attempts: 1,
+            first_failure_at: self.now(),
+            chunks: None,
+        };
+        self.writer.park(parking, self.settled).await?;
+        self.forget_settled(entries);
+        Ok(entries.is_empty())
+    }
+
+    /// A lease left behind: its fragment is stored, or surely not, or it is too early to tell.
+    async fn resolve_lease(&self, held: &mut Held) -> Result<(), Stop> {
+        let Some(lease) = held.checkpoint.lease.clone() else {
+            return Ok(());
+        };
+        if lease.surely_not_stored {
+            return Ok(());
+        }
+        if self.now() < lease.expires_at {
+            let seconds = (lease.expires_at.0 - self.now().0).div_ceil(1000) as u32;
+            return Err(Stop::NotOurs { seconds });
+        }
+        let certain_at = lease.expires_at.0 + self.writer.config.probe_patience_ms;
+        loop {
+            // The clock first: an answer is believed for what was stored before the question.
+            let asked_at = self.now().0;
+            if let Some(found) = self
+                .writer
+                .ports
+                .streams()
+                .find(&self.session, lease.advance.at)
+                .await?
+            {
+                self.commit(held, lease, found).await?;
+                return Ok(());
+            }
+            if asked_at >= certain_at {
+                return Ok(());
+            }
+            let wait_ms = (certain_at - asked_at).min(500);
+            if self.remaining_ms() < wait_ms + 1_000 {
+                return Err(Stop::NotOurs { seconds: 1 });
+            }
+            self.writer.ports.clock().sleep_ms(wait_ms).await;
+        }
+    }
+
+    /// The live audio's state: from memory where this process wrote it last, from the store otherwise.
+    async fn live_start(&self, position: &Position) -> Result<Warm, Stop> {
+        if let Some(warm) = self.writer.warm.take(&self.session, position) {
+            return Ok(warm);
+        }
+        if *position == Position::default() {
+            return Ok(Warm {
+                snapshot: beginning(),
+                decoder: Mutex::default(),
+            });
+        }
+        let stored = self
+            .writer
+            .ports
+            .store()
+            .load_snapshot(&self.session, &live_key(position))
+            .await?;
+        let snapshot = match stored {
+            Some(bytes) => Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?,
+            None => {
+                // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
+                let mut snapshot = Snapshot {
+                    position: position.clone(),
+                    ..beginning()
+                };
+                snapshot.media.demuxer.bytes_missing();
+                snapshot
+            }
+        };
+        Ok(Warm {
+            snapshot,
+            decoder: Mutex::default(),
+        })
+    }
+
+    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can.
+    async fn already_stored(&self, held: &mut Held, gap: &Gap, pieces: &[Piece]) -> Result<bool, Stop> {
+        let Some(advance) = &gap.unsure else {
+            return Ok(false);
+        };
+        if self
+            .writer
+            .ports
+            .streams()
+            .find(&self.session, advance.at)
+            .await?
+            .is_none()
+        {
+            return Ok(false);
+        }
+        held.checkpoint.close_stored(gap, advance);
+        self.save(held).await?;
+        self.settle(
+            pieces
+                .iter()
+                .filter(|p| advance.chunks.holds(p.index))
+                .map(|p| &p.record),
+        );
+        Ok(true)
+    }
+
+    async fn gap_start(&self, gap: &Gap) -> Result<Option<Warm>, Stop> {
+        let key = gap_key(&gap.chunks);
+        let Some(bytes) = self
+            .writer
+            .ports
+            .store()
+            .load_snapshot(&self.session, &key)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let snapshot = Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
+        Ok(Some(Warm {
+            snapshot,
+            decoder: Mutex::default(),
+        }))
+    }
+
+    fn keep_warm(&self, line: Line, start: Warm) {
+        if line == Line::Live {
+            self.writer.warm.put(&self.session, start);
+        }
+    }
+
+    async fn drop_duplicates(&self, sorted: &Sorted) -> Result<(), Stop> {
+        if !sorted.duplicates.is_empty() {
+            self.settle(&sorted.duplicates);
+            self.emit(Event::DuplicatesDropped {
+                session_id: self.session.to_string(),
+                messages: sorted.duplicates.len() as u64,
+            });
+        }
+        self.park_unplaceable(&sorted.unplaceable).await
+    }
+
+    async fn park_unplaceable(&self, pieces: &[Piece]) -> Result<(), Stop> {
+        let indices = || pieces.iter().map(|p| p.index);
+        let parking = Parking {
+            session_id: self.session.as_str(),
+            records: pieces.iter().map(|p| &p.record).collect(),
+            reason: Reason::NoPlace,
+            attempts: 1,
+            first_failure_at: self.now(),
+            chunks: indices().min().zip(indices().max()),
+        };
+        Ok(self.writer.park(parking, self.settled).await?)
+    }
+
+    async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
+        let records = pieces.iter().map(|p| &p.record).chain(ends);
+        let records = self.hide(records, seconds).await;
+        self.emit(Event::Deferred {
+            session_id: self.session.to_string(),
+            records,
+            seconds,
+            why,
+        });
+    }
+
+    async fn give_back(&self, entries: &[Entry], seconds: u32, reason: &str, message: &str) {
+        let open: Vec<&Record> = entries
+            .iter()
+            .map(record)
+            .filter(|r| !self.is_settled(r))
+            .collect();
+        let records = self.hide(open.into_iter(), seconds).await;
+        self.emit(Event::GivenBack {
+            session_id: self.session.to_string(),
+            records,
+            seconds,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+
+    /// Makes records invisible for a while, all of the group alike. Where that fails, the queue's own visibility
+    /// time-out does it, later.
+    async fn hide(&self, records: impl Iterator<Item = &Record>, seconds: u32) -> u64 {
+        let handles: Vec<String> = records.map(|r| r.receipt_handle.clone()).collect();
+        if let Err(failure) = self.writer.ports.queue().hide(&handles, seconds).await {
+            tracing::warn!(session = %self.session, %failure, "records could not be handed back early");
+        }
+        handles.len() as u64
+    }
+
+    pub(crate) fn settle<'r>(&self, records: impl IntoIterator<Item = &'r Record>) {
+        let mut settled = self
+            .settled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        records
+            .into_iter()
+            .for_each(|record| settled.settle(&record.message_id));
+    }
+
+    fn is_settled(&self, record: &Record) -> bool {
+        let settled = self
+            .settled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        settled.holds(&record.message_id)
+    }
+
+    fn forget_settled(&self, entries: &mut Vec<Entry>) {
+        entries.retain(|entry| !self.is_settled(record(entry)));
+        // A marker alone has nothing to end.
+        let only_ends = entries
+            .iter()
+            .all(|e| matches!(e, Ok(arrival) if matches!(arrival.content, Content::EndOfStream { .. })));
+        if only_ends {
+            self.settle(entries.iter().map(record));
+            entries.clear();
+        }
+    }
+
+    pub(crate) fn now(&self) -> EpochMs {
+        self.writer.ports.clock().now()
+    }
+
+    pub(crate) fn remaining_ms(&self) -> u64 {
+        self.stop_at.0.saturating_sub(self.now().0)
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        self.writer.ports.telemetry().emit(&event);
+    }
+}
+
+fn record(entry: &Entry) -> &Record {
+    match entry {
+        Ok(arrival) => &arrival.record,
+        Err(rejected) => &rejected.record,
+    }
+}
+
+/// 1, 2, 4, 8 s: longer with each delivery.
+fn growing_seconds(entries: &[Entry]) -> u32 {
+    let deliveries = entries
+        .iter()
+        .map(|entry| record(entry).receive_count)
+        .max()
+        .unwrap_or(1);
+    1 << deliveries.clamp(1, 4).saturating_sub(1)
+}

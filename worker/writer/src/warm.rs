@@ -1,0 +1,54 @@
+//! What this process still knows of the sessions it wrote last: saves reading the snapshot, and the pre-roll.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use ingest::checkpoint::{Position, Snapshot};
+use ingest::message::SessionId;
+use media::opus::Decoder;
+
+/// Sessions remembered; about 100 KB each.
+const MAX_SESSIONS: usize = 64;
+
+/// A session's live snapshot, and a decoder that stands there.
+pub(crate) struct Warm {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) decoder: Option<Decoder>,
+}
+
+/// The sessions written last. Only an exact position is a hit, so a stale entry can do no harm.
+#[derive(Default)]
+pub(crate) struct WarmSessions(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    by_session: HashMap<SessionId, (u64, Warm)>,
+    uses: u64,
+}
+
+impl WarmSessions {
+    /// Takes what is known of the session at `position`.
+    pub(crate) fn take(&self, session: &SessionId, position: &Position) -> Option<Warm> {
+        let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_, warm) = entries.by_session.remove(session)?;
+        (warm.snapshot.position == *position).then_some(warm)
+    }
+
+    /// Remembers; the entry unused longest makes room.
+    pub(crate) fn put(&self, session: &SessionId, warm: Warm) {
+        let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries.uses += 1;
+        let now = entries.uses;
+        entries.by_session.insert(session.clone(), (now, warm));
+        if entries.by_session.len() > MAX_SESSIONS {
+            let oldest = entries
+                .by_session
+                .iter()
+                .min_by_key(|(_, (used, _))| *used)
+                .map(|(id, _)| id.clone());
+            if let Some(oldest) = oldest {
+                entries.by_session.remove(&oldest);
+            }
+        }
+    }
+}
