@@ -4,4 +4,6 @@
 pub mod read;
 mod write;
 
-pub use write::{Block, FragmentError, MAX_SPAN_MS, write};
+pub use write::{
+    Block, FragmentError, MAX_SPAN_MS, MAX_TAG_NAME, MAX_TAG_VALUE, MAX_TAGS, TRACK_NAME, write,
+};
