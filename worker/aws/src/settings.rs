@@ -1,0 +1,192 @@
+//! The environment, read once into typed values.
+
+use crate::put_media::request::PayloadSigning;
+
+/// Hours for which streams keep what is written; at least 1.
+pub const KVS_RETENTION_HOURS: &str = "KVS_RETENTION_HOURS";
+/// `unsigned` (default) or `empty`: see [`PayloadSigning`].
+pub const PUT_MEDIA_PAYLOAD: &str = "PUT_MEDIA_PAYLOAD";
+/// Name of the table of sessions.
+pub const SESSIONS_TABLE: &str = "SESSIONS_TABLE";
+/// Name of the table of WebSocket connections.
+pub const CONNECTIONS_TABLE: &str = "CONNECTIONS_TABLE";
+/// Name of the writer's state table.
+pub const STATE_TABLE: &str = "STATE_TABLE";
+/// URL of the FIFO queue of chunks.
+pub const QUEUE_URL: &str = "QUEUE_URL";
+/// URL of the FIFO dead-letter queue.
+pub const DLQ_URL: &str = "DLQ_URL";
+
+/// The longest retention that Kinesis Video Streams has, ten years.
+const MAX_RETENTION_HOURS: i32 = 87_600;
+
+/// What kvs-stream-writer needs to know. Region, credentials and endpoints come by the SDK's own variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// [`SESSIONS_TABLE`].
+    pub sessions_table: String,
+    /// [`STATE_TABLE`].
+    pub state_table: String,
+    /// [`QUEUE_URL`].
+    pub queue_url: String,
+    /// [`DLQ_URL`].
+    pub dlq_url: String,
+    /// [`KVS_RETENTION_HOURS`], 1 where it is not set.
+    pub retention_hours: i32,
+    /// [`PUT_MEDIA_PAYLOAD`].
+    pub payload: PayloadSigning,
+}
+
+/// What connection-handler needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// [`SESSIONS_TABLE`].
+    pub sessions_table: String,
+    /// [`CONNECTIONS_TABLE`].
+    pub connections_table: String,
+    /// [`QUEUE_URL`].
+    pub queue_url: String,
+}
+
+/// A variable that is missing or makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Not set, or empty.
+    #[error("the environment variable {name} is not set; infra/template.yaml shows what it holds")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// Set to something else than what is expected.
+    #[error("the environment variable {name} is {value:?}; {expected} is expected")]
+    Invalid {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+type Result<T> = std::result::Result<T, SettingsError>;
+
+impl Settings {
+    /// Reads from `env`, which gives a variable's value.
+    ///
+    /// # Errors
+    /// Names the first variable that is missing or wrong.
+    pub fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        Ok(Self {
+            sessions_table: required(&env, SESSIONS_TABLE)?,
+            state_table: required(&env, STATE_TABLE)?,
+            queue_url: fifo_url(&env, QUEUE_URL)?,
+            dlq_url: fifo_url(&env, DLQ_URL)?,
+            retention_hours: retention_hours(&env)?,
+            payload: payload(&env)?,
+        })
+    }
+}
+
+impl GatewaySettings {
+    /// Reads from `env`, which gives a variable's value.
+    ///
+    /// # Errors
+    /// Names the first variable that is missing or wrong.
+    pub fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        Ok(Self {
+            sessions_table: required(&env, SESSIONS_TABLE)?,
+            connections_table: required(&env, CONNECTIONS_TABLE)?,
+            queue_url: fifo_url(&env, QUEUE_URL)?,
+        })
+    }
+}
+
+/// The process's own environment, for [`Settings::read`].
+pub fn process_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn optional(env: &impl Fn(&str) -> Option<String>, name: &'static str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+fn required(env: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String> {
+    optional(env, name).ok_or(SettingsError::Missing { name })
+}
+
+fn fifo_url(env: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result<String> {
+    let value = required(env, name)?;
+    if value.starts_with("http") && value.ends_with(".fifo") {
+        return Ok(value);
+    }
+    Err(SettingsError::Invalid { name, value, expected: "the URL of a FIFO queue, which ends with .fifo," })
+}
+
+fn retention_hours(env: &impl Fn(&str) -> Option<String>) -> Result<i32> {
+    let name = KVS_RETENTION_HOURS;
+    let Some(value) = optional(env, name) else { return Ok(1) };
+    let hours = value.parse().ok().filter(|hours| (1..=MAX_RETENTION_HOURS).contains(hours));
+    hours.ok_or(SettingsError::Invalid {
+        name,
+        value,
+        expected: "a number of hours from 1 to 87600 (0 would persist nothing)",
+    })
+}
+
+fn payload(env: &impl Fn(&str) -> Option<String>) -> Result<PayloadSigning> {
+    let name = PUT_MEDIA_PAYLOAD;
+    match optional(env, name).as_deref() {
+        None | Some("unsigned") => Ok(PayloadSigning::Unsigned),
+        Some("empty") => Ok(PayloadSigning::EmptyHash),
+        Some(other) => {
+            Err(SettingsError::Invalid { name, value: other.into(), expected: "unsigned or empty" })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPLETE: [(&str, &str); 4] = [
+        (SESSIONS_TABLE, "sessions"),
+        (STATE_TABLE, "state"),
+        (QUEUE_URL, "https://sqs.eu-central-1.amazonaws.com/1/chunks.fifo"),
+        (DLQ_URL, "http://127.0.0.1:4566/000000000000/chunks-dlq.fifo"),
+    ];
+
+    fn read(changes: &[(&str, &str)]) -> Result<Settings> {
+        Settings::read(|name| {
+            let all = changes.iter().chain(&COMPLETE);
+            all.into_iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_complete_environment_is_read_and_optional_values_have_defaults() {
+        let settings = read(&[]).unwrap();
+        assert_eq!((settings.sessions_table.as_str(), settings.state_table.as_str()), ("sessions", "state"));
+        assert_eq!((settings.retention_hours, settings.payload), (1, PayloadSigning::Unsigned));
+        let chosen = read(&[(KVS_RETENTION_HOURS, "24"), (PUT_MEDIA_PAYLOAD, "empty")]).unwrap();
+        assert_eq!((chosen.retention_hours, chosen.payload), (24, PayloadSigning::EmptyHash));
+    }
+
+    #[test]
+    fn the_error_names_the_variable() {
+        for (name, _) in COMPLETE {
+            assert_eq!(read(&[(name, "")]), Err(SettingsError::Missing { name }));
+        }
+        let wrong = [
+            (KVS_RETENTION_HOURS, "0"),
+            (KVS_RETENTION_HOURS, "one"),
+            (PUT_MEDIA_PAYLOAD, "hash"),
+            (QUEUE_URL, "https://sqs.eu-central-1.amazonaws.com/1/chunks"),
+            (DLQ_URL, "chunks-dlq.fifo"),
+        ];
+        for (name, value) in wrong {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(value), "{message}");
+        }
+    }
+}

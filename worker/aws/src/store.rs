@@ -1,0 +1,149 @@
+//! DynamoDB behind [`writer::ports::Store`].
+//!
+//! One table. `pk` is the sessionId; `sk` is `checkpoint`, or `snapshot#` and a key. Every item has `schema` (of
+//! the item, 1), `version`, `bytes`, `updatedAt` (epoch ms) and `expiresAt` (epoch seconds, the table's TTL).
+//! Items past their `expiresAt` are still read: TTL deletes them some day, and until then a checkpoint that is
+//! ignored would stand in the way of the next one.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use ingest::failure::ServiceFailure;
+use ingest::message::SessionId;
+use writer::ports::{Clock, Result, Saved, Store, Stored};
+
+use crate::clock::SystemClock;
+use crate::failure::{call, has_code};
+
+/// The layout of an item, as this version writes it.
+const SCHEMA: u64 = 1;
+
+/// How long a session's checkpoint outlives its last fragment: a message stays in the DLQ for at most 14 days, and
+/// a redrive then needs the gap's checkpoint.
+const KEEP_CHECKPOINT_SECONDS: u64 = 30 * 24 * 3_600;
+
+const GET: &str = "GetItem";
+const PUT: &str = "PutItem";
+
+/// The writer's state table.
+#[derive(Clone, Debug)]
+pub struct StateTable {
+    client: Client,
+    once: Client,
+    table: String,
+}
+
+impl StateTable {
+    /// The table's keys are `pk` and `sk`, both strings.
+    pub fn new(client: Client, table: String) -> Self {
+        // A conditional write that is repeated after a lost answer would meet its own version.
+        let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        Self { client, once: Client::from_conf(once), table }
+    }
+
+    async fn read(&self, session: &SessionId, sort_key: &str) -> Result<Option<Stored>> {
+        let asked = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("pk", text(session.as_str()))
+            .key("sk", text(sort_key))
+            .consistent_read(true);
+        call(GET, asked.send()).await?.item.map(stored).transpose()
+    }
+
+    fn item(
+        &self,
+        client: &Client,
+        session: &SessionId,
+        sort_key: &str,
+        version: u64,
+        bytes: &[u8],
+        keep_seconds: u64,
+    ) -> PutItemFluentBuilder {
+        let now = SystemClock.now();
+        client
+            .put_item()
+            .table_name(&self.table)
+            .item("pk", text(session.as_str()))
+            .item("sk", text(sort_key))
+            .item("schema", number(SCHEMA))
+            .item("version", number(version))
+            .item("bytes", AttributeValue::B(Blob::new(bytes)))
+            .item("updatedAt", number(now.0))
+            .item("expiresAt", number(now.0 / 1_000 + keep_seconds))
+    }
+}
+
+impl Store for StateTable {
+    async fn load(&self, session: &SessionId) -> Result<Option<Stored>> {
+        self.read(session, "checkpoint").await
+    }
+
+    async fn save(&self, session: &SessionId, expected: Option<u64>, bytes: &[u8]) -> Result<Saved> {
+        let version = expected.unwrap_or(0) + 1;
+        let put = self.item(&self.once, session, "checkpoint", version, bytes, KEEP_CHECKPOINT_SECONDS);
+        let put = match expected {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(expected) => put
+                .condition_expression("#version = :expected")
+                .expression_attribute_names("#version", "version")
+                .expression_attribute_values(":expected", number(expected)),
+        };
+        match call(PUT, put.send()).await {
+            Ok(_) => Ok(Saved::Yes),
+            Err(failure) if has_code(&failure, "ConditionalCheckFailedException") => Ok(Saved::Conflict),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn load_snapshot(&self, session: &SessionId, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.read(session, &format!("snapshot#{key}")).await?.map(|stored| stored.bytes))
+    }
+
+    async fn save_snapshot(
+        &self,
+        session: &SessionId,
+        key: &str,
+        bytes: &[u8],
+        keep_seconds: u64,
+    ) -> Result<()> {
+        let put = self.item(&self.client, session, &format!("snapshot#{key}"), 1, bytes, keep_seconds);
+        call(PUT, put.send()).await.map(drop)
+    }
+}
+
+fn stored(mut item: HashMap<String, AttributeValue>) -> Result<Stored> {
+    let whole = |name| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
+    let (schema, version) = (whole("schema"), whole("version"));
+    let bytes = match item.remove("bytes") {
+        Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
+        _ => None,
+    };
+    match (schema, version, bytes) {
+        (Some(1..=SCHEMA), Some(version), Some(bytes)) => Ok(Stored { bytes, version }),
+        (Some(schema), ..) if schema > SCHEMA => Err(garbled(format!(
+            "the item's schema is {schema}, this worker knows {SCHEMA}: deploy the newer worker"
+        ))),
+        _ => Err(garbled("the item lacks schema, version or bytes".into())),
+    }
+}
+
+fn garbled(detail: String) -> ServiceFailure {
+    ServiceFailure::Garbled { operation: GET.into(), detail }
+}
+
+pub(crate) fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+pub(crate) fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+#[cfg(test)]
+mod tests;

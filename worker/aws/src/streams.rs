@@ -1,0 +1,249 @@
+//! Kinesis Video Streams behind [`writer::ports::Streams`]: a stream per session, created on demand.
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_kinesisvideo::types::{ApiName, Status};
+use aws_sdk_kinesisvideoarchivedmedia as archive;
+use aws_sdk_kinesisvideoarchivedmedia::primitives::DateTime;
+use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
+use ingest::failure::ServiceFailure;
+use ingest::message::SessionId;
+use media::time::EpochMs;
+use tokio::time::{Instant, timeout};
+use writer::ports::{Persisted, Result, Streams};
+
+use crate::cache::Cache;
+use crate::failure::{call, has_code};
+use crate::put_media::{PUT_MEDIA, PutMedia};
+use crate::retry::{Outcome, Policy, repeat};
+
+/// Optional and not validated by the service, which has no name for PCM; this is the official producer's content
+/// type for audio in Matroska (aws-facts 2.3).
+const MEDIA_TYPE: &str = "audio/x-matroska";
+
+/// Endpoints that a process remembers: one for PutMedia and now and then one for ListFragments, per session.
+const ENDPOINTS: usize = 2_048;
+
+/// A stream's endpoint does not change; a day bounds what a process that never ends believes.
+const KEEP_ENDPOINT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Pauses between two looks at a stream that is being created. DescribeStream allows 5 calls a second and stream.
+const UNTIL_ACTIVE: Policy =
+    Policy { first: Duration::from_millis(250), longest: Duration::from_secs(1), growth: 1.5, jitter: 0.2 };
+
+const LIST_FRAGMENTS: &str = "ListFragments";
+
+/// Fragments on a page of ListFragments: what is asked for counts against the quota, found or not.
+const PAGE_FRAGMENTS: i64 = 10;
+
+/// Pages of ListFragments that a probe reads; its window of 2 ms hardly fills one.
+const MAX_PAGES: usize = 4;
+
+/// The streams of one account and Region.
+#[derive(Debug)]
+pub struct VideoStreams {
+    control: aws_sdk_kinesisvideo::Client,
+    archive: archive::config::Builder,
+    media: PutMedia,
+    retention_hours: i32,
+    endpoints: Cache<String>,
+}
+
+impl VideoStreams {
+    /// `retention_hours` is given to streams when they are created; at least 1, since nothing is persisted without.
+    pub fn new(config: &SdkConfig, media: PutMedia, retention_hours: i32) -> Self {
+        Self {
+            control: aws_sdk_kinesisvideo::Client::new(config),
+            archive: archive::config::Builder::from(config),
+            media,
+            retention_hours,
+            endpoints: Cache::new(ENDPOINTS, KEEP_ENDPOINT),
+        }
+    }
+
+    /// The stream's data endpoint for one API.
+    async fn endpoint(&self, stream: &str, api: ApiName) -> Result<String> {
+        let key = endpoint_key(stream, &api);
+        if let Some(endpoint) = self.endpoints.get(&key) {
+            return Ok(endpoint);
+        }
+        let asked = self.control.get_data_endpoint().stream_name(stream).api_name(api);
+        let endpoint = call("GetDataEndpoint", asked.send()).await?.data_endpoint.unwrap_or_default();
+        self.endpoints.put(&key, endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// The endpoint for PutMedia; creates the stream where it is missing.
+    async fn endpoint_for_put(&self, session: &SessionId, limit: Limit) -> Result<String> {
+        let stream = session.stream_name();
+        let endpoint = || limit.on("GetDataEndpoint", self.endpoint(&stream, ApiName::PutMedia));
+        match endpoint().await {
+            Err(failure) if is_missing(&failure) => {
+                limit.on("CreateStream", self.create(session)).await?;
+                limit.on("DescribeStream", self.until_active(&stream, limit)).await?;
+                endpoint().await
+            }
+            known => known,
+        }
+    }
+
+    /// Creates the session's stream. That it exists already, or that another worker is creating it, is success.
+    async fn create(&self, session: &SessionId) -> Result<()> {
+        let created = self
+            .control
+            .create_stream()
+            .stream_name(session.stream_name())
+            .media_type(MEDIA_TYPE)
+            .data_retention_in_hours(self.retention_hours)
+            .tags("app", "kvs-stream-writer")
+            .tags("sessionId", session.as_str());
+        match call("CreateStream", created.send()).await {
+            Err(failure) if has_code(&failure, "ResourceInUseException") => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    async fn until_active(&self, stream: &str, limit: Limit) -> Result<()> {
+        repeat(UNTIL_ACTIVE, limit.remaining(), || async move {
+            let described =
+                call("DescribeStream", self.control.describe_stream().stream_name(stream).send()).await;
+            let status = match described {
+                Ok(answer) => answer.stream_info.and_then(|info| info.status),
+                Err(failure) if is_missing(&failure) => None, // not yet visible everywhere
+                Err(failure) => return Err(Outcome::permanent(failure)),
+            };
+            match status {
+                Some(Status::Active | Status::Updating) => Ok(()),
+                _ => Err(Outcome::transient(limit.passed("DescribeStream"))),
+            }
+        })
+        .await
+    }
+
+    async fn list(&self, stream: &str, at: EpochMs, endpoint: String) -> Result<Option<Persisted>> {
+        let client = archive::Client::from_conf(self.archive.clone().endpoint_url(endpoint).build());
+        let mut page = None;
+        for _ in 0..MAX_PAGES {
+            let asked = client
+                .list_fragments()
+                .stream_name(stream)
+                .max_results(PAGE_FRAGMENTS)
+                .fragment_selector(around(at)?)
+                .set_next_token(page);
+            let answer = call(LIST_FRAGMENTS, asked.send()).await?;
+            let found = answer
+                .fragments
+                .unwrap_or_default()
+                .into_iter()
+                .find(|fragment| fragment.producer_timestamp.as_ref().map(milliseconds) == Some(at.0));
+            if let Some(fragment) = found {
+                let fragment_number = fragment.fragment_number.unwrap_or_default();
+                return Ok(Some(Persisted { fragment_number, acknowledged_after_ms: None }));
+            }
+            page = answer.next_token;
+            if page.is_none() {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets an endpoint that may have become wrong: the stream was deleted and made anew, or moved.
+    fn forget_if_stale(&self, stream: &str, api: &ApiName, failure: &ServiceFailure) {
+        let unreachable =
+            matches!(failure, ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. });
+        if unreachable || is_missing(failure) || has_code(failure, "InvalidEndpointException") {
+            self.endpoints.remove(&endpoint_key(stream, api));
+        }
+    }
+}
+
+impl Streams for VideoStreams {
+    async fn put(
+        &self,
+        session: &SessionId,
+        at: EpochMs,
+        fragment: Vec<u8>,
+        within_ms: u64,
+    ) -> Result<Persisted> {
+        let limit = Limit { started: Instant::now(), within: Duration::from_millis(within_ms) };
+        let stream = session.stream_name();
+        let endpoint = self.endpoint_for_put(session, limit).await?;
+        let put = limit.on(PUT_MEDIA, self.media.put(&endpoint, &stream, at, fragment)).await;
+        put.inspect_err(|failure| self.forget_if_stale(&stream, &ApiName::PutMedia, failure))
+    }
+
+    async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Option<Persisted>> {
+        let stream = session.stream_name();
+        let found = match self.endpoint(&stream, ApiName::ListFragments).await {
+            Ok(endpoint) => self.list(&stream, at, endpoint).await,
+            Err(failure) => Err(failure),
+        };
+        match found.inspect_err(|failure| self.forget_if_stale(&stream, &ApiName::ListFragments, failure)) {
+            Err(failure) if is_missing(&failure) => Ok(None),
+            found => found,
+        }
+    }
+}
+
+/// The caller's time limit over all steps of a call.
+#[derive(Clone, Copy)]
+struct Limit {
+    started: Instant,
+    within: Duration,
+}
+
+impl Limit {
+    async fn on<T>(self, operation: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(self.remaining(), step).await.unwrap_or_else(|_| Err(self.passed(operation)))
+    }
+
+    fn remaining(self) -> Duration {
+        self.within.saturating_sub(self.started.elapsed())
+    }
+
+    /// The failure of the operation during which it passed.
+    fn passed(self, operation: &str) -> ServiceFailure {
+        ServiceFailure::TimedOut {
+            operation: operation.into(),
+            waited_ms: self.started.elapsed().as_millis() as u64,
+        }
+    }
+}
+
+fn is_missing(failure: &ServiceFailure) -> bool {
+    has_code(failure, "ResourceNotFoundException")
+}
+
+fn endpoint_key(stream: &str, api: &ApiName) -> String {
+    format!("{stream} {api}")
+}
+
+/// A millisecond to either side: whether the ends belong to the range is not documented.
+fn around(at: EpochMs) -> Result<FragmentSelector> {
+    let moment = |ms: u64| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    let range = TimestampRange::builder()
+        .start_timestamp(moment(at.0.saturating_sub(1)))
+        .end_timestamp(moment(at.0.saturating_add(1)))
+        .build();
+    let selector = range.and_then(|range| {
+        FragmentSelector::builder()
+            .fragment_selector_type(FragmentSelectorType::ProducerTimestamp)
+            .timestamp_range(range)
+            .build()
+    });
+    selector.map_err(|e| ServiceFailure::Garbled { operation: LIST_FRAGMENTS.into(), detail: e.to_string() })
+}
+
+/// The timestamp in milliseconds, rounded: it travels as seconds in a JSON number, whose binary fraction may lie a
+/// little below the millisecond that was meant.
+fn milliseconds(timestamp: &DateTime) -> u64 {
+    let ms =
+        i128::from(timestamp.secs()) * 1_000 + (i128::from(timestamp.subsec_nanos()) + 500_000) / 1_000_000;
+    u64::try_from(ms).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
