@@ -20,11 +20,7 @@ pub fn group(records: Vec<Record>) -> Delivery {
     for record in records {
         let group_id = record.group_id.clone();
         match parse(record) {
-            Ok(arrival) => delivery
-                .sessions
-                .entry(arrival.session.clone())
-                .or_default()
-                .push(Ok(arrival)),
+            Ok(arrival) => delivery.sessions.entry(arrival.session.clone()).or_default().push(Ok(arrival)),
             Err(rejected) => match (rejected.chunk, SessionId::parse(&group_id)) {
                 (Some(_), Ok(session)) => delivery.sessions.entry(session).or_default().push(Err(*rejected)),
                 _ => delivery.refused.push(*rejected),
@@ -53,11 +49,7 @@ impl Settled {
     /// unsettled records stay in the queue in their order, and other sessions are not touched by them. An unsettled
     /// record never fails a settled one: its chunk is done, and a second delivery would only be dropped as duplicate.
     pub fn failures<'a>(&self, delivered: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-        delivered
-            .into_iter()
-            .filter(|id| !self.0.contains(*id))
-            .map(str::to_owned)
-            .collect()
+        delivered.into_iter().filter(|id| !self.0.contains(*id)).map(str::to_owned).collect()
     }
 }
 
@@ -76,11 +68,7 @@ mod tests {
 
     #[test]
     fn a_bad_message_waits_in_line_if_it_tells_its_chunk_and_stands_alone_if_not() {
-        let record = |body: &str| Record {
-            body: body.into(),
-            group_id: "s".into(),
-            ..Record::default()
-        };
+        let record = |body: &str| Record { body: body.into(), group_id: "s".into(), ..Record::default() };
         let bad_base64 = r#"{"action":"writeToStream","sessionId":"s","audioData":"!","timestamp":1,"format":"webm-opus","chunkIndex":7}"#;
         let delivery = group(vec![record("{"), record(bad_base64)]);
         assert_eq!(delivery.refused.len(), 1);

@@ -275,9 +275,7 @@ impl Default for Checkpoint {
 impl Checkpoint {
     /// The gap that begins at `from`.
     pub fn gap(&self, numbering: u32, from: u64) -> Option<&Gap> {
-        self.gaps
-            .iter()
-            .find(|g| g.chunks.numbering == numbering && g.chunks.from == from)
+        self.gaps.iter().find(|g| g.chunks.numbering == numbering && g.chunks.from == from)
     }
 
     /// The batch is persisted: its line goes on after it. Returns the gaps that were given up for want of room.
@@ -298,10 +296,7 @@ impl Checkpoint {
             return Vec::new();
         }
         // Holes inside the batch are part of the one gap, whose snapshot stands before all of it.
-        self.apply(Advance {
-            gaps: vec![whole],
-            ..advance
-        })
+        self.apply(Advance { gaps: vec![whole], ..advance })
     }
 
     /// A parked batch turned out to be stored: its gap closes, the holes inside it stay.
@@ -319,10 +314,7 @@ impl Checkpoint {
         match advance.line {
             Line::Live => {
                 if advance.to.numbering != self.live.numbering {
-                    self.past.push(PastNumbering {
-                        numbering: self.live.numbering,
-                        next: self.live.next,
-                    });
+                    self.past.push(PastNumbering { numbering: self.live.numbering, next: self.live.next });
                     let surplus = self.past.len().saturating_sub(MAX_REMEMBERED);
                     self.past.drain(..surplus);
                 }
@@ -334,8 +326,7 @@ impl Checkpoint {
                 self.live = advance.to;
             }
             Line::Gap { numbering, from } => {
-                self.gaps
-                    .retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
+                self.gaps.retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
             }
         }
         self.gaps.extend(advance.gaps);
@@ -365,9 +356,7 @@ impl Checkpoint {
 
     /// From storage.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let damaged = |e: serde_json::Error| Unreadable::Damaged {
-            detail: e.to_string(),
-        };
+        let damaged = |e: serde_json::Error| Unreadable::Damaged { detail: e.to_string() };
         let Schema { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
         if schema > SCHEMA {
             return Err(Unreadable::Newer { found: schema });
@@ -389,9 +378,7 @@ impl Snapshot {
 
     /// From storage.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged {
-            detail: e.to_string(),
-        };
+        let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged { detail: e.to_string() };
         let Schema { schema } = rmp_serde::from_slice(bytes).map_err(damaged)?;
         if schema > SCHEMA {
             return Err(Unreadable::Newer { found: schema });

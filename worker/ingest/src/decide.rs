@@ -99,16 +99,9 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
     let oldest = view.pieces.iter().map(|p| p.record.sent_at).min()?;
     let age_ms = view.now.0.saturating_sub(oldest.0);
     let impatient = age_ms >= policy.max_wait_ms;
-    let in_order = if impatient {
-        view.pieces.len()
-    } else {
-        in_order(view)
-    };
+    let in_order = if impatient { view.pieces.len() } else { in_order(view) };
     if in_order == 0 {
-        return Some(Decision::Defer {
-            seconds: 1,
-            why: Why::Hole,
-        });
+        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
     }
     let fits = fits(view, policy, in_order);
     let samples = media_of(view, fits);
@@ -124,18 +117,12 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
         return Some(Decision::Write { chunks: fits });
     }
     if in_order < view.pieces.len() {
-        return Some(Decision::Defer {
-            seconds: 1,
-            why: Why::Hole,
-        });
+        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
     }
     let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
     let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
     let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
-    Some(Decision::Defer {
-        seconds,
-        why: Why::Young,
-    })
+    Some(Decision::Defer { seconds, why: Why::Young })
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
@@ -155,12 +142,7 @@ fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
     let begins = view.folded.runs.first().map(|run| run.at).unwrap_or_default();
     let folded = view.folded;
     let room = (0..in_order).take_while(|&i| {
-        samples += folded
-            .pieces
-            .get(i)
-            .and_then(|p| p.as_ref().ok())
-            .copied()
-            .unwrap_or_default();
+        samples += folded.pieces.get(i).and_then(|p| p.as_ref().ok()).copied().unwrap_or_default();
         let until = folded.ends_at.get(i).copied().flatten().unwrap_or_default();
         samples <= policy.most && until.0.saturating_sub(begins.0) <= policy.most_span_ms
     });
@@ -168,13 +150,7 @@ fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
 }
 
 fn media_of(view: &View<'_>, chunks: usize) -> Samples {
-    view.folded
-        .pieces
-        .iter()
-        .take(chunks)
-        .filter_map(|p| p.as_ref().ok())
-        .copied()
-        .sum()
+    view.folded.pieces.iter().take(chunks).filter_map(|p| p.as_ref().ok()).copied().sum()
 }
 
 /// Whether the stream has ended and its last chunk is at hand.

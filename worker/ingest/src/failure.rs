@@ -121,12 +121,9 @@ impl ServiceFailure {
     pub fn reason(&self) -> String {
         match self {
             Self::Ack { id, .. } => format!("ack-{id}"),
-            Self::Service {
-                operation,
-                status,
-                code,
-                ..
-            } if code.is_empty() => format!("{operation}-{status}"),
+            Self::Service { operation, status, code, .. } if code.is_empty() => {
+                format!("{operation}-{status}")
+            }
             Self::Service { operation, code, .. } => format!("{operation}-{code}"),
             Self::TimedOut { operation, .. } => format!("{operation}-timeout"),
             Self::Disconnected { operation, .. } => format!("{operation}-disconnected"),

@@ -252,22 +252,12 @@ fn take_packet(media: &mut MediaState, packet: Packet, elapsed_ms: u64, out: &mu
     }
     let skip = media.pre_skip_left.min(packet.duration);
     media.pre_skip_left = media.pre_skip_left.saturating_sub(skip);
-    let keep = packet
-        .duration
-        .saturating_sub(skip)
-        .saturating_sub(packet.discard_end);
+    let keep = packet.duration.saturating_sub(skip).saturating_sub(packet.discard_end);
     out.samples += keep;
     media.container_end = Some(end_of(&packet));
     media.packet = packet.duration;
-    hear(
-        media,
-        Heard::Packet(serde_bytes::ByteBuf::from(packet.data.clone())),
-    );
-    out.steps.push(Step::Decode {
-        packet: packet.data,
-        skip,
-        keep,
-    });
+    hear(media, Heard::Packet(serde_bytes::ByteBuf::from(packet.data.clone())));
+    out.steps.push(Step::Decode { packet: packet.data, skip, keep });
 }
 
 fn end_of(packet: &Packet) -> MediaTime {
@@ -280,9 +270,7 @@ fn hole_before(media: &MediaState, packet: &Packet) -> Option<Samples> {
     let ns = packet.time.0.checked_sub(media.container_end?.0)?.max(-(1 << 40));
     let unit_ns = i64::try_from(packet.duration.0.max(40)).ok()? * 62_500;
     let packets = (ns + unit_ns / 2).div_euclid(unit_ns);
-    u64::try_from(packets)
-        .ok()
-        .map(|n| Samples(n.saturating_mul(packet.duration.0)))
+    u64::try_from(packets).ok().map(|n| Samples(n.saturating_mul(packet.duration.0)))
 }
 
 fn conceal(media: &mut MediaState, lost: Samples, out: &mut Demuxed) {
@@ -315,11 +303,7 @@ fn hear(media: &mut MediaState, heard: Heard) {
 
 /// The second pass.
 fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: Vec<Demuxed>) -> Folded {
-    let timings: Vec<Timing> = pieces
-        .iter()
-        .zip(&demuxed)
-        .map(|(piece, d)| timing(piece, d))
-        .collect();
+    let timings: Vec<Timing> = pieces.iter().zip(&demuxed).map(|(piece, d)| timing(piece, d)).collect();
     let mut folded = Folded {
         end: position.clone(),
         media,
@@ -348,11 +332,8 @@ fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: 
             }
         } else {
             d.steps.splice(0..0, std::mem::take(&mut silent));
-            let after: Vec<Timing> = timings[i + 1..]
-                .iter()
-                .filter(|t| t.samples > Samples(0))
-                .copied()
-                .collect();
+            let after: Vec<Timing> =
+                timings[i + 1..].iter().filter(|t| t.samples > Samples(0)).copied().collect();
             let placement = folded.end.timeline.place(&timings[i], &after);
             ends_at = folded.end.timeline.end();
             for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
@@ -382,22 +363,14 @@ fn extend_runs(runs: &mut Vec<Run>, at: EpochMs, joined: bool, d: &mut Demuxed) 
             run.steps.extend(steps);
             run.samples += d.samples;
         }
-        _ => runs.push(Run {
-            at,
-            steps,
-            samples: d.samples,
-        }),
+        _ => runs.push(Run { at, steps, samples: d.samples }),
     }
 }
 
 /// Opens a gap before `piece`, or of `piece` itself where that is refused.
 fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool) {
     let end = &folded.end;
-    let from = if end.numbering == piece.numbering {
-        end.next
-    } else {
-        0
-    };
+    let from = if end.numbering == piece.numbering { end.next } else { 0 };
     let to = piece.index + u64::from(refused);
     if let Some(open) = folded.gaps.last_mut() {
         let c = &mut open.gap.chunks;
@@ -408,27 +381,19 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         }
     }
     let begins_at = end.timeline.end().unwrap_or(piece.captured_at);
-    let chunks = ChunkRange {
-        numbering: piece.numbering,
-        from,
-        to,
-    };
+    let chunks = ChunkRange { numbering: piece.numbering, from, to };
     let gap = Gap {
         chunks,
         begins_at,
         ends_at: None,
         captured: (end.last_captured, piece.captured_at),
+        unsure: None,
     };
     let mut position = end.clone();
     if position.numbering != piece.numbering {
         renumber(&mut position, piece);
     }
-    let snapshot = Snapshot {
-        schema: SCHEMA,
-        position,
-        media,
-        residue: Vec::new(),
-    };
+    let snapshot = Snapshot { schema: SCHEMA, position, media, residue: Vec::new() };
     folded.gaps.push(OpenGap { gap, snapshot });
 }
 

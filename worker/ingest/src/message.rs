@@ -27,9 +27,7 @@ impl SessionId {
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
         if text.is_empty() || text.len() > MAX_SESSION_ID || !text.chars().all(legal) {
-            return Err(Rejection::BadSessionId {
-                session_id: text.chars().take(MAX_SESSION_ID).collect(),
-            });
+            return Err(Rejection::BadSessionId { session_id: text.chars().take(MAX_SESSION_ID).collect() });
         }
         Ok(Self(text.to_owned()))
     }
@@ -133,11 +131,7 @@ pub enum Rejection {
     #[error("the field {field} is missing")]
     MissingField { field: String },
     #[error("the field {field} is a {found} where {expected} is due")]
-    WrongType {
-        field: String,
-        expected: String,
-        found: String,
-    },
+    WrongType { field: String, expected: String, found: String },
     #[error("the action {action:?} is not one of writeToStream, endStream")]
     UnknownAction { action: String },
     #[error("sessionId {session_id:?} is no stream name: use 1 to 128 of a-z A-Z 0-9 _ . -")]
@@ -189,16 +183,8 @@ pub struct Rejected {
 pub fn parse(record: Record) -> Result<Arrival, Box<Rejected>> {
     let mut chunk = None;
     match parse_body(&record, &mut chunk) {
-        Ok((session, content)) => Ok(Arrival {
-            record,
-            session,
-            content,
-        }),
-        Err(rejection) => Err(Box::new(Rejected {
-            record,
-            rejection,
-            chunk,
-        })),
+        Ok((session, content)) => Ok(Arrival { record, session, content }),
+        Err(rejection) => Err(Box::new(Rejected { record, rejection, chunk })),
     }
 }
 
@@ -210,10 +196,7 @@ fn parse_body(
     let session = SessionId::parse(string(&fields, "sessionId")?)?;
     if session.as_str() != record.group_id {
         let group_id = record.group_id.clone();
-        return Err(Rejection::WrongGroup {
-            session_id: session.0,
-            group_id,
-        });
+        return Err(Rejection::WrongGroup { session_id: session.0, group_id });
     }
     match string(&fields, "action")? {
         "writeToStream" => {
@@ -229,9 +212,7 @@ fn parse_body(
             };
             Ok((session, Content::EndOfStream { last_index }))
         }
-        other => Err(Rejection::UnknownAction {
-            action: other.chars().take(64).collect(),
-        }),
+        other => Err(Rejection::UnknownAction { action: other.chars().take(64).collect() }),
     }
 }
 
@@ -242,32 +223,18 @@ fn chunk(fields: &Map<String, Value>, index: u64, captured_at: EpochMs) -> Resul
         Some(_) => Some(string(fields, "connectionId")?.chars().take(128).collect()),
     };
     let audio = audio(string(fields, "audioData")?)?;
-    Ok(Chunk {
-        index,
-        captured_at,
-        audio,
-        format,
-        connection_id,
-    })
+    Ok(Chunk { index, captured_at, audio, format, connection_id })
 }
 
 /// Reads `text` as a JSON object, within the size bound.
 pub fn object(text: &str) -> Result<Map<String, Value>, Rejection> {
     if text.len() > MAX_BODY_BYTES {
-        return Err(Rejection::BodyTooLarge {
-            bytes: text.len(),
-            max: MAX_BODY_BYTES,
-        });
+        return Err(Rejection::BodyTooLarge { bytes: text.len(), max: MAX_BODY_BYTES });
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(other) => Err(Rejection::NotAnObject {
-            found: type_name(&other).into(),
-        }),
-        Err(e) => Err(Rejection::NotJson {
-            line: e.line(),
-            column: e.column(),
-        }),
+        Ok(other) => Err(Rejection::NotAnObject { found: type_name(&other).into() }),
+        Err(e) => Err(Rejection::NotJson { line: e.line(), column: e.column() }),
     }
 }
 
@@ -275,16 +242,10 @@ pub fn object(text: &str) -> Result<Map<String, Value>, Rejection> {
 pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
     let bytes = base64.len() / 4 * 3;
     if bytes > MAX_AUDIO_BYTES {
-        return Err(Rejection::AudioTooLarge {
-            bytes,
-            max: MAX_AUDIO_BYTES,
-        });
+        return Err(Rejection::AudioTooLarge { bytes, max: MAX_AUDIO_BYTES });
     }
-    let engine = if base64.ends_with('=') || base64.len().is_multiple_of(4) {
-        STANDARD
-    } else {
-        STANDARD_NO_PAD
-    };
+    let engine =
+        if base64.ends_with('=') || base64.len().is_multiple_of(4) { STANDARD } else { STANDARD_NO_PAD };
     let audio = engine.decode(base64).map_err(|e| Rejection::BadBase64 {
         offset: match e {
             base64::DecodeError::InvalidByte(offset, _)
@@ -295,12 +256,8 @@ pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
     })?;
     match sniff(&audio) {
         _ if audio.is_empty() => Err(Rejection::EmptyAudio),
-        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat {
-            format: "mp4 (by its first bytes)".into(),
-        }),
-        Sniffed::Wav => Err(Rejection::UnsupportedFormat {
-            format: "wav (by its first bytes)".into(),
-        }),
+        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat { format: "mp4 (by its first bytes)".into() }),
+        Sniffed::Wav => Err(Rejection::UnsupportedFormat { format: "wav (by its first bytes)".into() }),
         Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
     }
 }
@@ -310,42 +267,26 @@ pub fn format(name: &str) -> Result<Format, Rejection> {
     match name {
         "webm-opus" => Ok(Format::WebmOpus),
         "ogg-opus" => Ok(Format::OggOpus),
-        other => Err(Rejection::UnsupportedFormat {
-            format: other.chars().take(64).collect(),
-        }),
+        other => Err(Rejection::UnsupportedFormat { format: other.chars().take(64).collect() }),
     }
 }
 
 /// Reads a string field.
 pub fn string<'a>(fields: &'a Map<String, Value>, field: &str) -> Result<&'a str, Rejection> {
-    let value = fields
-        .get(field)
-        .ok_or_else(|| Rejection::MissingField { field: field.into() })?;
+    let value = fields.get(field).ok_or_else(|| Rejection::MissingField { field: field.into() })?;
     value.as_str().ok_or_else(|| wrong_type(field, "a string", value))
 }
 
 /// Reads a field that is a whole number from 0 to 2^53, JavaScript's exact range.
 pub fn number(fields: &Map<String, Value>, field: &str) -> Result<u64, Rejection> {
-    let value = fields
-        .get(field)
-        .ok_or_else(|| Rejection::MissingField { field: field.into() })?;
-    let whole = value.as_u64().or_else(|| {
-        value
-            .as_f64()
-            .filter(|f| f.fract() == 0.0 && *f >= 0.0)
-            .map(|f| f as u64)
-    });
-    whole
-        .filter(|n| *n <= 1 << 53)
-        .ok_or_else(|| wrong_type(field, "a whole number from 0 to 2^53", value))
+    let value = fields.get(field).ok_or_else(|| Rejection::MissingField { field: field.into() })?;
+    let whole =
+        value.as_u64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).map(|f| f as u64));
+    whole.filter(|n| *n <= 1 << 53).ok_or_else(|| wrong_type(field, "a whole number from 0 to 2^53", value))
 }
 
 fn wrong_type(field: &str, expected: &str, value: &Value) -> Rejection {
-    Rejection::WrongType {
-        field: field.into(),
-        expected: expected.into(),
-        found: type_name(value).into(),
-    }
+    Rejection::WrongType { field: field.into(), expected: expected.into(), found: type_name(value).into() }
 }
 
 fn type_name(value: &Value) -> &'static str {

@@ -33,10 +33,7 @@ pub struct Plan {
 pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
     let folded = fold(&start.position, &start.media, pieces);
     let chunks = range_of(pieces);
-    let at = folded
-        .runs
-        .first()
-        .map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
+    let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
     let (runs, until) = finish(&folded, gap, start);
     let (gaps, snapshots) = leftovers(&folded, line, gap, &start.residue);
     let refused: Vec<(usize, Refusal)> = folded
@@ -57,28 +54,13 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
     };
     let recording = folded.end.recording.clone();
     let whole = whole_gap(start, pieces, chunks, at);
-    Plan {
-        advance,
-        snapshots,
-        runs,
-        pre_roll: start.media.pre_roll.clone(),
-        refused,
-        whole,
-        recording,
-    }
+    Plan { advance, snapshots, runs, pre_roll: start.media.pre_roll.clone(), refused, whole, recording }
 }
 
 fn range_of(pieces: &[Piece]) -> ChunkRange {
     let numbering = pieces.last().map_or(0, |p| p.numbering);
-    let from = pieces
-        .iter()
-        .find(|p| p.numbering == numbering)
-        .map_or(0, |p| p.index);
-    ChunkRange {
-        numbering,
-        from,
-        to: pieces.last().map_or(from, |p| p.index + 1),
-    }
+    let from = pieces.iter().find(|p| p.numbering == numbering).map_or(0, |p| p.index);
+    ChunkRange { numbering, from, to: pieces.last().map_or(from, |p| p.index + 1) }
 }
 
 /// Completes a gap's last packet with the bytes that were skipped after it.
@@ -118,11 +100,8 @@ fn leftovers(
     residue: &[u8],
 ) -> (Vec<Gap>, Vec<(String, Snapshot)>) {
     let mut gaps: Vec<Gap> = folded.gaps.iter().map(|open| open.gap.clone()).collect();
-    let mut snapshots: Vec<(String, Snapshot)> = folded
-        .gaps
-        .iter()
-        .map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone()))
-        .collect();
+    let mut snapshots: Vec<(String, Snapshot)> =
+        folded.gaps.iter().map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone())).collect();
     let mut rest = Snapshot {
         schema: SCHEMA,
         position: folded.end.clone(),
@@ -132,18 +111,10 @@ fn leftovers(
     match (line, gap) {
         (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
         (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
-            let chunks = ChunkRange {
-                from: folded.end.next,
-                ..gap.chunks
-            };
+            let chunks = ChunkRange { from: folded.end.next, ..gap.chunks };
             let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
             let captured = (folded.end.last_captured, gap.captured.1);
-            gaps.push(Gap {
-                chunks,
-                begins_at,
-                captured,
-                ..gap.clone()
-            });
+            gaps.push(Gap { chunks, begins_at, ends_at: gap.ends_at, captured, unsure: None });
             rest.residue = residue.to_vec();
             snapshots.push((gap_key(&chunks), rest));
         }
@@ -155,11 +126,7 @@ fn leftovers(
 /// The gap that parking the whole batch leaves, back to where the line stood.
 fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, at: EpochMs) -> (Gap, Snapshot) {
     let position = &start.position;
-    let from = if position.numbering == chunks.numbering {
-        position.next.min(chunks.from)
-    } else {
-        0
-    };
+    let from = if position.numbering == chunks.numbering { position.next.min(chunks.from) } else { 0 };
     let chunks = ChunkRange { from, ..chunks };
     let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
     let gap = Gap {
@@ -169,10 +136,7 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, at: EpochMs
         captured: (position.last_captured, until),
         unsure: None,
     };
-    let mut snapshot = Snapshot {
-        residue: Vec::new(),
-        ..start.clone()
-    };
+    let mut snapshot = Snapshot { residue: Vec::new(), ..start.clone() };
     if snapshot.position.numbering != chunks.numbering {
         snapshot.position.numbering = chunks.numbering;
         snapshot.position.next = 0;
@@ -194,21 +158,12 @@ impl Plan {
 
     /// The fragment's bytes. `decoder` must have heard everything up to the batch; [`prime`] makes such a one.
     pub fn render(&self, session: &SessionId, decoder: &mut Decoder) -> Result<Vec<u8>, FragmentError> {
-        let blocks: Vec<Block> = self
-            .runs
-            .iter()
-            .map(|run| Block {
-                at: run.at,
-                pcm: decode(run, decoder),
-            })
-            .collect();
+        let blocks: Vec<Block> =
+            self.runs.iter().map(|run| Block { at: run.at, pcm: decode(run, decoder) }).collect();
         let chunks = self.advance.chunks;
         let tags = [
             ("sessionId", session.to_string()),
-            (
-                "recordingId",
-                self.recording.clone().unwrap_or_else(|| "unknown".into()),
-            ),
+            ("recordingId", self.recording.clone().unwrap_or_else(|| "unknown".into())),
             ("numbering", chunks.numbering.to_string()),
             ("chunkFirst", chunks.from.to_string()),
             ("chunkLast", (chunks.to - 1).to_string()),

@@ -46,7 +46,8 @@ pub fn sort(checkpoint: &Checkpoint, entries: Vec<Entry>) -> Sorted {
     for entry in entries {
         match piece(entry) {
             Ok(piece) => pieces.push(piece),
-            Err((record, last_index)) => {
+            Err(end) => {
+                let (record, last_index) = *end;
                 sorted.ends.push(record);
                 sorted.last_index = sorted.last_index.max(last_index);
             }
@@ -98,13 +99,9 @@ fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>) {
 }
 
 /// A chunk as a piece, or an end-of-stream marker's record.
-fn piece(entry: Entry) -> Result<Piece, (Record, Option<u64>)> {
+fn piece(entry: Entry) -> Result<Piece, Box<(Record, Option<u64>)>> {
     match entry {
-        Ok(Arrival {
-            record,
-            content: Content::Chunk(chunk),
-            ..
-        }) => Ok(Piece {
+        Ok(Arrival { record, content: Content::Chunk(chunk), .. }) => Ok(Piece {
             record,
             numbering: 0,
             index: chunk.index,
@@ -112,11 +109,9 @@ fn piece(entry: Entry) -> Result<Piece, (Record, Option<u64>)> {
             connection_id: chunk.connection_id,
             audio: Ok(chunk.audio),
         }),
-        Ok(Arrival {
-            record,
-            content: Content::EndOfStream { last_index },
-            ..
-        }) => Err((record, last_index)),
+        Ok(Arrival { record, content: Content::EndOfStream { last_index }, .. }) => {
+            Err(Box::new((record, last_index)))
+        }
         Err(rejected) => {
             let (index, captured_at) = rejected.chunk.unwrap_or_default();
             Ok(Piece {
@@ -218,11 +213,7 @@ fn opens(piece: &Piece) -> bool {
 fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
     let mut holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
     let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
-    if let Some(gap) = checkpoint
-        .gaps
-        .iter()
-        .find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
-    {
+    if let Some(gap) = checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap)) {
         return Some(gap.clone());
     }
     match (holding.next(), holding.next()) {
@@ -241,10 +232,7 @@ fn gone_past(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Place {
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
 fn from_past_numbering(checkpoint: &Checkpoint, walk: &Walk, piece: &Piece, newer: bool) -> Place {
-    let never_seen = checkpoint
-        .past
-        .last()
-        .is_some_and(|past| piece.index >= past.next);
+    let never_seen = checkpoint.past.last().is_some_and(|past| piece.index >= past.next);
     if never_seen || (newer && piece.index >= walk.next) {
         return Place::Unplaceable(walk.numbering);
     }

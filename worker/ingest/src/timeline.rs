@@ -100,10 +100,7 @@ impl Timeline {
             skew_ms: self.skew_ms,
             lag_ms: 0,
         };
-        Placement {
-            at: EpochMs(start),
-            joined: false,
-        }
+        Placement { at: EpochMs(start), joined: false }
     }
 
     /// The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
@@ -116,11 +113,7 @@ impl Timeline {
 
     /// When the chunk's first sample was captured, by the speaker's corrected clock.
     fn capture_start(&self, chunk: &Timing) -> u64 {
-        chunk
-            .captured_at
-            .0
-            .saturating_add_signed(self.skew_ms)
-            .saturating_sub(chunk.samples.ms_floor())
+        chunk.captured_at.0.saturating_add_signed(self.skew_ms).saturating_sub(chunk.samples.ms_floor())
     }
 
     /// The lowest lag of the chunk and of those that continue it. Before any audio, lags are counted from the
@@ -162,19 +155,13 @@ mod tests {
 
     #[test]
     fn audio_starts_when_its_first_chunk_was_captured() {
-        assert_eq!(
-            place_all(&[chunk(300, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]),
-            [0, 300]
-        );
+        assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]), [0, 300]);
     }
 
     #[test]
     fn a_late_first_event_does_not_move_the_audio_into_the_future() {
         // The first blob was handed out 80 ms late; the second one tells.
-        assert_eq!(
-            place_all(&[chunk(380, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]),
-            [0, 300]
-        );
+        assert_eq!(place_all(&[chunk(380, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]), [0, 300]);
     }
 
     #[test]
@@ -202,10 +189,7 @@ mod tests {
     #[test]
     fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
         let missing = Joint::Missing(Samples::from_ms(600));
-        assert_eq!(
-            place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]),
-            [0, 900]
-        );
+        assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]), [0, 900]);
     }
 
     #[test]
@@ -225,10 +209,7 @@ mod tests {
 
     #[test]
     fn a_clock_of_1970_is_replaced_by_the_queues() {
-        let broken = Timing {
-            captured_at: EpochMs(5),
-            ..chunk(0, 300, Joint::Clock)
-        };
+        let broken = Timing { captured_at: EpochMs(5), ..chunk(0, 300, Joint::Clock) };
         assert_eq!(place_all(&[broken]), [40 - 300]);
     }
 }

@@ -31,14 +31,10 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let lease = self.next_lease(held, &plan);
         if plan.is_silent() {
-            return self
-                .park_batch(held, &batch, plan, &lease, Reason::NoAudio, false)
-                .await;
+            return self.park_batch(held, &batch, plan, &lease, Reason::NoAudio, false).await;
         }
         if lease.attempt > self.writer.config.max_attempts {
-            let reason = Reason::Crashed {
-                attempts: lease.attempt - 1,
-            };
+            let reason = Reason::Crashed { attempts: lease.attempt - 1 };
             return self.park_batch(held, &batch, plan, &lease, reason, false).await;
         }
         self.save_snapshots(&plan.snapshots).await?;
@@ -84,9 +80,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 false => self.writer.config.live_snapshot_seconds,
             };
             let store = self.writer.ports.store();
-            store
-                .save_snapshot(&self.session, key, &snapshot.encode(), keep_seconds)
-                .await?;
+            store.save_snapshot(&self.session, key, &snapshot.encode(), keep_seconds).await?;
         }
         Ok(())
     }
@@ -96,9 +90,7 @@ impl<P: Ports> SessionWork<'_, P> {
             Some(decoder) => decoder,
             None => prime(&plan.pre_roll).map_err(|e| e.to_string())?,
         };
-        let bytes = plan
-            .render(&self.session, &mut decoder)
-            .map_err(|e| e.to_string())?;
+        let bytes = plan.render(&self.session, &mut decoder).map_err(|e| e.to_string())?;
         Ok((bytes, decoder))
     }
 
@@ -116,12 +108,7 @@ impl<P: Ports> SessionWork<'_, P> {
         loop {
             tries += 1;
             let within_ms = config.put_within_ms.min(self.remaining_ms());
-            let put = self
-                .writer
-                .ports
-                .streams()
-                .put(&self.session, at, bytes.clone(), within_ms)
-                .await;
+            let put = self.writer.ports.streams().put(&self.session, at, bytes.clone(), within_ms).await;
             let failure = match put {
                 Ok(persisted) => return Ok(persisted),
                 Err(failure) => failure,
@@ -169,10 +156,7 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             if self.remaining_ms() < wait_ms + 500 {
                 let operation = "ListFragments".to_owned();
-                return Err(ServiceFailure::TimedOut {
-                    operation,
-                    waited_ms: wait_ms,
-                });
+                return Err(ServiceFailure::TimedOut { operation, waited_ms: wait_ms });
             }
             self.writer.ports.clock().sleep_ms(wait_ms).await;
         }
@@ -212,19 +196,11 @@ impl<P: Ports> SessionWork<'_, P> {
         let session_id = || self.session.to_string();
         for gap in opened {
             let (chunk_first, chunk_last) = (gap.chunks.from, gap.chunks.to - 1);
-            self.emit(Event::GapOpened {
-                session_id: session_id(),
-                chunk_first,
-                chunk_last,
-            });
+            self.emit(Event::GapOpened { session_id: session_id(), chunk_first, chunk_last });
         }
         for gap in given_up {
             let (chunk_first, chunk_last) = (gap.chunks.from, gap.chunks.to - 1);
-            self.emit(Event::GapGivenUp {
-                session_id: session_id(),
-                chunk_first,
-                chunk_last,
-            });
+            self.emit(Event::GapGivenUp { session_id: session_id(), chunk_first, chunk_last });
         }
     }
 
@@ -243,17 +219,10 @@ impl<P: Ports> SessionWork<'_, P> {
             && let Some((_, snapshot)) = plan.snapshots.into_iter().next_back()
             && snapshot.position == held.checkpoint.live
         {
-            self.writer.warm.put(
-                &self.session,
-                Warm {
-                    snapshot,
-                    decoder: Some(decoder),
-                },
-            );
+            self.writer.warm.put(&self.session, Warm { snapshot, decoder: Some(decoder) });
         }
         for (i, refusal) in plan.refused {
-            self.park_pieces(&batch.pieces[i..=i], Reason::Refused(refusal), 1, self.now())
-                .await?;
+            self.park_pieces(&batch.pieces[i..=i], Reason::Refused(refusal), 1, self.now()).await?;
         }
         Ok(())
     }
@@ -274,20 +243,16 @@ impl<P: Ports> SessionWork<'_, P> {
         let spent = lease.attempt >= config.max_attempts
             || now.0.saturating_sub(failing_since.0) >= config.max_blocked_ms
             || now.0.saturating_sub(lease.first_attempt_at.0) >= config.max_blocked_ms;
-        if (lasting || spent) && !failure.outcome_unknown() {
-            return self
-                .park_batch(held, batch, plan, &lease, Reason::Service(failure))
-                .await;
+        if lasting || spent {
+            let unsure = failure.outcome_unknown();
+            return self.park_batch(held, batch, plan, &lease, Reason::Service(failure), unsure).await;
         }
         lease.surely_not_stored = !failure.outcome_unknown();
         lease.expires_at = now;
         let seconds = 1 << lease.attempt.clamp(1, 4).saturating_sub(1);
         held.checkpoint.lease = Some(lease);
         self.save(held).await?;
-        Err(Stop::Failed {
-            failure,
-            seconds: Some(seconds),
-        })
+        Err(Stop::Failed { failure, seconds: Some(seconds) })
     }
 
     /// Goes past the batch: the checkpoint first, so that a copy that comes back is known as the gap's; then the DLQ.
@@ -313,19 +278,10 @@ impl<P: Ports> SessionWork<'_, P> {
             self.report_gaps(&[gap], &given_up);
         }
         for (i, piece) in batch.pieces.iter().enumerate() {
-            let own = plan
-                .refused
-                .iter()
-                .find(|(r, _)| *r == i)
-                .map(|(_, refusal)| refusal.clone());
+            let own = plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
             let reason = own.map_or_else(|| reason.clone(), Reason::Refused);
-            self.park_pieces(
-                std::slice::from_ref(piece),
-                reason,
-                lease.attempt,
-                lease.first_attempt_at,
-            )
-            .await?;
+            self.park_pieces(std::slice::from_ref(piece), reason, lease.attempt, lease.first_attempt_at)
+                .await?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use ingest::decide::Policy;
 
 /// How the writer behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// When a batch is ripe.
     pub policy: Policy,

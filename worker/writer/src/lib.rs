@@ -40,11 +40,7 @@ pub struct Answer {
 impl<P: Ports> Writer<P> {
     /// A writer on these ports.
     pub fn new(ports: P, config: Config) -> Self {
-        Self {
-            ports,
-            config,
-            warm: WarmSessions::default(),
-        }
+        Self { ports, config, warm: WarmSessions::default() }
     }
 
     /// The ports, for telemetry and tests.
@@ -66,21 +62,14 @@ impl<P: Ports> Writer<P> {
             self.park_refused(delivery.refused, &settled).await;
             join_all(sessions).await;
         };
-        let time_is_up = self
-            .ports
-            .clock()
-            .sleep_ms(stop_at.0.saturating_sub(self.ports.clock().now().0));
+        let time_is_up = self.ports.clock().sleep_ms(stop_at.0.saturating_sub(self.ports.clock().now().0));
         if let Either::Right(_) = select(Box::pin(work), Box::pin(time_is_up)).await {
             tracing::warn!(
                 records = delivered.len(),
                 "the invocation's time is up; unsettled records are given back"
             );
         }
-        let settled = settled
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Answer {
-            failed: settled.failures(delivered.iter().map(String::as_str)),
-        }
+        let settled = settled.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Answer { failed: settled.failures(delivered.iter().map(String::as_str)) }
     }
 }

@@ -106,10 +106,7 @@ impl<P: Ports> Writer<P> {
             .collect();
         self.ports.queue().park(&messages).await?;
         let mut settled = settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        parking
-            .records
-            .iter()
-            .for_each(|record| settled.settle(&record.message_id));
+        parking.records.iter().for_each(|record| settled.settle(&record.message_id));
         drop(settled);
         self.ports.telemetry().emit(&Event::Parked {
             session_id: parking.session_id.to_owned(),

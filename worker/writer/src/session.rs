@@ -20,26 +20,25 @@ use crate::ports::{
 };
 use crate::warm::Warm;
 
+/// Audio that ends later than now by less than this is clock jitter.
+const FUTURE_TOLERANCE_MS: u64 = 500;
+/// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
+const MAX_FUTURE_MS: u64 = 20_000;
+
 /// Why the session's work stops before its records are settled.
 #[derive(Debug)]
 pub(crate) enum Stop {
     /// Somebody else owns the session now.
     NotOurs { seconds: u32 },
     /// A failure that may pass; without `seconds`, the wait grows with the deliveries.
-    Failed {
-        failure: ServiceFailure,
-        seconds: Option<u32>,
-    },
+    Failed { failure: ServiceFailure, seconds: Option<u32> },
     /// The stored state cannot be read: nothing is touched, and an operator has to look.
     Unreadable(String),
 }
 
 impl From<ServiceFailure> for Stop {
     fn from(failure: ServiceFailure) -> Self {
-        Self::Failed {
-            failure,
-            seconds: None,
-        }
+        Self::Failed { failure, seconds: None }
     }
 }
 
@@ -53,6 +52,16 @@ pub(crate) struct Held {
 pub(crate) struct Batch<'a> {
     pub(crate) line: Line,
     pub(crate) pieces: &'a [Piece],
+}
+
+/// A line and the chunks at hand for it.
+struct Candidate<'a> {
+    line: Line,
+    gap: Option<&'a Gap>,
+    /// Numbering and index of the chunk that should come first.
+    next: (u32, u64),
+    pieces: &'a [Piece],
+    start: Warm,
 }
 
 /// The work on one session within one invocation.
@@ -70,12 +79,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         stop_at: EpochMs,
         settled: &'a Mutex<Settled>,
     ) -> Self {
-        Self {
-            writer,
-            session,
-            stop_at,
-            settled,
-        }
+        Self { writer, session, stop_at, settled }
     }
 
     /// Settles what can be settled; the rest is given back to the queue for a fitting time.
@@ -84,12 +88,11 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         match self.work(&mut entries).await {
             Ok(()) => {}
             Err(Stop::NotOurs { seconds }) => {
-                self.give_back(&entries, seconds, "not-ours", "another worker holds the session")
-                    .await
+                self.give_back(&entries, seconds, "not-ours", "another worker holds the session").await
             }
             Err(Stop::Failed { failure, seconds }) => {
-                self.give_back(&entries, seconds, &failure.reason(), &failure.to_string())
-                    .await;
+                let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries));
+                self.give_back(&entries, seconds, &failure.reason(), &failure.to_string()).await;
             }
             Err(Stop::Unreadable(why)) => {
                 tracing::error!(session = %self.session, why, "the session's state cannot be read");
@@ -120,16 +123,14 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         }
     }
 
-    /// Writes the next batch, or defers. `false` when nothing is left to do.
+    /// Writes or parks the next batch. `false` when what is left waits for more, or nothing is.
     async fn next_batch(&self, held: &mut Held, sorted: &Sorted) -> Result<bool, Stop> {
         if !sorted.live.is_empty() {
             let start = self.live_start(&held.checkpoint.live).await?;
             let next = (held.checkpoint.live.numbering, held.checkpoint.live.next);
-            if let Some(wrote) = self
-                .batch(held, Line::Live, None, start, next, &sorted.live, sorted)
-                .await?
-            {
-                return Ok(wrote);
+            let candidate = Candidate { line: Line::Live, gap: None, next, pieces: &sorted.live, start };
+            if self.batch(held, candidate, sorted).await? {
+                return Ok(true);
             }
         }
         for (gap, pieces) in &sorted.backfill {
@@ -137,16 +138,14 @@ impl<'a, P: Ports> SessionWork<'a, P> {
                 self.park_unplaceable(pieces).await?;
                 continue;
             };
-            let line = Line::Gap {
-                numbering: gap.chunks.numbering,
-                from: gap.chunks.from,
-            };
+            if self.already_stored(held, gap, pieces).await? {
+                return Ok(true);
+            }
             let next = (gap.chunks.numbering, gap.chunks.from);
-            if let Some(wrote) = self
-                .batch(held, line, Some(gap), start, next, pieces, sorted)
-                .await?
-            {
-                return Ok(wrote);
+            let line = Line::Gap { numbering: next.0, from: next.1 };
+            let candidate = Candidate { line, gap: Some(gap), next, pieces, start };
+            if self.batch(held, candidate, sorted).await? {
+                return Ok(true);
             }
         }
         if sorted.live.is_empty() {
@@ -155,101 +154,41 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         Ok(false)
     }
 
-    /// Decides on one line's pieces. `Some(true)`: written or parked, look again. `None`: deferred.
-    #[allow(clippy::too_many_arguments)]
-    async fn batch(
-        &self,
-        held: &mut Held,
-        line: Line,
-        gap: Option<&Gap>,
-        start: Warm,
-        next: (u32, u64),
-        pieces: &[Piece],
-        sorted: &Sorted,
-    ) -> Result<Option<bool>, Stop> {
+    /// Decides on one line's chunks. `true`: written or parked, look again; `false`: deferred.
+    async fn batch(&self, held: &mut Held, c: Candidate<'_>, sorted: &Sorted) -> Result<bool, Stop> {
         let now = self.now();
-        let folded = fold(&start.snapshot.position, &start.snapshot.media, pieces);
+        let folded = fold(&c.start.snapshot.position, &c.start.snapshot.media, c.pieces);
         // A gap's last chunks fill it: there is nothing more to wait for.
-        let fills = gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
-        let end = if fills {
-            Some(None)
-        } else {
-            (!sorted.ends.is_empty()).then_some(sorted.last_index)
-        };
-        let view = View {
-            pieces,
-            folded: &folded,
-            next,
-            end,
-            now,
-        };
-        match decide(&view, &self.writer.config.policy) {
-            None => Ok(None),
+        let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
+        let end = if fills { Some(None) } else { (!sorted.ends.is_empty()).then_some(sorted.last_index) };
+        let view = View { pieces: c.pieces, folded: &folded, next: c.next, end, now };
+        let chunks = match decide(&view, &self.writer.config.policy) {
+            None => return Ok(false),
             Some(Decision::Defer { seconds, why }) => {
-                self.keep_warm(line, start);
-                self.defer(pieces, &sorted.ends, seconds, why.as_str()).await;
-                Ok(None)
+                self.keep_warm(c.line, c.start);
+                self.defer(c.pieces, &sorted.ends, seconds, why.as_str()).await;
+                return Ok(false);
             }
-            Some(Decision::Write { chunks }) => {
-                let chunks = self.as_leased(held, line, pieces, chunks);
-                let pieces = &pieces[..chunks];
-                let plan = plan(&start.snapshot, line, gap, pieces);
-                let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
-                if ahead_ms > 500 && ahead_ms < 20_000 {
-                    self.defer(pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future")
-                        .await;
-                    return Ok(None);
-                }
-                match self
-                    .attempt(
-                        held,
-                        Batch {
-                            line,
-                            gap,
-                            start,
-                            pieces,
-                        },
-                        plan,
-                    )
-                    .await?
-                {
-                    Attempted::Settled => Ok(Some(true)),
-                }
-            }
-        }
-    }
-
-    /// A batch that was leased before is tried again as it was, where its chunks are at hand.
-    fn as_leased(&self, held: &Held, line: Line, pieces: &[Piece], chunks: usize) -> usize {
-        let Some(Lease { advance, .. }) = &held.checkpoint.lease else {
-            return chunks;
+            Some(Decision::Write { chunks }) => as_leased(&held.checkpoint, c.line, c.pieces, chunks),
         };
-        let range = advance.chunks;
-        let same = pieces
-            .iter()
-            .take_while(|p| (p.numbering, p.index) < (range.numbering, range.to))
-            .count();
-        let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
-        if advance.line == line && whole {
-            same
-        } else {
-            chunks
+        let pieces = &c.pieces[..chunks];
+        let plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
+        let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
+        if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
+            self.defer(c.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
+            return Ok(false);
         }
+        self.attempt(held, Batch { line: c.line, pieces }, plan, c.start.decoder).await?;
+        Ok(true)
     }
 
     async fn load(&self) -> Result<Held, Stop> {
         match self.writer.ports.store().load(&self.session).await? {
-            None => Ok(Held {
-                checkpoint: Checkpoint::default(),
-                version: None,
-            }),
+            None => Ok(Held { checkpoint: Checkpoint::default(), version: None }),
             Some(stored) => {
                 let checkpoint =
                     Checkpoint::decode(&stored.bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
-                Ok(Held {
-                    checkpoint,
-                    version: Some(stored.version),
-                })
+                Ok(Held { checkpoint, version: Some(stored.version) })
             }
         }
     }
@@ -257,13 +196,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     /// Writes the checkpoint on the version that was read. From then on the session is ours, or it never was.
     pub(crate) async fn save(&self, held: &mut Held) -> Result<(), Stop> {
         let bytes = held.checkpoint.encode();
-        match self
-            .writer
-            .ports
-            .store()
-            .save(&self.session, held.version, &bytes)
-            .await?
-        {
+        match self.writer.ports.store().save(&self.session, held.version, &bytes).await? {
             Saved::Yes => {
                 held.version = Some(held.version.map_or(1, |v| v + 1));
                 Ok(())
@@ -285,17 +218,11 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     ) -> Result<bool, Stop> {
         let (reason, refused): (Reason, Vec<Record>) = match status {
             SessionStatus::Active => return Ok(false),
-            SessionStatus::Unknown => (
-                Reason::SessionUnknown,
-                entries.iter().map(record).cloned().collect(),
-            ),
+            SessionStatus::Unknown => (Reason::SessionUnknown, entries.iter().map(record).cloned().collect()),
             SessionStatus::Ended { at } => {
                 let late = |p: &&Piece| at.is_none_or(|at| p.captured_at > at);
                 let live = sort(&held.checkpoint, entries.clone()).live;
-                (
-                    Reason::SessionEnded,
-                    live.iter().filter(late).map(|p| p.record.clone()).collect(),
-                )
+                (Reason::SessionEnded, live.iter().filter(late).map(|p| p.record.clone()).collect())
             }
         };
         let parking = Parking {
@@ -327,13 +254,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         loop {
             // The clock first: an answer is believed for what was stored before the question.
             let asked_at = self.now().0;
-            if let Some(found) = self
-                .writer
-                .ports
-                .streams()
-                .find(&self.session, lease.advance.at)
-                .await?
-            {
+            if let Some(found) = self.writer.ports.streams().find(&self.session, lease.advance.at).await? {
                 self.commit(held, lease, found).await?;
                 return Ok(());
             }
@@ -354,33 +275,19 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             return Ok(warm);
         }
         if *position == Position::default() {
-            return Ok(Warm {
-                snapshot: beginning(),
-                decoder: Mutex::default(),
-            });
+            return Ok(Warm { snapshot: beginning(), decoder: None });
         }
-        let stored = self
-            .writer
-            .ports
-            .store()
-            .load_snapshot(&self.session, &live_key(position))
-            .await?;
+        let stored = self.writer.ports.store().load_snapshot(&self.session, &live_key(position)).await?;
         let snapshot = match stored {
             Some(bytes) => Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?,
             None => {
                 // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
-                let mut snapshot = Snapshot {
-                    position: position.clone(),
-                    ..beginning()
-                };
+                let mut snapshot = Snapshot { position: position.clone(), ..beginning() };
                 snapshot.media.demuxer.bytes_missing();
                 snapshot
             }
         };
-        Ok(Warm {
-            snapshot,
-            decoder: Mutex::default(),
-        })
+        Ok(Warm { snapshot, decoder: None })
     }
 
     /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can.
@@ -388,43 +295,22 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         let Some(advance) = &gap.unsure else {
             return Ok(false);
         };
-        if self
-            .writer
-            .ports
-            .streams()
-            .find(&self.session, advance.at)
-            .await?
-            .is_none()
-        {
+        if self.writer.ports.streams().find(&self.session, advance.at).await?.is_none() {
             return Ok(false);
         }
         held.checkpoint.close_stored(gap, advance);
         self.save(held).await?;
-        self.settle(
-            pieces
-                .iter()
-                .filter(|p| advance.chunks.holds(p.index))
-                .map(|p| &p.record),
-        );
+        self.settle(pieces.iter().filter(|p| advance.chunks.holds(p.index)).map(|p| &p.record));
         Ok(true)
     }
 
     async fn gap_start(&self, gap: &Gap) -> Result<Option<Warm>, Stop> {
         let key = gap_key(&gap.chunks);
-        let Some(bytes) = self
-            .writer
-            .ports
-            .store()
-            .load_snapshot(&self.session, &key)
-            .await?
-        else {
+        let Some(bytes) = self.writer.ports.store().load_snapshot(&self.session, &key).await? else {
             return Ok(None);
         };
         let snapshot = Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
-        Ok(Some(Warm {
-            snapshot,
-            decoder: Mutex::default(),
-        }))
+        Ok(Some(Warm { snapshot, decoder: None }))
     }
 
     fn keep_warm(&self, line: Line, start: Warm) {
@@ -460,20 +346,11 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
         let records = pieces.iter().map(|p| &p.record).chain(ends);
         let records = self.hide(records, seconds).await;
-        self.emit(Event::Deferred {
-            session_id: self.session.to_string(),
-            records,
-            seconds,
-            why,
-        });
+        self.emit(Event::Deferred { session_id: self.session.to_string(), records, seconds, why });
     }
 
     async fn give_back(&self, entries: &[Entry], seconds: u32, reason: &str, message: &str) {
-        let open: Vec<&Record> = entries
-            .iter()
-            .map(record)
-            .filter(|r| !self.is_settled(r))
-            .collect();
+        let open: Vec<&Record> = entries.iter().map(record).filter(|r| !self.is_settled(r)).collect();
         let records = self.hide(open.into_iter(), seconds).await;
         self.emit(Event::GivenBack {
             session_id: self.session.to_string(),
@@ -495,20 +372,12 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     }
 
     pub(crate) fn settle<'r>(&self, records: impl IntoIterator<Item = &'r Record>) {
-        let mut settled = self
-            .settled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        records
-            .into_iter()
-            .for_each(|record| settled.settle(&record.message_id));
+        let mut settled = self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        records.into_iter().for_each(|record| settled.settle(&record.message_id));
     }
 
     fn is_settled(&self, record: &Record) -> bool {
-        let settled = self
-            .settled
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settled = self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         settled.holds(&record.message_id)
     }
 
@@ -544,12 +413,19 @@ fn record(entry: &Entry) -> &Record {
     }
 }
 
+/// A batch that was leased before is tried again as it was, where its chunks are at hand.
+fn as_leased(checkpoint: &Checkpoint, line: Line, pieces: &[Piece], chunks: usize) -> usize {
+    let Some(Lease { advance, .. }) = &checkpoint.lease else {
+        return chunks;
+    };
+    let range = advance.chunks;
+    let same = pieces.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();
+    let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
+    if advance.line == line && whole { same } else { chunks }
+}
+
 /// 1, 2, 4, 8 s: longer with each delivery.
 fn growing_seconds(entries: &[Entry]) -> u32 {
-    let deliveries = entries
-        .iter()
-        .map(|entry| record(entry).receive_count)
-        .max()
-        .unwrap_or(1);
+    let deliveries = entries.iter().map(|entry| record(entry).receive_count).max().unwrap_or(1);
     1 << deliveries.clamp(1, 4).saturating_sub(1)
 }

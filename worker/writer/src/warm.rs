@@ -41,11 +41,8 @@ impl WarmSessions {
         let now = entries.uses;
         entries.by_session.insert(session.clone(), (now, warm));
         if entries.by_session.len() > MAX_SESSIONS {
-            let oldest = entries
-                .by_session
-                .iter()
-                .min_by_key(|(_, (used, _))| *used)
-                .map(|(id, _)| id.clone());
+            let oldest =
+                entries.by_session.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| id.clone());
             if let Some(oldest) = oldest {
                 entries.by_session.remove(&oldest);
             }
