@@ -212,10 +212,7 @@ mod tests {
         assert_eq!(start.plus(Samples(16)), MediaTime(0));
         assert_eq!(MediaTime(0).since(start), Samples(16));
         assert_eq!(start.since(MediaTime(0)), Samples(0));
-        assert_eq!(
-            (MediaTime(-1).ms_floor(), MediaTime(1_999_999).ms_floor()),
-            (-1, 1)
-        );
+        assert_eq!((MediaTime(-1).ms_floor(), MediaTime(1_999_999).ms_floor()), (-1, 1));
     }
 
     #[test]
@@ -223,10 +220,7 @@ mod tests {
         assert_eq!(Samples(1) - Samples(2), Samples(0));
         assert_eq!(Samples(u64::MAX) + Samples(1), Samples(u64::MAX));
         assert_eq!(MediaTime(i64::MAX).plus(Samples(u64::MAX)), MediaTime(i64::MAX));
-        assert_eq!(
-            MediaTime(i64::MAX).since(MediaTime(i64::MIN)).0,
-            i64::MAX as u64 / 62_500
-        );
+        assert_eq!(MediaTime(i64::MAX).since(MediaTime(i64::MIN)).0, i64::MAX as u64 / 62_500);
         assert_eq!(EpochMs(u64::MAX).plus(Samples::from_ms(1)), EpochMs(u64::MAX));
     }
 }

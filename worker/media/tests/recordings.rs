@@ -1,4 +1,5 @@
 //! Each shipped browser recording, decoded straight to 16 kHz, against ffmpeg's decoding of it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -21,26 +22,14 @@ fn decode(head: &RecordingHead, packets: &[Packet]) -> Vec<i16> {
 fn every_recording_sounds_like_the_reference() {
     for name in RECORDINGS {
         let runs = runs(&demux(chunks(name)));
-        let pcm: Vec<i16> = runs
-            .iter()
-            .flat_map(|(head, packets)| decode(head, packets))
-            .collect();
+        let pcm: Vec<i16> = runs.iter().flat_map(|(head, packets)| decode(head, packets)).collect();
         let reference = reference(name);
         let off = Samples::from(pcm.len().abs_diff(reference.len()));
-        assert!(
-            off <= Samples::from_ms(runs.len() as u64),
-            "{name}: the length is {off} off"
-        );
+        assert!(off <= Samples::from_ms(runs.len() as u64), "{name}: the length is {off} off");
         let common = pcm.len().min(reference.len());
         let (correlation, snr_db) = likeness(&reference[..common], &pcm[..common]);
-        println!(
-            "{name}: {} runs, {off} off, correlation {correlation:.5}, {snr_db:.1} dB",
-            runs.len()
-        );
-        assert!(
-            correlation >= 0.999 && snr_db >= 26.0,
-            "{name}: correlation {correlation}, SNR {snr_db} dB"
-        );
+        println!("{name}: {} runs, {off} off, correlation {correlation:.5}, {snr_db:.1} dB", runs.len());
+        assert!(correlation >= 0.999 && snr_db >= 26.0, "{name}: correlation {correlation}, SNR {snr_db} dB");
     }
 }
 
@@ -58,25 +47,15 @@ fn stubs_of_recorders_without_audio_are_named_and_disturb_nothing() {
     assert!(!stubs.is_empty() && !files.is_empty());
     let items = demux(&chunks);
     let reported: Vec<_> = skipped(&items).into_iter().map(|s| (s.bytes, s.reason)).collect();
-    let expected: Vec<_> = stubs
-        .iter()
-        .map(|stub| (stub.clone(), SkipReason::NotMedia))
-        .collect();
+    let expected: Vec<_> = stubs.iter().map(|stub| (stub.clone(), SkipReason::NotMedia)).collect();
     assert_eq!(reported, expected);
     assert_eq!(runs(&items), runs(&demux(&files)));
-    assert_eq!(
-        runs(&items).len(),
-        files.len(),
-        "each file is a recording of its own"
-    );
+    assert_eq!(runs(&items).len(), files.len(), "each file is a recording of its own");
 }
 
 #[test]
 fn a_stub_between_two_chunks_of_a_stream_does_not_cut_it() {
-    let stub = chunks("chromium-self-contained")
-        .into_iter()
-        .find(|chunk| chunk.len() == 110)
-        .unwrap();
+    let stub = chunks("chromium-self-contained").into_iter().find(|chunk| chunk.len() == 110).unwrap();
     let stream = chunks("chromium-speech-default");
     let mut disturbed = stream.clone();
     disturbed.insert(20, stub);
@@ -101,9 +80,6 @@ fn heads_say_what_the_recorders_wrote() {
     assert_eq!(facts("chromium-speech-default"), [(0, 1, false, 0, 60)]);
     assert_eq!(facts("chromium-restart"), [(0, 1, false, 0, 60); 2]);
     let runs = runs(&demux(chunks("chromium-restart")));
-    assert_ne!(
-        runs[0].0.id, runs[1].0.id,
-        "a restarted recorder must not pass for the one before"
-    );
+    assert_ne!(runs[0].0.id, runs[1].0.id, "a restarted recorder must not pass for the one before");
     assert_eq!(runs[0].0.id.len(), 16);
 }

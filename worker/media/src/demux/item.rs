@@ -74,11 +74,7 @@ impl Skipped {
     /// A skipped run; keeps its start.
     pub fn new(bytes: &[u8], reason: SkipReason) -> Self {
         let kept = &bytes[..bytes.len().min(Self::MAX_KEPT)];
-        Self {
-            bytes: kept.to_vec(),
-            total: bytes.len() as u64,
-            reason,
-        }
+        Self { bytes: kept.to_vec(), total: bytes.len() as u64, reason }
     }
 }
 

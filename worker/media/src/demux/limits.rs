@@ -18,3 +18,5 @@ pub(super) const BEFORE_FIRST_BLOCK: usize = 8;
 pub(super) const BEFORE_FIRST_BLOCK_BYTES: u64 = 1024;
 /// Packets and skipped runs out of one push: 22 minutes of 20 ms. A chunk gives a few dozen.
 pub(super) const ITEMS_PER_PUSH: usize = 65_536;
+/// Pages of a wrong checksum that are looked at in one search: each costs a pass over its 65 kB.
+pub(super) const FALSE_PAGES: usize = 16;

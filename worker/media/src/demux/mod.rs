@@ -154,11 +154,7 @@ impl Demuxer {
             _ => None,
         };
         let tail = std::mem::take(&mut self.tail);
-        for bytes in packet
-            .into_iter()
-            .chain(Some(tail))
-            .filter(|bytes| !bytes.is_empty())
-        {
+        for bytes in packet.into_iter().chain(Some(tail)).filter(|bytes| !bytes.is_empty()) {
             out.push(Item::Skipped(Skipped::new(&bytes, reason.clone())));
         }
     }
@@ -168,10 +164,7 @@ impl Demuxer {
         let mut used = 0;
         while used < bytes.len() {
             if out.len() > limits::ITEMS_PER_PUSH {
-                out.push(Item::Skipped(Skipped::new(
-                    &bytes[used..],
-                    SkipReason::TooManyPackets,
-                )));
+                out.push(Item::Skipped(Skipped::new(&bytes[used..], SkipReason::TooManyPackets)));
                 self.mode = Mode::Seek(SkipReason::Resync);
                 return bytes.len();
             }

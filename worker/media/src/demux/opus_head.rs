@@ -21,21 +21,7 @@ impl OpusHead {
         let Some(fields) = bytes.strip_prefix(MAGIC) else {
             return Ok(None);
         };
-        let [
-            version,
-            channels,
-            skip_low,
-            skip_high,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            mapping,
-            ..,
-        ] = *fields
-        else {
+        let [version, channels, skip_low, skip_high, _, _, _, _, _, _, mapping, ..] = *fields else {
             return Ok(None);
         };
         let unsupported = |what: String| Err(SkipReason::UnsupportedCodec(what));
@@ -64,13 +50,7 @@ mod tests {
 
     #[test]
     fn pre_skip_is_little_endian() {
-        assert_eq!(
-            OpusHead::read(FIREFOX),
-            Ok(Some(OpusHead {
-                channels: 1,
-                pre_skip: OpusTicks(312)
-            }))
-        );
+        assert_eq!(OpusHead::read(FIREFOX), Ok(Some(OpusHead { channels: 1, pre_skip: OpusTicks(312) })));
     }
 
     #[test]
@@ -85,9 +65,6 @@ mod tests {
     #[test]
     fn other_bytes_are_no_opus_head() {
         assert_eq!(OpusHead::read(&FIREFOX[..18]), Ok(None));
-        assert_eq!(
-            OpusHead::read(b"OpusTags\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"),
-            Ok(None)
-        );
+        assert_eq!(OpusHead::read(b"OpusTags\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00"), Ok(None));
     }
 }

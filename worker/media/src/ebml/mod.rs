@@ -34,11 +34,7 @@ impl ElementHeader {
         let Some(size) = rest.get(..size_len) else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            id: be_uint(id) as u32,
-            size: vint_value(size),
-            len: id_len + size_len,
-        }))
+        Ok(Some(Self { id: be_uint(id) as u32, size: vint_value(size), len: id_len + size_len }))
     }
 }
 
@@ -48,11 +44,7 @@ fn vint_len(bytes: &[u8], longest: usize) -> Result<Option<usize>, NoElement> {
         return Ok(None);
     };
     let len = first.leading_zeros() as usize + 1;
-    if len > longest {
-        Err(NoElement)
-    } else {
-        Ok(Some(len))
-    }
+    if len > longest { Err(NoElement) } else { Ok(Some(len)) }
 }
 
 /// The number behind a whole variable-length integer's marker bit; `None` if all its bits are ones (reserved).
@@ -84,11 +76,7 @@ pub(crate) fn uint(content: &[u8]) -> Option<u64> {
 pub(crate) fn int(content: &[u8]) -> Option<i64> {
     let unused = 64_u32.checked_sub(8 * u32::try_from(content.len()).ok()?)?;
     let value = be_uint(content);
-    Some(if unused == 64 {
-        0
-    } else {
-        (value << unused) as i64 >> unused
-    })
+    Some(if unused == 64 { 0 } else { (value << unused) as i64 >> unused })
 }
 
 /// The child elements of a master element whose whole content is at hand. Yields `Err` once, with the ID as far as it
@@ -113,9 +101,7 @@ impl<'a> Iterator for Children<'a> {
         let Ok(Some(header)) = ElementHeader::read(rest) else {
             return Some(Err(0));
         };
-        let end = header
-            .size
-            .and_then(|size| usize::try_from(size).ok()?.checked_add(header.len));
+        let end = header.size.and_then(|size| usize::try_from(size).ok()?.checked_add(header.len));
         let Some((element, rest)) = end.and_then(|end| rest.split_at_checked(end)) else {
             return Some(Err(header.id));
         };
@@ -134,24 +120,12 @@ mod tests {
 
     #[test]
     fn headers_of_browsers_are_read() {
-        let cluster = [
-            0x1f, 0x43, 0xb6, 0x75, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        ];
+        let cluster = [0x1f, 0x43, 0xb6, 0x75, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(ElementHeader::read(&cluster), header(id::CLUSTER, None, 12));
-        assert_eq!(
-            ElementHeader::read(&[0xa3, 0x45, 0x0a, 0x81]),
-            header(id::SIMPLE_BLOCK, Some(0x50a), 3)
-        );
-        assert_eq!(
-            ElementHeader::read(&[0xe7, 0x80]),
-            header(id::TIMESTAMP, Some(0), 2)
-        );
+        assert_eq!(ElementHeader::read(&[0xa3, 0x45, 0x0a, 0x81]), header(id::SIMPLE_BLOCK, Some(0x50a), 3));
+        assert_eq!(ElementHeader::read(&[0xe7, 0x80]), header(id::TIMESTAMP, Some(0), 2));
         for cut in 0..cluster.len() {
-            assert_eq!(
-                ElementHeader::read(&cluster[..cut]),
-                Ok(None),
-                "{cut} bytes cannot tell"
-            );
+            assert_eq!(ElementHeader::read(&cluster[..cut]), Ok(None), "{cut} bytes cannot tell");
         }
         assert_eq!(ElementHeader::read(&[0]), Err(NoElement));
         assert_eq!(ElementHeader::read(&[0xa3, 0]), Err(NoElement));

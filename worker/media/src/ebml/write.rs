@@ -45,25 +45,11 @@ mod tests {
 
     #[test]
     fn sizes_at_the_edges_of_each_length_read_back() {
-        for size in [
-            0,
-            1,
-            126,
-            127,
-            128,
-            16_382,
-            16_383,
-            2_097_150,
-            2_097_151,
-            268_435_455,
-        ] {
+        for size in [0, 1, 126, 127, 128, 16_382, 16_383, 2_097_150, 2_097_151, 268_435_455] {
             let mut out = Vec::new();
             append(&mut out, id::CLUSTER, size);
             let header = ElementHeader::read(&out).unwrap().unwrap();
-            assert_eq!(
-                (header.id, header.size, header.len),
-                (id::CLUSTER, Some(size as u64), out.len())
-            );
+            assert_eq!((header.id, header.size, header.len), (id::CLUSTER, Some(size as u64), out.len()));
         }
     }
 

@@ -10,19 +10,11 @@ use crate::time::{EpochMs, Samples};
 
 /// Tags that the service adds. GetMediaForFragmentList documents other names for the times than GetMedia.
 const NUMBER: &str = "AWS_KINESISVIDEO_FRAGMENT_NUMBER";
-const PRODUCER: [&str; 2] = [
-    "AWS_KINESISVIDEO_PRODUCER_TIMESTAMP",
-    "AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP",
-];
-const SERVER: [&str; 2] = [
-    "AWS_KINESISVIDEO_SERVER_TIMESTAMP",
-    "AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP",
-];
+const PRODUCER: [&str; 2] =
+    ["AWS_KINESISVIDEO_PRODUCER_TIMESTAMP", "AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP"];
+const SERVER: [&str; 2] = ["AWS_KINESISVIDEO_SERVER_TIMESTAMP", "AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP"];
 /// Tags about the connection, sent after the fragment that they speak of.
-const TRAILING: [&str; 2] = [
-    "AWS_KINESISVIDEO_MILLIS_BEHIND_NOW",
-    "AWS_KINESISVIDEO_CONTINUATION_TOKEN",
-];
+const TRAILING: [&str; 2] = ["AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", "AWS_KINESISVIDEO_CONTINUATION_TOKEN"];
 
 const MS_NS: u64 = 1_000_000;
 
@@ -79,10 +71,7 @@ impl ReadFragment {
 
     /// How many samples the blocks hold.
     pub fn samples(&self) -> Samples {
-        self.blocks
-            .iter()
-            .map(|(_, bytes)| Samples::from(bytes.len() / 2))
-            .sum()
+        self.blocks.iter().map(|(_, bytes)| Samples::from(bytes.len() / 2)).sum()
     }
 
     fn add_tags(&mut self, tags: BTreeMap<String, String>) {
@@ -100,9 +89,7 @@ fn epoch_ms(text: &str) -> Option<EpochMs> {
     let ms = fraction.bytes().chain(*b"000").take(3);
     let mut ms = ms.map(|digit| digit.is_ascii_digit().then(|| u64::from(digit - b'0')));
     let ms = ms.try_fold(0, |ms, digit| Some(ms * 10 + digit?))?;
-    Some(EpochMs(
-        seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(ms)?,
-    ))
+    Some(EpochMs(seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(ms)?))
 }
 
 /// Reads a body of any number of Segments, each of any number of Clusters, in the order they come in.
@@ -148,10 +135,7 @@ impl<'a> Reader<'a> {
     fn content(&mut self, header: ElementHeader) -> Result<&'a [u8], ReadError> {
         let end = self.end(header).ok_or(self.bad(header))?;
         let content = self.bytes.get(self.at + header.len..end);
-        let content = content.ok_or(ReadError::CutShort {
-            at: self.at,
-            id: header.id,
-        })?;
+        let content = content.ok_or(ReadError::CutShort { at: self.at, id: header.id })?;
         self.at = end;
         Ok(content)
     }
@@ -163,10 +147,7 @@ impl<'a> Reader<'a> {
             Some(_) => self.end(header).ok_or(self.bad(header))?,
         };
         if end > self.bytes.len() {
-            return Err(ReadError::CutShort {
-                at: self.at,
-                id: header.id,
-            });
+            return Err(ReadError::CutShort { at: self.at, id: header.id });
         }
         if end > parent_end {
             return Err(self.bad(header));
@@ -176,16 +157,11 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self, header: ElementHeader) -> Option<usize> {
-        usize::try_from(header.size?)
-            .ok()?
-            .checked_add(self.at + header.len)
+        usize::try_from(header.size?).ok()?.checked_add(self.at + header.len)
     }
 
     fn bad(&self, header: ElementHeader) -> ReadError {
-        ReadError::BadElement {
-            at: self.at,
-            id: header.id,
-        }
+        ReadError::BadElement { at: self.at, id: header.id }
     }
 }
 
@@ -204,10 +180,7 @@ enum Part {
 impl Segment {
     fn read(reader: &mut Reader<'_>, header: ElementHeader) -> Result<Vec<ReadFragment>, ReadError> {
         let end = reader.enter(header, reader.bytes.len())?;
-        let mut segment = Self {
-            scale_ns: MS_NS,
-            parts: Vec::new(),
-        };
+        let mut segment = Self { scale_ns: MS_NS, parts: Vec::new() };
         while reader.at < end {
             let header = reader.header()?;
             match header.id {
@@ -218,9 +191,7 @@ impl Segment {
                 }
                 id::TAGS => {
                     let bad = reader.bad(header);
-                    segment
-                        .parts
-                        .push(Part::Tags(tags(reader.content(header)?).ok_or(bad)?));
+                    segment.parts.push(Part::Tags(tags(reader.content(header)?).ok_or(bad)?));
                 }
                 id::INFO => {
                     let bad = reader.bad(header);
@@ -254,11 +225,7 @@ impl Segment {
                 id::SIMPLE_BLOCK | id::BLOCK_GROUP => {
                     let bad = reader.bad(header);
                     let content = reader.content(header)?;
-                    let block = if header.id == id::BLOCK_GROUP {
-                        block_of(content)
-                    } else {
-                        Some(content)
-                    };
+                    let block = if header.id == id::BLOCK_GROUP { block_of(content) } else { Some(content) };
                     let (Some(block), Some(time)) = (block, time) else {
                         return Err(bad);
                     };

@@ -131,10 +131,7 @@ fn check_tags(tags: &[(&str, String)]) -> Result<(), FragmentError> {
             return Err(FragmentError::TagName((*name).to_owned()));
         }
         if value.len() > MAX_TAG_VALUE {
-            return Err(FragmentError::TagValue {
-                name: (*name).to_owned(),
-                bytes: value.len(),
-            });
+            return Err(FragmentError::TagValue { name: (*name).to_owned(), bytes: value.len() });
         }
     }
     Ok(())
@@ -185,10 +182,8 @@ fn tracks() -> Vec<u8> {
 
 fn tag_list(tags: &[(&str, String)]) -> Vec<u8> {
     let simple_tag = |(name, value): &(&str, String)| {
-        let fields = [
-            ebml::element(id::TAG_NAME, name.as_bytes()),
-            ebml::element(id::TAG_STRING, value.as_bytes()),
-        ];
+        let fields =
+            [ebml::element(id::TAG_NAME, name.as_bytes()), ebml::element(id::TAG_STRING, value.as_bytes())];
         ebml::master(id::SIMPLE_TAG, &fields)
     };
     let mut tag = vec![ebml::element(id::TARGETS, &[])];
@@ -197,10 +192,8 @@ fn tag_list(tags: &[(&str, String)]) -> Vec<u8> {
 }
 
 fn cluster(start: EpochMs, runs: &[&Block]) -> Vec<u8> {
-    let mut children = vec![
-        ebml::element(id::TIMESTAMP, &start.0.to_be_bytes()),
-        ebml::uint(id::POSITION, 0),
-    ];
+    let mut children =
+        vec![ebml::element(id::TIMESTAMP, &start.0.to_be_bytes()), ebml::uint(id::POSITION, 0)];
     for run in runs {
         for (n, pcm) in run.pcm.chunks(BLOCK.as_usize()).enumerate() {
             let relative = run.at.ms_since(start) + n as u64 * BLOCK.ms_floor();
@@ -225,10 +218,7 @@ mod tests {
     use super::*;
 
     fn run(at: u64, samples: usize) -> Block {
-        Block {
-            at: EpochMs(at),
-            pcm: vec![1; samples],
-        }
+        Block { at: EpochMs(at), pcm: vec![1; samples] }
     }
 
     #[test]
@@ -236,24 +226,12 @@ mod tests {
         let error = |blocks: &[Block]| write(blocks, &[]).unwrap_err();
         assert_eq!(error(&[]), FragmentError::NoSamples(0));
         assert_eq!(error(&[run(5, 0)]), FragmentError::NoSamples(1));
-        let backwards = FragmentError::Backwards {
-            at: EpochMs(1099),
-            earliest: EpochMs(1100),
-        };
+        let backwards = FragmentError::Backwards { at: EpochMs(1099), earliest: EpochMs(1100) };
         assert_eq!(error(&[run(1000, 1600), run(1099, 16)]), backwards);
-        assert_eq!(
-            error(&[run(0, 512_016)]),
-            FragmentError::TooLong { span_ms: 32_001 }
-        );
-        assert_eq!(
-            error(&[run(0, 16), run(32_001, 1)]),
-            FragmentError::TooLong { span_ms: 32_001 }
-        );
+        assert_eq!(error(&[run(0, 512_016)]), FragmentError::TooLong { span_ms: 32_001 });
+        assert_eq!(error(&[run(0, 16), run(32_001, 1)]), FragmentError::TooLong { span_ms: 32_001 });
         let micros = 1_795_335_945_729_000_000;
-        assert_eq!(
-            error(&[run(micros, 16)]),
-            FragmentError::TimeOutOfRange(EpochMs(micros))
-        );
+        assert_eq!(error(&[run(micros, 16)]), FragmentError::TimeOutOfRange(EpochMs(micros)));
         assert!(write(&[run(0, 512_000)], &[]).is_ok(), "32 s are just possible");
     }
 
@@ -262,14 +240,8 @@ mod tests {
         let error = |name: &str, value: &str| write(&[run(0, 16)], &[(name, value.to_owned())]).unwrap_err();
         assert_eq!(error("AWS_X", ""), FragmentError::TagName("AWS_X".to_owned()));
         assert_eq!(error("", ""), FragmentError::TagName(String::new()));
-        assert_eq!(
-            error(&"n".repeat(129), ""),
-            FragmentError::TagName("n".repeat(129))
-        );
-        let long = FragmentError::TagValue {
-            name: "n".to_owned(),
-            bytes: 257,
-        };
+        assert_eq!(error(&"n".repeat(129), ""), FragmentError::TagName("n".repeat(129)));
+        let long = FragmentError::TagValue { name: "n".to_owned(), bytes: 257 };
         assert_eq!(error("n", &"v".repeat(257)), long);
         let many: Vec<(&str, String)> = vec![("n", String::new()); 11];
         assert_eq!(write(&[run(0, 16)], &many), Err(FragmentError::TooManyTags(11)));
@@ -279,9 +251,6 @@ mod tests {
     #[test]
     fn a_runs_remainder_may_be_shorter_than_a_millisecond() {
         let blocks = [run(1000, 1601), run(1100, 1)];
-        assert!(
-            write(&blocks, &[]).is_ok(),
-            "runs that touch within a millisecond do not overlap"
-        );
+        assert!(write(&blocks, &[]).is_ok(), "runs that touch within a millisecond do not overlap");
     }
 }

@@ -40,9 +40,7 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError::Libopus`] when memory is short.
     pub fn new() -> Result<Self, DecodeError> {
-        Ok(Self {
-            libopus: Libopus::new(SampleRate::Hz16000, Channels::Mono)?,
-        })
+        Ok(Self { libopus: Libopus::new(SampleRate::Hz16000, Channels::Mono)? })
     }
 
     /// Decodes one packet and appends its samples to `pcm`; returns how many.

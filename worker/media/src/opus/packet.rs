@@ -57,10 +57,7 @@ pub fn packet_samples(packet: &[u8]) -> Result<Samples, PacketError> {
         }
         2 => {
             let (first, rest) = frame_length(rest)?;
-            let last = rest
-                .len()
-                .checked_sub(first)
-                .ok_or(PacketError::CutShort("first frame"))?;
+            let last = rest.len().checked_sub(first).ok_or(PacketError::CutShort("first frame"))?;
             check_frame(last)?;
             2
         }
@@ -99,10 +96,7 @@ fn check_code_3(frame_samples: u64, rest: &[u8]) -> Result<usize, PacketError> {
         explicit += length;
         rest = after;
     }
-    let last = rest
-        .len()
-        .checked_sub(explicit)
-        .ok_or(PacketError::CutShort("frames"))?;
+    let last = rest.len().checked_sub(explicit).ok_or(PacketError::CutShort("frames"))?;
     check_frame(last)?;
     Ok(frames)
 }
@@ -111,9 +105,7 @@ fn check_code_3(frame_samples: u64, rest: &[u8]) -> Result<usize, PacketError> {
 fn without_padding(mut rest: &[u8]) -> Result<&[u8], PacketError> {
     let mut padding = 0;
     loop {
-        let (&more, after) = rest
-            .split_first()
-            .ok_or(PacketError::CutShort("padding length"))?;
+        let (&more, after) = rest.split_first().ok_or(PacketError::CutShort("padding length"))?;
         rest = after;
         if more < 255 {
             padding += usize::from(more);
@@ -121,10 +113,7 @@ fn without_padding(mut rest: &[u8]) -> Result<&[u8], PacketError> {
         }
         padding += 254;
     }
-    let frames = rest
-        .len()
-        .checked_sub(padding)
-        .ok_or(PacketError::CutShort("padding"))?;
+    let frames = rest.len().checked_sub(padding).ok_or(PacketError::CutShort("padding"))?;
     Ok(&rest[..frames])
 }
 
@@ -147,11 +136,7 @@ fn check_even(bytes: usize, frames: usize) -> Result<(), PacketError> {
 }
 
 fn check_frame(bytes: usize) -> Result<(), PacketError> {
-    if bytes > MAX_FRAME_BYTES {
-        Err(PacketError::FrameTooLarge(bytes))
-    } else {
-        Ok(())
-    }
+    if bytes > MAX_FRAME_BYTES { Err(PacketError::FrameTooLarge(bytes)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -177,70 +162,31 @@ mod tests {
         assert_eq!(samples(&[fullband_20_ms | 1, 1, 2]), Ok(640));
         assert_eq!(samples(&[fullband_20_ms | 2, 1, 9, 8, 7]), Ok(640));
         assert_eq!(samples(&[fullband_20_ms | 3, 3, 1, 2, 3]), Ok(960));
-        assert_eq!(
-            samples(&[fullband_20_ms | 3, 0x80 | 3, 1, 2, 9, 8, 8, 7]),
-            Ok(960)
-        );
-        assert_eq!(
-            samples(&[fullband_20_ms | 3, 0x40 | 3, 2, 1, 2, 3, 0, 0]),
-            Ok(960)
-        );
-        assert_eq!(
-            samples(&[0xfb, 0x03, 0xff, 0xfe, 0xff, 0xfe, 0xff, 0xfe]),
-            Ok(960)
-        ); // a browser's silence
+        assert_eq!(samples(&[fullband_20_ms | 3, 0x80 | 3, 1, 2, 9, 8, 8, 7]), Ok(960));
+        assert_eq!(samples(&[fullband_20_ms | 3, 0x40 | 3, 2, 1, 2, 3, 0, 0]), Ok(960));
+        assert_eq!(samples(&[0xfb, 0x03, 0xff, 0xfe, 0xff, 0xfe, 0xff, 0xfe]), Ok(960)); // a browser's silence
     }
 
     #[test]
     fn each_broken_rule_is_named() {
         let celt = 31 << 3;
         assert_eq!(packet_samples(&[]), Err(PacketError::Empty));
-        assert_eq!(
-            packet_samples(&[celt | 1, 1]),
-            Err(PacketError::Uneven { bytes: 1, frames: 2 })
-        );
-        assert_eq!(
-            packet_samples(&[celt | 2]),
-            Err(PacketError::CutShort("frame lengths"))
-        );
-        assert_eq!(
-            packet_samples(&[celt | 2, 252]),
-            Err(PacketError::CutShort("frame lengths"))
-        );
-        assert_eq!(
-            packet_samples(&[celt | 2, 5, 0]),
-            Err(PacketError::CutShort("first frame"))
-        );
-        assert_eq!(
-            packet_samples(&[celt | 3]),
-            Err(PacketError::CutShort("frame count"))
-        );
+        assert_eq!(packet_samples(&[celt | 1, 1]), Err(PacketError::Uneven { bytes: 1, frames: 2 }));
+        assert_eq!(packet_samples(&[celt | 2]), Err(PacketError::CutShort("frame lengths")));
+        assert_eq!(packet_samples(&[celt | 2, 252]), Err(PacketError::CutShort("frame lengths")));
+        assert_eq!(packet_samples(&[celt | 2, 5, 0]), Err(PacketError::CutShort("first frame")));
+        assert_eq!(packet_samples(&[celt | 3]), Err(PacketError::CutShort("frame count")));
         assert_eq!(packet_samples(&[celt | 3, 0]), Err(PacketError::FrameCount(0)));
         assert_eq!(packet_samples(&[celt | 3, 7]), Err(PacketError::FrameCount(7)));
-        assert_eq!(
-            packet_samples(&[celt | 3, 0x41]),
-            Err(PacketError::CutShort("padding length"))
-        );
-        assert_eq!(
-            packet_samples(&[celt | 3, 0x41, 2, 0]),
-            Err(PacketError::CutShort("padding"))
-        );
-        assert_eq!(
-            packet_samples(&[celt | 3, 0x82, 9, 0]),
-            Err(PacketError::CutShort("frames"))
-        );
-        assert_eq!(
-            packet_samples(&[celt; 1277]),
-            Err(PacketError::FrameTooLarge(1276))
-        );
+        assert_eq!(packet_samples(&[celt | 3, 0x41]), Err(PacketError::CutShort("padding length")));
+        assert_eq!(packet_samples(&[celt | 3, 0x41, 2, 0]), Err(PacketError::CutShort("padding")));
+        assert_eq!(packet_samples(&[celt | 3, 0x82, 9, 0]), Err(PacketError::CutShort("frames")));
+        assert_eq!(packet_samples(&[celt; 1277]), Err(PacketError::FrameTooLarge(1276)));
     }
 
     /// Noise with every code equally likely, so that well-formed packets are not rare.
     fn packets() -> impl Strategy<Value = Vec<u8>> {
-        (
-            any::<u8>(),
-            proptest::collection::vec(prop_oneof![any::<u8>(), 0..4_u8, Just(0x83_u8)], 0..200),
-        )
+        (any::<u8>(), proptest::collection::vec(prop_oneof![any::<u8>(), 0..4_u8, Just(0x83_u8)], 0..200))
             .prop_map(|(toc, rest)| std::iter::once(toc).chain(rest).collect())
     }
 

@@ -1,5 +1,8 @@
 //! The shipped recordings, and the ways to feed a demuxer that every test of it shares.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test binary uses a part")]
+
+pub mod webm;
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +19,11 @@ pub const RECORDINGS: [&str; 5] = [
 ];
 
 /// Those whose chunks are one stream that was cut, not a file each.
-pub const STREAMS: [&str; 4] = [
-    "chromium-pause-resume",
-    "chromium-restart",
-    "chromium-speech-default",
-    "firefox-speech",
-];
+pub const STREAMS: [&str; 4] =
+    ["chromium-pause-resume", "chromium-restart", "chromium-speech-default", "firefox-speech"];
 
 pub fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/end-to-end/recordings")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/end-to-end/recordings").join(name)
 }
 
 /// A recording's chunks, in order.
@@ -35,9 +32,7 @@ pub fn chunks(name: &str) -> Vec<Vec<u8>> {
     let lines = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let decode = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).unwrap();
-        base64::engine::general_purpose::STANDARD
-            .decode(message["audioData"].as_str().unwrap())
-            .unwrap()
+        base64::engine::general_purpose::STANDARD.decode(message["audioData"].as_str().unwrap()).unwrap()
     };
     lines.lines().map(decode).collect()
 }
@@ -50,10 +45,7 @@ pub fn reference(name: &str) -> Vec<i16> {
 }
 
 pub fn push_all<B: AsRef<[u8]>>(demuxer: &mut Demuxer, chunks: impl IntoIterator<Item = B>) -> Vec<Item> {
-    chunks
-        .into_iter()
-        .flat_map(|chunk| demuxer.push(chunk.as_ref()))
-        .collect()
+    chunks.into_iter().flat_map(|chunk| demuxer.push(chunk.as_ref())).collect()
 }
 
 pub fn demux<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Vec<Item> {
@@ -90,11 +82,7 @@ pub fn runs(items: &[Item]) -> Vec<(RecordingHead, Vec<Packet>)> {
     for item in items {
         match item {
             Item::RecordingStart(head) => runs.push((head.clone(), Vec::new())),
-            Item::Packet(packet) => runs
-                .last_mut()
-                .expect("a head comes first")
-                .1
-                .push(packet.clone()),
+            Item::Packet(packet) => runs.last_mut().expect("a head comes first").1.push(packet.clone()),
             Item::Skipped(_) => {}
         }
     }

@@ -72,9 +72,7 @@ pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<Reco
         return (resumed, None);
     }
     let first = page.parts().into_iter().nth(usize::from(page.continues()));
-    let stereo = first
-        .and_then(|part| part.bytes.first().copied())
-        .is_some_and(|toc| toc & 0x04 != 0);
+    let stereo = first.and_then(|part| part.bytes.first().copied()).is_some_and(|toc| toc & 0x04 != 0);
     let head = RecordingHead {
         container: Container::Ogg,
         id: HeaderHash::of(page.whole).id(),
@@ -88,18 +86,8 @@ pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<Reco
 impl Ogg {
     /// A parser whose next page is this one.
     fn at(page: &Page<'_>, tags_due: bool, position: Option<i64>) -> Self {
-        let unfinished = if page.continues() {
-            Unfinished::Useless
-        } else {
-            Unfinished::Nothing
-        };
-        Self {
-            serial: page.serial,
-            sequence: page.sequence,
-            tags_due,
-            position,
-            unfinished,
-        }
+        let unfinished = if page.continues() { Unfinished::Useless } else { Unfinished::Nothing };
+        Self { serial: page.serial, sequence: page.sequence, tags_due, position, unfinished }
     }
 
     /// One page on.
@@ -149,18 +137,11 @@ impl Ogg {
             out.push(Item::Skipped(Skipped::new(&lost, SkipReason::BytesMissing)));
         }
         if !fits {
-            self.unfinished = if page.continues() {
-                Unfinished::Useless
-            } else {
-                Unfinished::Nothing
-            };
+            self.unfinished = if page.continues() { Unfinished::Useless } else { Unfinished::Nothing };
         }
         self.sequence = page.sequence.wrapping_add(1);
-        let packets: Vec<Vec<u8>> = page
-            .parts()
-            .into_iter()
-            .filter_map(|part| self.finish(part.bytes, part.ends, out))
-            .collect();
+        let packets: Vec<Vec<u8>> =
+            page.parts().into_iter().filter_map(|part| self.finish(part.bytes, part.ends, out)).collect();
         self.place(page, packets, out);
     }
 
@@ -179,20 +160,12 @@ impl Ogg {
         let header = packet.starts_with(opus_head::MAGIC) || packet.starts_with(TAGS_MAGIC);
         if header || self.tags_due && packet.is_empty() {
             self.tags_due &= !packet.starts_with(TAGS_MAGIC);
-            self.unfinished = if ends {
-                Unfinished::Nothing
-            } else {
-                Unfinished::Useless
-            };
+            self.unfinished = if ends { Unfinished::Nothing } else { Unfinished::Useless };
             return None;
         }
         if packet.len() > MAX_PACKET_BYTES {
             out.push(Item::Skipped(Skipped::new(&packet, SkipReason::BadPacket)));
-            self.unfinished = if ends {
-                Unfinished::Nothing
-            } else {
-                Unfinished::Useless
-            };
+            self.unfinished = if ends { Unfinished::Nothing } else { Unfinished::Useless };
             return None;
         }
         if !ends {
@@ -205,18 +178,14 @@ impl Ogg {
     /// Gives a page's packets their times, counted back from its granule position. On a stream's last page a granule
     /// position before the packets' end says how much of that end is to be dropped (RFC 7845 section 4.4).
     fn place(&mut self, page: &Page<'_>, packets: Vec<Vec<u8>>, out: &mut Vec<Item>) {
-        let durations: Vec<Samples> = packets
-            .iter()
-            .map(|p| packet_samples(p).unwrap_or_default())
-            .collect();
+        let durations: Vec<Samples> = packets.iter().map(|p| packet_samples(p).unwrap_or_default()).collect();
         let total = ticks(durations.iter().copied().sum());
         let (start, mut trim) = match self.position {
             Some(position) if page.granule == -1 => (position, 0),
             None if page.granule == -1 => (0, 0),
-            Some(position) if page.ends() && position.saturating_add(total) > page.granule => (
-                position,
-                position.saturating_add(total).saturating_sub(page.granule),
-            ),
+            Some(position) if page.ends() && position.saturating_add(total) > page.granule => {
+                (position, position.saturating_add(total).saturating_sub(page.granule))
+            }
             _ => (page.granule.saturating_sub(total), 0),
         };
         if !packets.is_empty() {
@@ -230,12 +199,7 @@ impl Ogg {
         }
         let mut at = start;
         for ((data, duration), discard_end) in packets.into_iter().zip(durations).zip(trims) {
-            out.push(Item::Packet(Packet {
-                time: media_time(at),
-                duration,
-                data,
-                discard_end,
-            }));
+            out.push(Item::Packet(Packet { time: media_time(at), duration, data, discard_end }));
             at = at.saturating_add(ticks(duration));
         }
     }
@@ -251,11 +215,7 @@ fn media_time(ticks: i64) -> MediaTime {
 }
 
 fn printable(byte: u8) -> char {
-    if byte.is_ascii_graphic() {
-        char::from(byte)
-    } else {
-        '.'
-    }
+    if byte.is_ascii_graphic() { char::from(byte) } else { '.' }
 }
 
 #[cfg(test)]
@@ -297,15 +257,9 @@ mod tests {
     fn times_count_back_from_the_granule_position() {
         let mut ogg = opened();
         let two = [TOC_20_MS, 1, TOC_20_MS, 2];
-        assert_eq!(
-            packets(&step(&mut ogg, &page(0, 1920, 2, &[2, 2], &two))),
-            [(0, 20, 0), (20, 20, 0)]
-        );
+        assert_eq!(packets(&step(&mut ogg, &page(0, 1920, 2, &[2, 2], &two))), [(0, 20, 0), (20, 20, 0)]);
         let after_a_hole = page(0, 1920 + 48_000, 9, &[2, 2], &two);
-        assert_eq!(
-            packets(&step(&mut ogg, &after_a_hole)),
-            [(1000, 20, 0), (1020, 20, 0)]
-        );
+        assert_eq!(packets(&step(&mut ogg, &after_a_hole)), [(1000, 20, 0), (1020, 20, 0)]);
     }
 
     #[test]

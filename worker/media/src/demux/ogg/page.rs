@@ -114,11 +114,7 @@ const CRC_TABLE: [u32; 256] = {
         let mut crc = (n as u32) << 24;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000_0000 == 0 {
-                crc << 1
-            } else {
-                crc << 1 ^ 0x04c1_1db7
-            };
+            crc = if crc & 0x8000_0000 == 0 { crc << 1 } else { crc << 1 ^ 0x04c1_1db7 };
             bit += 1;
         }
         table[n] = crc;
@@ -161,32 +157,21 @@ pub(super) mod tests {
         }
         let read = Page::read(&good).unwrap().unwrap();
         assert_eq!((read.granule, read.serial, read.sequence), (-1, 7, 3));
-        assert_eq!(
-            (read.begins(), read.ends(), read.continues()),
-            (true, false, false)
-        );
+        assert_eq!((read.begins(), read.ends(), read.continues()), (true, false, false));
         for at in 0..good.len() {
             let mut damaged = good.clone();
             damaged[at] ^= 1;
             let found = Page::read(&damaged);
             let waits_for_more = found == Ok(None) && (26..30).contains(&at); // a larger size was claimed
-            assert!(
-                found == Err(NoPage) || waits_for_more,
-                "damage at {at} went unseen"
-            );
+            assert!(found == Err(NoPage) || waits_for_more, "damage at {at} went unseen");
         }
     }
 
     #[test]
     fn lacing_values_of_255_join() {
         let bytes = page(0, 0, 0, &[0, 255, 0, 255], &[7; 510]);
-        let parts: Vec<_> = Page::read(&bytes)
-            .unwrap()
-            .unwrap()
-            .parts()
-            .iter()
-            .map(|p| (p.bytes.len(), p.ends))
-            .collect();
+        let parts: Vec<_> =
+            Page::read(&bytes).unwrap().unwrap().parts().iter().map(|p| (p.bytes.len(), p.ends)).collect();
         assert_eq!(parts, [(0, true), (255, true), (255, false)]);
     }
 }

@@ -22,11 +22,7 @@ impl<'a> Block<'a> {
             0x04 => fixed_lacing(content)?,
             _ => ebml_lacing(content)?,
         };
-        Some(Self {
-            track,
-            relative: i16::from_be_bytes([high, low]),
-            frames,
-        })
+        Some(Self { track, relative: i16::from_be_bytes([high, low]), frames })
     }
 }
 
@@ -99,29 +95,16 @@ mod tests {
     #[test]
     fn a_block_without_lacing_is_one_frame() {
         let block = Block::read(&[0x82, 0xff, 0xfe, 0x80, 1, 2]).unwrap();
-        assert_eq!(
-            block,
-            Block {
-                track: 2,
-                relative: -2,
-                frames: vec![&[1, 2]]
-            }
-        );
+        assert_eq!(block, Block { track: 2, relative: -2, frames: vec![&[1, 2]] });
         assert_eq!(Block::read(&[0x40, 0x82, 0, 0, 0, 1]).unwrap().track, 130);
     }
 
     #[test]
     fn each_lacing_gives_its_frames() {
         let abc: Vec<&[u8]> = vec![&[1], &[2, 2], &[3]];
-        assert_eq!(
-            frames(&[0x81, 0, 0, 0x02, 2, 1, 2, 1, 2, 2, 3]),
-            Some(abc.clone())
-        );
+        assert_eq!(frames(&[0x81, 0, 0, 0x02, 2, 1, 2, 1, 2, 2, 3]), Some(abc.clone()));
         assert_eq!(frames(&[0x81, 0, 0, 0x06, 2, 0x81, 0xc0, 1, 2, 2, 3]), Some(abc)); // 1, then one more
-        assert_eq!(
-            frames(&[0x81, 0, 0, 0x04, 2, 1, 2, 3]),
-            Some(vec![&[1][..], &[2], &[3]])
-        );
+        assert_eq!(frames(&[0x81, 0, 0, 0x04, 2, 1, 2, 3]), Some(vec![&[1][..], &[2], &[3]]));
     }
 
     #[test]

@@ -89,9 +89,7 @@ pub(super) fn ebml_header(bytes: &[u8]) -> Result<Option<usize>, SkipReason> {
     let Some(header) = ElementHeader::read(bytes).map_err(|_| SkipReason::NotMedia)? else {
         return Ok(None);
     };
-    let size = header
-        .size
-        .filter(|&size| header.id == id::EBML && size <= limits::EBML_HEADER);
+    let size = header.size.filter(|&size| header.id == id::EBML && size <= limits::EBML_HEADER);
     let end = header.len + size.ok_or(SkipReason::NotMedia)? as usize;
     let Some(content) = bytes.get(header.len..end) else {
         return Ok(None);
@@ -127,11 +125,7 @@ impl Webm {
             self.pass -= passed;
             return self.took(passed as usize);
         }
-        if self
-            .cluster
-            .as_ref()
-            .is_some_and(|cluster| cluster.end.is_some_and(|end| self.at >= end))
-        {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.end.is_some_and(|end| self.at >= end)) {
             self.cluster = None;
         }
         let ended = self.segment_end.is_some_and(|end| self.at >= end);
@@ -219,9 +213,7 @@ impl Webm {
         let time = self.cluster.as_ref().and_then(|cluster| cluster.time);
         match (header.id, time) {
             (id::TIMESTAMP, None) => self.whole(header, bytes, 8, |webm, _, content| {
-                webm.cluster
-                    .iter_mut()
-                    .for_each(|cluster| cluster.time = ebml::uint(content));
+                webm.cluster.iter_mut().for_each(|cluster| cluster.time = ebml::uint(content));
                 Ok(())
             }),
             (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => {
@@ -296,28 +288,15 @@ impl Webm {
         let Some(track) = &self.track else { return Ok(()) };
         if block.track != track.number {
             let declared = track.others.contains(&block.track);
-            return if declared {
-                Ok(())
-            } else {
-                Err(SkipReason::UnknownTrack(block.track))
-            };
+            return if declared { Ok(()) } else { Err(SkipReason::UnknownTrack(block.track)) };
         }
         let mut time = block_time(cluster_time, block.relative, self.scale_ns);
         self.latest = Some(time);
         let last = block.frames.len() - 1;
         for (n, frame) in block.frames.into_iter().enumerate() {
             let duration = packet_samples(frame).unwrap_or_default();
-            let discard_end = if n == last {
-                discard_end.min(duration)
-            } else {
-                Samples::ZERO
-            };
-            out.push(Item::Packet(Packet {
-                time,
-                duration,
-                data: frame.to_vec(),
-                discard_end,
-            }));
+            let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
+            out.push(Item::Packet(Packet { time, duration, data: frame.to_vec(), discard_end }));
             time = time.plus(duration);
         }
         Ok(())

@@ -47,10 +47,8 @@ pub(in super::super) fn prove_cluster(
         Ok(None) => return Proof::Wait,
         Err(Unproven) => return Proof::Fails,
     };
-    let cluster = Some(Cluster {
-        end: start.header.size.map(|size| start.header.len as u64 + size),
-        time: None,
-    });
+    let cluster =
+        Some(Cluster { end: start.header.size.map(|size| start.header.len as u64 + size), time: None });
     let resumed = |webm: Webm, head| Proof::Holds((webm, start.header.len, head));
     let at = start.header.len as u64;
     if let Some((webm, track)) = before.and_then(|webm| Some((webm, webm.track.as_ref()?))) {
@@ -59,16 +57,7 @@ pub(in super::super) fn prove_cluster(
             return Proof::Fails;
         }
         if later(webm, &start) {
-            return resumed(
-                Webm {
-                    at,
-                    segment_end: None,
-                    cluster,
-                    pass: 0,
-                    ..webm.clone()
-                },
-                None,
-            );
+            return resumed(Webm { at, segment_end: None, cluster, pass: 0, ..webm.clone() }, None);
         }
     }
     if !start.is_opus {
@@ -82,10 +71,7 @@ pub(in super::super) fn prove_cluster(
         pre_skip: OpusTicks(0),
         headerless: true,
     };
-    let track = OpusTrack {
-        number: start.track,
-        others: Vec::new(),
-    };
+    let track = OpusTrack { number: start.track, others: Vec::new() };
     let webm = Webm {
         at,
         segment_end: None,
@@ -120,11 +106,7 @@ fn read_start(bytes: &[u8]) -> Result<Option<Start>, Unproven> {
             return Ok(None);
         };
         let is_block = matches!(child.id, id::SIMPLE_BLOCK | id::BLOCK_GROUP);
-        let limit = if is_block {
-            limits::BLOCK
-        } else {
-            limits::BEFORE_FIRST_BLOCK_BYTES
-        };
+        let limit = if is_block { limits::BLOCK } else { limits::BEFORE_FIRST_BLOCK_BYTES };
         let size = known_size(child, limit).map_err(|_| Unproven)?;
         let end = at + child.len + size;
         if header.size.is_some_and(|size| (end - header.len) as u64 > size) {
@@ -143,9 +125,7 @@ fn read_start(bytes: &[u8]) -> Result<Option<Start>, Unproven> {
         match (child.id, time) {
             (id::TIMESTAMP, _) => time = ebml::uint(content),
             (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => {
-                return first_block(header, child.id, content, time, end)
-                    .map(Some)
-                    .ok_or(Unproven);
+                return first_block(header, child.id, content, time, end).map(Some).ok_or(Unproven);
             }
             _ => {}
         }
@@ -159,13 +139,5 @@ fn first_block(header: ElementHeader, block_id: u32, content: &[u8], time: u64, 
     let first = block.frames.first()?;
     let stereo = first.first().is_some_and(|toc| toc & 0x04 != 0);
     let is_opus = packet_samples(first).is_ok();
-    Some(Start {
-        header,
-        track: block.track,
-        stereo,
-        is_opus,
-        relative: block.relative,
-        time,
-        len,
-    })
+    Some(Start { header, track: block.track, stereo, is_opus, relative: block.relative, time, len })
 }

@@ -46,61 +46,33 @@ pub(super) fn read(content: &[u8]) -> Result<TrackFacts, SkipReason> {
     let (opus, beside) = tracks()
         .find(|(track, beside)| is_opus(track) && !beside.encoded)
         .ok_or_else(|| SkipReason::UnsupportedCodec(describe(tracks())))?;
-    let others = parsed
-        .tracks
-        .iter()
-        .map(|track| track.number)
-        .filter(|&number| number != opus.number);
-    let track = OpusTrack {
-        number: opus.number,
-        others: others.collect(),
-    };
+    let others = parsed.tracks.iter().map(|track| track.number).filter(|&number| number != opus.number);
+    let track = OpusTrack { number: opus.number, others: others.collect() };
     facts(track, opus, beside)
 }
 
 /// Pre-skip is OpusHead's; CodecDelay says the same once more, and counts only where OpusHead is absent.
 fn facts(track: OpusTrack, opus: &Track, beside: &Beside) -> Result<TrackFacts, SkipReason> {
-    let head = opus
-        .codec_private
-        .as_deref()
-        .map(OpusHead::read)
-        .transpose()?
-        .flatten();
+    let head = opus.codec_private.as_deref().map(OpusHead::read).transpose()?.flatten();
     Ok(match head {
-        Some(OpusHead { channels, pre_skip }) => TrackFacts {
-            track,
-            channels,
-            pre_skip,
-        },
+        Some(OpusHead { channels, pre_skip }) => TrackFacts { track, channels, pre_skip },
         None => {
             let channels = match &opus.settings {
                 Settings::Audio(audio) => audio.channels.clamp(1, 2) as u8,
                 _ => 1,
             };
-            TrackFacts {
-                track,
-                channels,
-                pre_skip: OpusTicks::from_ns(beside.codec_delay_ns),
-            }
+            TrackFacts { track, channels, pre_skip: OpusTicks::from_ns(beside.codec_delay_ns) }
         }
     })
 }
 
 fn describe<'a>(tracks: impl Iterator<Item = (&'a Track, &'a Beside)>) -> String {
     let name = |(track, beside): (&Track, &Beside)| {
-        let encoded = if beside.encoded {
-            " with ContentEncodings"
-        } else {
-            ""
-        };
+        let encoded = if beside.encoded { " with ContentEncodings" } else { "" };
         format!("{}{encoded}", track.codec_id)
     };
     let names: Vec<String> = tracks.map(name).collect();
-    if names.is_empty() {
-        "no tracks".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "no tracks".to_owned() } else { names.join(", ") }
 }
 
 /// What the gate lets through: a rebuilt TrackEntry for each track, and what the crate would not tell of it.
@@ -169,9 +141,7 @@ fn gate_audio(content: &[u8]) -> Result<Vec<Vec<u8>>, SkipReason> {
 }
 
 fn gate_uint(element: u32, value: &[u8]) -> Result<Vec<u8>, SkipReason> {
-    ebml::uint(value)
-        .map(|number| write::uint(element, number))
-        .ok_or(bad(element))
+    ebml::uint(value).map(|number| write::uint(element, number)).ok_or(bad(element))
 }
 
 fn bad(id: u32) -> SkipReason {
@@ -199,10 +169,7 @@ mod tests {
         let delay = write::uint(id::CODEC_DELAY, 6_500_000);
         let head = write::element(id::CODEC_PRIVATE, OPUS_HEAD);
         let both = read(&entry(2, 2, "A_OPUS", &[head, delay.clone()])).unwrap();
-        assert_eq!(
-            (both.track.number, both.channels, both.pre_skip),
-            (2, 2, OpusTicks(312))
-        );
+        assert_eq!((both.track.number, both.channels, both.pre_skip), (2, 2, OpusTicks(312)));
         let audio = write::master(id::AUDIO, &[write::uint(id::CHANNELS, 2)]);
         let delay_only = read(&entry(2, 2, "A_OPUS", &[delay, audio])).unwrap();
         assert_eq!((delay_only.channels, delay_only.pre_skip), (2, OpusTicks(312)));
@@ -211,13 +178,7 @@ mod tests {
     #[test]
     fn the_opus_track_is_found_beside_others() {
         let tracks = [entry(1, 1, "V_VP9", &[]), entry(7, 2, "A_OPUS", &[])].concat();
-        assert_eq!(
-            read(&tracks).unwrap().track,
-            OpusTrack {
-                number: 7,
-                others: vec![1]
-            }
-        );
+        assert_eq!(read(&tracks).unwrap().track, OpusTrack { number: 7, others: vec![1] });
     }
 
     #[test]
@@ -233,10 +194,8 @@ mod tests {
     fn sizes_that_make_the_crate_abort_do_not_reach_it() {
         let claims_petabytes = [0xae, 0x01, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x63];
         assert_eq!(read(&claims_petabytes), Err(bad(id::TRACK_ENTRY)));
-        let inner = write::element(
-            id::TRACK_ENTRY,
-            &[0x63, 0xa2, 0x01, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        );
+        let inner =
+            write::element(id::TRACK_ENTRY, &[0x63, 0xa2, 0x01, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
         assert_eq!(read(&inner), Err(bad(id::CODEC_PRIVATE)));
         let long_uint = write::master(id::TRACK_ENTRY, &[write::element(id::TRACK_NUMBER, &[1; 9])]);
         assert_eq!(read(&long_uint), Err(bad(id::TRACK_NUMBER)));

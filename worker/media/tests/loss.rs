@@ -1,0 +1,175 @@
+//! Chunks that never came: the recording goes on at the next place that proves itself, nothing after it differs, and
+//! what was passed on the way is enough to restore the rest later.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::webm::{self, PLAIN};
+use common::{Rng, STREAMS, chunks, demux, heads, packets, push_all, skipped};
+use media::demux::{Container, Demuxer, Item, Packet, SkipReason};
+use media::time::MediaTime;
+
+#[test]
+fn a_hole_anywhere_costs_no_more_than_its_surroundings_and_can_be_healed() {
+    for name in STREAMS {
+        let chunks = chunks(name);
+        let all = packets(&demux(&chunks));
+        for hole in 1..chunks.len() - 1 {
+            let lost = 1 + hole % 3;
+            heal(name, &chunks, &all, hole, lost.min(chunks.len() - 1 - hole));
+        }
+    }
+}
+
+/// Takes chunks `hole..hole + lost` out, looks at what follows, then puts them back.
+fn heal(name: &str, chunks: &[Vec<u8>], all: &[Packet], hole: usize, lost: usize) {
+    let mut demuxer = Demuxer::new();
+    let before = packets(&push_all(&mut demuxer, &chunks[..hole]));
+    let mut at_the_hole = demuxer.clone();
+    let dropped = demuxer.bytes_missing();
+    assert!(demuxer.is_resyncing() && demuxer.buffered() == 0);
+    assert!(skipped(&dropped).iter().all(|s| s.reason == SkipReason::BytesMissing), "{dropped:?}");
+    let rest = push_all(&mut demuxer, &chunks[hole + lost..]);
+    if chunks[hole..hole + lost].iter().any(|chunk| media::demux::starts_recording(chunk)) {
+        return; // a lost header, see below
+    }
+    let after = packets(&rest);
+    assert_eq!(heads(&rest).iter().filter(|head| head.headerless).count(), 0, "{name}: its header is known");
+    assert!(all.ends_with(&after), "{name}: what follows hole {hole} differs");
+    let passed: Vec<u8> = skipped(&rest).into_iter().flat_map(|s| s.bytes).collect();
+    let missing = chunks[hole..hole + lost].iter().chain([&passed]);
+    let healed = push_all(&mut at_the_hole, missing);
+    assert_eq!(at_the_hole.buffered(), 0, "{name}: hole {hole} is healed up to a packet's end");
+    let joined = [before, packets(&healed), after].concat();
+    assert!(joined == all, "{name}: hole {hole} is healed with {} of {} packets", joined.len(), all.len());
+}
+
+#[test]
+fn a_restart_whose_header_is_lost_is_a_recording_of_its_own() {
+    let chunks = chunks("chromium-restart");
+    let restart = 1 + chunks[1..].iter().position(|chunk| media::demux::starts_recording(chunk)).unwrap();
+    let mut demuxer = Demuxer::new();
+    push_all(&mut demuxer, &chunks[..restart]);
+    demuxer.bytes_missing();
+    let items = push_all(&mut demuxer, &chunks[restart + 1..]);
+    let [head] = &heads(&items)[..] else { panic!("{:?}", heads(&items)) };
+    assert_eq!((head.headerless, head.channels, head.container), (true, 1, Container::WebM));
+    let all = packets(&demux(&chunks[restart..]));
+    assert!(all.ends_with(&packets(&items)) && packets(&items).len() + 15 > all.len());
+}
+
+#[test]
+fn a_recording_whose_first_chunk_is_lost_still_sounds() {
+    for name in STREAMS {
+        let chunks = chunks(name);
+        let all = packets(&demux(&chunks));
+        let mut told = Demuxer::new();
+        told.bytes_missing();
+        let told = push_all(&mut told, &chunks[1..]);
+        let untold = demux(&chunks[1..]);
+        for items in [&told, &untold] {
+            assert!(heads(items)[0].headerless, "{name}");
+            let found = packets(items);
+            assert!(
+                all.ends_with(&found) && found.len() + 60 > all.len(),
+                "{name}: {} of {}",
+                found.len(),
+                all.len()
+            );
+        }
+        assert_eq!(heads(&told), heads(&untold), "{name}: the same made-up head in every process");
+    }
+}
+
+#[test]
+fn a_new_header_ends_an_element_that_was_left_incomplete() {
+    let (old, new) = (chunks("firefox-speech"), chunks("chromium-speech-default"));
+    let mut cut_short = old[..20].to_vec();
+    cut_short[19].truncate(500);
+    let items = demux(cut_short.iter().chain(&new));
+    let [cut] = &skipped(&items)[..] else { panic!("{:?}", skipped(&items)) };
+    assert_eq!(cut.reason, SkipReason::CutShort);
+    assert!(packets(&items).ends_with(&packets(&demux(&new))), "the new recording is whole");
+}
+
+#[test]
+fn a_new_header_is_taken_while_resyncing() {
+    let (old, new) = (chunks("chromium-restart"), chunks("firefox-speech"));
+    let mut demuxer = Demuxer::new();
+    push_all(&mut demuxer, &old[..9]);
+    demuxer.bytes_missing();
+    demuxer.push(&[0x1f, 0x43]); // could become a Cluster's ID
+    let items = push_all(&mut demuxer, &new);
+    assert_eq!(packets(&items), packets(&demux(&new)));
+    assert_eq!(heads(&items), heads(&demux(&new)));
+    assert_eq!(skipped(&items)[0].bytes, [0x1f, 0x43]);
+}
+
+#[test]
+fn a_false_cluster_id_in_the_sound_does_not_stop_the_search() {
+    let (file, clusters) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
+    let rest = &file[clusters[3]..];
+    let lies: [&[u8]; 6] = [
+        &[0x1f, 0x43, 0xb6, 0x75],                      // and nothing of one
+        &[0x1f, 0x43, 0xb6, 0x75, 0xff, 0xa3, 0x81, 0], // a block before the time
+        &[0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x81, 1, 0xa3, 0x85, 0x89, 0, 0, 0x80, 0xf8], // another track
+        &[0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x81, 1, 0xa3, 0x85, 0x81, 0, 0, 0x80, 0xfb], // no packet
+        &[0x1f, 0x43, 0xb6, 0x75, 0x82, 0xe7, 0x81, 1], // larger than its parent
+        &[0x1a, 0x45, 0xdf, 0xa3, 0x84, 0x42, 0x82, 0x81, b'x'], // some other EBML
+    ];
+    for lie in lies {
+        let mut demuxer = Demuxer::new();
+        demuxer.push(&file[..clusters[1]]);
+        demuxer.bytes_missing();
+        let items = push_all(&mut demuxer, [lie, rest]);
+        let passed: Vec<u8> = skipped(&items).into_iter().flat_map(|s| s.bytes).collect();
+        assert_eq!(passed, lie, "the lie is passed and no byte more");
+        assert_eq!(packets(&items).len(), 15);
+    }
+}
+
+#[test]
+fn damage_costs_the_cluster_it_is_in() {
+    let (file, clusters) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
+    let all = packets(&demux([&file]));
+    let mut damaged = file.clone();
+    damaged[clusters[2] + 22] = 0x00; // where the first block's ID stands
+    let items = demux([damaged]);
+    assert!(matches!(skipped(&items)[0].reason, SkipReason::BadElement { .. }), "{:?}", skipped(&items));
+    assert_eq!(packets(&items), [&all[..10], &all[15..]].concat());
+    assert_eq!(heads(&items).len(), 1, "it is the same recording");
+}
+
+#[test]
+fn malformed_packets_come_with_no_duration_and_what_follows_goes_on() {
+    let opus = [vec![0xf8, 1], vec![0xff], vec![], vec![0xf8, 2]];
+    let found = packets(&demux([webm::build(&opus, &PLAIN).0]));
+    assert_eq!(found.iter().map(|p| p.duration.0).collect::<Vec<_>>(), [320, 0, 0, 320]);
+    assert_eq!(found[3].time, MediaTime::from_ms(60));
+}
+
+#[test]
+fn other_codecs_are_refused_with_every_byte_until_a_header_comes() {
+    let (mut vorbis, _) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
+    let codec = vorbis.windows(6).position(|w| w == b"A_OPUS").unwrap();
+    vorbis[codec..codec + 6].copy_from_slice(b"A_FLAC");
+    let opus = chunks("firefox-speech");
+    let mut demuxer = Demuxer::new();
+    let mut items = demuxer.push(&vorbis[..400]);
+    items.extend(demuxer.bytes_missing());
+    items.extend(demuxer.push(&vorbis[500..]));
+    assert!(items.iter().all(|item| matches!(item, Item::Skipped(_))), "its Clusters are not taken for Opus");
+    assert!(skipped(&items)[0].reason.to_string().contains("A_FLAC"));
+    assert_eq!(packets(&push_all(&mut demuxer, &opus)), packets(&demux(&opus)));
+}
+
+#[test]
+fn noise_before_a_recording_is_named() {
+    let mut rng = Rng(5);
+    let noise: Vec<u8> = (0..5_000).map(|_| rng.next() as u8).collect();
+    let opus = chunks("chromium-speech-default");
+    let items = demux([&noise].into_iter().chain(&opus));
+    assert!(skipped(&items).iter().all(|s| s.reason == SkipReason::NotMedia));
+    assert_eq!(skipped(&items).iter().map(|s| s.total).sum::<u64>(), 5_000);
+    assert_eq!(packets(&items), packets(&demux(&opus)));
+}
