@@ -81,7 +81,7 @@ impl Demuxer {
     pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
         let mut out = Vec::new();
         if starts_recording(chunk) {
-            if webm::open(chunk) == Err(SkipReason::NotMedia) {
+            if sniff(chunk) == Sniffed::WebM && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
                 return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
             }

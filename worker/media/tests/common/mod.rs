@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod ffmpeg;
 pub mod webm;
 
 use std::path::{Path, PathBuf};
