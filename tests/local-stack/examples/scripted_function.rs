@@ -33,10 +33,7 @@ async fn records_of(records: &[Value], deadline: u64) -> Result<Value, Error> {
         let body: Value = serde_json::from_str(record["body"].as_str().unwrap_or_default())?;
         let attributes = &record["attributes"];
         let group = attributes["MessageGroupId"].as_str().unwrap_or_default();
-        let receives: u64 = attributes["ApproximateReceiveCount"]
-            .as_str()
-            .unwrap_or_default()
-            .parse()?;
+        let receives: u64 = attributes["ApproximateReceiveCount"].as_str().unwrap_or_default().parse()?;
         let ok = !failed_groups.contains(group) && receives > body["do"]["failUntil"].as_u64().unwrap_or(0);
         println!(
             "{}",
@@ -62,11 +59,7 @@ fn websocket(event: &Value) -> Result<Value, Error> {
     println!("{}", json!({"route": context["routeKey"], "event": event}));
     let body: Value = serde_json::from_str(event["body"].as_str().unwrap_or_default()).unwrap_or_default();
     if context["eventType"] == "CONNECT" {
-        let status = if context["authorizer"]["role"] == "speaker" {
-            200
-        } else {
-            403
-        };
+        let status = if context["authorizer"]["role"] == "speaker" { 200 } else { 403 };
         return Ok(json!({"statusCode": status}));
     }
     if body["fail"] == true {

@@ -1,6 +1,7 @@
 //! The whole system on one laptop: backends, Lambda Runtime API, event source mapping, WebSocket gateway.
 
 pub mod backend;
+pub mod gateway;
 pub mod mapping;
 pub mod process;
 pub mod project;

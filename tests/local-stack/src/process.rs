@@ -30,9 +30,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     } else {
         Command::new(program)
     };
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     command
 }
@@ -127,7 +125,5 @@ fn spawner() -> &'static mpsc::Sender<Job> {
 /// # Errors
 /// The operating system's, when no port is left.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?
-        .local_addr()?
-        .port())
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

@@ -15,11 +15,8 @@ pub fn root() -> PathBuf {
 /// # Errors
 /// The operating system's.
 pub fn run_folder() -> std::io::Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!(
-        "kvs-stack-{}-{:08x}",
-        std::process::id(),
-        fastrand::u32(..)
-    ));
+    let folder =
+        std::env::temp_dir().join(format!("kvs-stack-{}-{:08x}", std::process::id(), fastrand::u32(..)));
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

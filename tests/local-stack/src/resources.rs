@@ -103,21 +103,9 @@ impl Resources {
             "deadLetterTargetArn": dlq_arn,
             "maxReceiveCount": config.max_receive_count.to_string(),
         });
-        let (queue_url, queue_arn) = create_queue(
-            sqs,
-            &named("audio-chunks.fifo"),
-            visibility,
-            Some(redrive.to_string()),
-        )
-        .await?;
-        Ok(Self {
-            queue_url,
-            queue_arn,
-            dlq_url,
-            sessions_table,
-            connections_table,
-            state_table,
-        })
+        let (queue_url, queue_arn) =
+            create_queue(sqs, &named("audio-chunks.fifo"), visibility, Some(redrive.to_string())).await?;
+        Ok(Self { queue_url, queue_arn, dlq_url, sessions_table, connections_table, state_table })
     }
 
     /// Takes the deployed resources that the environment names: `QUEUE_URL`, `DLQ_URL`, `SESSIONS_TABLE`, `CONNECTIONS_TABLE`,
@@ -161,10 +149,8 @@ pub async fn put_session(
     session_id: &str,
     status: SessionStatus,
 ) -> Result<(), ResourceError> {
-    let put = dynamodb
-        .put_item()
-        .table_name(table)
-        .item("sessionId", AttributeValue::S(session_id.to_owned()));
+    let put =
+        dynamodb.put_item().table_name(table).item("sessionId", AttributeValue::S(session_id.to_owned()));
     let put = match status {
         SessionStatus::Active => put.item("status", AttributeValue::S("active".into())),
         SessionStatus::Ended { at_ms } => put
@@ -195,27 +181,15 @@ async fn create_queue(
         Some(policy) => created.attributes(A::RedrivePolicy, policy),
         None => created,
     };
-    let url = created
-        .send()
-        .await
-        .map_err(failed("CreateQueue", name))?
-        .queue_url
-        .unwrap_or_default();
+    let url = created.send().await.map_err(failed("CreateQueue", name))?.queue_url.unwrap_or_default();
     let arn = queue_arn(sqs, &url).await?;
     Ok((url, arn))
 }
 
 async fn queue_arn(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<String, ResourceError> {
-    let asked = sqs
-        .get_queue_attributes()
-        .queue_url(url)
-        .attribute_names(QueueAttributeName::QueueArn);
+    let asked = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::QueueArn);
     let answer = asked.send().await.map_err(failed("GetQueueAttributes", url))?;
-    Ok(answer
-        .attributes
-        .unwrap_or_default()
-        .remove(&QueueAttributeName::QueueArn)
-        .unwrap_or_default())
+    Ok(answer.attributes.unwrap_or_default().remove(&QueueAttributeName::QueueArn).unwrap_or_default())
 }
 
 async fn create_table(
@@ -225,34 +199,23 @@ async fn create_table(
     ttl_attribute: Option<&str>,
 ) -> Result<(), ResourceError> {
     let built = |action| failed::<aws_sdk_dynamodb::error::BuildError>(action, name);
-    let mut create = dynamodb
-        .create_table()
-        .table_name(name)
-        .billing_mode(BillingMode::PayPerRequest);
+    let mut create = dynamodb.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     for (key, kind) in keys.iter().zip([KeyType::Hash, KeyType::Range]) {
-        let attribute = AttributeDefinition::builder()
-            .attribute_name(*key)
-            .attribute_type(ScalarAttributeType::S);
+        let attribute =
+            AttributeDefinition::builder().attribute_name(*key).attribute_type(ScalarAttributeType::S);
         let element = KeySchemaElement::builder().attribute_name(*key).key_type(kind);
         create = create.attribute_definitions(attribute.build().map_err(built("define"))?);
         create = create.key_schema(element.build().map_err(built("define"))?);
     }
     match create.send().await {
         Ok(_) => {}
-        Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(|e| e.is_resource_in_use_exception()) =>
-        {
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
             return Ok(());
         }
         Err(error) => return Err(failed("CreateTable", name)(error)),
     }
     if let Some(attribute) = ttl_attribute {
-        let ttl = TimeToLiveSpecification::builder()
-            .attribute_name(attribute)
-            .enabled(true)
-            .build();
+        let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(true).build();
         let update = dynamodb.update_time_to_live().table_name(name);
         let update = update.time_to_live_specification(ttl.map_err(built("define"))?);
         update.send().await.map_err(failed("UpdateTimeToLive", name))?;

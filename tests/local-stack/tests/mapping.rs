@@ -22,19 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 const VISIBILITY: Duration = Duration::from_secs(2);
 
 fn start_mapping(bench: &Bench, function: &Function, batch_size: u8) -> Mapping {
-    let config = MappingConfig {
-        batch_size,
-        wait: Duration::from_secs(1),
-        ..MappingConfig::default()
-    };
+    let config = MappingConfig { batch_size, wait: Duration::from_secs(1), ..MappingConfig::default() };
     let Bench { sqs, resources, .. } = bench;
-    Mapping::start(
-        sqs.clone(),
-        &resources.queue_url,
-        &resources.queue_arn,
-        function.clone(),
-        config,
-    )
+    Mapping::start(sqs.clone(), &resources.queue_url, &resources.queue_arn, function.clone(), config)
 }
 
 /// Reads lines until every group has seen its last number succeed; gives the numbers that succeeded, in order, per group.
@@ -49,10 +39,7 @@ async fn successes(
         if line.value["ok"] == true {
             seen.entry(group.to_owned()).or_default().push(n);
         }
-        groups
-            .iter()
-            .all(|group| seen.get(*group).is_some_and(|all| all.contains(&last)))
-            .then_some(())
+        groups.iter().all(|group| seen.get(*group).is_some_and(|all| all.contains(&last))).then_some(())
     })
     .await;
     seen
@@ -65,11 +52,7 @@ async fn groups_go_on_in_order_while_one_fails(bench: &Bench) {
     for n in 0..12 {
         for group in groups {
             // The fifth message of b fails at its first delivery, and holds back what is behind it.
-            let script = if group == "b" && n == 4 {
-                json!({"failUntil": 1})
-            } else {
-                json!(null)
-            };
+            let script = if group == "b" && n == 4 { json!({"failUntil": 1}) } else { json!(null) };
             bench.send(group, json!({"n": n, "do": script})).await;
         }
     }
@@ -81,11 +64,7 @@ async fn groups_go_on_in_order_while_one_fails(bench: &Bench) {
     }
     let stats = mapping.stats();
     mapping.stop().await;
-    assert_eq!(
-        stats.groups["a"].failed + stats.groups["c"].failed,
-        0,
-        "the failure in b is b's alone"
-    );
+    assert_eq!(stats.groups["a"].failed + stats.groups["c"].failed, 0, "the failure in b is b's alone");
     assert!(stats.groups["b"].failed >= 1, "b's failure was reported");
     assert_eq!(stats.delete_failures, 0);
     function.shutdown().await;
@@ -101,19 +80,11 @@ async fn poison_messages_end_in_the_dead_letter_queue(bench: &Bench) {
     let mut parked = HashSet::new();
     let all_parked = async {
         while parked.len() < poisons.len() {
-            let receive = bench
-                .sqs
-                .receive_message()
-                .queue_url(&bench.resources.dlq_url)
-                .max_number_of_messages(10);
+            let receive =
+                bench.sqs.receive_message().queue_url(&bench.resources.dlq_url).max_number_of_messages(10);
             let received = receive.wait_time_seconds(1).send().await.unwrap();
-            parked.extend(
-                received
-                    .messages
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|message| message.body),
-            );
+            parked
+                .extend(received.messages.unwrap_or_default().into_iter().filter_map(|message| message.body));
         }
     };
     tokio::time::timeout(Duration::from_secs(60), all_parked)
@@ -121,10 +92,7 @@ async fn poison_messages_end_in_the_dead_letter_queue(bench: &Bench) {
         .expect("all four are parked within a minute");
     let stats = mapping.stats();
     for poison in poisons {
-        assert!(
-            parked.contains(&json!({"n": 0, "do": poison}).to_string()),
-            "{poison} is not in the DLQ"
-        );
+        assert!(parked.contains(&json!({"n": 0, "do": poison}).to_string()), "{poison} is not in the DLQ");
         let group = stats.groups[poison];
         assert_eq!(
             (group.failed, group.deleted),
@@ -159,10 +127,7 @@ async fn a_disturbed_delivery_reaches_the_function_twice() {
     let (function, mut lines) = scripted_function(&bench.folder, TIMEOUT, 5, &[]);
     let mapping = start_mapping(&bench, &function, 10);
     for (n, duplicate) in [(0, Duplicate::AtOnce), (1, Duplicate::AfterAnswer)] {
-        mapping.disturb(Some(Arc::new(move || Disturbance {
-            duplicate,
-            ..Disturbance::default()
-        })));
+        mapping.disturb(Some(Arc::new(move || Disturbance { duplicate, ..Disturbance::default() })));
         bench.send("a", json!({"n": n})).await;
         for time in ["first", "second"] {
             let seen = next_line(&mut lines, |line| line.value["n"].as_u64()).await;
@@ -179,16 +144,10 @@ async fn a_lost_delete_brings_the_message_back() {
     let bench = Bench::start(BackendKind::MiniStack, VISIBILITY, 20).await;
     let (function, mut lines) = scripted_function(&bench.folder, TIMEOUT, 5, &[]);
     let mapping = start_mapping(&bench, &function, 10);
-    mapping.disturb(Some(Arc::new(|| Disturbance {
-        drop_deletes: true,
-        ..Disturbance::default()
-    })));
+    mapping.disturb(Some(Arc::new(|| Disturbance { drop_deletes: true, ..Disturbance::default() })));
     bench.send("a", json!({"n": 0})).await;
     for receives in [1, 2] {
-        assert_eq!(
-            next_line(&mut lines, |line| line.value["receives"].as_u64()).await,
-            receives
-        );
+        assert_eq!(next_line(&mut lines, |line| line.value["receives"].as_u64()).await, receives);
     }
     mapping.stop().await;
     function.shutdown().await;

@@ -26,10 +26,7 @@ async fn invoke(function: &Function, body: Value) -> Result<Value, InvokeError> 
 async fn a_function_answers_and_its_environment_is_used_again() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 2, &[]);
     for n in 0..5 {
-        assert_eq!(
-            invoke(&function, json!({"n": n})).await.unwrap(),
-            json!({"batchItemFailures": []})
-        );
+        assert_eq!(invoke(&function, json!({"n": n})).await.unwrap(), json!({"batchItemFailures": []}));
     }
     let stats = function.stats();
     assert_eq!(
@@ -43,9 +40,7 @@ async fn a_function_answers_and_its_environment_is_used_again() {
 #[tokio::test]
 async fn an_error_of_the_handler_reaches_the_caller_and_keeps_the_environment() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 1, &[]);
-    let error = invoke(&function, json!({"n": 1, "do": "error"}))
-        .await
-        .unwrap_err();
+    let error = invoke(&function, json!({"n": 1, "do": "error"})).await.unwrap_err();
     assert!(
         matches!(&error, InvokeError::Function { message, .. } if message == "told to fail"),
         "{error:?}"
@@ -58,15 +53,8 @@ async fn an_error_of_the_handler_reaches_the_caller_and_keeps_the_environment() 
 #[tokio::test]
 async fn a_crash_fails_the_invocation_and_the_next_one_gets_a_new_process() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 1, &[]);
-    let error = invoke(&function, json!({"n": 1, "do": "crash"}))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error,
-        InvokeError::Crashed {
-            status: "exit status: 3".into()
-        }
-    );
+    let error = invoke(&function, json!({"n": 1, "do": "crash"})).await.unwrap_err();
+    assert_eq!(error, InvokeError::Crashed { status: "exit status: 3".into() });
     invoke(&function, json!({"n": 2})).await.unwrap();
     let stats = function.stats();
     assert_eq!((stats.cold_starts, stats.crashes, stats.errors), (2, 1, 1));
@@ -76,16 +64,11 @@ async fn a_crash_fails_the_invocation_and_the_next_one_gets_a_new_process() {
 #[tokio::test]
 async fn an_invocation_over_its_time_is_killed_and_the_next_one_gets_a_new_process() {
     let (function, mut lines) = scripted_function(&Folder::new(), Duration::from_secs(1), 1, &[]);
-    let error = invoke(&function, json!({"n": 1, "do": "hang"}))
-        .await
-        .unwrap_err();
+    let error = invoke(&function, json!({"n": 1, "do": "hang"})).await.unwrap_err();
     assert_eq!(error.to_string(), "Task timed out after 1.00 seconds");
     let pid = next_line(&mut lines, |line| Some(line.pid)).await;
     invoke(&function, json!({"n": 2})).await.unwrap();
-    assert!(
-        !is_running(pid),
-        "the environment that hung must be gone when its successor answers"
-    );
+    assert!(!is_running(pid), "the environment that hung must be gone when its successor answers");
     assert_eq!((function.stats().timeouts, function.stats().crashes), (1, 0));
     function.shutdown().await;
 }
@@ -96,10 +79,7 @@ async fn invocations_at_once_use_as_many_environments_as_allowed_and_the_rest_wa
     let all = (0..12).map(|n| invoke(&function, json!({"n": n})));
     assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
     assert_eq!(function.stats().invocations, 12);
-    assert!(
-        function.environments().len() <= 3,
-        "the limit on environments holds"
-    );
+    assert!(function.environments().len() <= 3, "the limit on environments holds");
     function.shutdown().await;
 }
 
@@ -107,16 +87,9 @@ async fn invocations_at_once_use_as_many_environments_as_allowed_and_the_rest_wa
 async fn warm_environments_wait_for_the_first_invocations() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 2, &[]);
     function.warm(2).await.unwrap();
-    let (one, two) = tokio::join!(
-        invoke(&function, json!({"n": 1})),
-        invoke(&function, json!({"n": 2}))
-    );
+    let (one, two) = tokio::join!(invoke(&function, json!({"n": 1})), invoke(&function, json!({"n": 2})));
     assert!(one.is_ok() && two.is_ok());
-    assert_eq!(
-        function.stats().cold_starts,
-        2,
-        "nothing started beyond the warm ones"
-    );
+    assert_eq!(function.stats().cold_starts, 2, "nothing started beyond the warm ones");
     function.shutdown().await;
 }
 
@@ -124,18 +97,12 @@ async fn warm_environments_wait_for_the_first_invocations() {
 async fn a_killed_environment_is_a_crash_and_is_replaced() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 1, &[]);
     function.warm(1).await.unwrap();
-    let hanging = function.begin(
-        json!({"Records": [record("a", json!({"n": 1, "do": "hang"}))]})
-            .to_string()
-            .into(),
-    );
+    let hanging =
+        function.begin(json!({"Records": [record("a", json!({"n": 1, "do": "hang"}))]}).to_string().into());
     let hanging = hanging.await.unwrap();
     let killed = function.kill_one(7).await.unwrap();
     let error = hanging.answer().await.unwrap_err();
-    assert!(
-        matches!(&error, InvokeError::Crashed { status } if status.contains("9")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, InvokeError::Crashed { status } if status.contains("9")), "{error:?}");
     invoke(&function, json!({"n": 2})).await.unwrap();
     assert_ne!(function.environments()[0].1, killed);
     function.shutdown().await;
@@ -145,10 +112,7 @@ async fn a_killed_environment_is_a_crash_and_is_replaced() {
 async fn a_function_that_cannot_start_says_why() {
     let (function, _) = scripted_function(&Folder::new(), Duration::from_secs(10), 1, &[("FAIL_INIT", "1")]);
     let error = invoke(&function, json!({"n": 1})).await.unwrap_err();
-    assert!(
-        matches!(&error, InvokeError::Init { reason } if reason.contains("exit status: 1")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, InvokeError::Init { reason } if reason.contains("exit status: 1")), "{error:?}");
     function.shutdown().await;
 }
 
@@ -158,14 +122,7 @@ async fn shutdown_lets_the_function_say_good_bye_and_leaves_no_process() {
     function.warm(2).await.unwrap();
     let pids: Vec<u32> = function.environments().iter().map(|(_, pid)| *pid).collect();
     function.shutdown().await;
-    assert_eq!(
-        pids.iter().filter(|pid| is_running(**pid)).count(),
-        0,
-        "no process is left behind"
-    );
+    assert_eq!(pids.iter().filter(|pid| is_running(**pid)).count(), 0, "no process is left behind");
     next_line(&mut lines, |line| line.value["graceful"].as_bool()).await;
-    assert_eq!(
-        invoke(&function, json!({"n": 1})).await,
-        Err(InvokeError::ShutDown)
-    );
+    assert_eq!(invoke(&function, json!({"n": 1})).await, Err(InvokeError::ShutDown));
 }

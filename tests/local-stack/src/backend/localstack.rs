@@ -23,10 +23,8 @@ pub(super) async fn start(folder: &Path) -> Result<(String, Life), BackendError>
     {
         return Ok((endpoint, Life::NotOurs));
     }
-    let port = process::free_port().map_err(|source| BackendError::Start {
-        program: "localstack".into(),
-        source,
-    })?;
+    let port = process::free_port()
+        .map_err(|source| BackendError::Start { program: "localstack".into(), source })?;
     if docker_works().await {
         let emulator = Emulator {
             name: "localstack-container",
@@ -38,13 +36,8 @@ pub(super) async fn start(folder: &Path) -> Result<(String, Life), BackendError>
         let keeper = Keeper::start(&emulator).await?;
         return Ok((emulator.endpoint(), Life::Container(keeper)));
     }
-    let emulator = Emulator {
-        name: "localstack",
-        port,
-        health: HEALTH,
-        patience: Duration::from_secs(120),
-        folder,
-    };
+    let emulator =
+        Emulator { name: "localstack", port, health: HEALTH, patience: Duration::from_secs(120), folder };
     let process = emulator.launch(host_mode(&emulator).await?).await?;
     Ok((emulator.endpoint(), Life::Process(process)))
 }
@@ -69,9 +62,7 @@ async fn host_mode(emulator: &Emulator<'_>) -> Result<Command, BackendError> {
     ]);
     command.env("PYTHONPATH", project::root().join("scripts/localstack-providers"));
     command.env("FILESYSTEM_ROOT", emulator.folder.join("localstack"));
-    command
-        .env("TMPDIR", emulator.folder)
-        .env("HOME", emulator.folder);
+    command.env("TMPDIR", emulator.folder).env("HOME", emulator.folder);
     Ok(command)
 }
 
@@ -100,28 +91,14 @@ docker rm --force "$1"
 
 impl Keeper {
     async fn start(emulator: &Emulator<'_>) -> Result<Self, BackendError> {
-        let failed = |source| BackendError::Start {
-            program: "docker".into(),
-            source,
-        };
+        let failed = |source| BackendError::Start { program: "docker".into(), source };
         let log = emulator.folder.join("localstack-container.log");
         let file = std::fs::File::create(&log).map_err(failed)?;
         let image = std::env::var("LOCALSTACK_IMAGE").unwrap_or_else(|_| IMAGE.to_owned());
         let name = format!("kvs-stack-{}-{}", std::process::id(), emulator.port);
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            KEEPER_SCRIPT,
-            "keeper",
-            &name,
-            &emulator.port.to_string(),
-            &image,
-        ]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(file.try_clone().map_err(failed)?)
-            .stderr(file)
-            .process_group(0);
+        command.args(["-c", KEEPER_SCRIPT, "keeper", &name, &emulator.port.to_string(), &image]);
+        command.stdin(Stdio::piped()).stdout(file.try_clone().map_err(failed)?).stderr(file).process_group(0);
         let mut child = command.spawn().map_err(failed)?;
         tokio::select! {
             ended = child.wait() => {

@@ -23,10 +23,8 @@ pub(super) async fn start(folder: &Path) -> Result<(String, Process), BackendErr
 }
 
 async fn start_once(python: &Path, folder: &Path) -> Result<(String, Process), BackendError> {
-    let port = process::free_port().map_err(|source| BackendError::Start {
-        program: "ministack".into(),
-        source,
-    })?;
+    let port =
+        process::free_port().map_err(|source| BackendError::Start { program: "ministack".into(), source })?;
     let emulator = Emulator {
         name: "ministack",
         port,

@@ -146,12 +146,7 @@ impl Backend {
     /// # Errors
     /// [`BackendError`]: no Python environment, no start, not ready in time.
     pub async fn start(kind: BackendKind, folder: &Path) -> Result<Self, BackendError> {
-        let backend = |endpoint, shared, life| Self {
-            kind,
-            endpoint,
-            shared,
-            life,
-        };
+        let backend = |endpoint, shared, life| Self { kind, endpoint, shared, life };
         match kind {
             BackendKind::Aws => Ok(backend(None, true, Life::NotOurs)),
             BackendKind::MiniStack => {

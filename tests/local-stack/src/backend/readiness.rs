@@ -27,16 +27,8 @@ pub(super) struct Emulator<'a> {
 /// The Python of the project's environment `name`, which is built first if its requirements changed.
 pub(super) async fn python(name: &'static str) -> Result<PathBuf, BackendError> {
     let script = project::root().join("scripts/venv.sh");
-    let start = |source| BackendError::Start {
-        program: script.display().to_string(),
-        source,
-    };
-    let output = Command::new(&script)
-        .arg(name)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(start)?;
+    let start = |source| BackendError::Start { program: script.display().to_string(), source };
+    let output = Command::new(&script).arg(name).stdin(Stdio::null()).output().await.map_err(start)?;
     if output.status.success() {
         return Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
@@ -54,15 +46,9 @@ impl Emulator<'_> {
     /// Starts `command` with output to `NAME.log` and waits until the emulator answers.
     pub(super) async fn launch(&self, mut command: Command) -> Result<Process, BackendError> {
         let log = self.folder.join(format!("{}.log", self.name));
-        let start = |source| BackendError::Start {
-            program: self.name.to_owned(),
-            source,
-        };
+        let start = |source| BackendError::Start { program: self.name.to_owned(), source };
         let file = std::fs::File::create(&log).map_err(start)?;
-        command
-            .stdout(file.try_clone().map_err(start)?)
-            .stderr(file)
-            .current_dir(self.folder);
+        command.stdout(file.try_clone().map_err(start)?).stderr(file).current_dir(self.folder);
         let mut process = Process::spawn(command).await.map_err(start)?;
         tokio::select! {
             ended = process.wait() => {
@@ -99,8 +85,5 @@ pub(super) async fn answers(port: u16, path: &str) -> bool {
         stream.read_exact(&mut head).await?;
         std::io::Result::Ok(head.ends_with(b" 200"))
     };
-    matches!(
-        tokio::time::timeout(Duration::from_secs(1), asked).await,
-        Ok(Ok(true))
-    )
+    matches!(tokio::time::timeout(Duration::from_secs(1), asked).await, Ok(Ok(true)))
 }

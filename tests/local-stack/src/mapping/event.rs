@@ -22,10 +22,7 @@ const PASSED_ON: [MessageSystemAttributeName; 9] = [
 /// The whole event for a batch of messages from the queue `queue_arn` (`arn:aws:sqs:REGION:ACCOUNT:NAME`).
 pub fn sqs_event(messages: &[Message], queue_arn: &str) -> Value {
     let region = queue_arn.split(':').nth(3).unwrap_or_default();
-    let records: Vec<Value> = messages
-        .iter()
-        .map(|message| record(message, queue_arn, region))
-        .collect();
+    let records: Vec<Value> = messages.iter().map(|message| record(message, queue_arn, region)).collect();
     json!({ "Records": records })
 }
 
@@ -101,16 +98,10 @@ mod tests {
             .attributes(A::MessageGroupId, "session-1")
             .attributes(A::MessageDeduplicationId, "session-1#7")
             .attributes(A::ApproximateFirstReceiveTimestamp, "1795341695896")
-            .message_attributes(
-                "reason",
-                attribute("String").string_value("late").build().unwrap(),
-            )
+            .message_attributes("reason", attribute("String").string_value("late").build().unwrap())
             .message_attributes(
                 "raw",
-                attribute("Binary")
-                    .binary_value(Blob::new([1, 2, 3]))
-                    .build()
-                    .unwrap(),
+                attribute("Binary").binary_value(Blob::new([1, 2, 3])).build().unwrap(),
             )
             .build();
         let event = sqs_event(&[message], "arn:aws:sqs:eu-west-1:123456789012:audio-chunks.fifo");
@@ -125,18 +116,8 @@ mod tests {
         assert_eq!(record.attributes["ApproximateReceiveCount"], "3");
         assert_eq!(record.attributes["MessageGroupId"], "session-1");
         assert_eq!(record.attributes["SequenceNumber"], "18849496460467696128");
-        assert_eq!(
-            record.attributes.len(),
-            6,
-            "attributes that SQS did not send must not appear"
-        );
-        assert_eq!(
-            record.message_attributes["reason"].string_value.as_deref(),
-            Some("late")
-        );
-        assert_eq!(
-            record.message_attributes["raw"].binary_value.as_ref().unwrap().0,
-            [1, 2, 3]
-        );
+        assert_eq!(record.attributes.len(), 6, "attributes that SQS did not send must not appear");
+        assert_eq!(record.message_attributes["reason"].string_value.as_deref(), Some("late"));
+        assert_eq!(record.message_attributes["raw"].binary_value.as_ref().unwrap().0, [1, 2, 3]);
     }
 }

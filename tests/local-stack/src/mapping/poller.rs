@@ -29,11 +29,7 @@ pub struct MappingConfig {
 
 impl Default for MappingConfig {
     fn default() -> Self {
-        Self {
-            batch_size: 10,
-            concurrency: 5,
-            wait: Duration::from_secs(20),
-        }
+        Self { batch_size: 10, concurrency: 5, wait: Duration::from_secs(20) }
     }
 }
 
@@ -71,21 +67,14 @@ impl Mapping {
             queue_url: queue_url.to_owned(),
             queue_arn: queue_arn.to_owned(),
             function,
-            config: MappingConfig {
-                batch_size: config.batch_size.clamp(1, 10),
-                ..config
-            },
+            config: MappingConfig { batch_size: config.batch_size.clamp(1, 10), ..config },
             stats: Mutex::default(),
             disturber: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(None);
         let poller = |_| tokio::spawn(Arc::clone(&shared).poll(stopped.clone()));
         let pollers = (0..config.concurrency).map(poller).collect();
-        Self {
-            shared,
-            stop,
-            pollers,
-        }
+        Self { shared, stop, pollers }
     }
 
     /// What it has done so far.
@@ -196,10 +185,8 @@ impl Shared {
         if answer == Err(InvokeError::ShutDown) {
             return;
         }
-        let ids: Vec<&str> = messages
-            .iter()
-            .map(|message| message.message_id.as_deref().unwrap_or_default())
-            .collect();
+        let ids: Vec<&str> =
+            messages.iter().map(|message| message.message_id.as_deref().unwrap_or_default()).collect();
         let settlement = settle(&ids, &answer);
         let whole_batch_failed = matches!(settlement.verdict, Verdict::BadAnswer(_) | Verdict::NoAnswer(_));
         if whole_batch_failed {
@@ -238,11 +225,7 @@ impl Shared {
         });
         let entries: Vec<_> = entries.collect();
         let count = entries.len() as u64;
-        let delete = self
-            .sqs
-            .delete_message_batch()
-            .queue_url(&self.queue_url)
-            .set_entries(Some(entries));
+        let delete = self.sqs.delete_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
         let refused = match delete.send().await {
             Ok(answer) => {
                 for failure in &answer.failed {

@@ -54,10 +54,7 @@ pub fn settle(message_ids: &[&str], answer: &Result<Bytes, InvokeError>) -> Sett
         Err(error) => Err(Verdict::NoAnswer(error.clone())),
     };
     match failed {
-        Err(verdict) => Settlement {
-            to_delete: Vec::new(),
-            verdict,
-        },
+        Err(verdict) => Settlement { to_delete: Vec::new(), verdict },
         Ok(failed) => {
             let succeeded = |position: &usize| !failed.contains(message_ids[*position]);
             let to_delete: Vec<_> = (0..message_ids.len()).filter(succeeded).collect();
@@ -85,10 +82,7 @@ fn failed_ids<'a>(message_ids: &[&'a str], body: &[u8]) -> Result<HashSet<&'a st
         Value::Array(failures) => failures,
         _ => return Err(Verdict::BadAnswer("has a batchItemFailures that is no list")),
     };
-    failures
-        .iter()
-        .map(|failure| failed_id(message_ids, failure))
-        .collect()
+    failures.iter().map(|failure| failed_id(message_ids, failure)).collect()
 }
 
 fn failed_id<'a>(message_ids: &[&'a str], failure: &Value) -> Result<&'a str, Verdict> {
@@ -99,9 +93,7 @@ fn failed_id<'a>(message_ids: &[&'a str], failure: &Value) -> Result<&'a str, Ve
         None => return Err(Verdict::BadAnswer("has an entry without itemIdentifier")),
     };
     let known = message_ids.iter().find(|id| *id == named).copied();
-    known.ok_or(Verdict::BadAnswer(
-        "names an itemIdentifier that is not in the batch",
-    ))
+    known.ok_or(Verdict::BadAnswer("names an itemIdentifier that is not in the batch"))
 }
 
 #[cfg(test)]
@@ -123,14 +115,9 @@ mod tests {
 
     #[test]
     fn every_documented_success_deletes_the_whole_batch() {
-        for answer in [
-            "",
-            " \n",
-            "null",
-            "{}",
-            r#"{"batchItemFailures":null}"#,
-            r#"{"batchItemFailures":[]}"#,
-        ] {
+        for answer in
+            ["", " \n", "null", "{}", r#"{"batchItemFailures":null}"#, r#"{"batchItemFailures":[]}"#]
+        {
             check(answer, &[0, 1, 2, 3]);
         }
         check(r#"{"somethingElse":1}"#, &[0, 1, 2, 3]);
@@ -139,18 +126,9 @@ mod tests {
     #[test]
     fn named_records_stay_and_the_others_are_deleted() {
         check(r#"{"batchItemFailures":[{"itemIdentifier":"a"}]}"#, &[1, 2, 3]);
-        check(
-            r#"{"batchItemFailures":[{"itemIdentifier":"d"},{"itemIdentifier":"b"}]}"#,
-            &[0, 2],
-        );
-        check(
-            r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"b"}]}"#,
-            &[0, 2, 3],
-        );
-        let all: Vec<_> = BATCH
-            .iter()
-            .map(|id| format!(r#"{{"itemIdentifier":"{id}"}}"#))
-            .collect();
+        check(r#"{"batchItemFailures":[{"itemIdentifier":"d"},{"itemIdentifier":"b"}]}"#, &[0, 2]);
+        check(r#"{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"b"}]}"#, &[0, 2, 3]);
+        let all: Vec<_> = BATCH.iter().map(|id| format!(r#"{{"itemIdentifier":"{id}"}}"#)).collect();
         check(&format!(r#"{{"batchItemFailures":[{}]}}"#, all.join(",")), &[]);
     }
 
@@ -181,22 +159,12 @@ mod tests {
     #[test]
     fn no_answer_deletes_nothing() {
         for error in [
-            InvokeError::Function {
-                error_type: "Error".into(),
-                message: "no".into(),
-            },
-            InvokeError::TimedOut {
-                timeout: std::time::Duration::from_secs(10),
-            },
-            InvokeError::Crashed {
-                status: "signal: 9".into(),
-            },
+            InvokeError::Function { error_type: "Error".into(), message: "no".into() },
+            InvokeError::TimedOut { timeout: std::time::Duration::from_secs(10) },
+            InvokeError::Crashed { status: "signal: 9".into() },
         ] {
             let settlement = settle(&BATCH, &Err(error.clone()));
-            assert_eq!(
-                settlement.to_delete, [0; 0],
-                "{error} must leave every record in the queue"
-            );
+            assert_eq!(settlement.to_delete, [0; 0], "{error} must leave every record in the queue");
             assert_eq!(settlement.verdict, Verdict::NoAnswer(error));
         }
     }

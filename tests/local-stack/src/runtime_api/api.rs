@@ -82,10 +82,7 @@ impl Api {
             .route(&format!("{invocation}/{{id}}/error"), post(error))
             .route("/2018-06-01/runtime/init/error", post(init_error))
             .route("/2020-01-01/extension/register", post(register))
-            .route(
-                "/2020-01-01/extension/event/next",
-                get(std::future::pending::<StatusCode>),
-            )
+            .route("/2020-01-01/extension/event/next", get(std::future::pending::<StatusCode>))
             .layer(DefaultBodyLimit::max(PAYLOAD_BYTES_MAX))
             .with_state(self);
         let _ = axum::serve(listener, router).await;
@@ -108,9 +105,7 @@ impl Api {
     }
 
     fn lock_running(&self) -> std::sync::MutexGuard<'_, Option<Running>> {
-        self.running
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn answer(&self, request_id: &str, result: Result<Bytes, InvokeError>) -> StatusCode {
@@ -137,16 +132,9 @@ async fn next(State(api): State<Arc<Api>>) -> Response<Body> {
         .header("lambda-runtime-aws-request-id", &assignment.request_id)
         .header("lambda-runtime-deadline-ms", assignment.deadline_ms.to_string())
         .header("lambda-runtime-invoked-function-arn", &api.function_arn)
-        .header(
-            "lambda-runtime-trace-id",
-            "Root=1-00000000-000000000000000000000000;Sampled=0",
-        );
-    *api.lock_running() = Some(Running {
-        request_id: assignment.request_id,
-        answer: assignment.answer,
-    });
-    head.body(Body::from(assignment.payload))
-        .unwrap_or_else(|_| Response::new(Body::empty()))
+        .header("lambda-runtime-trace-id", "Root=1-00000000-000000000000000000000000;Sampled=0");
+    *api.lock_running() = Some(Running { request_id: assignment.request_id, answer: assignment.answer });
+    head.body(Body::from(assignment.payload)).unwrap_or_else(|_| Response::new(Body::empty()))
 }
 
 async fn response(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes) -> StatusCode {
@@ -158,8 +146,7 @@ async fn error(State(api): State<Arc<Api>>, Path(id): Path<String>, body: Bytes)
 }
 
 async fn init_error(State(api): State<Arc<Api>>, body: Bytes) -> StatusCode {
-    api.phase
-        .send_replace(Phase::InitFailed(InvokeError::from_report(&body).to_string()));
+    api.phase.send_replace(Phase::InitFailed(InvokeError::from_report(&body).to_string()));
     StatusCode::ACCEPTED
 }
 

@@ -58,18 +58,11 @@ impl Environment {
         let mut command = process::command(start.binary);
         command.envs(start.environment.iter().map(|(name, value)| (name, value)));
         command.env("AWS_LAMBDA_RUNTIME_API", address.to_string());
-        command.env(
-            "AWS_LAMBDA_LOG_STREAM_NAME",
-            format!("{}/{}", start.function, start.id),
-        );
+        command.env("AWS_LAMBDA_LOG_STREAM_NAME", format!("{}/{}", start.function, start.id));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::spawn(command).await?;
         let pid = process.pid().unwrap_or_default();
-        let origin = Origin {
-            function: Arc::clone(start.function),
-            environment: start.id,
-            pid,
-        };
+        let origin = Origin { function: Arc::clone(start.function), environment: start.id, pid };
         start.logs.follow(&mut process, &origin);
 
         let (api, assign, phases) = Api::new(start.function);
@@ -80,22 +73,14 @@ impl Environment {
             api.exited(status);
             server.abort();
         });
-        Ok(Self {
-            id: start.id,
-            pid,
-            assign,
-            phases,
-            end,
-        })
+        Ok(Self { id: start.id, pid, assign, phases, end })
     }
 
     /// Waits until the process has asked for an invocation.
     pub(super) async fn ready(&self) -> Result<(), InvokeError> {
         let mut phases = self.phases.clone();
         let settled = async {
-            let settled = phases
-                .wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Busy))
-                .await;
+            let settled = phases.wait_for(|phase| !matches!(phase, Phase::Starting | Phase::Busy)).await;
             settled.map_or_else(|_| Phase::Exited("gone".into()), |phase| phase.clone())
         };
         let phase = match tokio::time::timeout(INIT_TIMEOUT, settled).await {
@@ -120,12 +105,8 @@ impl Environment {
     ) -> oneshot::Receiver<Result<Bytes, InvokeError>> {
         let deadline_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + timeout;
         let (answer, answered) = oneshot::channel();
-        let assignment = Assignment {
-            request_id: uuid(),
-            deadline_ms: deadline_ms.as_millis(),
-            payload,
-            answer,
-        };
+        let assignment =
+            Assignment { request_id: uuid(), deadline_ms: deadline_ms.as_millis(), payload, answer };
         // A refusal drops `answer`, which tells the receiver.
         let _ = self.assign.send(assignment).await;
         answered
@@ -134,11 +115,7 @@ impl Environment {
     /// Waits until the process is gone; gives its exit status.
     pub(super) async fn exited(&self) -> String {
         let mut phases = self.phases.clone();
-        match phases
-            .wait_for(|phase| matches!(phase, Phase::Exited(_)))
-            .await
-            .as_deref()
-        {
+        match phases.wait_for(|phase| matches!(phase, Phase::Exited(_))).await.as_deref() {
             Ok(Phase::Exited(status)) => status.clone(),
             _ => "gone".to_owned(),
         }
@@ -172,12 +149,5 @@ pub(crate) fn uuid() -> String {
     let random = fastrand::u128(..);
     let value = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{value:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -176,9 +176,7 @@ impl Function {
         let timeout = self.0.config.timeout;
         let result = match tokio::time::timeout(timeout, answered).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(InvokeError::Crashed {
-                status: environment.exited().await,
-            }),
+            Ok(Err(_)) => Err(InvokeError::Crashed { status: environment.exited().await }),
             Err(_) => {
                 self.forget(&environment);
                 environment.end(End::Kill).await;
@@ -189,10 +187,7 @@ impl Function {
         if result.is_err() {
             self.0.counters.errors.fetch_add(1, Ordering::Relaxed);
         }
-        let reusable = !matches!(
-            result,
-            Err(InvokeError::TimedOut { .. } | InvokeError::Crashed { .. })
-        );
+        let reusable = !matches!(result, Err(InvokeError::TimedOut { .. } | InvokeError::Crashed { .. }));
         if reusable {
             lock(&self.0.idle).push(environment);
         }
@@ -223,9 +218,7 @@ impl Function {
             logs: &self.0.logs,
         };
         let binary = self.0.config.binary.display();
-        let failed = |error| InvokeError::Init {
-            reason: format!("cannot start {binary}: {error}"),
-        };
+        let failed = |error| InvokeError::Init { reason: format!("cannot start {binary}: {error}") };
         let environment = Environment::start(start).await.map_err(failed)?;
         self.0.counters.cold_starts.fetch_add(1, Ordering::Relaxed);
         lock(&self.0.alive).insert(environment.id, environment.clone());
@@ -259,21 +252,12 @@ impl Function {
 
     /// The running environments: number and process id.
     pub fn environments(&self) -> Vec<(u64, u32)> {
-        lock(&self.0.alive)
-            .values()
-            .map(|environment| (environment.id, environment.pid))
-            .collect()
+        lock(&self.0.alive).values().map(|environment| (environment.id, environment.pid)).collect()
     }
 
     /// What has happened so far.
     pub fn stats(&self) -> FunctionStats {
-        let Counters {
-            invocations,
-            errors,
-            cold_starts,
-            crashes,
-            timeouts,
-        } = &self.0.counters;
+        let Counters { invocations, errors, cold_starts, crashes, timeouts } = &self.0.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FunctionStats {
             invocations: read(invocations),
@@ -315,10 +299,7 @@ fn standard_environment(config: &FunctionConfig) -> Vec<(String, String)> {
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", config.memory_mb.to_string()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        (
-            "AWS_LAMBDA_LOG_GROUP_NAME",
-            format!("/aws/lambda/{}", config.name),
-        ),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", config.name)),
         ("AWS_LAMBDA_LOG_FORMAT", "JSON".to_owned()),
         ("_HANDLER", "bootstrap".to_owned()),
         ("TZ", ":UTC".to_owned()),

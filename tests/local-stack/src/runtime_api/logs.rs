@@ -57,11 +57,7 @@ impl Logs {
     ) -> std::io::Result<Self> {
         let path: PathBuf = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&path)?;
-        Ok(Self {
-            path: path.into(),
-            file: Arc::new(Mutex::new(file)),
-            lines,
-        })
+        Ok(Self { path: path.into(), file: Arc::new(Mutex::new(file)), lines })
     }
 
     /// A channel for several logs to share.
@@ -121,18 +117,9 @@ impl Logs {
             let _ = file.write_all(format!("[{} {}] {text}\n", origin.environment, origin.pid).as_bytes());
         }
         if let Ok(value @ serde_json::Value::Object(_)) = serde_json::from_slice(line) {
-            let Origin {
-                function,
-                environment,
-                pid,
-            } = origin.clone();
+            let Origin { function, environment, pid } = origin.clone();
             // Nobody listening is fine.
-            let _ = self.lines.send(Arc::new(LogLine {
-                function,
-                environment,
-                pid,
-                value,
-            }));
+            let _ = self.lines.send(Arc::new(LogLine { function, environment, pid, value }));
         }
     }
 }

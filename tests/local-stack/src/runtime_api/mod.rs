@@ -74,10 +74,7 @@ impl InvokeError {
     /// The error that a Runtime API error report describes; a body that is no report is quoted.
     fn from_report(body: &Bytes) -> Self {
         match serde_json::from_slice::<ErrorReport>(body) {
-            Ok(report) => Self::Function {
-                error_type: report.error_type,
-                message: report.error_message,
-            },
+            Ok(report) => Self::Function { error_type: report.error_type, message: report.error_message },
             Err(_) => Self::Function {
                 error_type: "Unknown".into(),
                 message: String::from_utf8_lossy(body).into_owned(),

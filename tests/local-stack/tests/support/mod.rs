@@ -52,33 +52,17 @@ impl Bench {
         let config = backend.sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&config);
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
-        let resources = ResourceConfig {
-            visibility_timeout,
-            max_receive_count,
-            ..ResourceConfig::default()
-        };
+        let resources = ResourceConfig { visibility_timeout, max_receive_count, ..ResourceConfig::default() };
         let resources = Resources::create(&sqs, &dynamodb, &resources).await.unwrap();
-        Self {
-            backend,
-            resources,
-            sqs,
-            folder,
-        }
+        Self { backend, resources, sqs, folder }
     }
 
     /// Enqueues `body` as the next message of `group`.
     pub async fn send(&self, group: &str, body: serde_json::Value) {
         let id = format!("{group}#{body}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-        let send = self
-            .sqs
-            .send_message()
-            .queue_url(&self.resources.queue_url)
-            .message_body(body.to_string());
-        send.message_group_id(group)
-            .message_deduplication_id(id)
-            .send()
-            .await
-            .unwrap();
+        let send =
+            self.sqs.send_message().queue_url(&self.resources.queue_url).message_body(body.to_string());
+        send.message_group_id(group).message_deduplication_id(id).send().await.unwrap();
     }
 
     /// Ends the backend.
@@ -97,21 +81,9 @@ pub fn scripted_function(
     let lines = Logs::channel();
     let printed = lines.subscribe();
     let test = std::env::current_exe().unwrap();
-    let binary = test
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/scripted_function");
-    assert!(
-        binary.exists(),
-        "{} is missing: cargo build -p local-stack --examples",
-        binary.display()
-    );
-    let environment = environment
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect();
+    let binary = test.parent().unwrap().parent().unwrap().join("examples/scripted_function");
+    assert!(binary.exists(), "{} is missing: cargo build -p local-stack --examples", binary.display());
+    let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let config = FunctionConfig {
         name: "scripted".into(),
         binary,
@@ -120,10 +92,7 @@ pub fn scripted_function(
         memory_mb: 256,
         concurrency_max,
     };
-    (
-        runtime_api::Function::new(config, Logs::create(folder, "scripted", lines).unwrap()),
-        printed,
-    )
+    (runtime_api::Function::new(config, Logs::create(folder, "scripted", lines).unwrap()), printed)
 }
 
 /// The next line for which `wanted` gives a value; fails the test after 30 s.
@@ -146,7 +115,5 @@ pub async fn next_line<T>(
 /// Whether a process with this id exists.
 pub fn is_running(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .any(|line| line.starts_with("State:") && !line.contains('Z'))
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }

@@ -1,0 +1,130 @@
+//! The listening side: `$connect`, the upgrade, and the end of the gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::GatewayConfig;
+use super::connection::Connection;
+use super::event::{Identity, STAGE, connection_id};
+use crate::runtime_api::Function;
+
+/// A running WebSocket API.
+pub struct Gateway {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+    closing: watch::Sender<bool>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    function: Function,
+    config: GatewayConfig,
+    closing: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// Starts it on the loopback interface, with `function` behind every route.
+    ///
+    /// # Errors
+    /// The operating system's, when the port is taken.
+    pub async fn start(function: Function, config: GatewayConfig) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
+        let address = listener.local_addr()?;
+        let (closing, _) = watch::channel(false);
+        let shared = Arc::new(Shared { function, config, closing: closing.clone() });
+        let router = Router::new().fallback(connect).with_state(shared);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let server = tokio::spawn(async move {
+            let _ = axum::serve(listener, service).await;
+        });
+        Ok(Self { address, server, closing })
+    }
+
+    /// Where clients connect: `ws://127.0.0.1:PORT/local`; they add `?sessionId=…&role=…`.
+    pub fn url(&self) -> String {
+        format!("ws://{}/{STAGE}", self.address)
+    }
+
+    /// Closes all connections (1001), and returns when their `$disconnect` has been handled.
+    pub async fn shutdown(self) {
+        self.server.abort();
+        self.closing.send_replace(true);
+        // Each connection holds a receiver until it has ended.
+        self.closing.closed().await;
+    }
+}
+
+async fn connect(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let query: Vec<(String, String)> =
+        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let asked = |name: &str| query.iter().rev().find(|(key, value)| key == name && !value.is_empty());
+    let (Some((_, session_id)), Some((_, role))) = (asked("sessionId"), asked("role")) else {
+        return refused(StatusCode::UNAUTHORIZED, "Unauthorized: the query string needs sessionId and role");
+    };
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let identity = Identity {
+        connection_id: connection_id(),
+        connected_at: SystemTime::now(),
+        session_id: session_id.clone(),
+        role: role.clone(),
+        host: header("host"),
+        source_ip: peer.ip().to_string(),
+        user_agent: header("user-agent"),
+    };
+    let headers = headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.as_str().to_owned(), value)
+    });
+    let event = identity.connect(&query, &headers.collect::<Vec<_>>());
+    if let Err(status) = accepted(&shared.function, &event).await {
+        return refused(status, "the $connect route refused the connection");
+    }
+    let GatewayConfig { message_bytes_max, frame_bytes_max, .. } = shared.config;
+    let connection = Connection {
+        identity,
+        function: shared.function.clone(),
+        config: shared.config,
+        closing: shared.closing.subscribe(),
+    };
+    let upgrade = upgrade.max_message_size(message_bytes_max).max_frame_size(frame_bytes_max);
+    upgrade.on_upgrade(|socket| connection.run(socket))
+}
+
+/// Asks the `$connect` route. A status other than 2xx is the handshake's answer; a failed integration is 502.
+async fn accepted(function: &Function, event: &Value) -> Result<(), StatusCode> {
+    let answer = function.invoke(event.to_string().into()).await.map_err(|error| {
+        tracing::warn!(%error, "$connect failed");
+        StatusCode::BAD_GATEWAY
+    })?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(|_| StatusCode::BAD_GATEWAY)?;
+    let status = answer["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let status =
+        status.and_then(|status| StatusCode::from_u16(status).ok()).ok_or(StatusCode::BAD_GATEWAY)?;
+    if status.is_success() { Ok(()) } else { Err(status) }
+}
+
+fn refused(status: StatusCode, message: &str) -> Response {
+    (status, serde_json::json!({ "message": message }).to_string()).into_response()
+}
