@@ -68,7 +68,7 @@ fn metrics(event: &Event) -> Metrics {
             fields: &[
                 ("chunks", "Count"),
                 ("persistedAfterMs", MS),
-                ("oldestAgeMs", MS),
+                ("ageMs", MS),
                 ("driftMs", MS),
                 ("attempts", "Count"),
             ],
@@ -101,8 +101,7 @@ mod tests {
             chunk_last: 15,
             chunks: 8,
             persisted_after_ms,
-            oldest_age_ms: 2_300,
-            newest_age_ms: 400,
+            age_ms: 400,
             attempts: 1,
             backfill: false,
             drift_ms: -3,

@@ -1,0 +1,60 @@
+//! The [`Backend`] on AWS.
+
+use aws::clock::SystemClock;
+use aws::connections::{Connection, ConnectionsTable};
+use aws::queue::ChunkSender;
+use aws::sessions::SessionsTable;
+use aws::settings::GatewaySettings;
+use ingest::message::SessionId;
+use media::time::EpochMs;
+use writer::ports::{Clock as _, SessionStatus, Sessions as _};
+
+use super::message::Enqueue;
+use super::{Backend, Outcome};
+
+/// The tables and the queue.
+#[derive(Debug)]
+pub struct AwsBackend {
+    sessions: SessionsTable,
+    connections: ConnectionsTable,
+    queue: ChunkSender,
+}
+
+impl AwsBackend {
+    /// Loads the SDK's configuration and builds the clients. Connects to nothing yet.
+    pub async fn connect(settings: GatewaySettings) -> Self {
+        let config = aws::config::load().await;
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        Self {
+            sessions: SessionsTable::new(dynamodb.clone(), settings.sessions_table),
+            connections: ConnectionsTable::new(dynamodb, settings.connections_table),
+            queue: ChunkSender::new(aws_sdk_sqs::Client::new(&config), settings.queue_url),
+        }
+    }
+}
+
+impl Backend for AwsBackend {
+    async fn status(&self, session: &SessionId) -> Outcome<SessionStatus> {
+        self.sessions.status(session).await
+    }
+
+    async fn connect(&self, id: &str, connection: &Connection, at: EpochMs) -> Outcome<()> {
+        self.connections.put(id, connection, at).await
+    }
+
+    async fn connection(&self, id: &str) -> Outcome<Option<Connection>> {
+        self.connections.get(id).await
+    }
+
+    async fn disconnect(&self, id: &str) -> Outcome<Option<Connection>> {
+        self.connections.delete(id).await
+    }
+
+    async fn send(&self, message: Enqueue) -> Outcome<()> {
+        self.queue.send(&message.group_id, &message.deduplication_id, message.body).await
+    }
+
+    fn now(&self) -> EpochMs {
+        SystemClock.now()
+    }
+}

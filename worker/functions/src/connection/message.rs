@@ -1,0 +1,162 @@
+//! What a message on a connection means: a value to enqueue, or a refusal. No clock, no services.
+
+use ingest::message::{Rejection, SessionId, audio, format, number, object, string};
+use media::time::EpochMs;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::refusal::Refusal;
+
+/// Who speaks on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The connection.
+    pub connection_id: String,
+    /// Its session.
+    pub session: SessionId,
+    /// `speaker`, or one who only listens.
+    pub role: String,
+}
+
+impl Caller {
+    /// Whether it may send.
+    pub fn is_speaker(&self) -> bool {
+        self.role == "speaker"
+    }
+}
+
+/// A message for the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enqueue {
+    /// `MessageGroupId`: the session.
+    pub group_id: String,
+    /// `MessageDeduplicationId`, the same when the browser sends the same again.
+    pub deduplication_id: String,
+    /// The body.
+    pub body: String,
+}
+
+/// The queue's messages, as `ingest::message` reads them.
+#[derive(Serialize)]
+#[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Body<'a> {
+    WriteToStream {
+        session_id: &'a str,
+        audio_data: &'a str,
+        timestamp: u64,
+        format: &'a str,
+        chunk_index: u64,
+        connection_id: &'a str,
+    },
+    EndStream {
+        session_id: &'a str,
+        timestamp: u64,
+        connection_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        chunk_index: Option<u64>,
+    },
+}
+
+/// Reads a message, with the very functions that the writer reads it with.
+///
+/// # Errors
+/// A refusal that names the culprit, and the chunk where its index can be read.
+pub fn read(caller: &Caller, text: &str, now: EpochMs) -> Result<Enqueue, Refusal> {
+    if !caller.is_speaker() {
+        return Err(Refusal::not_speaker(&caller.role).about(index_of(text)));
+    }
+    let fields = object(text)?;
+    let action = string(&fields, "action")?;
+    let read = match action {
+        "audioChunk" => chunk(caller, &fields),
+        "endStream" => end(caller, &fields, now),
+        other => Err(Refusal::unknown_action(other)),
+    };
+    read.map_err(|refusal| refusal.about(number(&fields, "chunkIndex").ok()))
+}
+
+/// The end of a connection whose speaker may not have sent an end.
+pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
+    let deduplication_id = format!("end-{}-disconnect", caller.connection_id);
+    enqueue_end(caller, deduplication_id, now, None)
+}
+
+fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Enqueue, Refusal> {
+    check_session(caller, fields)?;
+    let chunk_index = number(fields, "chunkIndex")?;
+    let timestamp = number(fields, "timestamp")?;
+    let format_name = string(fields, "format")?;
+    format(format_name)?;
+    let audio_data = string(fields, "audioData")?;
+    match audio(audio_data) {
+        // Its index is taken: the writer must see it to know that nothing is missing.
+        Ok(_) | Err(Rejection::EmptyAudio) => {}
+        Err(rejection) => return Err(rejection.into()),
+    }
+    let body = Body::WriteToStream {
+        session_id: caller.session.as_str(),
+        audio_data,
+        timestamp,
+        format: format_name,
+        chunk_index,
+        connection_id: &caller.connection_id,
+    };
+    let hash = fnv1a(audio_data.as_bytes());
+    Ok(enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body))
+}
+
+fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Enqueue, Refusal> {
+    check_session(caller, fields)?;
+    let optional = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => number(fields, name).map(Some),
+    };
+    let (last_index, timestamp) = (optional("chunkIndex")?, optional("timestamp")?);
+    let timestamp = timestamp.map_or(now, EpochMs);
+    let last = last_index.map(|index| index.to_string()).unwrap_or_default();
+    let deduplication_id = format!("end-{}-{last}-{}", caller.connection_id, timestamp.0);
+    Ok(enqueue_end(caller, deduplication_id, timestamp, last_index))
+}
+
+fn enqueue_end(caller: &Caller, deduplication_id: String, at: EpochMs, last_index: Option<u64>) -> Enqueue {
+    let body = Body::EndStream {
+        session_id: caller.session.as_str(),
+        timestamp: at.0,
+        connection_id: &caller.connection_id,
+        chunk_index: last_index,
+    };
+    enqueue(caller, deduplication_id, &body)
+}
+
+fn enqueue(caller: &Caller, deduplication_id: String, body: &Body<'_>) -> Enqueue {
+    Enqueue {
+        group_id: caller.session.as_str().to_owned(),
+        deduplication_id,
+        body: serde_json::to_string(body).expect("strings and numbers are JSON"),
+    }
+}
+
+fn check_session(caller: &Caller, fields: &Map<String, Value>) -> Result<(), Refusal> {
+    match fields.get("sessionId") {
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => match string(fields, "sessionId")? {
+            named if named == caller.session.as_str() => Ok(()),
+            named => Err(Refusal::wrong_session(named, &caller.session)),
+        },
+    }
+}
+
+/// The chunk's index, where it can be read.
+pub fn index_of(text: &str) -> Option<u64> {
+    number(&object(text).ok()?, "chunkIndex").ok()
+}
+
+/// FNV-1a, 64 bits: tells two blobs of one index and millisecond apart, the same in every version of this program.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use std::collections::BTreeSet;
+
+use ingest::message::{Content, Record, parse};
+use serde_json::json;
+
+use super::*;
+
+const NOW: EpochMs = EpochMs(1_795_335_950_000);
+
+fn caller(role: &str) -> Caller {
+    let session = SessionId::parse("quiet-fox-1").unwrap();
+    Caller { connection_id: "Xa1b2cDEoAMCJ5w=".into(), session, role: role.into() }
+}
+
+/// A chunk with these fields changed; null removes one.
+fn chunk_with(changes: Value) -> String {
+    let mut message = json!({
+        "action": "audioChunk",
+        "sessionId": "quiet-fox-1",
+        "audioData": "GkXfo59ChoEB",
+        "timestamp": 1_795_335_945_729_u64,
+        "format": "webm-opus",
+        "chunkIndex": 7,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => message.as_object_mut().unwrap().remove(name),
+            value => message.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    message.to_string()
+}
+
+fn refused(role: &str, text: &str) -> (&'static str, Option<u64>) {
+    let refusal = read(&caller(role), text, NOW).unwrap_err();
+    assert!(!refusal.hint.is_empty() && refusal.message.len() < 512, "{refusal:?}");
+    (refusal.code, refusal.chunk_index)
+}
+
+fn accepted(text: &str) -> Enqueue {
+    read(&caller("speaker"), text, NOW).unwrap()
+}
+
+/// What the writer makes of what was enqueued.
+fn as_the_writer_reads(enqueued: &Enqueue) -> Content {
+    let record =
+        Record { body: enqueued.body.clone(), group_id: enqueued.group_id.clone(), ..Record::default() };
+    parse(record).unwrap().content
+}
+
+#[test]
+fn a_chunk_is_enqueued_as_the_writer_reads_it() {
+    let enqueued = accepted(&chunk_with(json!({})));
+    assert_eq!(enqueued.group_id, "quiet-fox-1");
+    let Content::Chunk(chunk) = as_the_writer_reads(&enqueued) else { panic!("{}", enqueued.body) };
+    assert_eq!((chunk.index, chunk.captured_at), (7, EpochMs(1_795_335_945_729)));
+    assert_eq!(chunk.audio, [0x1A, 0x45, 0xDF, 0xA3, 0x9F, 0x42, 0x86, 0x81, 0x01]);
+    assert_eq!(chunk.connection_id.as_deref(), Some("Xa1b2cDEoAMCJ5w="));
+    let without = accepted(&chunk_with(json!({"sessionId": null})));
+    assert_eq!(without, enqueued, "the session is the connection's, whether the message names it or not");
+}
+
+#[test]
+fn an_empty_blob_is_enqueued_because_its_index_is_taken() {
+    let enqueued = accepted(&chunk_with(json!({"audioData": ""})));
+    assert!(enqueued.body.contains(r#""chunkIndex":7"#));
+}
+
+#[test]
+fn what_cannot_be_audio_is_refused_with_its_culprit_and_its_index() {
+    let index = Some(7);
+    let large = "A".repeat(130 * 1_024);
+    let mp4 = "AAAAHGZ0eXBpc281AAACAGlzbzVpc282bXA0MQ==";
+    for (text, code, chunk_index) in [
+        (chunk_with(json!({"audioData": "%%%"})), "BAD_BASE64", index),
+        (chunk_with(json!({"audioData": 5})), "WRONG_TYPE", index),
+        (chunk_with(json!({"audioData": null})), "MISSING_FIELD", index),
+        (chunk_with(json!({"audioData": large})), "AUDIO_TOO_LARGE", index),
+        (chunk_with(json!({"audioData": mp4})), "UNSUPPORTED_FORMAT", index),
+        (chunk_with(json!({"audioData": "A".repeat(200_000)})), "BODY_TOO_LARGE", None),
+        (chunk_with(json!({"format": "mp3"})), "UNSUPPORTED_FORMAT", index),
+        (chunk_with(json!({"format": null})), "MISSING_FIELD", index),
+        (chunk_with(json!({"timestamp": "now"})), "WRONG_TYPE", index),
+        (chunk_with(json!({"timestamp": -1})), "WRONG_TYPE", index),
+        (chunk_with(json!({"chunkIndex": 1.5})), "WRONG_TYPE", None),
+        (chunk_with(json!({"chunkIndex": null})), "MISSING_FIELD", None),
+        (chunk_with(json!({"sessionId": "other"})), "WRONG_SESSION", index),
+        (chunk_with(json!({"sessionId": ["quiet-fox-1"]})), "WRONG_TYPE", index),
+        (chunk_with(json!({"action": "writeToStream"})), "UNKNOWN_ACTION", index),
+        (chunk_with(json!({"action": null})), "MISSING_FIELD", None),
+        ("GkXfo59ChoEB".into(), "NOT_JSON", None),
+        ("".into(), "NOT_JSON", None),
+        ("[".repeat(100_000), "NOT_JSON", None),
+        ("[1,2]".into(), "NOT_AN_OBJECT", None),
+        ("null".into(), "NOT_AN_OBJECT", None),
+    ] {
+        let shown: String = text.chars().take(80).collect();
+        assert_eq!(refused("speaker", &text), (code, chunk_index), "{shown}");
+    }
+}
+
+#[test]
+fn only_a_speaker_may_send_or_end() {
+    for role in ["listener", "", "Speaker"] {
+        assert_eq!(refused(role, &chunk_with(json!({}))), ("NOT_SPEAKER", Some(7)));
+        assert_eq!(refused(role, r#"{"action":"endStream"}"#), ("NOT_SPEAKER", None));
+        assert_eq!(refused(role, "not JSON"), ("NOT_SPEAKER", None), "others learn nothing about the format");
+    }
+}
+
+#[test]
+fn a_resent_chunk_keeps_its_deduplication_id_and_another_chunk_has_another() {
+    let id = |changes| accepted(&chunk_with(changes)).deduplication_id;
+    assert_eq!(id(json!({})), id(json!({})));
+    let different = [
+        id(json!({})),
+        id(json!({"chunkIndex": 8})),
+        id(json!({"timestamp": 1_795_335_945_730_u64})),
+        id(json!({"audioData": "GkXfo59ChoEC"})),
+    ];
+    assert_eq!(different.iter().collect::<BTreeSet<_>>().len(), 4, "{different:?}");
+    assert!(different.iter().all(|id| id.len() <= 128));
+    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c, "the published test vector");
+}
+
+#[test]
+fn an_end_carries_the_last_index_and_each_end_of_a_connection_is_its_own() {
+    let end = |text: &str| accepted(text);
+    let told = end(r#"{"action":"endStream","chunkIndex":41,"timestamp":1795335949000}"#);
+    assert_eq!(as_the_writer_reads(&told), Content::EndOfStream { last_index: Some(41) });
+    assert!(told.body.contains(r#""timestamp":1795335949000"#));
+    let bare = end(r#"{"action":"endStream","sessionId":"quiet-fox-1","chunkIndex":null}"#);
+    assert_eq!(as_the_writer_reads(&bare), Content::EndOfStream { last_index: None });
+    let gone = disconnected(&caller("speaker"), NOW);
+    assert_eq!(as_the_writer_reads(&gone), Content::EndOfStream { last_index: None });
+
+    let later = end(r#"{"action":"endStream","chunkIndex":90,"timestamp":1795335999000}"#);
+    let ids: BTreeSet<_> = [&told, &bare, &gone, &later].map(|e| &e.deduplication_id).into();
+    assert_eq!(ids.len(), 4, "a speaker who goes on after an end can end again");
+    assert_eq!(refused("speaker", r#"{"action":"endStream","chunkIndex":"last"}"#), ("WRONG_TYPE", None));
+    assert_eq!(refused("speaker", r#"{"action":"endStream","sessionId":"x"}"#), ("WRONG_SESSION", None));
+}

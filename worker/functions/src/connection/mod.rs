@@ -1,0 +1,152 @@
+//! connection-handler: what a WebSocket event asks for, done against a [`Backend`].
+//!
+//! The sessionId is the authorizer's, never the message's. Session and role come with every event of a connection;
+//! where they do not, the Connections table has them.
+
+pub mod backend;
+pub mod message;
+pub mod refusal;
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use aws::connections::Connection;
+use aws_lambda_events::event::apigw::{
+    ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
+};
+use ingest::failure::ServiceFailure;
+use ingest::message::SessionId;
+use media::time::EpochMs;
+use serde::Serialize;
+use serde_json::Value;
+use writer::ports::SessionStatus;
+
+use self::message::{Caller, Enqueue};
+use self::refusal::Refusal;
+
+/// What the handler needs of the world.
+pub trait Backend: Send + Sync {
+    /// The session's status.
+    fn status(&self, session: &SessionId) -> impl Future<Output = Outcome<SessionStatus>> + Send;
+    /// Records a connection.
+    fn connect(
+        &self,
+        id: &str,
+        connection: &Connection,
+        at: EpochMs,
+    ) -> impl Future<Output = Outcome<()>> + Send;
+    /// Whose connection it is.
+    fn connection(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
+    /// Forgets a connection and says whose it was.
+    fn disconnect(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
+    /// Puts a message into the queue.
+    fn send(&self, message: Enqueue) -> impl Future<Output = Outcome<()>> + Send;
+    /// Now.
+    fn now(&self) -> EpochMs;
+}
+
+/// What a backend answers.
+pub type Outcome<T> = Result<T, ServiceFailure>;
+
+/// The answer to API Gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// 200 for every message, refused or not: a route response carries the body to the browser. The handshake is
+    /// refused by its status.
+    pub status_code: u16,
+    /// Goes to the browser; absent where all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// Handles one event.
+pub async fn handle(backend: &impl Backend, event: ApiGatewayWebsocketProxyRequest) -> Answer {
+    let context = &event.request_context;
+    let kind = context.event_type.as_deref().unwrap_or_default();
+    let outcome = match context.connection_id.as_deref() {
+        None => Err(Refusal::not_an_event("connectionId")),
+        Some(id) => match kind {
+            "CONNECT" => connect(backend, id, context).await,
+            "DISCONNECT" => disconnect(backend, id, context).await,
+            "MESSAGE" => message(backend, id, &event).await,
+            _ => Err(Refusal::not_an_event("eventType")),
+        },
+    };
+    let Err(refusal) = outcome else { return Answer { status_code: 200, body: None } };
+    tracing::warn!(
+        connection_id = context.connection_id,
+        event_type = kind,
+        code = refusal.code,
+        chunk_index = refusal.chunk_index,
+        message = refusal.message,
+    );
+    Answer {
+        status_code: if kind == "CONNECT" { refusal.status } else { 200 },
+        body: serde_json::to_string(&refusal).ok(),
+    }
+}
+
+async fn connect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
+    let caller = caller(id, authorized(context)?)?;
+    match backend.status(&caller.session).await? {
+        SessionStatus::Active => {}
+        SessionStatus::Ended { .. } => return Err(Refusal::ended_session(&caller.session)),
+        SessionStatus::Unknown => return Err(Refusal::unknown_session(&caller.session)),
+    }
+    let connection = Connection { session_id: caller.session.as_str().to_owned(), role: caller.role };
+    Ok(backend.connect(id, &connection, backend.now()).await?)
+}
+
+/// The end goes into the queue before the connection is forgotten: where that fails, a speaker's connection is
+/// still there to be found.
+async fn disconnect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
+    let caller = known_caller(backend, id, context).await?;
+    if caller.is_speaker() {
+        backend.send(message::disconnected(&caller, backend.now())).await?;
+    }
+    backend.disconnect(id).await?;
+    Ok(())
+}
+
+async fn message(
+    backend: &impl Backend,
+    id: &str,
+    event: &ApiGatewayWebsocketProxyRequest,
+) -> Result<(), Refusal> {
+    let caller = known_caller(backend, id, &event.request_context).await?;
+    if event.is_base64_encoded {
+        return Err(Refusal::binary());
+    }
+    let text = event.body.as_deref().unwrap_or_default();
+    let enqueue = message::read(&caller, text, backend.now())?;
+    let sent = backend.send(enqueue).await;
+    sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))
+}
+
+type Context = ApiGatewayWebsocketProxyRequestContext;
+
+async fn known_caller(backend: &impl Backend, id: &str, context: &Context) -> Result<Caller, Refusal> {
+    match authorized(context) {
+        Ok(connection) => caller(id, connection),
+        Err(_) => caller(id, backend.connection(id).await?.ok_or_else(Refusal::not_connected)?),
+    }
+}
+
+/// Session and role, as the authorizer gave them.
+fn authorized(context: &Context) -> Result<Connection, Refusal> {
+    let fields: &HashMap<String, Value> = &context.authorizer.fields;
+    let field = |name| match fields.get(name) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        _ => Err(Refusal::unauthorized(name)),
+    };
+    Ok(Connection { session_id: field("sessionId")?, role: field("role")? })
+}
+
+fn caller(id: &str, connection: Connection) -> Result<Caller, Refusal> {
+    let session = SessionId::parse(&connection.session_id)?;
+    Ok(Caller { connection_id: id.to_owned(), session, role: connection.role })
+}
+
+#[cfg(test)]
+mod tests;

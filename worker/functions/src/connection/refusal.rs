@@ -1,0 +1,142 @@
+//! Why a connection or a message is refused, told to the person at the browser.
+
+use ingest::failure::{Class, ServiceFailure};
+use ingest::message::{MAX_SESSION_ID, Rejection, SessionId};
+use serde::Serialize;
+
+/// Answer to a connection or message that is not accepted. As JSON it is what the browser receives:
+/// `{"type":"error","code":…,"message":…,"hint":…,"chunkIndex":…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "error", rename_all = "camelCase")]
+pub struct Refusal {
+    /// A short name that a program can act on.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: &'static str,
+    /// The chunk, where its index could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_index: Option<u64>,
+    /// HTTP status, where the handshake is refused.
+    #[serde(skip)]
+    pub status: u16,
+}
+
+impl Refusal {
+    fn new(status: u16, code: &'static str, message: impl Into<String>, hint: &'static str) -> Self {
+        Self { code, message: message.into(), hint, chunk_index: None, status }
+    }
+
+    /// The same, about this chunk.
+    pub fn about(self, chunk_index: Option<u64>) -> Self {
+        Self { chunk_index, ..self }
+    }
+
+    /// The authorizer gave no sessionId or no role.
+    pub fn unauthorized(missing: &str) -> Self {
+        let message = format!("the authorizer gave no {missing} for this connection");
+        Self::new(403, "UNAUTHORIZED", message, "connect with a token of this session")
+    }
+
+    /// Nobody knows this connection.
+    pub fn not_connected() -> Self {
+        Self::new(403, "NOT_CONNECTED", "this connection is not known", "connect again")
+    }
+
+    /// The role may not send.
+    pub fn not_speaker(role: &str) -> Self {
+        let role: String = role.chars().take(32).collect();
+        let message = format!("only the role speaker may send audio; this connection's role is {role:?}");
+        Self::new(403, "NOT_SPEAKER", message, "connect with a speaker's token")
+    }
+
+    /// The message names another session than the connection's.
+    pub fn wrong_session(named: &str, own: &SessionId) -> Self {
+        let named: String = named.chars().take(MAX_SESSION_ID).collect();
+        let message = format!("the message names session {named:?}, this connection belongs to {own}");
+        Self::new(
+            403,
+            "WRONG_SESSION",
+            message,
+            "leave sessionId out, or send on the session's own connection",
+        )
+    }
+
+    /// The Sessions table does not have it.
+    pub fn unknown_session(session: &SessionId) -> Self {
+        let message = format!("there is no session {session}");
+        Self::new(403, "UNKNOWN_SESSION", message, "start the session before connecting to it")
+    }
+
+    /// The Sessions table says it is over.
+    pub fn ended_session(session: &SessionId) -> Self {
+        Self::new(403, "SESSION_ENDED", format!("session {session} has ended"), "start a new session")
+    }
+
+    /// Binary frames.
+    pub fn binary() -> Self {
+        Self::new(400, "BINARY_MESSAGE", "binary messages are not read", "send JSON as text")
+    }
+
+    /// No such action.
+    pub fn unknown_action(action: &str) -> Self {
+        let action: String = action.chars().take(64).collect();
+        let message = format!("the action {action:?} is not one of audioChunk, endStream");
+        Self::new(
+            400,
+            "UNKNOWN_ACTION",
+            message,
+            "send {\"action\":\"audioChunk\",…} or {\"action\":\"endStream\",…}",
+        )
+    }
+
+    /// The event lacks what API Gateway always sends.
+    pub fn not_an_event(missing: &str) -> Self {
+        let message = format!("the event has no {missing}");
+        Self::new(
+            500,
+            "INTERNAL",
+            message,
+            "tell the operator: the function is not invoked by a WebSocket API",
+        )
+    }
+}
+
+/// The message itself is at fault.
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        let hint = match rejection {
+            Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => {
+                "call MediaRecorder.start() with a smaller timeslice, such as 250 ms"
+            }
+            Rejection::UnsupportedFormat { .. } => "record audio/webm;codecs=opus or audio/ogg;codecs=opus",
+            Rejection::BadBase64 { .. } => "send the whole blob as standard base64, without a data: prefix",
+            Rejection::BadSessionId { .. } => "session ids are 1 to 128 of a-z A-Z 0-9 _ . -",
+            _ => "compare the message with the documented one",
+        };
+        Self::new(400, rejection.code(), rejection.to_string(), hint)
+    }
+}
+
+/// A service is at fault, not the browser. The message was perhaps taken; sending it again is safe, because it
+/// keeps its deduplication id.
+impl From<ServiceFailure> for Refusal {
+    fn from(failure: ServiceFailure) -> Self {
+        match failure.class() {
+            Class::Passing => {
+                let message = format!("the service is busy ({})", failure.reason());
+                Self::new(
+                    503,
+                    "RETRY",
+                    message,
+                    "send the very same message again in a moment; it is taken only once",
+                )
+            }
+            Class::Lasting => {
+                let message = format!("the service refuses ({})", failure.reason());
+                Self::new(500, "INTERNAL", message, "tell the operator; sending it again will not help")
+            }
+        }
+    }
+}

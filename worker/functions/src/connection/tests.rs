@@ -1,0 +1,198 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde_json::json;
+
+use super::*;
+
+/// Sessions `live` and `over`, and what was recorded and sent.
+#[derive(Default)]
+struct Memory {
+    connections: Mutex<BTreeMap<String, Connection>>,
+    queue: Mutex<Vec<Enqueue>>,
+    failing: Option<ServiceFailure>,
+}
+
+impl Backend for Memory {
+    async fn status(&self, session: &SessionId) -> Outcome<SessionStatus> {
+        Ok(match session.as_str() {
+            "live" => SessionStatus::Active,
+            "over" => SessionStatus::Ended { at: Some(EpochMs(1)) },
+            _ => SessionStatus::Unknown,
+        })
+    }
+
+    async fn connect(&self, id: &str, connection: &Connection, _: EpochMs) -> Outcome<()> {
+        self.failing.clone().map_or(Ok(()), Err)?;
+        self.connections.lock().unwrap().insert(id.to_owned(), connection.clone());
+        Ok(())
+    }
+
+    async fn connection(&self, id: &str) -> Outcome<Option<Connection>> {
+        Ok(self.connections.lock().unwrap().get(id).cloned())
+    }
+
+    async fn disconnect(&self, id: &str) -> Outcome<Option<Connection>> {
+        Ok(self.connections.lock().unwrap().remove(id))
+    }
+
+    async fn send(&self, message: Enqueue) -> Outcome<()> {
+        self.failing.clone().map_or(Ok(()), Err)?;
+        self.queue.lock().unwrap().push(message);
+        Ok(())
+    }
+
+    fn now(&self) -> EpochMs {
+        EpochMs(1_795_335_950_000)
+    }
+}
+
+impl Memory {
+    fn failing(code: &str) -> Self {
+        let failure = ServiceFailure::Service {
+            operation: "SendMessage".into(),
+            status: 400,
+            code: code.into(),
+            message: "arn:aws:sqs:eu-central-1:123456789012:chunks.fifo".into(),
+        };
+        Self { failing: Some(failure), ..Self::default() }
+    }
+
+    async fn event(&self, kind: &str, authorizer: Value, body: Option<&str>) -> (u16, Value) {
+        let event = json!({
+            "requestContext": {
+                "routeKey": format!("${}", kind.to_lowercase()),
+                "authorizer": authorizer,
+                "messageId": null,
+                "eventType": kind,
+                "extendedRequestId": "Zfj4vHN_FiAFiXQ=",
+                "requestTime": "22/Nov/2026:09:05:45 +0000",
+                "messageDirection": "IN",
+                "stage": "live",
+                "connectedAt": 1_795_335_945_000_u64,
+                "requestTimeEpoch": 1_795_335_945_001_u64,
+                "identity": {"sourceIp": "127.0.0.1"},
+                "requestId": "Zfj4vHN_FiAFiXQ=",
+                "domainName": "id.execute-api.eu-central-1.amazonaws.com",
+                "connectionId": "Xa1b2cDEoAMCJ5w=",
+                "apiId": "id",
+            },
+            "body": body,
+            "isBase64Encoded": false,
+        });
+        let answer = handle(self, serde_json::from_value(event).unwrap()).await;
+        let body = answer.body.map(|body| serde_json::from_str(&body).unwrap()).unwrap_or_default();
+        (answer.status_code, body)
+    }
+
+    async fn connect_as(&self, session: &str, role: &str) -> (u16, Value) {
+        self.event("CONNECT", as_authorized(session, role), None).await
+    }
+}
+
+/// API Gateway gives the authorizer's context with its own fields beside.
+fn as_authorized(session: &str, role: &str) -> Value {
+    json!({"sessionId": session, "role": role, "principalId": "user", "integrationLatency": 29})
+}
+
+const CHUNK: &str = r#"{"action":"audioChunk","audioData":"GkXfo59C","timestamp":1795335945729,"format":"webm-opus","chunkIndex":3}"#;
+const NOBODY: Value = Value::Null;
+
+#[tokio::test]
+async fn a_connection_is_recorded_used_and_forgotten_with_an_end_in_the_queue() {
+    let memory = Memory::default();
+    assert_eq!(memory.connect_as("live", "speaker").await, (200, Value::Null));
+    assert_eq!(
+        memory.event("MESSAGE", as_authorized("live", "speaker"), Some(CHUNK)).await,
+        (200, Value::Null)
+    );
+    assert_eq!(memory.event("DISCONNECT", as_authorized("live", "speaker"), None).await, (200, Value::Null));
+    assert!(memory.connections.lock().unwrap().is_empty());
+    let queue = memory.queue.lock().unwrap();
+    assert!(queue[0].body.contains("writeToStream") && queue[1].body.contains("endStream"), "{queue:?}");
+    assert!(queue.iter().all(|message| message.group_id == "live"));
+}
+
+#[tokio::test]
+async fn where_an_event_lacks_the_authorizers_context_the_table_knows_the_caller() {
+    let memory = Memory::default();
+    memory.connect_as("live", "speaker").await;
+    assert_eq!(memory.event("MESSAGE", NOBODY, Some(CHUNK)).await, (200, Value::Null));
+    assert_eq!(memory.event("DISCONNECT", json!({"principalId": "user"}), None).await, (200, Value::Null));
+    assert_eq!(memory.queue.lock().unwrap().len(), 2);
+    let (_, refusal) = memory.event("MESSAGE", NOBODY, Some(CHUNK)).await;
+    assert_eq!(refusal["code"], "NOT_CONNECTED");
+}
+
+#[tokio::test]
+async fn a_handshake_is_refused_by_its_status_and_leaves_nothing_behind() {
+    let memory = Memory::default();
+    for (authorizer, status, code) in [
+        (NOBODY, 403, "UNAUTHORIZED"),
+        (json!({"sessionId": "live"}), 403, "UNAUTHORIZED"),
+        (json!({"sessionId": "", "role": "speaker"}), 403, "UNAUTHORIZED"),
+        (json!({"sessionId": 5, "role": "speaker"}), 403, "UNAUTHORIZED"),
+        (as_authorized("no such stream/name", "speaker"), 400, "BAD_SESSION_ID"),
+        (as_authorized("never-started", "speaker"), 403, "UNKNOWN_SESSION"),
+        (as_authorized("over", "speaker"), 403, "SESSION_ENDED"),
+    ] {
+        let (told, body) = memory.event("CONNECT", authorizer.clone(), None).await;
+        assert_eq!((told, &body["code"]), (status, &json!(code)), "{authorizer}");
+    }
+    assert!(memory.connections.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_error_comes_back_as_a_message_with_a_code_a_hint_and_the_chunk() {
+    let memory = Memory::default();
+    let (status, body) = memory.event("MESSAGE", as_authorized("live", "listener"), Some(CHUNK)).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        json!({
+            "type": "error",
+            "code": "NOT_SPEAKER",
+            "message": "only the role speaker may send audio; this connection's role is \"listener\"",
+            "hint": "connect with a speaker's token",
+            "chunkIndex": 3,
+        })
+    );
+    for (text, code) in
+        [(None, "NOT_JSON"), (Some("{"), "NOT_JSON"), (Some(r#"{"action":"x"}"#), "UNKNOWN_ACTION")]
+    {
+        let (_, body) = memory.event("MESSAGE", as_authorized("live", "speaker"), text).await;
+        assert_eq!((&body["type"], &body["code"]), (&json!("error"), &json!(code)), "{text:?}");
+    }
+    assert!(memory.queue.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_listener_who_leaves_does_not_end_the_speakers_stream() {
+    let memory = Memory::default();
+    memory.connect_as("live", "listener").await;
+    memory.event("DISCONNECT", as_authorized("live", "listener"), None).await;
+    assert!(memory.queue.lock().unwrap().is_empty() && memory.connections.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_throttled_queue_asks_for_the_same_chunk_again_and_a_denied_one_does_not() {
+    let speaker = as_authorized("live", "speaker");
+    let (status, body) =
+        Memory::failing("ThrottlingException").event("MESSAGE", speaker.clone(), Some(CHUNK)).await;
+    assert_eq!((status, &body["code"], &body["chunkIndex"]), (200, &json!("RETRY"), &json!(3)));
+    let (_, body) =
+        Memory::failing("AccessDeniedException").event("MESSAGE", speaker.clone(), Some(CHUNK)).await;
+    assert_eq!(body["code"], "INTERNAL");
+    assert!(!body.to_string().contains("arn:"), "the browser learns no resource names: {body}");
+    let (status, _) = Memory::failing("ThrottlingException").event("CONNECT", speaker, None).await;
+    assert_eq!(status, 503);
+}
+
+#[tokio::test]
+async fn an_end_that_could_not_be_enqueued_leaves_the_connection_to_be_found() {
+    let memory = Memory::failing("ThrottlingException");
+    let speaker = Connection { session_id: "live".into(), role: "speaker".into() };
+    memory.connections.lock().unwrap().insert("Xa1b2cDEoAMCJ5w=".into(), speaker);
+    memory.event("DISCONNECT", NOBODY, None).await;
+    assert_eq!(memory.connections.lock().unwrap().len(), 1);
+}
