@@ -1,1 +1,29 @@
-//! A Kinesis Video Streams emulator: control plane, PutMedia, GetMedia, archive.
+//! A Kinesis Video Streams emulator that is strict where the service is: control plane, PutMedia with streaming
+//! acknowledgements and full validation of the Matroska body, GetMedia, and the archive.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! let emulator = kvs_emulator::start(kvs_emulator::Config::default()).await?;
+//! println!("AWS_ENDPOINT_URL_KINESIS_VIDEO={}", emulator.endpoint());
+//! # Ok(()) }
+//! ```
+//!
+//! `rules` holds what is accepted and is pure; `storage` keeps it; `wire` speaks HTTP; `faults` breaks it on a script.
+
+mod clock;
+mod config;
+mod error;
+mod faults;
+mod operation;
+pub mod rules;
+mod server;
+mod storage;
+mod wire;
+
+pub use config::{Clock, Config, Limits};
+pub use faults::{Armed, Fault, FaultKind, Faults, Point};
+pub use operation::Operation;
+pub use rules::fragment::FragmentRules;
+pub use rules::schema::Elements;
+pub use server::{Emulator, start};
+pub use storage::{Stats, StoredFragment};

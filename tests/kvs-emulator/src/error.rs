@@ -1,0 +1,69 @@
+//! HTTP errors in the shape of AWS rest-json: `x-amzn-ErrorType` and `{"Message": ..}`.
+
+use crate::operation::Operation;
+use http::StatusCode;
+
+/// An answer that is not the one asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{status} {kind}: {message}")]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Exception's name.
+    pub kind: String,
+    /// For people.
+    pub message: String,
+}
+
+impl ApiError {
+    /// Any error.
+    pub fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
+        Self { status, kind: kind.to_owned(), message: message.into() }
+    }
+
+    /// The request is wrong.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidArgumentException", message)
+    }
+
+    /// No such stream.
+    pub fn not_found(name: &str) -> Self {
+        let message = format!("The requested stream is not found or not active: {name}");
+        Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+    }
+
+    /// The stream is not in a state for this.
+    pub fn in_use(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "ResourceInUseException", message)
+    }
+
+    /// The account has all the streams it may have.
+    pub fn stream_limit(streams_max: usize) -> Self {
+        let message = format!("The account has {streams_max} streams, which is its limit. Delete some.");
+        Self::new(StatusCode::BAD_REQUEST, "AccountStreamLimitExceededException", message)
+    }
+
+    /// Another update came first.
+    pub fn version(current: &str) -> Self {
+        let message = format!("The stream's version is {current}. Describe it again and repeat.");
+        Self::new(StatusCode::BAD_REQUEST, "VersionMismatchException", message)
+    }
+
+    /// Too many calls.
+    pub fn throttled(operation: Operation, stream: Option<&str>, per_second: u64) -> Self {
+        let whose = stream.map_or("the account".to_owned(), |name| format!("stream {name}"));
+        let message = format!("{}: more than {per_second} a second on {whose}.", operation.name());
+        Self::new(StatusCode::BAD_REQUEST, "ClientLimitExceededException", message)
+    }
+
+    /// Too many connections.
+    pub fn connection_limit(operation: Operation, stream: &str, max: usize) -> Self {
+        let message = format!("{}: stream {stream} already has {max} connection(s).", operation.name());
+        Self::new(StatusCode::BAD_REQUEST, "ConnectionLimitExceededException", message)
+    }
+
+    /// Not signed as it should be.
+    pub fn signature(kind: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, kind, message)
+    }
+}

@@ -1,0 +1,217 @@
+//! The archive: which fragments there are, and their media by number.
+
+use super::body::{self, Body, Writer};
+use super::control::{find, seconds};
+use super::get_media::CONTENT_TYPE;
+use super::json::Input;
+use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use crate::error::ApiError;
+use crate::operation::Operation;
+use crate::server::Server;
+use crate::storage::StoredFragment;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, Response, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const LIST_MAX: u64 = 1000;
+const LIST_DEFAULT: u64 = 100;
+
+/// Which time a selector means, and from when to when, both included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Range {
+    server: bool,
+    from_ms: u64,
+    to_ms: u64,
+    after: String,
+}
+
+/// Tokens are opaque to clients and say all that is needed to go on.
+pub(super) fn encode_token(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+pub(super) fn decode_token(token: &str) -> Result<String, ApiError> {
+    let wrong = || ApiError::invalid("NextToken is not one that this service gave.");
+    let bytes = STANDARD.decode(token).map_err(|_| wrong())?;
+    String::from_utf8(bytes).map_err(|_| wrong())
+}
+
+fn range(input: &Input) -> Result<Range, ApiError> {
+    if let Some(token) = input.text("NextToken")? {
+        let wrong = |_| ApiError::invalid("NextToken is not one that this service gave.");
+        return serde_json::from_str(&decode_token(token)?).map_err(wrong);
+    }
+    let Some(selector) = input.object("FragmentSelector")? else {
+        return Ok(Range { server: true, from_ms: 0, to_ms: u64::MAX, after: String::new() });
+    };
+    let server = match selector.required_text("FragmentSelectorType")? {
+        "SERVER_TIMESTAMP" => true,
+        "PRODUCER_TIMESTAMP" => false,
+        other => {
+            let message =
+                format!("FragmentSelectorType {other:?} is not PRODUCER_TIMESTAMP or SERVER_TIMESTAMP.");
+            return Err(ApiError::invalid(message));
+        }
+    };
+    let range =
+        selector.object("TimestampRange")?.ok_or_else(|| ApiError::invalid("TimestampRange is missing."))?;
+    let time = |name| range.time_ms(name)?.ok_or_else(|| ApiError::invalid(format!("{name} is missing.")));
+    let (from_ms, to_ms) = (time("StartTimestamp")?, time("EndTimestamp")?);
+    if from_ms > to_ms {
+        return Err(ApiError::invalid("StartTimestamp is after EndTimestamp."));
+    }
+    Ok(Range { server, from_ms, to_ms, after: String::new() })
+}
+
+/// ListFragments, in the order of fragment numbers.
+pub(super) fn list(input: &Input, server: &Server) -> Result<Value, ApiError> {
+    let now_ms = server.now_ms();
+    let wanted = input.stream()?;
+    let max = input.number("MaxResults", 1, LIST_MAX)?.unwrap_or(LIST_DEFAULT);
+    let mut range = range(input)?;
+    let mut store = server.store();
+    let stream = find(&mut store, &wanted, now_ms)?;
+    let limits = &server.config.limits;
+    if limits.rates && !stream.spend(Operation::ListFragments, limits.metadata_per_second, max, now_ms) {
+        return Err(ApiError::throttled(
+            Operation::ListFragments,
+            Some(&wanted.name),
+            limits.metadata_per_second,
+        ));
+    }
+    let within = |fragment: &&Arc<StoredFragment>| {
+        let ms = if range.server { fragment.server_timestamp_ms } else { fragment.producer_timestamp_ms };
+        (range.from_ms..=range.to_ms).contains(&ms)
+            && fragment.listed_from_ms <= now_ms
+            && fragment.number > range.after
+    };
+    // Without retention nothing is archived; what readers still get is a buffer.
+    let archived = stream.fragments.values().filter(|_| stream.retention_hours > 0);
+    let found: Vec<&Arc<StoredFragment>> = archived.filter(within).take(max as usize + 1).collect();
+    let more = found.len() as u64 > max;
+    let shown = &found[..found.len().min(max as usize)];
+    let mut answer =
+        json!({ "Fragments": shown.iter().map(|fragment| describe(fragment)).collect::<Vec<_>>() });
+    if let Some(last) = shown.last().filter(|_| more) {
+        range.after = last.number.clone();
+        answer["NextToken"] = json!(encode_token(&json!(range).to_string()));
+    }
+    Ok(answer)
+}
+
+fn describe(fragment: &StoredFragment) -> Value {
+    json!({
+        "FragmentNumber": fragment.number,
+        "FragmentSizeInBytes": fragment.size_bytes,
+        "ProducerTimestamp": seconds(fragment.producer_timestamp_ms),
+        "ServerTimestamp": seconds(fragment.server_timestamp_ms),
+        "FragmentLengthInMilliseconds": fragment.length_ms,
+    })
+}
+
+/// GetMediaForFragmentList, in the order of the request.
+pub(super) fn media(input: &Input, server: &Arc<Server>) -> Result<Response<Body>, ApiError> {
+    let now_ms = server.now_ms();
+    let wanted = input.stream()?;
+    let numbers = input.texts("Fragments")?.ok_or_else(|| ApiError::invalid("Fragments is missing."))?;
+    if numbers.is_empty() || numbers.len() > LIST_MAX as usize {
+        return Err(ApiError::invalid(format!("{} fragments; 1 to {LIST_MAX} are taken.", numbers.len())));
+    }
+    if let Some(bad) = numbers.iter().find(|number| !is_number(number)) {
+        return Err(ApiError::invalid(format!("{bad:?} is no fragment number.")));
+    }
+    let mut store = server.store();
+    let stream = find(&mut store, &wanted, now_ms)?;
+    let limits = &server.config.limits;
+    if stream.listing >= limits.fragment_list_connections {
+        let max = limits.fragment_list_connections;
+        return Err(ApiError::connection_limit(Operation::GetMediaForFragmentList, &wanted.name, max));
+    }
+    let (operation, points) = (Operation::GetMediaForFragmentList, numbers.len() as u64);
+    if limits.rates && !stream.spend(operation, limits.media_per_second, points, now_ms) {
+        return Err(ApiError::throttled(operation, Some(&wanted.name), limits.media_per_second));
+    }
+    stream.listing += 1;
+    let archived = stream.retention_hours > 0;
+    let found = numbers.iter().map(|number| {
+        let fragment = stream.fragments.get(*number).filter(|_| archived).cloned();
+        fragment.ok_or_else(|| (*number).to_owned())
+    });
+    let found: Vec<Result<Arc<StoredFragment>, String>> = found.collect();
+    let lease = Lease { server: server.clone(), name: wanted.name, arn: stream.arn.clone() };
+    drop(store);
+    let (writer, body) = body::channel();
+    tokio::spawn(send(found, writer, lease));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    Ok(response)
+}
+
+fn is_number(number: &str) -> bool {
+    (1..=128).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// One of the stream's connections, given back when dropped.
+struct Lease {
+    server: Arc<Server>,
+    name: String,
+    arn: String,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let now_ms = self.server.now_ms();
+        if let Ok(stream) = self.server.store().stream(&self.name, now_ms)
+            && stream.arn == self.arn
+        {
+            stream.listing -= 1;
+        }
+    }
+}
+
+async fn send(found: Vec<Result<Arc<StoredFragment>, String>>, writer: Writer, _lease: Lease) {
+    let mut header_of = None;
+    let mut begun = false;
+    for entry in found {
+        let mut out = Vec::new();
+        match entry {
+            Ok(fragment) => {
+                if header_of != Some(fragment.connection) {
+                    fragment.header.write(&mut out);
+                }
+                (header_of, begun) = (Some(fragment.connection), true);
+                write_fragment(&fragment, &mut out);
+            }
+            // Missing fragments are told inside the media, and the rest goes on.
+            Err(number) => {
+                if !begun {
+                    write_bare_header(&mut out);
+                    begun = true;
+                }
+                let tags = [
+                    ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number),
+                    ("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE", "3000".to_owned()),
+                    ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", "FRAGMENT_NOT_FOUND".to_owned()),
+                ];
+                write_tags(&tags, &mut out);
+            }
+        }
+        if !writer.send(out).await {
+            return;
+        }
+    }
+}
+
+fn write_fragment(fragment: &StoredFragment, out: &mut Vec<u8>) {
+    let mut tags = vec![
+        ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
+        ("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
+        ("AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP", seconds_text(fragment.producer_timestamp_ms)),
+    ];
+    tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
+    write_tags(&tags, out);
+    write_cluster(fragment, out);
+}

@@ -1,0 +1,227 @@
+//! GetMedia: fragments in the order they arrived, and those that arrive meanwhile.
+
+use super::body::{self, Body, Writer};
+use super::json::Input;
+use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use crate::error::ApiError;
+use crate::faults::FaultKind;
+use crate::operation::Operation;
+use crate::server::Server;
+use crate::storage::{Store, StoredFragment, Stream};
+use http::{HeaderValue, Response, header};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// What GetMedia answers and the archive answers alike.
+pub(super) const CONTENT_TYPE: &str = "video/webm";
+
+/// Where reading begins.
+enum Start {
+    /// After this fragment number; the empty one is before all.
+    After(String),
+    /// No fragment has this number: told in the stream, error 4000.
+    Missing,
+}
+
+pub(super) fn answer(
+    input: &Input,
+    server: &Arc<Server>,
+    faults: &[FaultKind],
+) -> Result<Response<Body>, ApiError> {
+    let now_ms = server.now_ms();
+    let wanted = input.stream()?;
+    let selector =
+        input.object("StartSelector")?.ok_or_else(|| ApiError::invalid("StartSelector is missing."))?;
+    let mut store = server.store();
+    let connections_max = server.config.limits.get_media_connections;
+    let stream = super::control::find(&mut store, &wanted, now_ms)?;
+    let start = start(&selector, stream)?;
+    if stream.getting >= connections_max {
+        return Err(ApiError::connection_limit(Operation::GetMedia, &wanted.name, connections_max));
+    }
+    stream.getting += 1;
+    let (arn, name) = (stream.arn.clone(), wanted.name);
+    drop(store);
+    let (writer, body) = body::channel();
+    let cut_after = faults.iter().find_map(|fault| match fault {
+        FaultKind::CutAfterBytes { bytes, .. } => Some(*bytes),
+        _ => None,
+    });
+    let reader = Reader { server: server.clone(), name, arn, writer, left: cut_after, header_of: None };
+    tokio::spawn(reader.run(start));
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    Ok(response)
+}
+
+fn start(selector: &Input, stream: &Stream) -> Result<Start, ApiError> {
+    let kind = selector.required_text("StartSelectorType")?;
+    let before = |number: Option<&String>| {
+        let earlier = number.and_then(|number| stream.fragments.range(..number.clone()).next_back());
+        Start::After(earlier.map_or(String::new(), |(number, _)| number.clone()))
+    };
+    let time = || {
+        let ms = selector.time_ms("StartTimestamp")?;
+        ms.ok_or_else(|| ApiError::invalid(format!("{kind} needs StartTimestamp.")))
+    };
+    Ok(match kind {
+        "EARLIEST" => Start::After(String::new()),
+        "NOW" => before(stream.fragments.keys().next_back()),
+        "FRAGMENT_NUMBER" => after(stream, selector.text("AfterFragmentNumber")?, "AfterFragmentNumber")?,
+        "CONTINUATION_TOKEN" => after(stream, selector.text("ContinuationToken")?, "ContinuationToken")?,
+        "SERVER_TIMESTAMP" => {
+            let ms = time()?;
+            at_time(stream, ms, |fragment| fragment.server_timestamp_ms, |_| 0, before)
+        }
+        "PRODUCER_TIMESTAMP" => {
+            let ms = time()?;
+            at_time(
+                stream,
+                ms,
+                |fragment| fragment.producer_timestamp_ms,
+                |fragment| fragment.media_ms,
+                before,
+            )
+        }
+        other => {
+            return Err(ApiError::invalid(format!(
+                "StartSelectorType {other:?} is none of NOW, EARLIEST, FRAGMENT_NUMBER, PRODUCER_TIMESTAMP, \
+                 SERVER_TIMESTAMP, CONTINUATION_TOKEN."
+            )));
+        }
+    })
+}
+
+fn after(stream: &Stream, number: Option<&str>, member: &str) -> Result<Start, ApiError> {
+    let number = number.ok_or_else(|| ApiError::invalid(format!("{member} is missing.")))?;
+    if number.is_empty() || number.len() > 128 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ApiError::invalid(format!("{member} {number:?} is no fragment number.")));
+    }
+    Ok(if stream.fragments.contains_key(number) { Start::After(number.to_owned()) } else { Start::Missing })
+}
+
+/// The fragment that contains `ms`, or else the one that begins next; after all of them if none does.
+fn at_time(
+    stream: &Stream,
+    ms: u64,
+    begin: impl Fn(&StoredFragment) -> u64,
+    length: impl Fn(&StoredFragment) -> u64,
+    before: impl Fn(Option<&String>) -> Start,
+) -> Start {
+    let all = || stream.fragments.values();
+    let containing =
+        all().find(|fragment| (begin(fragment)..=begin(fragment) + length(fragment)).contains(&ms));
+    let next = || all().filter(|fragment| begin(fragment) > ms).min_by_key(|fragment| begin(fragment));
+    match containing.or_else(next) {
+        Some(fragment) => before(Some(&fragment.number)),
+        None => Start::After(stream.fragments.keys().next_back().cloned().unwrap_or_default()),
+    }
+}
+
+struct Reader {
+    server: Arc<Server>,
+    name: String,
+    arn: String,
+    writer: Writer,
+    /// Bytes until a fault cuts the connection.
+    left: Option<u64>,
+    /// Whose header the open Segment has.
+    header_of: Option<u64>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let now_ms = self.server.now_ms();
+        if let Ok(stream) = self.server.store().stream(&self.name, now_ms)
+            && stream.arn == self.arn
+        {
+            stream.getting -= 1;
+        }
+    }
+}
+
+impl Reader {
+    async fn run(mut self, start: Start) {
+        let mut last = match start {
+            Start::After(number) => number,
+            Start::Missing => {
+                let mut out = Vec::new();
+                write_bare_header(&mut out);
+                let code = ("AWS_KINESISVIDEO_ERROR_CODE", "Requested fragment is not found".to_owned());
+                write_tags(&[code, ("AWS_KINESISVIDEO_ERROR_ID", "4000".to_owned())], &mut out);
+                self.send(out).await;
+                return;
+            }
+        };
+        let linger = Duration::from_millis(self.server.config.get_media_linger_ms);
+        let mut ends_at = Instant::now() + linger;
+        let server = self.server.clone();
+        loop {
+            // Listening begins before looking, so that no fragment slips between.
+            let mut stored = std::pin::pin!(server.stored.notified());
+            stored.as_mut().enable();
+            match self.next(&last) {
+                Some((fragment, behind_ms)) => {
+                    last = fragment.number.clone();
+                    if !self.fragment(&fragment, behind_ms).await {
+                        return;
+                    }
+                    ends_at = Instant::now() + linger;
+                }
+                None => tokio::select! {
+                    waited = timeout_at(ends_at, stored) => if waited.is_err() { return },
+                    () = self.writer.gone() => return,
+                },
+            }
+        }
+    }
+
+    /// The fragment after `last`, and how far it is behind the newest one.
+    fn next(&self, last: &str) -> Option<(Arc<StoredFragment>, u64)> {
+        let now_ms = self.server.now_ms();
+        let mut store = self.server.store();
+        let stream = same_stream(&mut store, &self.name, &self.arn, now_ms)?;
+        let after = (Bound::Excluded(last), Bound::Unbounded);
+        let fragment = stream.fragments.range::<str, _>(after).next()?.1.clone();
+        let newest = stream.fragments.values().next_back()?;
+        Some((fragment.clone(), newest.server_timestamp_ms.saturating_sub(fragment.server_timestamp_ms)))
+    }
+
+    async fn fragment(&mut self, fragment: &StoredFragment, behind_ms: u64) -> bool {
+        let mut out = Vec::new();
+        if self.header_of != Some(fragment.connection) || self.server.config.segment_per_fragment {
+            self.header_of = Some(fragment.connection);
+            fragment.header.write(&mut out);
+        }
+        let mut tags = vec![
+            ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
+            ("AWS_KINESISVIDEO_SERVER_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
+            ("AWS_KINESISVIDEO_PRODUCER_TIMESTAMP", seconds_text(fragment.producer_timestamp_ms)),
+        ];
+        tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
+        write_tags(&tags, &mut out);
+        write_cluster(fragment, &mut out);
+        let behind = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
+        write_tags(&[behind, ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone())], &mut out);
+        self.send(out).await
+    }
+
+    async fn send(&mut self, mut bytes: Vec<u8>) -> bool {
+        if let Some(left) = self.left {
+            if left < bytes.len() as u64 {
+                bytes.truncate(usize::try_from(left).unwrap_or(0));
+                self.writer.send(bytes).await;
+                self.writer.cut().await;
+                return false;
+            }
+            self.left = Some(left - bytes.len() as u64);
+        }
+        self.writer.send(bytes).await
+    }
+}
+
+fn same_stream<'a>(store: &'a mut Store, name: &str, arn: &str, now_ms: u64) -> Option<&'a mut Stream> {
+    store.stream(name, now_ms).ok().filter(|stream| stream.arn == arn)
+}

@@ -1,0 +1,121 @@
+//! PutMedia: 200 at once, then acknowledgements while the body is still open.
+
+mod acks;
+mod call;
+mod persist;
+
+use super::body::{self, Body};
+use super::json::StreamRef;
+use super::{Failure, before, signature};
+use crate::error::ApiError;
+use crate::faults::FaultKind;
+use crate::operation::Operation;
+use crate::rules::fragment::Timecodes;
+use crate::rules::stream;
+use crate::server::Server;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+pub(crate) async fn answer(
+    request: Request<Incoming>,
+    server: &Arc<Server>,
+) -> Result<Response<Body>, Failure> {
+    let (head, mut incoming) = request.into_parts();
+    let expects = head.headers.contains_key(header::EXPECT);
+    let (slot, timecodes, faults) = match accept(&head, server).await {
+        Ok(accepted) => accepted,
+        Err(failure) => {
+            // A client that waits for 100 sends no body, and asking for it would send the 100.
+            if !expects && matches!(failure, Failure::Api(_)) {
+                tokio::spawn(drain(incoming));
+            }
+            return Err(failure);
+        }
+    };
+    let (writer, body) = body::channel();
+    let first = if expects { ask_for_body(&mut incoming).await } else { None };
+    let call = call::Call::new(slot, timecodes, &faults, writer);
+    tokio::spawn(async move {
+        if call.run(first, &mut incoming).await {
+            drain(incoming).await;
+        }
+    });
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// Checks all that can be checked before the body, and takes the stream's connection.
+async fn accept(
+    head: &Parts,
+    server: &Arc<Server>,
+) -> Result<(call::Slot, Timecodes, Vec<FaultKind>), Failure> {
+    signature::check(&server.config, head, &signature::Payload::Streamed, server.now_ms())?;
+    let wanted = StreamRef::new(
+        text(&head.headers, "x-amzn-stream-name")?,
+        text(&head.headers, "x-amzn-stream-arn")?,
+    )?;
+    let faults = server.faults.at_request(&wanted.name, Operation::PutMedia);
+    if let Some(hangup) = before(Operation::PutMedia, Some(&wanted.name), &faults).await? {
+        return Err(Failure::Hangup(hangup));
+    }
+    let timecodes = timecodes(&head.headers)?;
+    let now_ms = server.now_ms();
+    let mut store = server.store();
+    let stream = super::control::find(&mut store, &wanted, now_ms)?;
+    let (stream, arn, retention) = (wanted.name, stream.arn.clone(), stream.retention_hours > 0);
+    store.spend(Operation::PutMedia, Some(&stream), now_ms)?;
+    let connection = store.begin_put(&stream, now_ms)?;
+    let slot = call::Slot { server: server.clone(), stream, arn, connection, retention, cut: true };
+    Ok((slot, timecodes, faults))
+}
+
+/// Reads on for a moment after the answer ended early: a connection closed on unread bytes is reset, and a reset
+/// can take the answer away from a client that is still sending.
+async fn drain(mut incoming: Incoming) {
+    const LINGER: Duration = Duration::from_secs(1);
+    let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = incoming.frame().await {} }).await;
+}
+
+/// Makes hyper send `100 Continue` before the answer: it does so when the body is first asked for.
+async fn ask_for_body(incoming: &mut Incoming) -> Option<call::Received> {
+    let polled = poll_fn(|cx| match Pin::new(&mut *incoming).poll_frame(cx) {
+        Poll::Ready(frame) => Poll::Ready(frame),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await;
+    tokio::task::yield_now().await;
+    polled
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ApiError> {
+    let value = headers.get(name).map(HeaderValue::to_str).transpose();
+    value.map_err(|_| ApiError::invalid(format!("{name} is not readable text.")))
+}
+
+fn timecodes(headers: &HeaderMap) -> Result<Timecodes, ApiError> {
+    const TYPE: &str = "x-amzn-fragment-timecode-type";
+    const START: &str = "x-amzn-producer-start-timestamp";
+    const ACKS: &str = "x-amzn-fragment-acknowledgment-required";
+    let start = text(headers, START)?.ok_or_else(|| ApiError::invalid(format!("{START} is missing.")))?;
+    let start_ms = stream::start_timestamp_ms(start).ok_or_else(|| {
+        ApiError::invalid(format!("{START} {start:?} is not seconds since 1970 with three decimals."))
+    })?;
+    if let Some(bad) = text(headers, ACKS)?.filter(|acks| !matches!(*acks, "0" | "1")) {
+        return Err(ApiError::invalid(format!("{ACKS} {bad:?} is not 0 or 1.")));
+    }
+    match text(headers, TYPE)? {
+        Some("ABSOLUTE") => Ok(Timecodes::Absolute),
+        Some("RELATIVE") => Ok(Timecodes::Relative { start_ms }),
+        Some(other) => Err(ApiError::invalid(format!("{TYPE} {other:?} is not ABSOLUTE or RELATIVE."))),
+        None => Err(ApiError::invalid(format!("{TYPE} is missing."))),
+    }
+}
