@@ -119,6 +119,9 @@ pub struct Snapshot {
     pub position: Position,
     /// Demuxer and pre-roll there.
     pub media: MediaState,
+    /// For a gap of parked chunks: where each of them was placed, by index. They return there however they come.
+    #[serde(default)]
+    pub placements: Vec<(u64, EpochMs)>,
     /// For a gap: the bytes that were skipped after it, up to the Cluster where the audio went on. They complete the
     /// gap's last packet when its chunks come back.
     #[serde(with = "serde_bytes")]
@@ -368,6 +371,19 @@ impl Checkpoint {
 #[derive(Deserialize)]
 struct Schema {
     schema: u32,
+}
+
+impl Default for Snapshot {
+    /// What a session begins with.
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            position: Position::default(),
+            media: MediaState::default(),
+            placements: Vec::new(),
+            residue: Vec::new(),
+        }
+    }
 }
 
 impl Snapshot {

@@ -136,15 +136,19 @@ fn in_order(view: &View<'_>) -> usize {
     view.pieces.iter().take_while(follows).count()
 }
 
-/// How many of the first `in_order` chunks fit one fragment.
+/// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
+/// no chunk.
 fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
     let mut samples = Samples(0);
     let begins = view.folded.runs.first().map(|run| run.at).unwrap_or_default();
     let folded = view.folded;
+    let numbering = view.pieces.first().map(|piece| piece.numbering);
     let room = (0..in_order).take_while(|&i| {
         samples += folded.pieces.get(i).and_then(|p| p.as_ref().ok()).copied().unwrap_or_default();
-        let until = folded.ends_at.get(i).copied().flatten().unwrap_or_default();
-        samples <= policy.most && until.0.saturating_sub(begins.0) <= policy.most_span_ms
+        let until = folded.spans.get(i).copied().flatten().unwrap_or_default().1;
+        Some(view.pieces[i].numbering) == numbering
+            && samples <= policy.most
+            && until.0.saturating_sub(begins.0) <= policy.most_span_ms
     });
     room.count().max(1)
 }
@@ -159,5 +163,92 @@ fn ended(view: &View<'_>) -> bool {
         (Some(None), _) => true,
         (Some(Some(last)), Some(piece)) => piece.index >= last,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Record;
+
+    const NOW: EpochMs = EpochMs(1_732_622_790_000);
+
+    /// Chunks of 300 ms, the first sent `age_ms` ago, with the given indices.
+    fn decide_on(
+        indices: &[u64],
+        age_ms: u64,
+        deliveries: u32,
+        end: Option<Option<u64>>,
+    ) -> Option<Decision> {
+        let samples = Samples::from_ms(300);
+        let piece = |(i, index): (usize, &u64)| Piece {
+            record: Record {
+                sent_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
+                receive_count: if i == 0 { deliveries } else { 1 },
+                ..Record::default()
+            },
+            numbering: 0,
+            index: *index,
+            captured_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
+            connection_id: None,
+            audio: Ok(Vec::new()),
+        };
+        let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
+        let start = crate::checkpoint::Snapshot::default();
+        let folded = Folded {
+            pieces: vec![Ok(samples); pieces.len()],
+            spans: vec![None; pieces.len()],
+            ..crate::fold::fold(&start, None, &[])
+        };
+        let view = View { pieces: &pieces, folded: &folded, next: (0, 5), end, now: NOW };
+        decide(&view, &Policy::default())
+    }
+
+    fn write(chunks: usize) -> Option<Decision> {
+        Some(Decision::Write { chunks })
+    }
+
+    fn defer(seconds: u32, why: Why) -> Option<Decision> {
+        Some(Decision::Defer { seconds, why })
+    }
+
+    #[test]
+    fn the_table_of_design_d1() {
+        let to = |last: u64| (5..=last).collect::<Vec<u64>>();
+        for (what, indices, age_ms, deliveries, end, expected) in [
+            ("nothing at hand", vec![], 0, 1, None, None),
+            ("young: waits for the missing 1.7 s", to(5), 50, 1, None, defer(2, Why::Young)),
+            ("young: 1.5 s are there", to(9), 1_300, 1, None, defer(1, Why::Young)),
+            ("ripe: 2.1 s", to(11), 1_900, 1, None, write(7)),
+            ("1.8 s are not ripe at once", to(10), 1_600, 1, None, defer(1, Why::Young)),
+            ("1.8 s are ripe after a wait", to(10), 2_100, 2, None, write(6)),
+            ("a backlog is cut at 3 s", to(24), 6_000, 1, None, write(10)),
+            ("end of stream: whatever is there", to(5), 50, 1, Some(None), write(1)),
+            (
+                "end of stream, its last chunk is still missing",
+                to(6),
+                300,
+                1,
+                Some(Some(8)),
+                defer(2, Why::Young),
+            ),
+            ("end of stream, its last chunk is here", to(8), 300, 1, Some(Some(8)), write(4)),
+            ("too old and over 1 s", to(8), 3_000, 3, None, write(4)),
+            ("too old but under 1 s: one more second", to(6), 3_000, 3, None, defer(1, Why::Young)),
+            ("under 1 s at the last resort", to(6), 3_900, 4, None, write(2)),
+            ("out of order: the chunk before is missing", vec![6, 7], 400, 1, None, defer(1, Why::Hole)),
+            ("out of order inside: what precedes is short", vec![5, 7, 8], 400, 1, None, defer(1, Why::Hole)),
+            (
+                "out of order inside: what precedes is ripe",
+                [&to(11)[..], &[13]].concat(),
+                2_100,
+                1,
+                None,
+                write(7),
+            ),
+            ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, None, write(4)),
+        ] {
+            assert_eq!(decide_on(&indices, age_ms, deliveries, end), expected, "{what}");
+        }
     }
 }

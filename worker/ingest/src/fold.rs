@@ -9,7 +9,7 @@ use media::demux::{Item, Packet, RecordingHead};
 use media::opus::PRE_ROLL;
 use media::time::{EpochMs, MediaTime, Samples};
 
-use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, SCHEMA, Snapshot};
+use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, Snapshot};
 use crate::message::{Record, Rejection};
 use crate::timeline::{Joint, Timing};
 
@@ -109,8 +109,8 @@ pub struct Folded {
     pub gaps: Vec<OpenGap>,
     /// For each chunk: its audio, and why it is refused.
     pub pieces: Vec<Result<Samples, Refusal>>,
-    /// For each chunk with audio, where that ends.
-    pub ends_at: Vec<Option<EpochMs>>,
+    /// For each chunk with audio, where that begins and ends.
+    pub spans: Vec<Option<(EpochMs, EpochMs)>>,
 }
 
 impl Folded {
@@ -132,9 +132,11 @@ struct Demuxed {
     residue: Vec<u8>,
 }
 
-/// Goes through `pieces` (sorted by numbering and index, each once) from `position` and `media`.
-pub fn fold(position: &Position, media: &MediaState, pieces: &[Piece]) -> Folded {
-    let mut media = media.clone();
+/// Goes through `pieces` (sorted by numbering and index, each once) from `start`. In a hole that is being filled,
+/// the audio must end by `until`.
+pub fn fold(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece]) -> Folded {
+    let position = &start.position;
+    let mut media = start.media.clone();
     let mut at = (position.numbering, position.next);
     let mut captured_before = position.last_captured;
     let demuxed: Vec<Demuxed> = pieces
@@ -151,7 +153,7 @@ pub fn fold(position: &Position, media: &MediaState, pieces: &[Piece]) -> Folded
             demux(&mut media, piece, missing, elapsed_ms)
         })
         .collect();
-    place(position, media, pieces, demuxed)
+    place(start, until, media, pieces, demuxed)
 }
 
 fn demux(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) -> Demuxed {
@@ -302,15 +304,21 @@ fn hear(media: &mut MediaState, heard: Heard) {
 }
 
 /// The second pass.
-fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: Vec<Demuxed>) -> Folded {
+fn place(
+    start: &Snapshot,
+    until: Option<EpochMs>,
+    media: MediaState,
+    pieces: &[Piece],
+    mut demuxed: Vec<Demuxed>,
+) -> Folded {
     let timings: Vec<Timing> = pieces.iter().zip(&demuxed).map(|(piece, d)| timing(piece, d)).collect();
     let mut folded = Folded {
-        end: position.clone(),
+        end: start.position.clone(),
         media,
         runs: Vec::new(),
         gaps: Vec::new(),
         pieces: Vec::new(),
-        ends_at: Vec::new(),
+        spans: Vec::new(),
     };
     let mut silent = Vec::new();
     for (i, piece) in pieces.iter().enumerate() {
@@ -323,7 +331,7 @@ fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: 
             open.snapshot.residue.extend(d.residue.iter().take(room));
         }
         pass(&mut folded.end, piece, d.recording.take());
-        let mut ends_at = None;
+        let mut span = None;
         if d.samples == Samples(0) {
             // A header alone, or packets that are all pre-skip: no audio, but the decoder must hear them.
             match folded.runs.last_mut() {
@@ -334,17 +342,27 @@ fn place(position: &Position, media: MediaState, pieces: &[Piece], mut demuxed: 
             d.steps.splice(0..0, std::mem::take(&mut silent));
             let after: Vec<Timing> =
                 timings[i + 1..].iter().filter(|t| t.samples > Samples(0)).copied().collect();
-            let placement = folded.end.timeline.place(&timings[i], &after);
-            ends_at = folded.end.timeline.end();
+            let timeline = &mut folded.end.timeline;
+            let placement = match start.placements.iter().find(|(index, _)| *index == piece.index) {
+                Some((_, at)) => timeline.place_again(&timings[i], *at),
+                None => timeline.place(&timings[i], &after, until.map(|until| latest(until, &timings[i..]))),
+            };
+            span = timeline.end().map(|end| (placement.at, end));
             for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
                 open.gap.ends_at = Some(placement.at);
             }
             extend_runs(&mut folded.runs, placement.at, placement.joined, d);
         }
-        folded.ends_at.push(ends_at);
+        folded.spans.push(span);
         folded.pieces.push(d.refusal.take().map_or(Ok(d.samples), Err));
     }
     folded
+}
+
+/// Where the first of `chunks` must begin for all of them to end by `until`.
+fn latest(until: EpochMs, chunks: &[Timing]) -> EpochMs {
+    let samples: Samples = chunks.iter().map(|chunk| chunk.samples).sum();
+    EpochMs(until.0.saturating_sub(samples.ms_ceil()))
 }
 
 fn timing(piece: &Piece, d: &Demuxed) -> Timing {
@@ -393,7 +411,7 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
     if position.numbering != piece.numbering {
         renumber(&mut position, piece);
     }
-    let snapshot = Snapshot { schema: SCHEMA, position, media, residue: Vec::new() };
+    let snapshot = Snapshot { position, media, ..Snapshot::default() };
     folded.gaps.push(OpenGap { gap, snapshot });
 }
 

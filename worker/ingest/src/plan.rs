@@ -5,9 +5,7 @@ use media::fragment::{self, Block, FragmentError};
 use media::opus::{DecodeError, Decoder};
 use media::time::{EpochMs, Samples};
 
-use crate::checkpoint::{
-    Advance, ChunkRange, Gap, Heard, Line, MediaState, SCHEMA, Snapshot, gap_key, live_key,
-};
+use crate::checkpoint::{Advance, ChunkRange, Gap, Heard, Line, Snapshot, gap_key, live_key};
 use crate::fold::{Folded, Piece, Refusal, Run, Step, fold};
 use crate::message::SessionId;
 
@@ -29,13 +27,13 @@ pub struct Plan {
     recording: Option<String>,
 }
 
-/// Plans the batch of `pieces` that continues `line` from `start`. For a backfill, `gap` is the gap that it fills.
+/// Plans the batch of `pieces` (of one numbering) that continues `line` from `start`. For a backfill, `gap` is the gap that it fills.
 pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
-    let folded = fold(&start.position, &start.media, pieces);
+    let folded = fold(start, gap.and_then(|gap| gap.ends_at), pieces);
     let chunks = range_of(pieces);
     let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
     let (runs, until) = finish(&folded, gap, start);
-    let (gaps, snapshots) = leftovers(&folded, line, gap, &start.residue);
+    let (gaps, snapshots) = leftovers(&folded, line, gap, start);
     let refused: Vec<(usize, Refusal)> = folded
         .pieces
         .iter()
@@ -53,14 +51,15 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
         samples: runs.iter().map(|run| run.samples).sum(),
     };
     let recording = folded.end.recording.clone();
-    let whole = whole_gap(start, pieces, chunks, at);
+    let whole = whole_gap(start, pieces, chunks, &folded);
     Plan { advance, snapshots, runs, pre_roll: start.media.pre_roll.clone(), refused, whole, recording }
 }
 
 fn range_of(pieces: &[Piece]) -> ChunkRange {
-    let numbering = pieces.last().map_or(0, |p| p.numbering);
-    let from = pieces.iter().find(|p| p.numbering == numbering).map_or(0, |p| p.index);
-    ChunkRange { numbering, from, to: pieces.last().map_or(from, |p| p.index + 1) }
+    let Some((first, last)) = pieces.first().zip(pieces.last()) else {
+        return ChunkRange { numbering: 0, from: 0, to: 0 };
+    };
+    ChunkRange { numbering: first.numbering, from: first.index, to: last.index + 1 }
 }
 
 /// Completes a gap's last packet with the bytes that were skipped after it.
@@ -77,7 +76,8 @@ fn finish(folded: &Folded, gap: Option<&Gap>, start: &Snapshot) -> (Vec<Run>, Ep
             connection_id: None,
             audio: Ok(start.residue.clone()),
         };
-        let rest = fold(&end, &folded.media, &[tail]);
+        let from = Snapshot { position: end.clone(), media: folded.media.clone(), ..Snapshot::default() };
+        let rest = fold(&from, gap.and_then(|gap| gap.ends_at), &[tail]);
         for run in rest.runs {
             match runs.last_mut() {
                 Some(last) if EpochMs(last.at.0 + last.samples.ms_ceil()) == run.at => {
@@ -97,17 +97,13 @@ fn leftovers(
     folded: &Folded,
     line: Line,
     gap: Option<&Gap>,
-    residue: &[u8],
+    start: &Snapshot,
 ) -> (Vec<Gap>, Vec<(String, Snapshot)>) {
     let mut gaps: Vec<Gap> = folded.gaps.iter().map(|open| open.gap.clone()).collect();
     let mut snapshots: Vec<(String, Snapshot)> =
         folded.gaps.iter().map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone())).collect();
-    let mut rest = Snapshot {
-        schema: SCHEMA,
-        position: folded.end.clone(),
-        media: folded.media.clone(),
-        residue: Vec::new(),
-    };
+    let mut rest =
+        Snapshot { position: folded.end.clone(), media: folded.media.clone(), ..Snapshot::default() };
     match (line, gap) {
         (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
         (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
@@ -115,7 +111,8 @@ fn leftovers(
             let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
             let captured = (folded.end.last_captured, gap.captured.1);
             gaps.push(Gap { chunks, begins_at, ends_at: gap.ends_at, captured, unsure: None });
-            rest.residue = residue.to_vec();
+            rest.residue = start.residue.clone();
+            rest.placements = start.placements.clone();
             snapshots.push((gap_key(&chunks), rest));
         }
         (Line::Gap { .. }, _) => {}
@@ -124,8 +121,9 @@ fn leftovers(
 }
 
 /// The gap that parking the whole batch leaves, back to where the line stood.
-fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, at: EpochMs) -> (Gap, Snapshot) {
+fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Folded) -> (Gap, Snapshot) {
     let position = &start.position;
+    let at = folded.runs.first().map_or_else(|| pieces[0].captured_at, |run| run.at);
     let from = if position.numbering == chunks.numbering { position.next.min(chunks.from) } else { 0 };
     let chunks = ChunkRange { from, ..chunks };
     let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
@@ -136,7 +134,9 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, at: EpochMs
         captured: (position.last_captured, until),
         unsure: None,
     };
-    let mut snapshot = Snapshot { residue: Vec::new(), ..start.clone() };
+    let starts = folded.spans.iter().map(|span| span.map(|(begin, _)| begin));
+    let placements = pieces.iter().zip(starts).filter_map(|(p, at)| Some((p.index, at?))).collect();
+    let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
     if snapshot.position.numbering != chunks.numbering {
         snapshot.position.numbering = chunks.numbering;
         snapshot.position.next = 0;
@@ -213,14 +213,4 @@ fn decode(run: &Run, decoder: &mut Decoder) -> Vec<i16> {
         }
     }
     pcm
-}
-
-/// The media state a session begins with.
-pub fn beginning() -> Snapshot {
-    Snapshot {
-        schema: SCHEMA,
-        position: Default::default(),
-        media: MediaState::default(),
-        residue: Vec::new(),
-    }
 }

@@ -73,34 +73,48 @@ impl Timeline {
         self.lag_ms
     }
 
-    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a passing stall.
-    pub fn place(&mut self, chunk: &Timing, after: &[Timing]) -> Placement {
+    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a passing stall. Where a hole is being
+    /// filled, `latest` is where the chunk must begin at the latest for all of them to fit.
+    pub fn place(&mut self, chunk: &Timing, after: &[Timing], latest: Option<EpochMs>) -> Placement {
         self.correct_skew(chunk);
-        let mut joined = self.stretch_at.is_some();
-        if let (Joint::Missing(hole), true) = (chunk.joint, joined) {
-            self.samples += hole;
-            joined = hole == Samples(0);
-        }
+        self.skip_missing(chunk);
         let lag_ms = self.lowest_lag_ms(chunk, after);
-        let clock_decides = chunk.joint == Joint::Clock || self.stretch_at.is_none();
+        let within = |start: u64| latest.map_or(start, |latest| start.min(latest.0));
         let start = match self.end() {
-            None => self.capture_start(chunk).saturating_add_signed(lag_ms.min(0)),
-            Some(end) if lag_ms > PAUSE_MS || (clock_decides && lag_ms > 0) => {
-                end.0.saturating_add_signed(lag_ms)
-            }
+            None => within(self.capture_start(chunk).saturating_add_signed(lag_ms.min(0))),
             Some(end) => {
-                self.samples += chunk.samples;
-                self.lag_ms = lag_ms;
-                return Placement { at: end, joined };
+                let jumps = lag_ms > PAUSE_MS || (chunk.joint == Joint::Clock && lag_ms > 0);
+                let lag = if jumps { lag_ms.unsigned_abs() } else { 0 };
+                within(end.0 + lag).max(end.0)
             }
         };
-        *self = Self {
-            stretch_at: Some(EpochMs(start)),
-            samples: chunk.samples,
-            skew_ms: self.skew_ms,
-            lag_ms: 0,
-        };
-        Placement { at: EpochMs(start), joined: false }
+        self.put(chunk, EpochMs(start), lag_ms)
+    }
+
+    /// Places `chunk` where an earlier plan had placed it.
+    pub fn place_again(&mut self, chunk: &Timing, at: EpochMs) -> Placement {
+        self.correct_skew(chunk);
+        self.skip_missing(chunk);
+        let lag_ms = self.lowest_lag_ms(chunk, &[]);
+        self.put(chunk, self.end().map_or(at, |end| at.max(end)), lag_ms)
+    }
+
+    fn skip_missing(&mut self, chunk: &Timing) {
+        if let (Joint::Missing(hole), true) = (chunk.joint, self.stretch_at.is_some()) {
+            self.samples += hole;
+        }
+    }
+
+    /// Continues the stretch where the chunk begins at its end, begins a new one where not.
+    fn put(&mut self, chunk: &Timing, at: EpochMs, lag_ms: i64) -> Placement {
+        if self.end() == Some(at) {
+            self.samples += chunk.samples;
+            self.lag_ms = lag_ms;
+            let joined = !matches!(chunk.joint, Joint::Missing(hole) if hole > Samples(0));
+            return Placement { at, joined };
+        }
+        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms: self.skew_ms, lag_ms: 0 };
+        Placement { at, joined: false }
     }
 
     /// The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
@@ -149,7 +163,7 @@ mod tests {
     fn place_all(chunks: &[Timing]) -> Vec<i64> {
         let mut timeline = Timeline::default();
         (0..chunks.len())
-            .map(|i| timeline.place(&chunks[i], &chunks[i + 1..]).at.0 as i64 - T0 as i64)
+            .map(|i| timeline.place(&chunks[i], &chunks[i + 1..], None).at.0 as i64 - T0 as i64)
             .collect()
     }
 

@@ -8,7 +8,7 @@ use ingest::decide::{Decision, View, decide};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Piece, fold};
 use ingest::message::{Content, Record, SessionId};
-use ingest::plan::{beginning, plan};
+use ingest::plan::plan;
 use ingest::sort::{Entry, Sorted, sort};
 use media::time::EpochMs;
 
@@ -157,7 +157,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     /// Decides on one line's chunks. `true`: written or parked, look again; `false`: deferred.
     async fn batch(&self, held: &mut Held, c: Candidate<'_>, sorted: &Sorted) -> Result<bool, Stop> {
         let now = self.now();
-        let folded = fold(&c.start.snapshot.position, &c.start.snapshot.media, c.pieces);
+        let folded = fold(&c.start.snapshot, c.gap.and_then(|gap| gap.ends_at), c.pieces);
         // A gap's last chunks fill it: there is nothing more to wait for.
         let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
         let end = if fills { Some(None) } else { (!sorted.ends.is_empty()).then_some(sorted.last_index) };
@@ -275,14 +275,14 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             return Ok(warm);
         }
         if *position == Position::default() {
-            return Ok(Warm { snapshot: beginning(), decoder: None });
+            return Ok(Warm { snapshot: Snapshot::default(), decoder: None });
         }
         let stored = self.writer.ports.store().load_snapshot(&self.session, &live_key(position)).await?;
         let snapshot = match stored {
             Some(bytes) => Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?,
             None => {
                 // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
-                let mut snapshot = Snapshot { position: position.clone(), ..beginning() };
+                let mut snapshot = Snapshot { position: position.clone(), ..Snapshot::default() };
                 snapshot.media.demuxer.bytes_missing();
                 snapshot
             }

@@ -1,0 +1,62 @@
+//! Recordings as pieces, and batches as another process would write them.
+
+use std::path::{Path, PathBuf};
+
+use ingest::checkpoint::{Gap, Line, Snapshot};
+use ingest::fold::Piece;
+use ingest::message::{Content, Record, SessionId, parse};
+use ingest::plan::{Plan, plan, prime};
+use media::fragment::read::read_fragments;
+use media::time::EpochMs;
+
+pub fn recordings() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/end-to-end/recordings");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    found.sort();
+    assert!(found.len() >= 5, "the recordings are missing");
+    found
+}
+
+/// A recording's messages as pieces, as the queue would deliver them 40 ms after capture.
+pub fn pieces(folder: &Path) -> Vec<Piece> {
+    let lines = std::fs::read_to_string(folder.join("messages.jsonl")).unwrap();
+    lines
+        .lines()
+        .enumerate()
+        .map(|(i, body)| {
+            let group_id = serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let record =
+                Record { body: body.into(), group_id, sequence_number: i as u128 + 1, ..Record::default() };
+            let arrival = parse(record).unwrap();
+            let Content::Chunk(chunk) = arrival.content else { panic!("not a chunk") };
+            let sent_at = EpochMs(chunk.captured_at.0 + 40);
+            Piece {
+                record: Record { sent_at, ..arrival.record },
+                numbering: 0,
+                index: chunk.index,
+                captured_at: chunk.captured_at,
+                connection_id: None,
+                audio: Ok(chunk.audio),
+            }
+        })
+        .collect()
+}
+
+/// Plans and renders one batch as another process would: everything through its stored form.
+pub fn batch(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> (Plan, Vec<i16>, Vec<u8>) {
+    let start = Snapshot::decode(&start.encode()).unwrap();
+    let plan = plan(&start, line, gap, pieces);
+    if plan.is_silent() {
+        return (plan, Vec::new(), Vec::new());
+    }
+    let mut decoder = prime(&plan.pre_roll).unwrap();
+    let session = SessionId::parse("s").unwrap();
+    let bytes = plan.render(&session, &mut decoder).unwrap();
+    let read = read_fragments(&bytes).unwrap();
+    assert_eq!(read.len(), 1, "one batch is one fragment");
+    assert_eq!(read[0].cluster_ms, plan.advance.at);
+    (plan, read[0].pcm(), bytes)
+}

@@ -1,0 +1,156 @@
+//! Gaps remember the past: chunks that were parked or lost come back into the very hole that they left.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{batch, recordings};
+use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot, gap_key};
+use ingest::fold::Piece;
+use proptest::prelude::*;
+
+/// A recording without the stubs at its end, which hold no audio and are parked for good.
+fn pieces(folder: &std::path::Path) -> Vec<Piece> {
+    common::pieces(folder).into_iter().filter(|p| p.audio.as_ref().is_ok_and(|a| a.len() > 110)).collect()
+}
+
+/// A session on paper: a checkpoint, its snapshots, and the audio as a reader finds it.
+#[derive(Default)]
+struct Session {
+    checkpoint: Checkpoint,
+    snapshots: Vec<(String, Snapshot)>,
+    /// Begin, end, samples of each fragment.
+    stream: Vec<(u64, u64, Vec<i16>)>,
+}
+
+impl Session {
+    fn live_start(&self) -> Snapshot {
+        let at = &self.checkpoint.live;
+        let stored = self.snapshots.iter().rev().find(|(k, s)| k.starts_with("live") && s.position == *at);
+        stored.map_or_else(Snapshot::default, |(_, s)| s.clone())
+    }
+
+    fn write(&mut self, pieces: &[Piece]) {
+        let (plan, pcm, _) = batch(&self.live_start(), Line::Live, None, pieces);
+        self.snapshots.extend(plan.snapshots);
+        self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        self.checkpoint.commit(plan.advance);
+    }
+
+    fn park(&mut self, pieces: &[Piece]) {
+        let (plan, ..) = batch(&self.live_start(), Line::Live, None, pieces);
+        self.snapshots.push((plan.whole_key(), plan.whole.1));
+        self.snapshots.extend(plan.snapshots);
+        self.checkpoint.park(plan.advance, plan.whole.0);
+    }
+
+    fn backfill(&mut self, pieces: &[Piece]) {
+        let holds = |g: &&Gap| g.chunks.numbering == pieces[0].numbering && g.chunks.holds(pieces[0].index);
+        let gap = self.checkpoint.gaps.iter().find(holds).cloned().expect("the gap is remembered");
+        let key = gap_key(&gap.chunks);
+        let start = self.snapshots.iter().rev().find(|(k, _)| *k == key).unwrap().1.clone();
+        let line = Line::Gap { numbering: gap.chunks.numbering, from: gap.chunks.from };
+        let (plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
+        self.snapshots.extend(plan.snapshots);
+        self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        self.checkpoint.commit(plan.advance);
+    }
+
+    /// The session's audio in time order; panics where fragments overlap.
+    fn audio(&mut self) -> Vec<i16> {
+        self.stream.sort_by_key(|(at, ..)| *at);
+        for pair in self.stream.windows(2) {
+            assert!(pair[0].1 <= pair[1].0, "fragments overlap: {} > {}", pair[0].1, pair[1].0);
+        }
+        self.stream.iter().flat_map(|(.., pcm)| pcm.iter().copied()).collect()
+    }
+}
+
+fn undisturbed(pieces: &[Piece]) -> Vec<i16> {
+    let mut session = Session::default();
+    pieces.chunks(7).for_each(|batch| session.write(batch));
+    session.audio()
+}
+
+#[test]
+fn a_parked_batch_that_comes_back_leaves_no_trace() {
+    for folder in recordings() {
+        let pieces = pieces(&folder);
+        let mut session = Session::default();
+        session.write(&pieces[..8]);
+        session.park(&pieces[8..15]);
+        session.park(&pieces[15..20]);
+        session.write(&pieces[20..27]);
+        session.write(&pieces[27..]);
+        assert_eq!(session.checkpoint.gaps.len(), 2);
+        session.backfill(&pieces[15..20]);
+        session.backfill(&pieces[8..12]);
+        session.backfill(&pieces[12..15]);
+        assert!(session.checkpoint.gaps.is_empty(), "gaps remain: {:?}", session.checkpoint.gaps);
+        assert!(session.audio() == undisturbed(&pieces), "{}: redrive did not restore", folder.display());
+    }
+}
+
+#[test]
+fn the_very_first_batch_can_be_parked_and_come_back() {
+    let pieces = pieces(&recordings()[3]);
+    let mut session = Session::default();
+    session.park(&pieces[..7]);
+    session.write(&pieces[7..14]);
+    session.write(&pieces[14..]);
+    session.backfill(&pieces[..7]);
+    assert!(session.audio() == undisturbed(&pieces));
+}
+
+#[test]
+fn lost_chunks_cost_their_own_audio_and_come_back_into_their_hole() {
+    for folder in recordings() {
+        let pieces = pieces(&folder);
+        let mut session = Session::default();
+        session.write(&pieces[..10]);
+        session.write(&pieces[12..20]);
+        session.write(&pieces[20..]);
+        assert_eq!(session.checkpoint.gaps.len(), 1);
+        let without = session.audio().len();
+        session.backfill(&pieces[10..12]);
+        assert!(session.checkpoint.gaps.is_empty());
+        let with = session.audio().len();
+        let whole = undisturbed(&pieces).len();
+        assert_eq!(with, whole, "{}: {without} samples without the lost chunks", folder.display());
+    }
+}
+
+#[test]
+fn audio_goes_on_when_the_first_chunk_never_comes() {
+    for folder in recordings() {
+        let pieces = pieces(&folder);
+        let mut session = Session::default();
+        session.write(&pieces[1..20]);
+        session.write(&pieces[20..]);
+        let heard = session.audio().len() as f64 / undisturbed(&pieces).len() as f64;
+        assert!(heard > 0.9, "{}: only {heard:.2} of the audio without chunk 0", folder.display());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_parked_and_in_whatever_pieces_it_comes_back(
+        parked in proptest::collection::vec(any::<bool>(), 20),
+        split in 1usize..6,
+        which in 0usize..5,
+    ) {
+        let pieces = pieces(&recordings()[which]);
+        let mut session = Session::default();
+        let batches: Vec<&[Piece]> = pieces.chunks(6).collect();
+        for (batch, park) in batches.iter().zip(parked.iter().chain(std::iter::repeat(&false))) {
+            if *park { session.park(batch) } else { session.write(batch) }
+        }
+        for (batch, _) in batches.iter().zip(&parked).filter(|(_, park)| **park) {
+            batch.chunks(split).for_each(|part| session.backfill(part));
+        }
+        prop_assert!(session.checkpoint.gaps.is_empty());
+        prop_assert!(session.audio() == undisturbed(&pieces));
+    }
+}

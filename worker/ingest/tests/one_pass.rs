@@ -1,0 +1,97 @@
+//! Batching does not change the sound, and time is true: the recordings through `fold` and `plan`, cut into batches at
+//! random, each batch decoded by a fresh decoder from stored state, against one pass over the whole recording.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{batch, pieces, recordings};
+use ingest::checkpoint::{Line, Snapshot};
+use ingest::fold::Piece;
+use proptest::prelude::*;
+
+/// All audio of a recording cut into batches of the given sizes, with each batch's begin and end.
+fn decode_in_batches(
+    pieces: &[Piece],
+    sizes: impl IntoIterator<Item = usize>,
+) -> (Vec<i16>, Vec<(u64, u64)>) {
+    let (mut pcm, mut spans) = (Vec::new(), Vec::new());
+    let mut start = Snapshot::default();
+    let mut rest = pieces;
+    for size in sizes {
+        let (now, later) = rest.split_at(size.clamp(1, rest.len()));
+        let (plan, samples, _) = batch(&start, Line::Live, None, now);
+        if !samples.is_empty() {
+            spans.push((plan.advance.at.0, plan.advance.until.0));
+        }
+        pcm.extend(samples);
+        start = plan.snapshots.into_iter().next_back().unwrap().1;
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    assert!(rest.is_empty());
+    (pcm, spans)
+}
+
+#[test]
+fn one_pass_has_the_length_of_the_reference() {
+    for folder in recordings() {
+        let (pcm, _) = decode_in_batches(&pieces(&folder), [usize::MAX]);
+        let mut wav = hound::WavReader::open(folder.join("reference.wav")).unwrap();
+        let reference = wav.samples::<i16>().count();
+        assert_eq!(pcm.len(), reference, "{}: samples against reference.wav", folder.display());
+    }
+}
+
+#[test]
+fn a_pause_and_a_restart_show_in_the_time() {
+    for (name, wall_ms) in [("chromium-pause-resume", 18_500), ("chromium-restart", 20_400)] {
+        let folder = recordings().into_iter().find(|f| f.ends_with(name)).unwrap();
+        let pieces = pieces(&folder);
+        let (pcm, spans) = decode_in_batches(&pieces, std::iter::repeat(7));
+        let wall = spans.last().unwrap().1 - spans[0].0;
+        let captured = pieces.last().unwrap().captured_at.0 - pieces[0].captured_at.0 + 280;
+        assert!(
+            wall.abs_diff(captured) < 500,
+            "{name}: {wall} ms on the timeline, {captured} by the speaker's clock"
+        );
+        assert!(wall.abs_diff(wall_ms) < 500, "{name}: {wall}");
+        assert!(pcm.len() as u64 / 16 <= wall);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batching_changes_neither_sound_nor_order(sizes in proptest::collection::vec(1usize..12, 110)) {
+        for folder in recordings() {
+            let pieces = pieces(&folder);
+            let (whole, _) = decode_in_batches(&pieces, [usize::MAX]);
+            let (batched, spans) = decode_in_batches(&pieces, sizes.iter().copied());
+            prop_assert!(whole == batched, "{}: the sound depends on the batches", folder.display());
+            for pair in spans.windows(2) {
+                prop_assert!(pair[0].1 <= pair[1].0, "{}: fragments overlap: {pair:?}", folder.display());
+            }
+            for (piece, span) in pieces.iter().zip(&spans) {
+                prop_assert!(span.0 <= piece.record.sent_at.0 + 60_000);
+            }
+            let last_sent = pieces.last().unwrap().record.sent_at.0;
+            prop_assert!(spans.last().unwrap().1 <= last_sent, "audio lies in the future");
+        }
+    }
+
+    #[test]
+    fn a_second_attempt_is_the_same_fragment(from in 0usize..40, size in 1usize..10) {
+        let pieces = pieces(&recordings()[0]);
+        let mut start = Snapshot::default();
+        if from > 0 {
+            start = batch(&start, Line::Live, None, &pieces[..from]).0.snapshots.pop().unwrap().1;
+        }
+        let once = batch(&start, Line::Live, None, &pieces[from..from + size]);
+        let again = batch(&start, Line::Live, None, &pieces[from..from + size]);
+        prop_assert_eq!(once.2, again.2);
+    }
+}
