@@ -1,0 +1,177 @@
+//! Who is chunk 0? Duplicates, gaps, page reloads and redrives, told apart (design D5, D5b).
+
+#![allow(clippy::unwrap_used)]
+
+use ingest::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
+use ingest::message::{Arrival, Chunk, Content, Format, Record, SessionId};
+use ingest::sort::{Entry, Sorted, sort};
+use media::time::EpochMs;
+
+const HEADER: &[u8] = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm\x42\x87\x81\x04\x42\x85\x81\x02";
+
+/// (index, captured, sequence, connection); index 0 opens a recording.
+fn chunk(index: u64, captured: u64, sequence: u128, connection: Option<&str>) -> Entry {
+    Ok(Arrival {
+        record: Record { message_id: format!("m{sequence}"), sequence_number: sequence, ..Record::default() },
+        session: SessionId::parse("s").unwrap(),
+        content: Content::Chunk(Chunk {
+            index,
+            captured_at: EpochMs(captured),
+            audio: if index == 0 { HEADER.to_vec() } else { vec![1, 2, 3] },
+            format: Format::WebmOpus,
+            connection_id: connection.map(str::to_owned),
+        }),
+    })
+}
+
+/// A session that has written chunks 0 to 9 of connection `c1`, captured at 1000 to 1009, queue sequence 100 to 109.
+fn written() -> Checkpoint {
+    Checkpoint {
+        live: Position {
+            next: 10,
+            numbering_began: EpochMs(1000),
+            last_captured: EpochMs(1009),
+            last_sequence: 109,
+            connection_id: Some("c1".into()),
+            ..Position::default()
+        },
+        ..Checkpoint::default()
+    }
+}
+
+fn gap(from: u64, to: u64) -> Gap {
+    Gap {
+        chunks: ChunkRange { numbering: 0, from, to },
+        begins_at: EpochMs(0),
+        ends_at: None,
+        captured: (EpochMs(1000 + from - 1), EpochMs(1000 + to)),
+        unsure: None,
+    }
+}
+
+fn live(sorted: &Sorted) -> Vec<(u32, u64)> {
+    sorted.live.iter().map(|p| (p.numbering, p.index)).collect()
+}
+
+#[test]
+fn chunks_in_any_order_are_put_in_theirs() {
+    let sorted = sort(&written(), vec![chunk(11, 1011, 110, None), chunk(10, 1010, 111, None)]);
+    assert_eq!(live(&sorted), [(0, 10), (0, 11)]);
+}
+
+#[test]
+fn a_second_delivery_of_a_written_chunk_is_a_duplicate_even_of_chunk_0() {
+    let sorted = sort(&written(), vec![chunk(0, 1000, 100, Some("c1")), chunk(9, 1009, 109, Some("c1"))]);
+    assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
+}
+
+#[test]
+fn a_redriven_written_chunk_is_a_duplicate() {
+    let sorted = sort(&written(), vec![chunk(4, 1004, 900, Some("c1")), chunk(0, 1000, 901, Some("c1"))]);
+    assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
+}
+
+#[test]
+fn a_chunk_sent_twice_is_taken_once() {
+    let sorted = sort(&written(), vec![chunk(10, 1010, 110, None), chunk(10, 1010, 111, None)]);
+    assert_eq!(live(&sorted), [(0, 10)]);
+    assert_eq!(sorted.duplicates.len(), 1);
+}
+
+#[test]
+fn a_reloaded_page_begins_a_new_numbering_with_or_without_connection_ids() {
+    for connection in [None, Some("c1"), Some("c2")] {
+        let entries = vec![chunk(0, 5000, 110, connection), chunk(1, 5001, 111, connection)];
+        assert_eq!(live(&sort(&written(), entries)), [(1, 0), (1, 1)], "{connection:?}");
+    }
+}
+
+#[test]
+fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
+    let entries = vec![
+        chunk(10, 1010, 110, None),
+        chunk(11, 1011, 111, None),
+        chunk(0, 5000, 112, None),
+        chunk(1, 5001, 113, None),
+    ];
+    assert_eq!(live(&sort(&written(), entries)), [(0, 10), (0, 11), (1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_first_delivery_may_hold_two_numberings() {
+    let entries = vec![
+        chunk(0, 1000, 1, None),
+        chunk(1, 1001, 2, None),
+        chunk(0, 5000, 3, None),
+        chunk(1, 5001, 4, None),
+    ];
+    assert_eq!(live(&sort(&Checkpoint::default(), entries)), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_second_chunk_that_overtakes_its_new_pages_first_waits_for_it() {
+    let sorted = sort(&written(), vec![chunk(1, 5001, 110, Some("c2"))]);
+    assert_eq!(live(&sorted), [(1, 1)]);
+}
+
+#[test]
+fn a_clock_that_steps_back_between_pages_is_seen_through_by_the_connection() {
+    let sorted = sort(&written(), vec![chunk(0, 400, 110, Some("c2"))]);
+    assert_eq!(live(&sorted), [(1, 0)]);
+}
+
+#[test]
+fn a_reconnected_page_goes_on_numbering() {
+    let sorted = sort(&written(), vec![chunk(10, 1010, 110, Some("c2"))]);
+    assert_eq!(live(&sorted), [(0, 10)]);
+}
+
+#[test]
+fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
+    let mut checkpoint = written();
+    checkpoint.gaps = vec![gap(3, 6)];
+    let sorted = sort(&checkpoint, vec![chunk(4, 1004, 900, None), chunk(6, 1006, 901, None)]);
+    assert_eq!(sorted.backfill.len(), 1);
+    assert_eq!(sorted.backfill[0].1[0].index, 4);
+    assert_eq!(sorted.duplicates.len(), 1, "chunk 6 is written");
+}
+
+#[test]
+fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
+    let mut checkpoint = written();
+    checkpoint.gaps = vec![gap(0, 6)];
+    let sorted = sort(&checkpoint, vec![chunk(0, 5000, 110, None), chunk(1, 5001, 111, None)]);
+    assert_eq!(live(&sorted), [(1, 0), (1, 1)]);
+}
+
+#[test]
+fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
+    let mut checkpoint = written();
+    checkpoint.given_up = vec![ChunkRange { numbering: 0, from: 2, to: 4 }];
+    assert_eq!(sort(&checkpoint, vec![chunk(2, 1002, 900, None)]).unplaceable.len(), 1);
+
+    let mut reloaded = written();
+    reloaded.past = vec![PastNumbering { numbering: 0, next: 10 }];
+    reloaded.live = Position {
+        numbering: 1,
+        next: 3,
+        numbering_began: EpochMs(5000),
+        last_captured: EpochMs(5002),
+        last_sequence: 112,
+        ..Position::default()
+    };
+    let sorted = sort(&reloaded, vec![chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)]);
+    assert_eq!(sorted.unplaceable.len(), 1, "the old page's chunk 10 was never seen");
+    assert_eq!(sorted.duplicates.len(), 1, "its chunk 9 was");
+}
+
+#[test]
+fn one_mad_index_does_not_swallow_the_session() {
+    let mut checkpoint = written();
+    checkpoint.live.next = 1 << 53;
+    checkpoint.gaps = vec![gap(10, (1 << 53) - 1)];
+    checkpoint.gaps[0].captured.1 = EpochMs(1010);
+    checkpoint.live.last_captured = EpochMs(1010);
+    let sorted = sort(&checkpoint, vec![chunk(11, 1011, 120, None)]);
+    assert_eq!(live(&sorted), [(1, 11)], "the session goes on in a new numbering");
+}
