@@ -11,7 +11,7 @@ use media::time::EpochMs;
 
 use crate::Writer;
 use crate::event::{Event, Telemetry as _};
-use crate::ports::{self, Clock as _, Parked, Ports, Queue as _};
+use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
 
 /// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +105,7 @@ impl<P: Ports> Writer<P> {
             })
             .collect();
         self.ports.queue().park(&messages).await?;
+        self.note(&parking).await;
         let mut settled = settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         parking.records.iter().for_each(|record| settled.settle(&record.message_id));
         drop(settled);
@@ -118,6 +119,24 @@ impl<P: Ports> Writer<P> {
             chunk_last: parking.chunks.map(|c| c.1),
         });
         Ok(())
+    }
+
+    async fn note(&self, parking: &Parking<'_>) {
+        let parked_at = self.ports.clock().now();
+        let index = parking.chunks.filter(|(first, last)| first == last).map(|(first, _)| first);
+        let note = |record: &&Record| ParkedNote {
+            message_id: record.message_id.clone(),
+            chunk_index: index,
+            reason: parking.reason.code(),
+            class: parking.reason.class().to_owned(),
+            attempts: parking.attempts,
+            first_failure_at: parking.first_failure_at,
+            parked_at,
+        };
+        let notes: Vec<ParkedNote> = parking.records.iter().map(note).collect();
+        if let Err(failure) = self.ports.store().note_parked(parking.session_id, &notes).await {
+            tracing::warn!(%failure, "parked messages are missing from the operator's index");
+        }
     }
 
     fn attributes(&self, parking: &Parking<'_>) -> Vec<(&'static str, String)> {

@@ -87,6 +87,32 @@ pub trait Store: Send + Sync {
         bytes: &[u8],
         keep_seconds: u64,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Notes parked messages in the operator's index. The index helps to list; nothing depends on it.
+    fn note_parked(&self, session_id: &str, notes: &[ParkedNote]) -> impl Future<Output = Result<()>> + Send {
+        _ = (session_id, notes);
+        std::future::ready(Ok(()))
+    }
+}
+
+/// One parked message, for the operator's index: a FIFO queue shows at most ten messages of a group at a time, so the
+/// DLQ alone cannot be listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedNote {
+    /// The original message id.
+    pub message_id: String,
+    /// Its chunkIndex, where known.
+    pub chunk_index: Option<u64>,
+    /// Short reason, as in the message's attribute.
+    pub reason: String,
+    /// Class, as in the message's attribute.
+    pub class: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// First failure.
+    pub first_failure_at: EpochMs,
+    /// When it was parked.
+    pub parked_at: EpochMs,
 }
 
 /// What the Sessions table says.
