@@ -222,7 +222,7 @@ impl<P: Ports> SessionWork<'_, P> {
             self.writer.warm.put(&self.session, Warm { snapshot, decoder: Some(decoder) });
         }
         for (i, refusal) in plan.refused {
-            self.park_pieces(&batch.pieces[i..=i], Reason::Refused(refusal), 1, self.now()).await?;
+            self.park_pieces(&[&batch.pieces[i]], Reason::Refused(refusal), 1, self.now()).await?;
         }
         Ok(())
     }
@@ -277,29 +277,33 @@ impl<P: Ports> SessionWork<'_, P> {
         if batch.line == Line::Live {
             self.report_gaps(&[gap], &given_up);
         }
+        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        let own = |i: usize| plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
+        let mut others = Vec::new();
         for (i, piece) in batch.pieces.iter().enumerate() {
-            let own = plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
-            let reason = own.map_or_else(|| reason.clone(), Reason::Refused);
-            self.park_pieces(std::slice::from_ref(piece), reason, lease.attempt, lease.first_attempt_at)
-                .await?;
+            match own(i) {
+                Some(refusal) => {
+                    self.park_pieces(&[piece], Reason::Refused(refusal), attempts, since).await?
+                }
+                None => others.push(piece),
+            }
         }
-        Ok(())
+        self.park_pieces(&others, reason, attempts, since).await
     }
 
-    async fn park_pieces(
+    pub(crate) async fn park_pieces(
         &self,
-        pieces: &[Piece],
+        pieces: &[&Piece],
         reason: Reason,
         attempts: u32,
         first_failure_at: EpochMs,
     ) -> Result<(), Stop> {
         let parking = Parking {
             session_id: self.session.as_str(),
-            records: pieces.iter().map(|p| &p.record).collect(),
+            records: pieces.iter().map(|p| (&p.record, Some(p.index))).collect(),
             reason,
             attempts,
             first_failure_at,
-            chunks: pieces.first().zip(pieces.last()).map(|(a, b)| (a.index, b.index)),
         };
         Ok(self.writer.park(parking, self.settled).await?)
     }

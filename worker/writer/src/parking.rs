@@ -62,12 +62,19 @@ impl Reason {
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    pub(crate) records: Vec<&'a Record>,
+    /// Records with their chunkIndex, where known.
+    pub(crate) records: Vec<(&'a Record, Option<u64>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) first_failure_at: EpochMs,
+}
+
+impl Parking<'_> {
     /// First and last chunkIndex, where known.
-    pub(crate) chunks: Option<(u64, u64)>,
+    fn chunks(&self) -> Option<(u64, u64)> {
+        let indices = || self.records.iter().filter_map(|(_, index)| *index);
+        indices().min().zip(indices().max())
+    }
 }
 
 impl<P: Ports> Writer<P> {
@@ -76,11 +83,10 @@ impl<P: Ports> Writer<P> {
         for rejected in &refused {
             let parking = Parking {
                 session_id: &rejected.record.group_id,
-                records: vec![&rejected.record],
+                records: vec![(&rejected.record, rejected.chunk.map(|(index, _)| index))],
                 reason: Reason::Refused(Refusal::Message(rejected.rejection.clone())),
                 attempts: 1,
                 first_failure_at: self.ports.clock().now(),
-                chunks: rejected.chunk.map(|(index, _)| (index, index)),
             };
             if let Err(failure) = self.park(parking, settled).await {
                 tracing::warn!(%failure, "a refused message could not be parked and stays in the queue");
@@ -97,7 +103,7 @@ impl<P: Ports> Writer<P> {
         let messages: Vec<Parked> = parking
             .records
             .iter()
-            .map(|record| Parked {
+            .map(|(record, _)| Parked {
                 message_id: record.message_id.clone(),
                 group_id: record.group_id.clone(),
                 body: record.body.clone(),
@@ -107,7 +113,7 @@ impl<P: Ports> Writer<P> {
         self.ports.queue().park(&messages).await?;
         self.note(&parking).await;
         let mut settled = settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        parking.records.iter().for_each(|record| settled.settle(&record.message_id));
+        parking.records.iter().for_each(|(record, _)| settled.settle(&record.message_id));
         drop(settled);
         self.ports.telemetry().emit(&Event::Parked {
             session_id: parking.session_id.to_owned(),
@@ -115,18 +121,17 @@ impl<P: Ports> Writer<P> {
             reason: parking.reason.code(),
             class: parking.reason.class(),
             message: parking.reason.to_string(),
-            chunk_first: parking.chunks.map(|c| c.0),
-            chunk_last: parking.chunks.map(|c| c.1),
+            chunk_first: parking.chunks().map(|c| c.0),
+            chunk_last: parking.chunks().map(|c| c.1),
         });
         Ok(())
     }
 
     async fn note(&self, parking: &Parking<'_>) {
         let parked_at = self.ports.clock().now();
-        let index = parking.chunks.filter(|(first, last)| first == last).map(|(first, _)| first);
-        let note = |record: &&Record| ParkedNote {
+        let note = |(record, chunk_index): &(&Record, Option<u64>)| ParkedNote {
             message_id: record.message_id.clone(),
-            chunk_index: index,
+            chunk_index: *chunk_index,
             reason: parking.reason.code(),
             class: parking.reason.class().to_owned(),
             attempts: parking.attempts,
@@ -148,7 +153,7 @@ impl<P: Ports> Writer<P> {
             ("firstFailureAt", parking.first_failure_at.0.to_string()),
             ("workerVersion", self.config.worker_version.clone()),
         ];
-        if let Some((first, last)) = parking.chunks {
+        if let Some((first, last)) = parking.chunks() {
             attributes.push(("chunkRange", format!("{first}-{last}")));
         }
         attributes

@@ -14,7 +14,7 @@ use media::time::EpochMs;
 
 use crate::Writer;
 use crate::event::{Event, Telemetry as _};
-use crate::parking::{Parking, Reason};
+use crate::parking::Reason;
 use crate::ports::{
     Clock as _, Ports, Queue as _, Saved, SessionStatus, Sessions as _, Store as _, Streams as _,
 };
@@ -216,24 +216,25 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         status: SessionStatus,
         entries: &mut Vec<Entry>,
     ) -> Result<bool, Stop> {
-        let (reason, refused): (Reason, Vec<Record>) = match status {
-            SessionStatus::Active => return Ok(false),
-            SessionStatus::Unknown => (Reason::SessionUnknown, entries.iter().map(record).cloned().collect()),
+        if status == SessionStatus::Active {
+            return Ok(false);
+        }
+        let sorted = sort(&held.checkpoint, entries.clone());
+        let (reason, refused): (Reason, Vec<&Piece>) = match status {
+            SessionStatus::Active | SessionStatus::Unknown => {
+                self.settle(sorted.ends.iter().chain(&sorted.duplicates));
+                let backfill = sorted.backfill.iter().flat_map(|(_, pieces)| pieces);
+                (
+                    Reason::SessionUnknown,
+                    sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).collect(),
+                )
+            }
             SessionStatus::Ended { at } => {
                 let late = |p: &&Piece| at.is_none_or(|at| p.captured_at > at);
-                let live = sort(&held.checkpoint, entries.clone()).live;
-                (Reason::SessionEnded, live.iter().filter(late).map(|p| p.record.clone()).collect())
+                (Reason::SessionEnded, sorted.live.iter().filter(late).collect())
             }
         };
-        let parking = Parking {
-            session_id: self.session.as_str(),
-            records: refused.iter().collect(),
-            reason,
-            attempts: 1,
-            first_failure_at: self.now(),
-            chunks: None,
-        };
-        self.writer.park(parking, self.settled).await?;
+        self.park_pieces(&refused, reason, 1, self.now()).await?;
         self.forget_settled(entries);
         Ok(entries.is_empty())
     }
@@ -331,16 +332,8 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     }
 
     async fn park_unplaceable(&self, pieces: &[Piece]) -> Result<(), Stop> {
-        let indices = || pieces.iter().map(|p| p.index);
-        let parking = Parking {
-            session_id: self.session.as_str(),
-            records: pieces.iter().map(|p| &p.record).collect(),
-            reason: Reason::NoPlace,
-            attempts: 1,
-            first_failure_at: self.now(),
-            chunks: indices().min().zip(indices().max()),
-        };
-        Ok(self.writer.park(parking, self.settled).await?)
+        let pieces: Vec<&Piece> = pieces.iter().collect();
+        self.park_pieces(&pieces, Reason::NoPlace, 1, self.now()).await
     }
 
     async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
