@@ -1,0 +1,11 @@
+//! The writer on models of queue, mapping, store and stream, on one thread and in virtual time: a seed determines a
+//! run to the last millisecond. Workers die at any call, calls fail before or after their effect, deliveries
+//! double; [`invariants`] then holds what is left against the six promises.
+
+mod clock;
+pub mod faults;
+pub mod model;
+mod ports;
+pub mod real;
+pub mod run;
+pub mod world;

@@ -1,0 +1,41 @@
+//! The checkpoint store: conditional writes on a version, immutable snapshots that may be dropped after their time.
+
+use std::collections::BTreeMap;
+
+use writer::ports::{Saved, Stored};
+
+/// Checkpoints and snapshots of all sessions.
+#[derive(Debug, Default)]
+pub struct Store {
+    checkpoints: BTreeMap<String, Stored>,
+    snapshots: BTreeMap<(String, String), (Vec<u8>, u64)>,
+}
+
+impl Store {
+    /// Reads a checkpoint.
+    pub fn load(&self, session: &str) -> Option<Stored> {
+        self.checkpoints.get(session).cloned()
+    }
+
+    /// Writes a checkpoint if its version is `expected`.
+    pub fn save(&mut self, session: &str, expected: Option<u64>, bytes: Vec<u8>) -> Saved {
+        let version = self.checkpoints.get(session).map(|stored| stored.version);
+        if version != expected {
+            return Saved::Conflict;
+        }
+        let version = expected.map_or(1, |v| v + 1);
+        self.checkpoints.insert(session.to_owned(), Stored { bytes, version });
+        Saved::Yes
+    }
+
+    /// Reads a snapshot, unless its time is over.
+    pub fn load_snapshot(&self, session: &str, key: &str, now_ms: u64) -> Option<Vec<u8>> {
+        let (bytes, until_ms) = self.snapshots.get(&(session.to_owned(), key.to_owned()))?;
+        (*until_ms > now_ms).then(|| bytes.clone())
+    }
+
+    /// Writes a snapshot.
+    pub fn save_snapshot(&mut self, session: &str, key: &str, bytes: Vec<u8>, until_ms: u64) {
+        self.snapshots.insert((session.to_owned(), key.to_owned()), (bytes, until_ms));
+    }
+}

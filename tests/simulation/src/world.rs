@@ -1,0 +1,140 @@
+//! Everything outside the workers: the models, what goes wrong, what was seen.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use writer::event::Event;
+use writer::ports::SessionStatus;
+
+use crate::faults::{Call, Fate, Fault, Op};
+use crate::model::queue::{Queue, QueueConfig};
+use crate::model::store::Store;
+use crate::model::stream::Streams;
+
+/// Something that happens by itself later.
+type Later = Box<dyn FnOnce(&mut World, u64) + Send>;
+
+/// How the services behave.
+#[derive(Clone, Copy, Debug)]
+pub struct Services {
+    /// The queue's attributes.
+    pub queue: QueueConfig,
+    /// A call's time, to and fro, in ms: at least and at most.
+    pub call_ms: (u64, u64),
+    /// PutMedia's time from the connection to PERSISTED.
+    pub put_ms: (u64, u64),
+    /// How long a fragment may stay unseen by ListFragments, from PERSISTED.
+    pub list_lag_ms: u64,
+    /// How long after a broken connection the service may still persist what it received.
+    pub persist_lag_ms: u64,
+    /// How long a broken connection may keep the stream's one place.
+    pub linger_ms: u64,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            queue: QueueConfig { visibility_ms: 60_000, max_receive_count: 20 },
+            call_ms: (2, 20),
+            put_ms: (60, 400),
+            list_lag_ms: 1_400,
+            persist_lag_ms: 500,
+            linger_ms: 1_500,
+        }
+    }
+}
+
+/// The world; workers share it behind one lock.
+pub struct World {
+    /// How the services behave.
+    pub services: Services,
+    /// SQS.
+    pub queue: Queue,
+    /// DynamoDB.
+    pub store: Store,
+    /// Kinesis Video.
+    pub streams: Streams,
+    /// The Sessions table.
+    pub sessions: BTreeMap<String, SessionStatus>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Every event of every worker, with its time.
+    pub events: Vec<(u64, Event)>,
+    /// Every call and its fate, if wanted.
+    pub trace: Option<Vec<String>>,
+    /// Calls so far.
+    pub calls: u64,
+    rng: fastrand::Rng,
+    calls_by_kind: BTreeMap<(Op, String), u64>,
+    later: BTreeMap<(u64, u64), Later>,
+    scheduled: u64,
+}
+
+/// The world, shared.
+pub type Shared = Arc<Mutex<World>>;
+
+impl World {
+    /// A world in which nothing has happened.
+    pub fn new(services: Services, faults: Vec<Fault>, seed: u64) -> Self {
+        Self {
+            services,
+            queue: Queue::new(services.queue),
+            store: Store::default(),
+            streams: Streams::default(),
+            sessions: BTreeMap::new(),
+            faults,
+            events: Vec::new(),
+            trace: None,
+            calls: 0,
+            rng: fastrand::Rng::with_seed(seed),
+            calls_by_kind: BTreeMap::new(),
+            later: BTreeMap::new(),
+            scheduled: 0,
+        }
+    }
+
+    /// A number from `range.0` to `range.1`, both included.
+    pub fn draw(&mut self, range: (u64, u64)) -> u64 {
+        self.rng.u64(range.0..=range.1)
+    }
+
+    /// Counts a call; returns its fate, `None` where nothing is wrong with it.
+    pub fn fate(&mut self, op: Op, session: &str, now_ms: u64) -> Option<Fate> {
+        let nth = self.calls_by_kind.entry((op, session.to_owned())).or_default();
+        let call = Call { op, session, number: self.calls, nth: *nth, now_ms };
+        *nth += 1;
+        self.calls += 1;
+        let fate = self.faults.iter().find(|fault| fault.hits(&call)).map(|fault| fault.fate.clone());
+        if self.trace.is_some() {
+            let fate = fate.as_ref().map_or(String::new(), |fate| format!(" -> {fate:?}"));
+            self.note(now_ms, format!("call {} {op:?} {session}{fate}", call.number));
+        }
+        fate
+    }
+
+    /// Writes a line of the trace, if wanted.
+    pub fn note(&mut self, now_ms: u64, line: String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{now_ms} {line}"));
+        }
+    }
+
+    /// Lets something happen at `at_ms`, whoever lives then.
+    pub fn at(&mut self, at_ms: u64, what: impl FnOnce(&mut Self, u64) + Send + 'static) {
+        self.scheduled += 1;
+        self.later.insert((at_ms, self.scheduled), Box::new(what));
+    }
+
+    /// When the next thing happens by itself.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.later.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Lets happen what is due.
+    pub fn happen(&mut self, now_ms: u64) {
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now_ms) {
+            let ((at_ms, _), what) = entry.remove_entry();
+            what(self, at_ms);
+        }
+    }
+}
