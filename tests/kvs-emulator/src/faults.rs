@@ -213,6 +213,8 @@ pub struct Armed {
     pub fault: Fault,
 }
 
+const STREAMS_MAX: usize = 100_000;
+
 #[derive(Default)]
 struct Script {
     next_id: u64,
@@ -272,7 +274,9 @@ impl Faults {
             if armed.fault.kind.concerns_fragment() != fragment || !armed.fault.matches(stream, operation) {
                 continue;
             }
-            let seen = seen.entry(stream.to_owned()).or_insert(0);
+            // Streams beyond this many share one count, so that made-up names cannot fill the memory.
+            let name = if seen.len() < STREAMS_MAX || seen.contains_key(stream) { stream } else { "" };
+            let seen = seen.entry(name.to_owned()).or_insert(0);
             *seen += 1;
             if armed.fires(*seen, stream) {
                 armed.fired += 1;

@@ -26,4 +26,4 @@ pub use operation::Operation;
 pub use rules::fragment::FragmentRules;
 pub use rules::schema::Elements;
 pub use server::{Emulator, start};
-pub use storage::{Stats, StoredFragment};
+pub use storage::{RefusalNote, Stats, StoredFragment};

@@ -10,7 +10,7 @@ use crate::rules::stream::{self, Life, Status};
 use crate::rules::tracks::Header;
 use bytes::Bytes;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A fragment as the service keeps it.
@@ -111,6 +111,33 @@ pub struct Stats {
     pub fragments_expired: u64,
     /// Bytes of frames held now.
     pub stored_bytes: u64,
+    /// The latest refusals of PutMedia, with the reason that an ack has no room for.
+    pub refusals: VecDeque<RefusalNote>,
+}
+
+/// Why PutMedia refused a fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusalNote {
+    /// The stream.
+    pub stream: String,
+    /// ErrorCode.
+    pub code: String,
+    /// For people.
+    pub why: String,
+}
+
+const REFUSALS_MAX: usize = 32;
+
+impl Stats {
+    /// Remembers a refusal, and forgets the oldest beyond a few.
+    pub(crate) fn note_refusal(&mut self, stream: &str, code: &str, why: &str) {
+        if self.refusals.len() >= REFUSALS_MAX {
+            self.refusals.pop_front();
+        }
+        let (stream, code, why) = (stream.to_owned(), code.to_owned(), why.to_owned());
+        self.refusals.push_back(RefusalNote { stream, code, why });
+    }
 }
 
 /// The account.

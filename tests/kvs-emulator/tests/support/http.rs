@@ -124,6 +124,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         (head, value)
     }
 
+    /// A request without body; gives status and JSON.
+    pub async fn plain(&mut self, method: &str, path: &str) -> (u16, Value) {
+        self.send(format!("{method} {path} HTTP/1.1\r\nHost: kvs\r\n\r\n").as_bytes()).await;
+        let (head, body) = self.answer().await.expect("no answer");
+        (head.status, serde_json::from_slice(&body).unwrap())
+    }
+
     /// A JSON operation whose answer is of any kind; `None` if the connection ends without an answer.
     pub async fn call_bytes(&mut self, path: &str, input: Value) -> Option<(Head, Vec<u8>)> {
         let body = input.to_string();
@@ -131,6 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         let request =
             format!("POST {path} HTTP/1.1\r\nHost: kvs\r\n{SIGNED}Content-Length: {length}\r\n\r\n{body}");
         self.send(request.as_bytes()).await;
+        self.answer().await
+    }
+
+    async fn answer(&mut self) -> Option<(Head, Vec<u8>)> {
         let head = self.head().await?;
         if head.header("transfer-encoding") == Some("chunked") {
             return Some((head, self.chunks().await.0.concat()));

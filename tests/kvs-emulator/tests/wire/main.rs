@@ -1,9 +1,11 @@
 //! The emulator as its clients see it, byte for byte, on a clock that only moves when everybody waits.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod control;
+mod faults;
 mod put_media;
 mod read_back;
+mod signature;

@@ -293,7 +293,8 @@ impl Call {
     }
 
     async fn refuse(&mut self, id: ErrorId, timecode_ms: Option<i64>, why: &str) -> End {
-        tracing::debug!(stream = self.slot.stream, code = id.code(), why, "PutMedia refused");
+        tracing::warn!(stream = self.slot.stream, code = id.code(), why, "PutMedia refused");
+        self.server.store().stats.note_refusal(&self.slot.stream, id.code(), why);
         let number = self.current.as_ref().map(|current| current.number.clone());
         self.error(Ack::error(id.id(), id.code(), timecode_ms, number)).await
     }
