@@ -6,7 +6,7 @@ use serde::Serialize;
 const LAG_MAX: usize = 1_000;
 
 /// The piece of audio that the lag is looked for in.
-const LAG_WINDOW: usize = 16_000;
+const LAG_WINDOW: usize = 8_000;
 
 /// The least that counts as the same sound decoded by an honest other decoder (about 32 dB and more in practice).
 pub const CORRELATION_MIN: f64 = 0.999;
@@ -73,10 +73,10 @@ fn snr_db(audio: &[i16], reference: &[i16]) -> f64 {
     let square = |x: i32| f64::from(x) * f64::from(x);
     let signal: f64 = reference.iter().map(|r| square((*r).into())).sum();
     let noise: f64 = audio.iter().zip(reference).map(|(a, r)| square(i32::from(*a) - i32::from(*r))).sum();
-    10.0 * (signal / noise).log10()
+    if noise == 0.0 && !audio.is_empty() { f64::INFINITY } else { 10.0 * (signal / noise).log10() }
 }
 
-/// The shift at which the loudest second of the reference is found again in the audio; of equal ones the smallest.
+/// The shift at which the loudest half second of the reference is found again in the audio; of equal ones the smallest.
 fn lag(audio: &[i16], reference: &[i16]) -> i64 {
     let margin = LAG_MAX.min(reference.len() / 4);
     let window = LAG_WINDOW.min(reference.len().saturating_sub(2 * margin));
@@ -88,18 +88,19 @@ fn lag(audio: &[i16], reference: &[i16]) -> i64 {
     let Some(at) = starts.max_by_key(energy) else { return 0 };
     let sought: Vec<f32> = reference[at..at + window].iter().map(|s| f32::from(*s)).collect();
     let heard: Vec<f32> = audio[at - margin..at + window + margin].iter().map(|s| f32::from(*s)).collect();
-    let likeness = |shift: &i64| {
-        let from = (margin as i64 + shift) as usize;
-        let there = &heard[from..from + window];
-        let product: f32 = sought.iter().zip(there).map(|(a, b)| a * b).sum();
-        let loudness: f32 = there.iter().map(|b| b * b).sum();
-        product / loudness.sqrt().max(1.0)
+    let likeness = |from: usize| {
+        let (mut product, mut loudness) = (0.0_f32, 1.0_f32);
+        for (sought, heard) in sought.iter().zip(&heard[from..]) {
+            product += sought * heard;
+            loudness += heard * heard;
+        }
+        product / loudness.sqrt()
     };
-    let margin = margin as i64;
-    let mut shifts: Vec<i64> = (-margin..=margin).collect();
-    shifts.sort_by_key(|shift| std::cmp::Reverse(shift.abs()));
-    // max_by gives the last of equals: the smallest shift.
-    shifts.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+    let shifts = (0..=2 * margin).map(|from| (likeness(from), from as i64 - margin as i64));
+    let best = shifts.max_by(|(a, a_shift), (b, b_shift)| {
+        a.total_cmp(b).then(b_shift.abs().cmp(&a_shift.abs()))
+    });
+    best.map_or(0, |(_, shift)| shift)
 }
 
 #[cfg(test)]

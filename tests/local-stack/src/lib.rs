@@ -1,9 +1,15 @@
 //! The whole system on one laptop: backends, Lambda Runtime API, event source mapping, WebSocket gateway.
 
 pub mod backend;
+pub mod compare;
 pub mod gateway;
 pub mod mapping;
+pub mod picture;
 pub mod process;
 pub mod project;
+pub mod proxy;
+pub mod replay;
+pub mod report;
 pub mod resources;
 pub mod runtime_api;
+pub mod stack;

@@ -1,5 +1,6 @@
 //! The queues and tables that the deployment template makes, made in an emulator.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{
@@ -187,9 +188,22 @@ async fn create_queue(
 }
 
 async fn queue_arn(sqs: &aws_sdk_sqs::Client, url: &str) -> Result<String, ResourceError> {
-    let asked = sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::QueueArn);
-    let answer = asked.send().await.map_err(failed("GetQueueAttributes", url))?;
-    Ok(answer.attributes.unwrap_or_default().remove(&QueueAttributeName::QueueArn).unwrap_or_default())
+    let name = QueueAttributeName::QueueArn;
+    let mut attributes = queue_attributes(sqs, url, std::slice::from_ref(&name)).await?;
+    Ok(attributes.remove(&name).unwrap_or_default())
+}
+
+/// Asks for attributes of a queue.
+///
+/// # Errors
+/// [`ResourceError::Service`].
+pub async fn queue_attributes(
+    sqs: &aws_sdk_sqs::Client,
+    url: &str,
+    names: &[QueueAttributeName],
+) -> Result<HashMap<QueueAttributeName, String>, ResourceError> {
+    let asked = sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
+    Ok(asked.send().await.map_err(failed("GetQueueAttributes", url))?.attributes.unwrap_or_default())
 }
 
 async fn create_table(

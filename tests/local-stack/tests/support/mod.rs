@@ -71,6 +71,24 @@ impl Bench {
     }
 }
 
+/// The binary of the scripted function.
+pub fn scripted_binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().unwrap().parent().unwrap().join("examples/scripted_function");
+    assert!(binary.exists(), "{} is missing: cargo build -p local-stack --examples", binary.display());
+    binary
+}
+
+/// A folder in which the scripted function plays both functions of the stack.
+pub fn scripted_bin_dir(folder: &std::path::Path) -> PathBuf {
+    let bin_dir = folder.join("bin");
+    std::fs::create_dir_all(&bin_dir).unwrap();
+    for name in ["kvs-stream-writer", "connection-handler"] {
+        std::os::unix::fs::symlink(scripted_binary(), bin_dir.join(name)).unwrap();
+    }
+    bin_dir
+}
+
 /// The scripted function of `examples/`, and what it prints.
 pub fn scripted_function(
     folder: &std::path::Path,
@@ -80,9 +98,7 @@ pub fn scripted_function(
 ) -> (Function, broadcast::Receiver<Arc<LogLine>>) {
     let lines = Logs::channel();
     let printed = lines.subscribe();
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("examples/scripted_function");
-    assert!(binary.exists(), "{} is missing: cargo build -p local-stack --examples", binary.display());
+    let binary = scripted_binary();
     let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let config = FunctionConfig {
         name: "scripted".into(),
@@ -110,6 +126,38 @@ pub async fn next_line<T>(
     tokio::time::timeout(Duration::from_secs(30), found)
         .await
         .expect("the function printed no such line within 30 s")
+}
+
+/// The processes below `parent`, at any depth.
+pub fn descendants(parent: u32) -> Vec<u32> {
+    let children = |pid: u32| -> Vec<u32> {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let listed =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+        listed
+            .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect()
+    };
+    let mut found = children(parent);
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children(pid));
+        next += 1;
+    }
+    found
+}
+
+/// Waits until none of these processes runs; gives those that still do after 10 s.
+pub async fn survivors(pids: &[u32]) -> Vec<u32> {
+    let mut alive: Vec<u32> = pids.to_vec();
+    let gone = async {
+        while !alive.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            alive.retain(|pid| is_running(*pid));
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;
+    alive
 }
 
 /// Whether a process with this id exists.

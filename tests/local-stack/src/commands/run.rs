@@ -1,0 +1,106 @@
+//! `local-stack run`: the stack stays up.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use local_stack::backend::BackendKind;
+use local_stack::resources::SessionStatus;
+use local_stack::stack::{Stack, StackConfig};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How to run it.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// SQS and DynamoDB: ministack, localstack or aws.
+    #[arg(long, env = "BACKEND", default_value = "ministack", hide_possible_values = true)]
+    backend: BackendKind,
+    /// Port of the WebSocket gateway; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// A session that may send audio; may be given more than once.
+    #[arg(long = "session", value_name = "ID", default_value = "demo-1")]
+    sessions: Vec<String>,
+    /// RUST_LOG of the functions.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    rust_log: String,
+}
+
+/// Starts the stack, prints where everything is, and ends it at Ctrl-C or TERM.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // Listened for before anything starts, so that an early Ctrl-C ends cleanly too.
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut config = StackConfig::for_sessions(arguments.sessions.len());
+    config.backend = arguments.backend;
+    config.gateway.port = arguments.port;
+    config.rust_log = arguments.rust_log;
+    let stack = tokio::select! {
+        stack = Stack::start(config) => stack.context("the stack did not start")?,
+        _ = interrupted.recv() => return Ok(ExitCode::SUCCESS),
+        _ = terminated.recv() => return Ok(ExitCode::SUCCESS),
+    };
+    if stack.backend() != BackendKind::Aws {
+        for session in &arguments.sessions {
+            stack.put_session(session, SessionStatus::Active).await?;
+        }
+    }
+    print!("{}", description(&stack, &arguments.sessions));
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    eprintln!("ending");
+    stack.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a person needs to talk to the stack.
+fn description(stack: &Stack, sessions: &[String]) -> String {
+    let session = sessions.first().map_or("demo-1", String::as_str);
+    let resources = stack.resources();
+    let (backend, kinesis_video) =
+        (stack.backend_endpoint().unwrap_or("AWS"), stack.kinesis_video_endpoint());
+    let kinesis_video = kinesis_video.as_deref().unwrap_or("AWS");
+    let endpoint = |url: Option<&str>| url.map(|url| format!(" --endpoint-url {url}")).unwrap_or_default();
+    let aws = endpoint(stack.backend_endpoint());
+    let kvs = endpoint(stack.kinesis_video_endpoint().as_deref());
+    let ws = format!("{}?sessionId={session}&role=speaker", stack.ws_url());
+    let credentials = match stack.backend() {
+        BackendKind::Aws => "",
+        BackendKind::MiniStack | BackendKind::LocalStack => {
+            "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1\n"
+        }
+    };
+    let curl = stack.kinesis_video_endpoint().map(|url| {
+        format!(
+            "  curl --aws-sigv4 aws:amz:us-east-1:kinesisvideo --user test:test --json '{{}}' {url}/listStreams\n"
+        )
+    });
+    format!(
+        "The stack is up ({}). Ctrl-C ends it.\n\
+         \n  WebSocket       {ws}\
+         \n  SQS, DynamoDB   {backend}\
+         \n  Kinesis Video   {kinesis_video}\
+         \n  queue           {}\
+         \n  DLQ             {}\
+         \n  tables          {}, {}, {}\
+         \n  sessions        {}\
+         \n  logs            {}\n\
+         \nTalk to it:\n{credentials}\
+         \x20 websocat '{ws}'   # then type {{\"action\":\"audioChunk\", …}}\n\
+         \x20 aws sqs get-queue-attributes --attribute-names All --queue-url {}{aws}\n\
+         \x20 aws dynamodb scan --table-name {}{aws}\n\
+         \x20 aws kinesis-video-archived-media list-fragments --stream-name session-{session}{kvs}\n{}",
+        stack.backend(),
+        resources.queue_url,
+        resources.dlq_url,
+        resources.sessions_table,
+        resources.connections_table,
+        resources.state_table,
+        sessions.join(", "),
+        stack.folder().display(),
+        resources.queue_url,
+        resources.state_table,
+        curl.unwrap_or_default(),
+    )
+}

@@ -1,0 +1,324 @@
+//! Replays recordings as live sessions through the whole stack, waits until every chunk is accounted for, and reads back what the
+//! streams hold.
+
+mod dead_letters;
+mod events;
+pub mod ledger;
+mod matroska_file;
+mod read_back;
+pub mod recording;
+mod schedule;
+pub mod speaker;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use media::fragment::read::ReadFragment;
+use media::time::Samples;
+use tokio::time::Instant;
+
+use self::events::{Collector, SessionEvents};
+use self::ledger::{Balance, Sent, Span, Whereabouts, balance};
+use self::read_back::{ReadBackError, read_back};
+use self::speaker::{SpeakError, Speaker, Spoken};
+use crate::report::{FragmentRow, Observed, Report};
+use crate::resources::{ResourceError, SessionStatus};
+use crate::stack::Stack;
+
+/// How often the ledger is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Without news for this long, the stream and the dead-letter queue are asked.
+const NEWS_OVERDUE: Duration = Duration::from_secs(5);
+/// Streams that are read back at one time.
+const READERS: usize = 4;
+
+/// How long to wait for chunks that are nowhere yet, after the last one was sent.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Why a replay has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A speaker could not connect.
+    #[error("session {session_id}: {source}")]
+    Speak {
+        /// Whose.
+        session_id: String,
+        /// Why.
+        source: SpeakError,
+    },
+    /// A stream could not be read back.
+    #[error(transparent)]
+    ReadBack(#[from] ReadBackError),
+    /// The Sessions table or the dead-letter queue did not answer.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// The result could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// What is told while a replay runs.
+pub trait Progress: Sync {
+    /// Another message went out.
+    fn sent(&self) {}
+    /// So many chunks of so many are accounted for by now.
+    fn accounted(&self, _chunks: usize, _of: usize) {}
+}
+
+/// Tells nobody.
+impl Progress for () {}
+
+/// A session after its replay.
+#[derive(Clone, Debug)]
+pub struct SessionResult {
+    /// The figures.
+    pub report: Report,
+    /// The fragments' figures.
+    pub rows: Vec<FragmentRow>,
+    /// The fragments, in the order of their producer times.
+    pub fragments: Vec<ReadFragment>,
+}
+
+impl SessionResult {
+    /// The stream's sound: all fragments one after the other, no gap filled.
+    pub fn audio(&self) -> Vec<i16> {
+        self.fragments.iter().flat_map(ReadFragment::pcm).collect()
+    }
+
+    /// Writes `audio.wav`, `stream.mkv`, `fragments.json` and `report.json` into `folder`, which is made.
+    ///
+    /// # Errors
+    /// [`ReplayError::Write`].
+    pub fn write(&self, folder: &Path) -> Result<(), ReplayError> {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: Samples::RATE_HZ,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let mut wav = std::io::Cursor::new(Vec::new());
+        let written = hound::WavWriter::new(&mut wav, spec).and_then(|mut writer| {
+            self.audio().into_iter().try_for_each(|sample| writer.write_sample(sample))?;
+            writer.finalize()
+        });
+        let wav = written.map(|()| wav.into_inner()).map_err(std::io::Error::other);
+        write_file(folder, "audio.wav", wav)?;
+        let matroska = matroska_file::write(&self.report.session_id, &self.fragments);
+        write_file(folder, "stream.mkv", Ok(matroska))?;
+        write_json(folder, "fragments.json", &self.rows)?;
+        write_json(folder, "report.json", &self.report)
+    }
+}
+
+/// Writes `value` as a JSON file.
+///
+/// # Errors
+/// [`ReplayError::Write`].
+pub fn write_json(folder: &Path, name: &str, value: &impl serde::Serialize) -> Result<(), ReplayError> {
+    let json = serde_json::to_string_pretty(value).map_err(std::io::Error::other);
+    write_file(folder, name, json.map(|text| (text + "\n").into_bytes()))
+}
+
+fn write_file(folder: &Path, name: &str, bytes: std::io::Result<Vec<u8>>) -> Result<(), ReplayError> {
+    let path = folder.join(name);
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes?));
+    written.map_err(|source| ReplayError::Write { path, source })
+}
+
+/// Replays all speakers side by side. Each session is put into the Sessions table first.
+///
+/// # Errors
+/// [`ReplayError`]. Chunks that are nowhere at the deadline are no error: the reports tell.
+pub async fn replay(
+    stack: &Stack,
+    speakers: &[Speaker],
+    deadline: Duration,
+    progress: &dyn Progress,
+) -> Result<Vec<SessionResult>, ReplayError> {
+    for speaker in speakers {
+        stack.put_session(&speaker.session_id, SessionStatus::Active).await?;
+    }
+    let collector = Collector::start(stack.log_lines());
+    let invocations_before = invocations(stack);
+    let ws_url = stack.ws_url();
+    let on_sent = || progress.sent();
+    let speak = speakers.iter().map(async |speaker| {
+        let session_id = speaker.session_id.clone();
+        let spoken = speaker.speak(&ws_url, &on_sent).await;
+        spoken.map_err(|source| ReplayError::Speak { session_id, source })
+    });
+    let spoken = futures::future::try_join_all(speak).await?;
+    let mut watch = Watch { stack, collector: &collector, parked: BTreeMap::new(), found: BTreeMap::new() };
+    watch.until_settled(speakers, &spoken, deadline, progress).await?;
+    let invocations = invocations(stack);
+    let since = |id: &str| {
+        let count = |of: &BTreeMap<String, u64>| of.get(id).copied().unwrap_or_default();
+        count(&invocations) - count(&invocations_before)
+    };
+    let mut results = Vec::new();
+    for some in speakers.iter().zip(&spoken).collect::<Vec<_>>().chunks(READERS) {
+        let read = some.iter().map(async |(speaker, spoken)| {
+            let fragments = watch.fragments(&speaker.session_id).await?;
+            let known = Known {
+                events: collector.of(&speaker.session_id),
+                parked: watch.parked.get(&speaker.session_id).cloned().unwrap_or_default(),
+                invocations: since(&speaker.session_id),
+            };
+            Ok::<_, ReplayError>(result(speaker, spoken, fragments, known))
+        });
+        results.extend(futures::future::try_join_all(read).await?);
+    }
+    Ok(results)
+}
+
+fn invocations(stack: &Stack) -> BTreeMap<String, u64> {
+    stack.mapping_stats().groups.into_iter().map(|(id, group)| (id, group.invocations)).collect()
+}
+
+/// Waits for chunks.
+struct Watch<'a> {
+    stack: &'a Stack,
+    collector: &'a Collector,
+    /// Chunks seen in the dead-letter queue, by session.
+    parked: BTreeMap<String, Vec<u64>>,
+    /// Fragments seen in the streams, where asked.
+    found: BTreeMap<String, Vec<Span>>,
+}
+
+impl Watch<'_> {
+    /// Returns when every chunk is accounted for, or at the deadline.
+    async fn until_settled(
+        &mut self,
+        speakers: &[Speaker],
+        spoken: &[Spoken],
+        deadline: Duration,
+        progress: &dyn Progress,
+    ) -> Result<(), ReplayError> {
+        let end = Instant::now() + deadline;
+        let mut news = (0, Instant::now());
+        loop {
+            let balances: Vec<Balance> = speakers
+                .iter()
+                .zip(spoken)
+                .map(|(speaker, spoken)| self.balance(&speaker.session_id, &spoken.sent))
+                .collect();
+            let sent: usize = balances.iter().map(|balance| balance.sent).sum();
+            let accounted = sent - balances.iter().map(|balance| balance.missing.len()).sum::<usize>();
+            progress.accounted(accounted, sent);
+            if balances.iter().all(Balance::is_settled) || Instant::now() >= end {
+                return Ok(());
+            }
+            if accounted != news.0 {
+                news = (accounted, Instant::now());
+            } else if news.1.elapsed() >= NEWS_OVERDUE {
+                self.ask_around(speakers, &balances).await?;
+                news.1 = Instant::now();
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn balance(&self, session_id: &str, sent: &[Sent]) -> Balance {
+        let mut whereabouts = self.collector.of(session_id).whereabouts();
+        if let Some(found) = self.found.get(session_id) {
+            whereabouts.fragments.clone_from(found);
+        }
+        whereabouts.parked = union(whereabouts.parked, self.parked.get(session_id));
+        balance(sent, &whereabouts)
+    }
+
+    /// Looks into the dead-letter queue, and into the streams whose chunks are missing.
+    async fn ask_around(&mut self, speakers: &[Speaker], balances: &[Balance]) -> Result<(), ReplayError> {
+        let parked = dead_letters::parked_chunks(self.stack.sqs(), &self.stack.resources().dlq_url).await?;
+        self.parked =
+            parked.into_iter().map(|(id, chunks)| (id, chunks.into_iter().collect())).collect();
+        for (speaker, balance) in speakers.iter().zip(balances) {
+            if !balance.is_settled() {
+                let fragments = self.fragments(&speaker.session_id).await?;
+                self.found.insert(speaker.session_id.clone(), fragments.iter().filter_map(span_of).collect());
+            }
+        }
+        Ok(())
+    }
+
+    async fn fragments(&self, session_id: &str) -> Result<Vec<ReadFragment>, ReadBackError> {
+        read_back(&self.stack.kinesis_video_sdk_config(), &format!("session-{session_id}")).await
+    }
+}
+
+fn union(mut chunks: Vec<u64>, more: Option<&Vec<u64>>) -> Vec<u64> {
+    let new = more.into_iter().flatten().filter(|chunk| !chunks.contains(chunk)).copied().collect::<Vec<_>>();
+    chunks.extend(new);
+    chunks
+}
+
+/// What is known of a session beside its stream.
+struct Known {
+    events: SessionEvents,
+    parked: Vec<u64>,
+    invocations: u64,
+}
+
+fn result(speaker: &Speaker, spoken: &Spoken, fragments: Vec<ReadFragment>, known: Known) -> SessionResult {
+    let Known { events, parked, invocations } = known;
+    let whereabouts = Whereabouts {
+        fragments: fragments.iter().filter_map(span_of).collect(),
+        gaps: events.gaps.clone(),
+        parked: union(events.parked.iter().copied().collect(), Some(&parked)),
+    };
+    let balance = balance(&spoken.sent, &whereabouts);
+    let sent_ms: BTreeMap<u64, u64> =
+        spoken.sent.iter().filter_map(|sent| Some((sent.index?, sent.at_ms))).collect();
+    let rows: Vec<FragmentRow> = fragments.iter().map(|f| row(f, &events, &sent_ms)).collect();
+    let ages_ms = fragments.iter().flat_map(|fragment| {
+        let persisted_ms = persisted_ms(fragment, &events);
+        let chunks = span_of(fragment).map(|span| sent_ms.range(span.chunk_first..=span.chunk_last));
+        chunks.into_iter().flatten().filter_map(move |(_, sent_ms)| persisted_ms?.checked_sub(*sent_ms))
+    });
+    let seen = Observed {
+        deferrals: events.deferrals,
+        invocations,
+        refusals: spoken.refusals.clone(),
+        park_reasons: events.park_reasons.iter().cloned().collect(),
+        ages_ms: ages_ms.collect(),
+    };
+    let names = (speaker.session_id.as_str(), speaker.recording.name.as_str());
+    let report = Report::new(names, speaker.speed, &balance, fragments.len(), seen);
+    SessionResult { report, rows, fragments }
+}
+
+/// The fragment's chunks, from its tags.
+fn span_of(fragment: &ReadFragment) -> Option<Span> {
+    let tag = |name| fragment.tags.get(name)?.parse().ok();
+    let (first, last) = (tag("chunkFirst")?, tag("chunkLast")?);
+    (first <= last).then_some(Span::new(first, last))
+}
+
+/// When the worker knew that it was persisted; where its log is not at hand, when the service had taken it.
+fn persisted_ms(fragment: &ReadFragment, events: &SessionEvents) -> Option<u64> {
+    let number = fragment.number.as_ref()?;
+    events.persisted_ms.get(number).copied().or(fragment.server_ms.map(|at| at.0))
+}
+
+fn row(fragment: &ReadFragment, events: &SessionEvents, sent_ms: &BTreeMap<u64, u64>) -> FragmentRow {
+    let span = span_of(fragment);
+    let last_sent_ms = span.and_then(|span| sent_ms.get(&span.chunk_last).copied());
+    let samples = fragment.samples();
+    FragmentRow {
+        fragment_number: fragment.number.clone().unwrap_or_default(),
+        producer_timestamp_ms: fragment.producer_ms.unwrap_or(fragment.cluster_ms).0,
+        duration_ms: samples.ms_floor(),
+        samples: samples.0,
+        chunk_first: span.map(|span| span.chunk_first),
+        chunk_last: span.map(|span| span.chunk_last),
+        persisted_after_ms: persisted_ms(fragment, events)
+            .zip(last_sent_ms)
+            .map(|(persisted_ms, sent_ms)| persisted_ms.saturating_sub(sent_ms)),
+    }
+}

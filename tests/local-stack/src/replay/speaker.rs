@@ -1,0 +1,394 @@
+//! One speaker: a recording played over a WebSocket, as its page would have sent it.
+//!
+//! A page hears nothing when all is well. It hears an error message when one of its messages was refused, and it sees the connection
+//! close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again and sends what may have
+//! been lost once more; the handler's deduplication ids make that harmless.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::{SinkExt, StreamExt};
+use ingest::message::{audio, format, number, string};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, coding::CloseCode};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::ledger::Sent;
+use super::recording::{Line, Recording};
+use super::schedule::schedule;
+use crate::report::Refusal;
+
+/// API Gateway takes frames up to this; longer messages go in several.
+const FRAME_BYTES_MAX: usize = 32 * 1024;
+/// API Gateway closes the connection (1009) at a message longer than this.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// After a connection was lost, so many of the last messages are sent again.
+const RESEND: usize = 16;
+/// How often a message that found the service busy is sent again, and a lost connection is made anew.
+const TRIES: u32 = 6;
+/// The wait before the first new try; it doubles with each.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// How long the gateway may take to go through what it was sent.
+const FLUSH: Duration = Duration::from_secs(60);
+/// Refusals come at once; after this long without one there will be none.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Who speaks what.
+#[derive(Clone, Debug)]
+pub struct Speaker {
+    /// What is said.
+    pub recording: Arc<Recording>,
+    /// In which session.
+    pub session_id: String,
+    /// Times real time.
+    pub speed: f64,
+    /// Waits this long before it begins.
+    pub delay: Duration,
+}
+
+/// What became of it, as far as the speaker can tell.
+#[derive(Clone, Debug, Default)]
+pub struct Spoken {
+    /// The messages sent.
+    pub sent: Vec<Sent>,
+    /// What the door said.
+    pub refusals: Vec<Refusal>,
+    /// How often the connection was made anew.
+    pub reconnects: u32,
+}
+
+/// Why a speaker was not heard.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeakError {
+    /// The handshake failed.
+    #[error("cannot connect to {url}: {source}")]
+    Connect {
+        /// Where.
+        url: String,
+        /// Why; a status is the `$connect` route's own.
+        source: Box<tungstenite::Error>,
+    },
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A message of the recording, ready to be sent.
+struct Outgoing {
+    text: String,
+    index: Option<u64>,
+    captured_ms: Option<u64>,
+    /// The handler will refuse it, as far as can be seen from here: tells which of two messages with one index is meant.
+    doubtful: bool,
+    tries: u32,
+}
+
+struct Talk<'a> {
+    url: String,
+    socket: Socket,
+    messages: Vec<Outgoing>,
+    spoken: Spoken,
+    on_sent: &'a (dyn Fn() + Sync),
+    /// The gateway has gone through everything up to our last ping.
+    flushed: bool,
+}
+
+/// Something came in.
+enum Heard {
+    Message(Message),
+    Closed(Option<CloseFrame>),
+}
+
+impl Speaker {
+    /// Speaks the recording to its end, and ends the stream. `on_sent` is called after each message.
+    ///
+    /// # Errors
+    /// [`SpeakError::Connect`] if the connection cannot be made, or made again.
+    pub async fn speak(&self, ws_url: &str, on_sent: &(dyn Fn() + Sync)) -> Result<Spoken, SpeakError> {
+        tokio::time::sleep(self.delay).await;
+        let url = format!("{ws_url}?sessionId={}&role=speaker", self.session_id);
+        let socket = connect(&url).await?;
+        let captured: Vec<Option<u64>> = self.recording.lines.iter().map(Line::captured_ms).collect();
+        let slots = schedule(&captured, self.speed);
+        let (start, start_ms) = (Instant::now(), now_ms());
+        let own_id = self.recording.session_id();
+        let messages = self.recording.lines.iter().zip(&slots).map(|(line, slot)| {
+            let captured_ms = slot.captured_ms.map(|ms| start_ms.saturating_add_signed(ms));
+            outgoing(line, captured_ms, &own_id, &self.session_id)
+        });
+        let messages = messages.collect();
+        let mut talk = Talk { url, socket, messages, spoken: Spoken::default(), on_sent, flushed: false };
+        for (i, slot) in slots.iter().enumerate() {
+            talk.listen_until(start + Duration::from_millis(slot.after_ms)).await?;
+            talk.send(i).await?;
+            on_sent();
+        }
+        talk.finish().await
+    }
+}
+
+/// A line as a page would send it. What is no JSON object stays as it is.
+fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &str) -> Outgoing {
+    let Line::Message(fields) = line else {
+        let Line::Raw(text) = line else { unreachable!("a line is one or the other") };
+        return Outgoing { text: text.clone(), index: None, captured_ms: None, doubtful: true, tries: 0 };
+    };
+    let mut fields = fields.clone();
+    if fields.get("action").is_some_and(|action| action == "writeToStream") {
+        fields.insert("action".into(), json!("audioChunk"));
+    }
+    if fields.get("sessionId").is_some_and(|id| id == own_id) {
+        fields.insert("sessionId".into(), json!(session_id));
+    }
+    if let Some(captured_ms) = captured_ms {
+        fields.insert("timestamp".into(), json!(captured_ms));
+    }
+    let is_chunk = fields.get("action").is_some_and(|action| action == "audioChunk");
+    let fine = is_chunk
+        && string(&fields, "audioData").and_then(audio).is_ok()
+        && string(&fields, "format").and_then(format).is_ok()
+        && number(&fields, "timestamp").is_ok();
+    let index = number(&fields, "chunkIndex").ok();
+    let captured_ms = number(&fields, "timestamp").ok();
+    Outgoing { text: Value::Object(fields).to_string(), index, captured_ms, doubtful: !fine, tries: 0 }
+}
+
+impl Talk<'_> {
+    /// Hears what the door says until it is time.
+    async fn listen_until(&mut self, time: Instant) -> Result<(), SpeakError> {
+        while let Ok(heard) = tokio::time::timeout_at(time, hear(&mut self.socket)).await {
+            self.react(heard).await?;
+        }
+        Ok(())
+    }
+
+    async fn react(&mut self, heard: Heard) -> Result<(), SpeakError> {
+        match heard {
+            Heard::Message(Message::Text(text)) => self.answer(&text).await,
+            Heard::Message(Message::Pong(_)) => {
+                self.flushed = true;
+                Ok(())
+            }
+            Heard::Message(_) => Ok(()),
+            Heard::Closed(_) => self.reconnect().await,
+        }
+    }
+
+    /// Sends a message of the recording. One that is too long ends the connection, which is then made anew.
+    async fn send(&mut self, i: usize) -> Result<(), SpeakError> {
+        let Outgoing { index, captured_ms, ref text, .. } = self.messages[i];
+        let too_long = text.len() > MESSAGE_BYTES_MAX;
+        let written = write(&mut self.socket, text).await;
+        if i == self.spoken.sent.len() {
+            self.spoken.sent.push(Sent { index, captured_ms, at_ms: now_ms(), refused: false });
+        }
+        if too_long {
+            return self.see_the_door_close(i).await;
+        }
+        match written {
+            Ok(()) => Ok(()),
+            Err(_) => self.reconnect().await,
+        }
+    }
+
+    /// The message is too long for the door: it says so by closing.
+    async fn see_the_door_close(&mut self, i: usize) -> Result<(), SpeakError> {
+        let deadline = Instant::now() + FLUSH;
+        while let Ok(heard) = tokio::time::timeout_at(deadline, hear(&mut self.socket)).await {
+            let Heard::Closed(frame) = heard else {
+                self.react(heard).await?;
+                continue;
+            };
+            let code = frame.as_ref().map_or(1006, |frame| u16::from(frame.code));
+            let reason = frame.map_or_else(String::new, |frame| frame.reason.to_string());
+            let bytes = self.messages[i].text.len();
+            self.refuse(i, Refusal {
+                message: Some(i),
+                chunk_index: self.messages[i].index,
+                code: format!("CLOSED_{code}"),
+                reason: format!("the message of {bytes} bytes closed the connection: {reason}"),
+                hint: Some("call MediaRecorder.start() with a smaller timeslice, such as 250 ms".into()),
+            });
+            return self.reconnect().await;
+        }
+        Ok(())
+    }
+
+    /// An error message of the door.
+    async fn answer(&mut self, text: &str) -> Result<(), SpeakError> {
+        let Ok(answer) = serde_json::from_str::<Value>(text) else { return Ok(()) };
+        let field = |name: &str| answer[name].as_str().map(str::to_owned);
+        let chunk_index = answer["chunkIndex"].as_u64();
+        let about = self.meant(chunk_index);
+        match (field("code"), about) {
+            (Some(code), Some(i)) if code == "RETRY" => self.send_again(i).await,
+            (Some(code), about) => {
+                let reason = field("message").unwrap_or_default();
+                let refusal = Refusal { message: about, chunk_index, code, reason, hint: field("hint") };
+                match about {
+                    Some(i) => self.refuse(i, refusal),
+                    None => self.spoken.refusals.push(refusal),
+                }
+                Ok(())
+            }
+            // API Gateway's own "Internal server error" names no message: it may be any that is in flight.
+            (None, _) => self.resend_last().await,
+        }
+    }
+
+    /// Which message an answer is about: the last one sent with that index (or with none) that was not refused yet, a
+    /// doubtful one before others.
+    fn meant(&self, index: Option<u64>) -> Option<usize> {
+        let fits = |i: &usize| self.messages[*i].index == index && !self.spoken.sent[*i].refused;
+        (0..self.spoken.sent.len()).filter(fits).max_by_key(|i| (self.messages[*i].doubtful, *i))
+    }
+
+    fn refuse(&mut self, i: usize, refusal: Refusal) {
+        self.spoken.sent[i].refused = true;
+        self.spoken.refusals.push(refusal);
+    }
+
+    async fn send_again(&mut self, i: usize) -> Result<(), SpeakError> {
+        let message = &mut self.messages[i];
+        message.tries += 1;
+        if message.tries > TRIES {
+            return Ok(());
+        }
+        tokio::time::sleep(BACKOFF * 2_u32.pow(message.tries - 1)).await;
+        match write(&mut self.socket, &self.messages[i].text).await {
+            Ok(()) => Ok(()),
+            Err(_) => Box::pin(self.reconnect()).await,
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), SpeakError> {
+        self.spoken.reconnects += 1;
+        self.flushed = false;
+        let mut tries = 0;
+        self.socket = loop {
+            match connect(&self.url).await {
+                Ok(socket) => break socket,
+                Err(error) if tries == TRIES => return Err(error),
+                Err(_) => tokio::time::sleep(BACKOFF * 2_u32.pow(tries)).await,
+            }
+            tries += 1;
+        };
+        self.resend_last().await
+    }
+
+    /// Sends the last messages again: nobody knows which of them were taken.
+    async fn resend_last(&mut self) -> Result<(), SpeakError> {
+        let sent = self.spoken.sent.len();
+        for i in sent.saturating_sub(RESEND)..sent {
+            let message = &mut self.messages[i];
+            if self.spoken.sent[i].refused || message.text.len() > MESSAGE_BYTES_MAX || message.tries > TRIES {
+                continue;
+            }
+            message.tries += 1;
+            if write(&mut self.socket, &self.messages[i].text).await.is_err() {
+                return Ok(()); // seen as a closed connection by whoever listens next
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the stream, waits until the door has gone through everything, and leaves.
+    async fn finish(mut self) -> Result<Spoken, SpeakError> {
+        let accepted = self.messages.iter().zip(&self.spoken.sent).rev().find(|(message, sent)| {
+            message.index.is_some() && !message.doubtful && !sent.refused
+        });
+        let end = json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
+        let deadline = Instant::now() + FLUSH;
+        while !self.flushed && Instant::now() < deadline {
+            let written = write(&mut self.socket, &end.to_string()).await;
+            let pinged = self.socket.send(Message::Ping(Vec::new().into())).await;
+            if written.is_ok() && pinged.is_ok() {
+                let reconnects = self.spoken.reconnects;
+                while !self.flushed && self.spoken.reconnects == reconnects && Instant::now() < deadline {
+                    self.listen_until(deadline.min(Instant::now() + BACKOFF)).await?;
+                }
+            } else {
+                self.reconnect().await?;
+            }
+        }
+        while let Ok(heard) = tokio::time::timeout(QUIET, hear(&mut self.socket)).await {
+            if matches!(heard, Heard::Closed(_)) {
+                return Ok(self.spoken);
+            }
+            self.react(heard).await?;
+        }
+        let good_bye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = self.socket.close(Some(good_bye)).await;
+        let _ = tokio::time::timeout(QUIET, async { while self.socket.next().await.is_some() {} }).await;
+        Ok(self.spoken)
+    }
+}
+
+async fn connect(url: &str) -> Result<Socket, SpeakError> {
+    let connected = tokio_tungstenite::connect_async(url).await;
+    let failed = |source| SpeakError::Connect { url: url.to_owned(), source: Box::new(source) };
+    Ok(connected.map_err(failed)?.0)
+}
+
+/// Waits for the next message; a connection that has ended says so.
+async fn hear(socket: &mut Socket) -> Heard {
+    match socket.next().await {
+        Some(Ok(Message::Close(frame))) => Heard::Closed(frame),
+        Some(Ok(message)) => Heard::Message(message),
+        Some(Err(_)) | None => Heard::Closed(None),
+    }
+}
+
+/// Writes a text message in frames that API Gateway takes.
+async fn write(socket: &mut Socket, text: &str) -> Result<(), tungstenite::Error> {
+    let mut frames = text.as_bytes().chunks(FRAME_BYTES_MAX).peekable();
+    let mut opcode = OpCode::Data(Data::Text);
+    if text.len() <= FRAME_BYTES_MAX {
+        return socket.send(Message::text(text)).await;
+    }
+    while let Some(bytes) = frames.next() {
+        let frame = Frame::message(bytes.to_vec(), opcode, frames.peek().is_none());
+        socket.send(Message::Frame(frame)).await?;
+        opcode = OpCode::Data(Data::Continue);
+    }
+    Ok(())
+}
+
+/// Now, epoch ms.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(value: Value) -> Line {
+        Line::Message(value.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn a_queue_message_becomes_what_the_page_had_sent() {
+        let recorded = line(json!({"action": "writeToStream", "sessionId": "a", "audioData": "AAAA",
+            "timestamp": 5, "format": "ogg-opus", "chunkIndex": 3}));
+        let sent = outgoing(&recorded, Some(77), "a", "a-01");
+        let expected = json!({"action": "audioChunk", "sessionId": "a-01", "audioData": "AAAA",
+            "timestamp": 77, "format": "ogg-opus", "chunkIndex": 3});
+        assert_eq!(serde_json::from_str::<Value>(&sent.text).unwrap(), expected);
+        assert_eq!((sent.index, sent.captured_ms, sent.doubtful), (Some(3), Some(77), false));
+    }
+
+    #[test]
+    fn hostile_lines_are_sent_as_they_are() {
+        let raw = outgoing(&Line::Raw("{nope".into()), None, "a", "b");
+        assert_eq!((raw.text.as_str(), raw.index, raw.doubtful), ("{nope", None, true));
+        let foreign = line(json!({"action": "dance", "sessionId": "other", "chunkIndex": "3"}));
+        let sent = outgoing(&foreign, None, "a", "b");
+        assert_eq!(serde_json::from_str::<Value>(&sent.text).unwrap(), json!({"action": "dance",
+            "sessionId": "other", "chunkIndex": "3"}));
+        assert!(sent.doubtful);
+    }
+}

@@ -1,0 +1,113 @@
+//! The two functions: their binaries, and the environment in which they find everything else.
+
+use std::path::{Path, PathBuf};
+
+use aws_credential_types::Credentials;
+
+use super::{FunctionSettings, StackError};
+use crate::resources::Resources;
+use crate::runtime_api::{Function, FunctionConfig, Logs};
+
+/// Name of the writer, of its binary and of its log.
+pub(super) const WRITER: &str = "kvs-stream-writer";
+
+/// Name of the connection handler, of its binary and of its log.
+pub(super) const HANDLER: &str = "connection-handler";
+
+/// The functions' binaries.
+pub(super) struct Binaries {
+    pub(super) writer: PathBuf,
+    pub(super) handler: PathBuf,
+}
+
+impl Binaries {
+    /// Finds them in `chosen`, else in `KVS_BIN_DIR`, else beside this program, else (for tests and examples) one folder above it.
+    pub(super) fn find(chosen: Option<&Path>) -> Result<Self, StackError> {
+        let io = |source| StackError::Io { what: "the path of this program", source };
+        let program = std::env::current_exe().map_err(io)?;
+        let chosen =
+            chosen.map(Path::to_owned).or_else(|| std::env::var_os("KVS_BIN_DIR").map(PathBuf::from));
+        let folders = match chosen {
+            Some(folder) => vec![folder],
+            None => program.ancestors().skip(1).take(2).map(Path::to_owned).collect(),
+        };
+        let find = |name| {
+            let mut candidates = folders.iter().map(|folder| folder.join(name));
+            let missing =
+                || StackError::Binary { path: folders.last().cloned().unwrap_or_default().join(name) };
+            candidates.find(|path| path.is_file()).ok_or_else(missing)
+        };
+        Ok(Self { writer: find(WRITER)?, handler: find(HANDLER)? })
+    }
+}
+
+/// What the functions talk to.
+pub(super) struct Services<'a> {
+    pub(super) resources: &'a Resources,
+    /// `None` for a real account.
+    pub(super) backend_endpoint: Option<String>,
+    /// `None` for a real account.
+    pub(super) kinesis_video_endpoint: Option<String>,
+    /// As Lambda gives a function its role's; those of a real account hold for as long as they hold for this process.
+    pub(super) credentials: Credentials,
+    pub(super) region: String,
+    pub(super) rust_log: &'a str,
+}
+
+impl Services<'_> {
+    fn environment(&self) -> Vec<(String, String)> {
+        let resources = self.resources;
+        let mut environment: Vec<(&str, String)> = vec![
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+            ("QUEUE_URL", resources.queue_url.clone()),
+            ("DLQ_URL", resources.dlq_url.clone()),
+            ("SESSIONS_TABLE", resources.sessions_table.clone()),
+            ("CONNECTIONS_TABLE", resources.connections_table.clone()),
+            ("STATE_TABLE", resources.state_table.clone()),
+            ("KVS_RETENTION_HOURS", "1".to_owned()),
+            ("RUST_LOG", self.rust_log.to_owned()),
+        ];
+        environment.push(("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()));
+        environment.push(("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key().to_owned()));
+        if let Some(token) = self.credentials.session_token() {
+            environment.push(("AWS_SESSION_TOKEN", token.to_owned()));
+        }
+        if let Some(endpoint) = &self.backend_endpoint {
+            environment.push(("AWS_ENDPOINT_URL_SQS", endpoint.clone()));
+            environment.push(("AWS_ENDPOINT_URL_DYNAMODB", endpoint.clone()));
+        }
+        if let Some(endpoint) = &self.kinesis_video_endpoint {
+            environment.push(("AWS_ENDPOINT_URL_KINESIS_VIDEO", endpoint.clone()));
+        }
+        environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// One of the functions, without any environment yet.
+pub(super) fn function(
+    name: &str,
+    binary: &Path,
+    settings: &FunctionSettings,
+    services: &Services<'_>,
+    logs: Logs,
+) -> Function {
+    let mut environment = services.environment();
+    environment.extend(settings.environment.iter().cloned());
+    let config = FunctionConfig {
+        name: name.to_owned(),
+        binary: binary.to_owned(),
+        environment,
+        timeout: settings.timeout,
+        memory_mb: settings.memory_mb,
+        concurrency_max: settings.concurrency_max,
+    };
+    Function::new(config, logs)
+}
+
+/// Starts a function's first environments.
+pub(super) async fn warm(function: &Function, name: &'static str, count: usize) -> Result<(), StackError> {
+    let failed =
+        |source| StackError::Function { function: name, source, log: function.log_path().to_owned() };
+    function.warm(count).await.map_err(failed)
+}
