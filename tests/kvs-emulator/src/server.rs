@@ -8,6 +8,7 @@ use crate::wire;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -62,6 +63,8 @@ pub async fn start(config: Config) -> io::Result<Emulator> {
     Ok(Emulator { server, stop, task })
 }
 
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 async fn accept(listener: TcpListener, server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(server.config.limits.connections_max));
     let mut connections = JoinSet::new();
@@ -85,7 +88,11 @@ async fn accept(listener: TcpListener, server: Arc<Server>, mut stopped: watch::
                     drop(slot);
                 });
             }
-            Err(error) => tracing::warn!(%error, "a connection could not be accepted"),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of file descriptors, most likely: others must end first.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     connections.shutdown().await;

@@ -6,6 +6,7 @@
 #[allow(dead_code, unreachable_pub)]
 mod mkv;
 
+mod ffmpeg;
 mod hostile;
 mod refusals;
 mod times;
@@ -48,6 +49,9 @@ pub fn body(clusters: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub fn completed(steps: &[Step]) -> Vec<&kvs_emulator::rules::fragment::Fragment> {
-    let complete = |step| if let &Step::Complete(ref fragment) = step { Some(&**fragment) } else { None };
+    let complete = |step| match step {
+        &Step::Began { .. } => None,
+        Step::Complete(fragment) => Some(&**fragment),
+    };
     steps.iter().filter_map(complete).collect()
 }

@@ -9,3 +9,4 @@ mod faults;
 mod put_media;
 mod read_back;
 mod signature;
+mod sockets;
