@@ -2,10 +2,16 @@
 //! run to the last millisecond. Workers die at any call, calls fail before or after their effect, deliveries
 //! double; [`invariants`] then holds what is left against the six promises.
 
+pub mod case;
 mod clock;
+pub mod evidence;
 pub mod faults;
+pub mod invariants;
+pub mod many;
 pub mod model;
 mod ports;
 pub mod real;
 pub mod run;
+pub mod shrink;
+pub mod speech;
 pub mod world;

@@ -38,4 +38,10 @@ impl Store {
     pub fn save_snapshot(&mut self, session: &str, key: &str, bytes: Vec<u8>, until_ms: u64) {
         self.snapshots.insert((session.to_owned(), key.to_owned()), (bytes, until_ms));
     }
+
+    /// The size of the largest item.
+    pub fn largest_item(&self) -> usize {
+        let checkpoints = self.checkpoints.values().map(|stored| stored.bytes.len());
+        checkpoints.chain(self.snapshots.values().map(|(bytes, _)| bytes.len())).max().unwrap_or_default()
+    }
 }

@@ -1,0 +1,223 @@
+//! What can be known after a run: each session's chunks and frames as they were spoken, and what came back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use crate::model::queue::Dead;
+use crate::model::stream::Fragment;
+use crate::run::{Incident, Outcome};
+use crate::speech::session::{Fact, Passage, Session};
+use crate::speech::tape::{FRAME, FrameId, library};
+
+/// Samples of a millisecond.
+const PER_MS: u64 = 16;
+
+/// A frame as it was spoken.
+#[derive(Clone, Debug)]
+pub struct Spoken {
+    /// Which take of the session.
+    pub take: usize,
+    /// Which frame of its tape.
+    pub frame: usize,
+    /// Index among the session's facts of the chunk that completes its packet.
+    pub chunk: usize,
+    /// The bytes without which no demuxer finds it: from the start of its Cluster to the end of its packet.
+    pub needs: Range<usize>,
+    /// When it began, by the speaker's clock.
+    pub at_ms: u64,
+}
+
+/// A frame as it came back.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// What it is, if it is known.
+    pub id: Option<FrameId>,
+    /// When it begins, in samples since the epoch.
+    pub at: u64,
+    /// Its samples: 320, or what a pre-skip leaves.
+    pub samples: u64,
+    /// Which fragment it lies in.
+    pub number: u64,
+}
+
+/// Everything about one session.
+pub struct SessionEvidence<'a> {
+    /// What the speaker did.
+    pub session: &'a Session,
+    /// Its chunks.
+    pub facts: Vec<Fact>,
+    /// When each chunk first reached the queue.
+    pub arrived_ms: Vec<Option<u64>>,
+    /// Its frames.
+    pub spoken: Vec<Spoken>,
+    index: BTreeMap<(usize, usize), usize>,
+    /// What came back, in producer-time order.
+    pub heard: Vec<Heard>,
+    /// Its fragments, in the order of ingestion.
+    pub fragments: &'a [Fragment],
+    /// Facts whose message lies in the dead-letter queue at the end, with it.
+    pub dead: BTreeMap<usize, &'a Dead>,
+    /// Facts whose message lay there before any redrive.
+    pub parked: BTreeMap<usize, &'a Dead>,
+}
+
+/// Everything about a run.
+pub struct Evidence<'a> {
+    /// Each session.
+    pub sessions: Vec<SessionEvidence<'a>>,
+    /// The run.
+    pub outcome: &'a Outcome,
+    /// Whether an operator redrove.
+    pub redriven: bool,
+}
+
+impl<'a> Evidence<'a> {
+    /// Gathers it.
+    pub fn gather(sessions: &'a [Session], outcome: &'a Outcome, redriven: bool) -> Self {
+        let sessions = sessions.iter().map(|session| SessionEvidence::gather(session, outcome)).collect();
+        Self { sessions, outcome, redriven }
+    }
+}
+
+impl<'a> SessionEvidence<'a> {
+    fn gather(session: &'a Session, outcome: &'a Outcome) -> Self {
+        let facts = session.facts();
+        let names: BTreeMap<&str, usize> = facts.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
+        let mut arrived_ms = vec![None; facts.len()];
+        let mut by_body = BTreeMap::new();
+        for arrival in session.arrivals() {
+            if let Incident::Message { deduplication, body, .. } = arrival.what
+                && let Some(&i) = names.get(deduplication.as_str())
+            {
+                arrived_ms[i] = Some(arrived_ms[i].map_or(arrival.at_ms, |at: u64| at.min(arrival.at_ms)));
+                by_body.insert(body, i);
+            }
+        }
+        let chunks_of = |dead: &'a [Dead]| -> BTreeMap<usize, &'a Dead> {
+            dead.iter().filter_map(|dead| Some((*by_body.get(&dead.body)?, dead))).collect()
+        };
+        let fragments =
+            outcome.world.streams.by_session.get(&session.name).map_or(&[][..], |stream| &stream.fragments);
+        let spoken = spoken(session, &facts);
+        let index = spoken.iter().enumerate().map(|(i, s)| ((s.take, s.frame), i)).collect();
+        Self {
+            session,
+            spoken,
+            index,
+            heard: heard(fragments),
+            fragments,
+            dead: chunks_of(&outcome.world.queue.dead),
+            parked: chunks_of(&outcome.parked),
+            arrived_ms,
+            facts,
+        }
+    }
+
+    /// A frame as it was spoken.
+    pub fn spoken_at(&self, place: (usize, usize)) -> Option<&Spoken> {
+        self.index.get(&place).map(|i| &self.spoken[*i])
+    }
+
+    /// Whether a chunk reached the queue in good shape and is not in the dead-letter queue now.
+    pub fn is_present(&self, chunk: usize) -> bool {
+        matches!(self.facts[chunk].passage, Passage::Sent(_)) && !self.dead.contains_key(&chunk)
+    }
+
+    /// Whether every byte that a frame needs is in a chunk that is present.
+    pub fn is_due(&self, spoken: &Spoken) -> bool {
+        self.facts.iter().enumerate().all(|(i, fact)| {
+            let apart = fact.bytes.end <= spoken.needs.start || fact.bytes.start >= spoken.needs.end;
+            fact.take != spoken.take || apart || self.is_present(i)
+        })
+    }
+
+    /// Chunks after which a decoder may have had to start cold: lost, bad, or overtaken by a later one.
+    pub fn disturbed(&self) -> BTreeSet<usize> {
+        let overtaken = |i: usize| {
+            let at = self.arrived_ms[i];
+            self.arrived_ms[i + 1..].iter().any(|later| later.is_some() && *later < at)
+        };
+        let is_lost = |i: usize| !matches!(self.facts[i].passage, Passage::Sent(_));
+        (0..self.facts.len()).filter(|&i| is_lost(i) || overtaken(i)).collect()
+    }
+
+    /// The take that plays a tape.
+    pub fn take_of(&self, tape: usize) -> Option<usize> {
+        self.session.takes.iter().position(|take| take.tape == tape)
+    }
+}
+
+fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
+    let mut all = Vec::new();
+    for (t, take) in session.takes.iter().enumerate() {
+        let browser = library().tapes[take.tape].browser;
+        let (_, ends) = take.recording();
+        let header_bytes = super::speech::webm::header(browser, take.uid).len();
+        let first_fact = facts.iter().position(|fact| fact.take == t).unwrap_or_default();
+        let per_packet = browser.frames_per_packet();
+        let packet_ms = (per_packet * FRAME) as u64 / PER_MS;
+        let mut before = Vec::new(); // packets complete at each chunk's end
+        for chunk in &take.chunks {
+            before.push(ends.iter().filter(|end| **end <= chunk.until).count());
+        }
+        for (p, end) in ends.iter().enumerate() {
+            let Some(c) = take.chunks.iter().position(|chunk| chunk.until >= *end) else { continue };
+            let cluster = p - p % browser.packets_per_cluster();
+            let needs = if cluster == 0 { header_bytes } else { ends[cluster - 1] }..*end;
+            let needs = if cluster == 0 { 0..needs.end } else { needs };
+            let ends_ms = session.begins_ms + take.chunks[c].handed_out_ms;
+            let packet_at_ms = ends_ms.saturating_sub((before[c] - p) as u64 * packet_ms);
+            for f in 0..per_packet {
+                all.push(Spoken {
+                    take: t,
+                    frame: p * per_packet + f,
+                    chunk: first_fact + c,
+                    needs: needs.clone(),
+                    at_ms: (packet_at_ms + f as u64 * 20).saturating_add_signed(session.skew_ms),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Takes the fragments' samples apart into frames.
+fn heard(fragments: &[Fragment]) -> Vec<Heard> {
+    let mut all = Vec::new();
+    for fragment in fragments {
+        for (at_ms, pcm) in runs(fragment) {
+            let mut from = 0;
+            while from < pcm.len() {
+                let (id, len) = recognise(&pcm[from..]);
+                let at = at_ms * PER_MS + from as u64;
+                all.push(Heard { id, at, samples: len as u64, number: fragment.number });
+                from += len;
+            }
+        }
+    }
+    all.sort_by_key(|heard| heard.at);
+    all
+}
+
+fn recognise(pcm: &[i16]) -> (Option<FrameId>, usize) {
+    let partial = FRAME - 104;
+    for len in [FRAME, partial] {
+        if let Some(id) = pcm.get(..len).and_then(|samples| library().recognise(samples)) {
+            return (Some(id), len);
+        }
+    }
+    (None, pcm.len().min(FRAME))
+}
+
+/// The fragment's blocks, joined where one ends when the next begins.
+fn runs(fragment: &Fragment) -> Vec<(u64, Vec<i16>)> {
+    let mut runs: Vec<(u64, Vec<i16>)> = Vec::new();
+    for (at, bytes) in &fragment.media.blocks {
+        let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+        match runs.last_mut() {
+            Some((from, pcm)) if *from + pcm.len() as u64 / PER_MS == at.0 => pcm.extend(samples),
+            _ => runs.push((at.0, samples.collect())),
+        }
+    }
+    runs
+}

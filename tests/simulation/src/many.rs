@@ -1,0 +1,46 @@
+//! Many seeds on several threads.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::case::Case;
+use crate::clock::lock;
+use crate::invariants::Violation;
+
+/// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed.
+pub fn run_seeds(seeds: Range<u64>, threads: usize, failures: usize) -> Vec<(u64, Vec<Violation>)> {
+    let threads = match threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(Vec::new());
+    let work = || {
+        while lock(&failed).len() < failures {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                break;
+            }
+            let violations = judge(seed);
+            if !violations.is_empty() {
+                lock(&failed).push((seed, violations));
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(work)));
+    let mut failed = failed.into_inner().unwrap_or_default();
+    failed.sort_by_key(|(seed, _)| *seed);
+    failed
+}
+
+/// A panic breaks promise 5.
+fn judge(seed: u64) -> Vec<Violation> {
+    catch_unwind(AssertUnwindSafe(|| Case::draw(seed).judge())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        vec![Violation { promise: 5, what: format!("panic: {text}") }]
+    })
+}

@@ -1,0 +1,75 @@
+//! Makes a failing case smaller for as long as it breaks the same promise.
+
+use crate::case::Case;
+use crate::speech::session::Passage;
+
+/// Runs at most.
+const MOST_RUNS: usize = 2_000;
+
+/// The smallest case found that still breaks `promise`.
+pub fn shrink(case: &Case, promise: u8) -> Case {
+    let mut best = case.clone();
+    let mut runs = 0;
+    loop {
+        let smaller = smaller(&best).into_iter().find(|candidate| {
+            runs += 1;
+            runs <= MOST_RUNS && candidate.judge().iter().any(|violation| violation.promise == promise)
+        });
+        match smaller {
+            Some(smaller) => best = smaller,
+            None => return best,
+        }
+    }
+}
+
+/// Cases with one thing less, the greatest things first.
+fn smaller(case: &Case) -> Vec<Case> {
+    let mut all = Vec::new();
+    for n in 0..case.sessions.len() {
+        if case.sessions.len() > 1 {
+            all.push(with(case, |c| _ = c.sessions.remove(n)));
+        }
+        all.extend(smaller_session(case, n));
+    }
+    all.extend((0..case.faults.len()).map(|n| with(case, |c| _ = c.faults.remove(n))));
+    all.extend((0..case.doubles.len()).map(|n| with(case, |c| _ = c.doubles.remove(n))));
+    if case.processes > 1 {
+        all.push(with(case, |c| c.processes = 1));
+    }
+    all.retain(|candidate| candidate != case);
+    all
+}
+
+fn smaller_session(case: &Case, n: usize) -> Vec<Case> {
+    let mut all = Vec::new();
+    let session = &case.sessions[n];
+    for t in 0..session.takes.len() {
+        if session.takes.len() > 1 {
+            all.push(with(case, |c| _ = c.sessions[n].takes.remove(t)));
+        }
+        let chunks = session.takes[t].chunks.len();
+        for keep in [chunks / 2, chunks.saturating_sub(1)] {
+            if keep > 0 {
+                all.push(with(case, |c| c.sessions[n].takes[t].chunks.truncate(keep)));
+            }
+        }
+        for k in 0..chunks {
+            let chunk = session.takes[t].chunks[k];
+            if !matches!(chunk.passage, Passage::Sent(..100)) {
+                all.push(with(case, |c| c.sessions[n].takes[t].chunks[k].passage = Passage::Sent(40)));
+            }
+            if chunk.resent_after_ms.is_some() {
+                all.push(with(case, |c| c.sessions[n].takes[t].chunks[k].resent_after_ms = None));
+            }
+        }
+    }
+    all.push(with(case, |c| c.sessions[n].skew_ms = 0));
+    all.push(with(case, |c| c.sessions[n].end_after_ms = None));
+    all
+}
+
+fn with(case: &Case, change: impl FnOnce(&mut Case)) -> Case {
+    let mut changed = case.clone();
+    change(&mut changed);
+    changed
+}
