@@ -29,7 +29,6 @@ pub(crate) const TRACK_ENTRY: u32 = 0xae;
 pub(crate) const TRACK_NUMBER: u32 = 0xd7;
 pub(crate) const TRACK_UID: u32 = 0x73c5;
 pub(crate) const TRACK_TYPE: u32 = 0x83;
-pub(crate) const FLAG_LACING: u32 = 0x9c;
 pub(crate) const NAME: u32 = 0x536e;
 pub(crate) const CODEC_ID: u32 = 0x86;
 pub(crate) const CODEC_PRIVATE: u32 = 0x63a2;
@@ -42,7 +41,6 @@ pub(crate) const BIT_DEPTH: u32 = 0x6264;
 
 pub(crate) const TAGS: u32 = 0x1254_c367;
 pub(crate) const TAG: u32 = 0x7373;
-pub(crate) const TARGETS: u32 = 0x63c0;
 pub(crate) const SIMPLE_TAG: u32 = 0x67c8;
 pub(crate) const TAG_NAME: u32 = 0x45a3;
 pub(crate) const TAG_STRING: u32 = 0x4487;

@@ -172,7 +172,6 @@ fn tracks() -> Vec<u8> {
         ebml::uint(id::TRACK_NUMBER, TRACK.into()),
         ebml::uint(id::TRACK_UID, TRACK.into()),
         ebml::uint(id::TRACK_TYPE, AUDIO_TRACK),
-        ebml::uint(id::FLAG_LACING, 0),
         ebml::element(id::NAME, TRACK_NAME.as_bytes()),
         ebml::element(id::CODEC_ID, b"A_PCM/INT/LIT"),
         ebml::master(id::AUDIO, &audio),
@@ -186,8 +185,8 @@ fn tag_list(tags: &[(&str, String)]) -> Vec<u8> {
             [ebml::element(id::TAG_NAME, name.as_bytes()), ebml::element(id::TAG_STRING, value.as_bytes())];
         ebml::master(id::SIMPLE_TAG, &fields)
     };
-    let mut tag = vec![ebml::element(id::TARGETS, &[])];
-    tag.extend(tags.iter().map(simple_tag));
+    // No Targets: the official producer writes none, and the service publishes no list of what it accepts.
+    let tag: Vec<Vec<u8>> = tags.iter().map(simple_tag).collect();
     ebml::master(id::TAGS, &[ebml::master(id::TAG, &tag)])
 }
 
