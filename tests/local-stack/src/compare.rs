@@ -97,9 +97,8 @@ fn lag(audio: &[i16], reference: &[i16]) -> i64 {
         product / loudness.sqrt()
     };
     let shifts = (0..=2 * margin).map(|from| (likeness(from), from as i64 - margin as i64));
-    let best = shifts.max_by(|(a, a_shift), (b, b_shift)| {
-        a.total_cmp(b).then(b_shift.abs().cmp(&a_shift.abs()))
-    });
+    let best =
+        shifts.max_by(|(a, a_shift), (b, b_shift)| a.total_cmp(b).then(b_shift.abs().cmp(&a_shift.abs())));
     best.map_or(0, |(_, shift)| shift)
 }
 

@@ -174,7 +174,7 @@ impl Sheet {
             else {
                 continue;
             };
-            for (dy, row) in glyph.raster().iter().enumerate() {
+            for (dy, row) in glyph.rows().enumerate() {
                 for (dx, coverage) in row.iter().enumerate() {
                     self.blend(x + dx, y + dy, ink, *coverage);
                 }
@@ -252,16 +252,18 @@ mod tests {
     /// How many pixels of the middle row have this colour, by tenths of the width.
     fn row(pixmap: &Pixmap, ink: [u8; 3]) -> Vec<usize> {
         let y = TOP as u32 + 20;
-        let is = |x: &u32| {
-            pixmap.pixel(*x, y).is_some_and(|p| [p.red(), p.green(), p.blue()] == ink)
-        };
+        let is = |x: &u32| pixmap.pixel(*x, y).is_some_and(|p| [p.red(), p.green(), p.blue()] == ink);
         (0..10).map(|part| (part * WIDTH / 10..(part + 1) * WIDTH / 10).filter(is).count()).collect()
     }
 
     #[test]
     fn the_waveform_is_drawn_and_a_gap_shows_where_no_audio_is() {
         let whole = drawn(vec![tone(1_000, 32_000), tone(3_000, 32_000)]);
-        assert_eq!(row(&whole, GAP).iter().sum::<usize>(), 0, "fragments that touch have no gap between them");
+        assert_eq!(
+            row(&whole, GAP).iter().sum::<usize>(),
+            0,
+            "fragments that touch have no gap between them"
+        );
         let holed = drawn(vec![tone(1_000, 32_000), tone(8_000, 32_000)]);
         let gap = row(&holed, GAP);
         assert!(gap[4] > 100 && gap[5] > 100 && gap[1] == 0 && gap[8] == 0, "{gap:?}");

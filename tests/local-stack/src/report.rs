@@ -54,7 +54,8 @@ impl Percentiles {
     /// By the nearest rank; `None` of nothing.
     pub fn of(mut values: Vec<u64>) -> Option<Self> {
         values.sort_unstable();
-        let rank = |percent: usize| values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+        let rank =
+            |percent: usize| values.get((values.len() * percent).div_ceil(100).saturating_sub(1)).copied();
         Some(Self { p50: rank(50)?, p99: rank(99)? })
     }
 }
@@ -146,7 +147,8 @@ impl Report {
 
 /// The table of a session's fragments.
 pub fn fragment_table(fragments: &[FragmentRow]) -> Table {
-    let mut table = plain_table(&["#", "fragment number", "producer time", "duration", "chunks", "persisted after"]);
+    let mut table =
+        plain_table(&["#", "fragment number", "producer time", "duration", "chunks", "persisted after"]);
     for (i, fragment) in fragments.iter().enumerate() {
         table.add_row([
             (i + 1).to_string(),
@@ -169,8 +171,19 @@ pub fn fragment_table(fragments: &[FragmentRow]) -> Table {
 /// The table of several sessions.
 pub fn session_table(reports: &[Report]) -> Table {
     let mut table = plain_table(&[
-        "session", "recording", "sent", "written", "parked", "refused", "missing", "gaps", "fragments", "deferrals",
-        "invocations", "age p50", "age p99",
+        "session",
+        "recording",
+        "sent",
+        "written",
+        "parked",
+        "refused",
+        "missing",
+        "gaps",
+        "fragments",
+        "deferrals",
+        "invocations",
+        "age p50",
+        "age p99",
     ]);
     let age = |report: &Report, of: fn(&Percentiles) -> u64| {
         report.age_at_write_ms.as_ref().map_or("-".to_owned(), |ages| format!("{} ms", of(ages)))
@@ -201,7 +214,7 @@ pub fn session_table(reports: &[Report]) -> Table {
 /// A table with a header and thin lines.
 pub fn plain_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
     table
 }
 
@@ -232,7 +245,8 @@ mod tests {
 
     #[test]
     fn the_report_has_the_field_names_that_scripts_rely_on() {
-        let balance = Balance { sent: 3, written: 2, parked: 1, gaps: vec![Span::new(2, 2)], ..Balance::default() };
+        let balance =
+            Balance { sent: 3, written: 2, parked: 1, gaps: vec![Span::new(2, 2)], ..Balance::default() };
         let seen = Observed { deferrals: 1, invocations: 2, ages_ms: vec![5, 9], ..Observed::default() };
         let report = serde_json::to_value(Report::new(("s", "r"), 8.0, &balance, 4, seen)).unwrap();
         let expected = serde_json::json!({

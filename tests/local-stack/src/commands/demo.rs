@@ -104,7 +104,12 @@ fn tell(result: &SessionResult, comparison: &Comparison, runs: usize, out: &Path
         table.add_row([what, &found, &bar, if holds { "ok" } else { "NOT RIGHT" }]);
     };
     let Comparison { correlation, snr_db, lag_samples, length_difference_samples } = *comparison;
-    row("correlation", format!("{correlation:.6}"), format!(">= {CORRELATION_MIN}"), correlation >= CORRELATION_MIN);
+    row(
+        "correlation",
+        format!("{correlation:.6}"),
+        format!(">= {CORRELATION_MIN}"),
+        correlation >= CORRELATION_MIN,
+    );
     row("SNR", format!("{snr_db:.1} dB"), format!(">= {SNR_MIN_DB} dB"), snr_db >= SNR_MIN_DB);
     row("lag", format!("{lag_samples} samples"), "0".into(), lag_samples == 0);
     let fits = length_difference_samples.unsigned_abs() as usize <= tolerance;

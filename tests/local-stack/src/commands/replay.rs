@@ -90,12 +90,7 @@ fn usable<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 
 /// One session keeps the recording's id, several get a number; in a real account each run gets ids of its own, so that no
 /// run writes into another one's stream.
-fn speakers(
-    recording: &Arc<Recording>,
-    sessions: usize,
-    speed: f64,
-    backend: BackendKind,
-) -> Vec<Speaker> {
+fn speakers(recording: &Arc<Recording>, sessions: usize, speed: f64, backend: BackendKind) -> Vec<Speaker> {
     let run = match backend {
         BackendKind::Aws => format!("-{:06x}", fastrand::u32(..1 << 24)),
         BackendKind::MiniStack | BackendKind::LocalStack => String::new(),
@@ -156,7 +151,10 @@ pub fn explain(report: &Report) {
         println!("{id}: parked: {reason}");
     }
     if !report.chunks_missing.is_empty() {
-        println!("{id}: neither in the stream nor in the dead-letter queue: chunks {:?}", report.chunks_missing);
+        println!(
+            "{id}: neither in the stream nor in the dead-letter queue: chunks {:?}",
+            report.chunks_missing
+        );
     }
     if !report.chunks_twice.is_empty() {
         println!("{id}: in the stream twice: chunks {:?}", report.chunks_twice);
@@ -171,7 +169,9 @@ impl Bar {
     pub fn new(messages: usize) -> Self {
         let bar = ProgressBar::new(messages as u64);
         let template = "{msg:<24} {wide_bar} {pos}/{len} {elapsed_precise}";
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         bar.set_message("sending");
         bar.enable_steady_tick(Duration::from_millis(200));
         Self(bar)

@@ -52,11 +52,7 @@ fn chunk_index(body: &str) -> Option<u64> {
 }
 
 /// Last received, first shown: no message of a group can be received before the ones ahead of it are back.
-async fn show_again(
-    sqs: &aws_sdk_sqs::Client,
-    url: &str,
-    receipts: &[String],
-) -> Result<(), ResourceError> {
+async fn show_again(sqs: &aws_sdk_sqs::Client, url: &str, receipts: &[String]) -> Result<(), ResourceError> {
     for ten in receipts.rchunks(10) {
         let entries = ten.iter().enumerate().map(|(i, receipt)| {
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(i.to_string());

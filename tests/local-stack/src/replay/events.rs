@@ -77,7 +77,8 @@ impl Collector {
             loop {
                 match lines.recv().await {
                     Ok(line) => {
-                        let (event, session) = (line.value["event"].as_str(), line.value["sessionId"].as_str());
+                        let (event, session) =
+                            (line.value["event"].as_str(), line.value["sessionId"].as_str());
                         if let (Some(event), Some(session)) = (event, session) {
                             lock(&collected).entry(session.to_owned()).or_default().take(event, &line.value);
                         }
@@ -126,11 +127,8 @@ mod tests {
         for line in &lines {
             events.take(line["event"].as_str().unwrap(), line);
         }
-        let expected = Whereabouts {
-            fragments: vec![Span::new(0, 6)],
-            gaps: vec![Span::new(3, 4)],
-            parked: vec![3, 4],
-        };
+        let expected =
+            Whereabouts { fragments: vec![Span::new(0, 6)], gaps: vec![Span::new(3, 4)], parked: vec![3, 4] };
         assert_eq!(events.whereabouts(), expected);
         assert_eq!((events.deferrals, events.persisted_ms["9"], events.park_reasons.len()), (1, 77, 2));
     }

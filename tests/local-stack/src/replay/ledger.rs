@@ -158,8 +158,12 @@ mod tests {
     use super::*;
 
     fn sent(indices: &[u64]) -> Vec<Sent> {
-        let chunk =
-            |(i, index): (usize, &u64)| Sent { index: Some(*index), captured_ms: Some(i as u64), at_ms: 0, refused: false };
+        let chunk = |(i, index): (usize, &u64)| Sent {
+            index: Some(*index),
+            captured_ms: Some(i as u64),
+            at_ms: 0,
+            refused: false,
+        };
         indices.iter().enumerate().map(chunk).collect()
     }
 
@@ -179,11 +183,8 @@ mod tests {
 
     #[test]
     fn a_hole_inside_a_fragment_is_not_in_it_until_a_backfill_brings_it() {
-        let holed = Whereabouts {
-            fragments: vec![Span::new(0, 3)],
-            gaps: vec![Span::new(1, 2)],
-            parked: vec![1],
-        };
+        let holed =
+            Whereabouts { fragments: vec![Span::new(0, 3)], gaps: vec![Span::new(1, 2)], parked: vec![1] };
         let found = balance(&sent(&[0, 1, 2, 3]), &holed);
         assert_eq!((found.written, found.parked, found.missing), (2, 1, vec![2]));
         let backfilled = Whereabouts { fragments: vec![Span::new(0, 3), Span::new(1, 2)], ..holed };
@@ -213,7 +214,8 @@ mod tests {
         messages[1].refused = true;
         messages.push(Sent { index: None, captured_ms: None, at_ms: 0, refused: true });
         let fragments = vec![Span::new(0, 2)];
-        let found = balance(&messages, &Whereabouts { fragments, gaps: vec![Span::new(1, 1)], parked: vec![] });
+        let found =
+            balance(&messages, &Whereabouts { fragments, gaps: vec![Span::new(1, 1)], parked: vec![] });
         assert!(found.is_settled());
         assert_eq!((found.sent, found.written, found.refused, found.twice.len()), (4, 2, 2, 0));
         assert_eq!(found.gaps, [Span::new(1, 1)]);

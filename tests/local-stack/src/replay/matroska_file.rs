@@ -16,7 +16,8 @@ const BYTES_PER_SAMPLE: f64 = 2.0;
 
 /// Writes `fragments`, which are in time order. `title` is the session's id.
 pub fn write(title: &str, fragments: &[ReadFragment]) -> Vec<u8> {
-    let start_ms = fragments.iter().flat_map(|f| f.blocks.first()).map(|(at, _)| at.0).min().unwrap_or_default();
+    let start_ms =
+        fragments.iter().flat_map(|f| f.blocks.first()).map(|(at, _)| at.0).min().unwrap_or_default();
     let mut parts = vec![info(title, start_ms, fragments), tracks()];
     let audible = fragments.iter().filter(|fragment| !fragment.blocks.is_empty());
     parts.extend(audible.map(|fragment| cluster(fragment, start_ms)));
@@ -24,15 +25,18 @@ pub fn write(title: &str, fragments: &[ReadFragment]) -> Vec<u8> {
 }
 
 fn header() -> Vec<u8> {
-    master(EBML, &[
-        uint(0x4286, 1),
-        uint(0x42F7, 1),
-        uint(0x42F2, 4),
-        uint(0x42F3, 8),
-        element(0x4282, b"matroska"),
-        uint(0x4287, 2),
-        uint(0x4285, 2),
-    ])
+    master(
+        EBML,
+        &[
+            uint(0x4286, 1),
+            uint(0x42F7, 1),
+            uint(0x42F2, 4),
+            uint(0x42F3, 8),
+            element(0x4282, b"matroska"),
+            uint(0x4287, 2),
+            uint(0x4285, 2),
+        ],
+    )
 }
 
 fn info(title: &str, start_ms: u64, fragments: &[ReadFragment]) -> Vec<u8> {
@@ -41,14 +45,17 @@ fn info(title: &str, start_ms: u64, fragments: &[ReadFragment]) -> Vec<u8> {
     };
     let end_ms = fragments.iter().flat_map(|f| f.blocks.iter().map(end_ms)).fold(start_ms as f64, f64::max);
     let date_ns = (start_ms.cast_signed() - DATE_EPOCH_MS).saturating_mul(1_000_000);
-    master(INFO, &[
-        uint(0x2A_D7B1, 1_000_000),
-        element(0x4489, &(end_ms - start_ms as f64).to_be_bytes()),
-        element(0x4461, &date_ns.to_be_bytes()),
-        element(0x7BA9, title.as_bytes()),
-        element(0x4D80, b"kvs-stream-writer"),
-        element(0x5741, b"kvs-stream-writer replay"),
-    ])
+    master(
+        INFO,
+        &[
+            uint(0x2A_D7B1, 1_000_000),
+            element(0x4489, &(end_ms - start_ms as f64).to_be_bytes()),
+            element(0x4461, &date_ns.to_be_bytes()),
+            element(0x7BA9, title.as_bytes()),
+            element(0x4D80, b"kvs-stream-writer"),
+            element(0x5741, b"kvs-stream-writer replay"),
+        ],
+    )
 }
 
 fn tracks() -> Vec<u8> {
@@ -110,7 +117,10 @@ mod tests {
         let block = |at: u64, value: u8, bytes: usize| (EpochMs(at), vec![value; bytes]);
         let start = 1_795_335_945_729;
         let fragments = [
-            ReadFragment { blocks: vec![block(start, 1, 3_200), block(start + 100, 2, 40)], ..Default::default() },
+            ReadFragment {
+                blocks: vec![block(start, 1, 3_200), block(start + 100, 2, 40)],
+                ..Default::default()
+            },
             ReadFragment { blocks: vec![block(start + 5_000, 3, 2)], ..Default::default() },
             ReadFragment::default(),
         ];

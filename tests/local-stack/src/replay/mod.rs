@@ -236,8 +236,7 @@ impl Watch<'_> {
     /// Looks into the dead-letter queue, and into the streams whose chunks are missing.
     async fn ask_around(&mut self, speakers: &[Speaker], balances: &[Balance]) -> Result<(), ReplayError> {
         let parked = dead_letters::parked_chunks(self.stack.sqs(), &self.stack.resources().dlq_url).await?;
-        self.parked =
-            parked.into_iter().map(|(id, chunks)| (id, chunks.into_iter().collect())).collect();
+        self.parked = parked.into_iter().map(|(id, chunks)| (id, chunks.into_iter().collect())).collect();
         for (speaker, balance) in speakers.iter().zip(balances) {
             if !balance.is_settled() {
                 let fragments = self.fragments(&speaker.session_id).await?;

@@ -126,7 +126,8 @@ impl Reader<'_> {
         while let Ok(Some(bytes)) = tokio::time::timeout(QUIET, payload.next()).await {
             body.extend_from_slice(&bytes.map_err(|error| self.failed("GetMedia", error))?);
         }
-        read_fragments(&body).map_err(|source| ReadBackError::Media { stream: self.stream.to_owned(), source })
+        read_fragments(&body)
+            .map_err(|source| ReadBackError::Media { stream: self.stream.to_owned(), source })
     }
 
     fn failed(&self, operation: &'static str, error: impl std::error::Error) -> ReadBackError {

@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_session_id_that_is_no_stream_name_does_not_name_the_session() {
-        let recording = recorded("ids", b"{\"sessionId\":\"no name!\"}\n{\"sessionId\":\"no name!\"}").unwrap();
+        let recording =
+            recorded("ids", b"{\"sessionId\":\"no name!\"}\n{\"sessionId\":\"no name!\"}").unwrap();
         assert_eq!(recording.session_id(), "replay");
     }
 

@@ -80,13 +80,10 @@ mod tests {
         let times = [None, Some(1_000_000_000_000), Some(0), Some(1_000_000_000_300), Some(u64::MAX)];
         let slots = schedule(&times, 1.0);
         assert_eq!(slots.iter().map(|slot| slot.after_ms).collect::<Vec<_>>(), [0, 0, 0, 300, 300]);
-        assert_eq!(slots.iter().map(|s| s.captured_ms).collect::<Vec<_>>(), [
-            None,
-            Some(0),
-            None,
-            Some(300),
-            None
-        ]);
+        assert_eq!(
+            slots.iter().map(|s| s.captured_ms).collect::<Vec<_>>(),
+            [None, Some(0), None, Some(300), None]
+        );
         assert_eq!(schedule(&[None], 1.0), [Slot { after_ms: 0, captured_ms: None }]);
     }
 }

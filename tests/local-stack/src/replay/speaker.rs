@@ -86,12 +86,11 @@ struct Outgoing {
     tries: u32,
 }
 
-struct Talk<'a> {
+struct Talk {
     url: String,
     socket: Socket,
     messages: Vec<Outgoing>,
     spoken: Spoken,
-    on_sent: &'a (dyn Fn() + Sync),
     /// The gateway has gone through everything up to our last ping.
     flushed: bool,
 }
@@ -120,7 +119,7 @@ impl Speaker {
             outgoing(line, captured_ms, &own_id, &self.session_id)
         });
         let messages = messages.collect();
-        let mut talk = Talk { url, socket, messages, spoken: Spoken::default(), on_sent, flushed: false };
+        let mut talk = Talk { url, socket, messages, spoken: Spoken::default(), flushed: false };
         for (i, slot) in slots.iter().enumerate() {
             talk.listen_until(start + Duration::from_millis(slot.after_ms)).await?;
             talk.send(i).await?;
@@ -132,9 +131,11 @@ impl Speaker {
 
 /// A line as a page would send it. What is no JSON object stays as it is.
 fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &str) -> Outgoing {
-    let Line::Message(fields) = line else {
-        let Line::Raw(text) = line else { unreachable!("a line is one or the other") };
-        return Outgoing { text: text.clone(), index: None, captured_ms: None, doubtful: true, tries: 0 };
+    let fields = match line {
+        Line::Message(fields) => fields,
+        Line::Raw(text) => {
+            return Outgoing { text: text.clone(), index: None, captured_ms: None, doubtful: true, tries: 0 };
+        }
     };
     let mut fields = fields.clone();
     if fields.get("action").is_some_and(|action| action == "writeToStream") {
@@ -156,7 +157,7 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
     Outgoing { text: Value::Object(fields).to_string(), index, captured_ms, doubtful: !fine, tries: 0 }
 }
 
-impl Talk<'_> {
+impl Talk {
     /// Hears what the door says until it is time.
     async fn listen_until(&mut self, time: Instant) -> Result<(), SpeakError> {
         while let Ok(heard) = tokio::time::timeout_at(time, hear(&mut self.socket)).await {
@@ -205,13 +206,16 @@ impl Talk<'_> {
             let code = frame.as_ref().map_or(1006, |frame| u16::from(frame.code));
             let reason = frame.map_or_else(String::new, |frame| frame.reason.to_string());
             let bytes = self.messages[i].text.len();
-            self.refuse(i, Refusal {
-                message: Some(i),
-                chunk_index: self.messages[i].index,
-                code: format!("CLOSED_{code}"),
-                reason: format!("the message of {bytes} bytes closed the connection: {reason}"),
-                hint: Some("call MediaRecorder.start() with a smaller timeslice, such as 250 ms".into()),
-            });
+            self.refuse(
+                i,
+                Refusal {
+                    message: Some(i),
+                    chunk_index: self.messages[i].index,
+                    code: format!("CLOSED_{code}"),
+                    reason: format!("the message of {bytes} bytes closed the connection: {reason}"),
+                    hint: Some("call MediaRecorder.start() with a smaller timeslice, such as 250 ms".into()),
+                },
+            );
             return self.reconnect().await;
         }
         Ok(())
@@ -284,7 +288,8 @@ impl Talk<'_> {
         let sent = self.spoken.sent.len();
         for i in sent.saturating_sub(RESEND)..sent {
             let message = &mut self.messages[i];
-            if self.spoken.sent[i].refused || message.text.len() > MESSAGE_BYTES_MAX || message.tries > TRIES {
+            if self.spoken.sent[i].refused || message.text.len() > MESSAGE_BYTES_MAX || message.tries > TRIES
+            {
                 continue;
             }
             message.tries += 1;
@@ -297,10 +302,14 @@ impl Talk<'_> {
 
     /// Ends the stream, waits until the door has gone through everything, and leaves.
     async fn finish(mut self) -> Result<Spoken, SpeakError> {
-        let accepted = self.messages.iter().zip(&self.spoken.sent).rev().find(|(message, sent)| {
-            message.index.is_some() && !message.doubtful && !sent.refused
-        });
-        let end = json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
+        let accepted = self
+            .messages
+            .iter()
+            .zip(&self.spoken.sent)
+            .rev()
+            .find(|(message, sent)| message.index.is_some() && !message.doubtful && !sent.refused);
+        let end =
+            json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
         let deadline = Instant::now() + FLUSH;
         while !self.flushed && Instant::now() < deadline {
             let written = write(&mut self.socket, &end.to_string()).await;
@@ -387,8 +396,11 @@ mod tests {
         assert_eq!((raw.text.as_str(), raw.index, raw.doubtful), ("{nope", None, true));
         let foreign = line(json!({"action": "dance", "sessionId": "other", "chunkIndex": "3"}));
         let sent = outgoing(&foreign, None, "a", "b");
-        assert_eq!(serde_json::from_str::<Value>(&sent.text).unwrap(), json!({"action": "dance",
-            "sessionId": "other", "chunkIndex": "3"}));
+        assert_eq!(
+            serde_json::from_str::<Value>(&sent.text).unwrap(),
+            json!({"action": "dance",
+            "sessionId": "other", "chunkIndex": "3"})
+        );
         assert!(sent.doubtful);
     }
 }
