@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::ffmpeg::encode;
 use common::{RECORDINGS, chunks, demux, likeness, reference, runs, skipped};
 use media::demux::{Packet, RecordingHead, SkipReason};
 use media::opus::Decoder;
@@ -82,4 +83,24 @@ fn heads_say_what_the_recorders_wrote() {
     let runs = runs(&demux(chunks("chromium-restart")));
     assert_ne!(runs[0].0.id, runs[1].0.id, "a restarted recorder must not pass for the one before");
     assert_eq!(runs[0].0.id.len(), 16);
+}
+
+#[test]
+fn stereo_comes_out_as_mono_of_the_same_loudness() {
+    let source = &reference("chromium-speech-default")[80_000..144_000];
+    let stereo = encode(source, &["-af", "pan=stereo|c0=c0|c1=c0", "-b:a", "128k", "webm"]);
+    let runs = runs(&demux([stereo]));
+    let (head, packets) = &runs[0];
+    assert_eq!(head.channels, 2);
+    let pcm = decode(head, packets);
+    assert!(pcm.len().abs_diff(source.len()) <= 16, "{} samples of {}", pcm.len(), source.len());
+    let common = pcm.len().min(source.len());
+    let (correlation, snr_db) = likeness(&source[..common], &pcm[..common]);
+    assert!(correlation > 0.99 && snr_db > 15.0, "correlation {correlation}, SNR {snr_db} dB");
+}
+
+#[test]
+fn the_libopus_underneath_is_a_current_one() {
+    let version = audiopus::version();
+    assert!(version.starts_with("libopus 1.6"), "{version} decodes strangers' bytes");
 }

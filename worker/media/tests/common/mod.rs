@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod ffmpeg;
+pub mod pre_roll;
 pub mod webm;
 
 use std::path::{Path, PathBuf};

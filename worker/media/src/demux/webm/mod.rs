@@ -100,12 +100,8 @@ pub(super) fn ebml_header(bytes: &[u8]) -> Result<Option<usize>, SkipReason> {
         match child_id {
             id::DOC_TYPE => doc_type = Some(value),
             id::EBML_READ_VERSION if ebml::uint(value) != Some(1) => return Err(SkipReason::NotMedia),
-            id::EBML_MAX_ID_LENGTH if ebml::uint(value).is_none_or(|len| len > 4) => {
-                return Err(SkipReason::NotMedia);
-            }
-            id::EBML_MAX_SIZE_LENGTH if ebml::uint(value).is_none_or(|len| len > 8) => {
-                return Err(SkipReason::NotMedia);
-            }
+            id::EBML_MAX_ID_LENGTH if ebml::uint(value) > Some(4) => return Err(SkipReason::NotMedia),
+            id::EBML_MAX_SIZE_LENGTH if ebml::uint(value) > Some(8) => return Err(SkipReason::NotMedia),
             _ => {}
         }
     }
