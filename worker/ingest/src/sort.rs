@@ -166,8 +166,9 @@ impl Walk {
         }
         let repeats = piece.index < self.seen_to && opens(piece);
         if piece.index < self.next || repeats {
+            // Nothing that was gone past was captured later; sequence numbers tell less, since pages overtake each other.
             let later = piece.captured_at > self.last_captured;
-            if newer && (later || (opens(piece) && self.other_connection(piece))) {
+            if later || (newer && opens(piece) && self.other_connection(piece)) {
                 self.begin_numbering(piece);
             } else if piece.index < self.next {
                 return gone_past(checkpoint, self.numbering, piece);
