@@ -269,8 +269,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let (mut gap, snapshot) = plan.whole;
         gap.unsure = unsure.then(|| Box::new(plan.advance.clone()));
         if batch.line == Line::Live {
+            // Not the snapshots of holes inside the batch: the whole gap takes them in, and its key may be one of theirs.
+            let live = plan.snapshots.into_iter().next_back();
             self.save_snapshots(&[(key, snapshot)]).await?;
-            self.save_snapshots(&plan.snapshots).await?;
+            self.save_snapshots(live.as_slice()).await?;
         }
         let given_up = held.checkpoint.park(plan.advance, gap.clone());
         self.save(held).await?;
