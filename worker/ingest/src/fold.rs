@@ -5,8 +5,8 @@
 //! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
-use media::demux::{Item, Packet, RecordingHead};
-use media::opus::PRE_ROLL;
+use media::demux::{Item, Packet, RecordingHead, SkipReason};
+use media::opus::{PRE_ROLL, pre_roll_with};
 use media::time::{EpochMs, MediaTime, Samples};
 
 use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, Snapshot};
@@ -205,9 +205,13 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
                 take_packet(media, packet, elapsed_ms, out);
                 packets += 1;
             }
-            Item::Skipped(skipped) if was_resyncing && media.loss == Some(Loss::Chunks) && packets == 0 => {
-                let room = MAX_RESIDUE_BYTES - out.residue.len().min(MAX_RESIDUE_BYTES);
-                out.residue.extend(skipped.bytes.iter().take(room));
+            Item::Skipped(skipped)
+                if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
+            {
+                if media.loss == Some(Loss::Chunks) {
+                    let room = MAX_RESIDUE_BYTES - out.residue.len().min(MAX_RESIDUE_BYTES);
+                    out.residue.extend(skipped.bytes.iter().take(room));
+                }
             }
             Item::Skipped(skipped) => {
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
@@ -215,7 +219,7 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
             }
         }
     }
-    if packets == 0 && !was_resyncing {
+    if packets == 0 {
         out.refusal = fault.map(Refusal::Audio);
     }
 }
@@ -283,24 +287,34 @@ fn conceal(media: &mut MediaState, lost: Samples, out: &mut Demuxed) {
     }
 }
 
-/// Remembers what the decoder hears, no longer than a later one needs.
+/// Remembers what the decoder hears, no longer than a later one needs: as long as the most demanding packet asks for.
 fn hear(media: &mut MediaState, heard: Heard) {
-    let length = |heard: &Heard| match heard {
-        Heard::Packet(data) => media::opus::packet_samples(data).unwrap_or_default(),
-        Heard::Lost(samples) => *samples,
-    };
     media.pre_roll.push(heard);
+    let needed = media.pre_roll.iter().map(needs).max().unwrap_or_default();
     let mut total: Samples = media.pre_roll.iter().map(length).sum();
     let mut surplus = 0;
     for oldest in &media.pre_roll {
-        let without = total.saturating_sub(length(oldest));
-        if without < PRE_ROLL {
+        total = total.saturating_sub(length(oldest));
+        if total < needed {
             break;
         }
-        total = without;
         surplus += 1;
     }
     media.pre_roll.drain(..surplus);
+}
+
+fn needs(heard: &Heard) -> Samples {
+    match heard {
+        Heard::Packet(packet) => pre_roll_with(packet),
+        Heard::Lost(_) => PRE_ROLL,
+    }
+}
+
+fn length(heard: &Heard) -> Samples {
+    match heard {
+        Heard::Packet(packet) => media::opus::packet_samples(packet).unwrap_or_default(),
+        Heard::Lost(samples) => *samples,
+    }
 }
 
 /// The second pass.
