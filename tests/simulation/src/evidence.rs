@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use media::fragment::read::ReadFragment;
+
 use crate::model::queue::Dead;
 use crate::model::stream::Fragment;
 use crate::run::{Incident, Outcome};
@@ -185,7 +187,7 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
 fn heard(fragments: &[Fragment]) -> Vec<Heard> {
     let mut all = Vec::new();
     for fragment in fragments {
-        for (at_ms, pcm) in runs(fragment) {
+        for (at_ms, pcm) in runs(&fragment.media) {
             let mut from = 0;
             while from < pcm.len() {
                 let (id, len) = recognise(&pcm[from..]);
@@ -210,9 +212,9 @@ fn recognise(pcm: &[i16]) -> (Option<FrameId>, usize) {
 }
 
 /// The fragment's blocks, joined where one ends when the next begins.
-fn runs(fragment: &Fragment) -> Vec<(u64, Vec<i16>)> {
+pub(crate) fn runs(media: &ReadFragment) -> Vec<(u64, Vec<i16>)> {
     let mut runs: Vec<(u64, Vec<i16>)> = Vec::new();
-    for (at, bytes) in &fragment.media.blocks {
+    for (at, bytes) in &media.blocks {
         let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
         match runs.last_mut() {
             Some((from, pcm)) if *from + pcm.len() as u64 / PER_MS == at.0 => pcm.extend(samples),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::evidence::{Evidence, Heard, SessionEvidence};
+use crate::model::queue::Dead;
 use crate::speech::session::{Bad, Passage};
 
 /// Samples of a millisecond.
@@ -20,6 +21,13 @@ pub struct Violation {
     pub promise: u8,
     /// What is wrong, for a person.
     pub what: String,
+}
+
+impl Violation {
+    /// The violation without its numbers: two that look alike have one cause.
+    pub fn kind(&self) -> (u8, String) {
+        (self.promise, self.what.chars().filter(|c| !c.is_ascii_digit()).collect())
+    }
 }
 
 impl fmt::Display for Violation {
@@ -165,10 +173,10 @@ fn paused(session: &SessionEvidence<'_>, a: (usize, usize), b: (usize, usize)) -
 fn off_the_clock(session: &SessionEvidence<'_>, heard: &Heard) -> Option<String> {
     let (take, frame) = place(session, heard)?;
     let spoken = session.spoken_at((take, frame))?;
-    // A clock that is ahead of the queue's is corrected.
-    let due_ms = spoken.at_ms.saturating_sub(session.session.skew_ms.max(0) as u64);
-    let off_ms = (heard.at / PER_MS).abs_diff(due_ms);
-    (off_ms > CLOCK_TOLERANCE_MS && !is_noisy(session, take))
+    // A clock that is ahead of the queue's is corrected as far as the queue's clock shows it.
+    let ahead_ms = session.session.skew_ms.max(0) as u64;
+    let off_ms = (heard.at / PER_MS).abs_diff(spoken.at_ms);
+    (off_ms > CLOCK_TOLERANCE_MS + ahead_ms && !is_noisy(session, take))
         .then(|| format!("take {take} frame {frame} is {off_ms} ms off the speaker's clock"))
 }
 
@@ -191,12 +199,19 @@ pub fn bounded(evidence: &Evidence<'_>) -> Vec<String> {
 pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     let mut broken = Vec::new();
     for (i, dead) in &session.dead {
-        if matches!(session.facts[*i].passage, Passage::Sent(_)) {
+        if matches!(session.facts[*i].passage, Passage::Sent(_)) && !has_no_place(session, *i, dead) {
             let reason = dead.attributes.get("reason").map_or("", String::as_str);
             broken.push(format!("chunk {} is still parked: {reason}", session.facts[*i].name));
         }
     }
     broken
+}
+
+/// A late chunk of a page that has been followed by another: nobody kept its place.
+fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
+    let take = session.facts[chunk].take;
+    let left = session.session.takes[take + 1..].iter().any(|take| take.new_page);
+    left && session.disturbed().contains(&chunk) && dead.attributes["reason"] == "NO_PLACE"
 }
 
 /// The take and frame that was heard.

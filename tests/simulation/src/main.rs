@@ -47,7 +47,7 @@ fn one(args: &Args, seed: u64) -> ExitCode {
     let mut case = Case::draw(seed);
     let (mut outcome, mut violations) = case.judge_traced(args.trace);
     if args.shrink && let Some(first) = violations.first() {
-        case = shrink(&case, first.promise);
+        case = shrink(&case, first);
         (outcome, violations) = case.judge_traced(args.trace);
     }
     for line in outcome.world.trace.iter().flatten() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ingest::message::SessionId;
+use media::fragment::read::ReadFragment;
 use media::time::EpochMs;
 use writer::event::{Event, Telemetry};
 use writer::ports::{
@@ -173,8 +174,9 @@ impl Worker {
             lock(&self.world).at(now_ms + persist_ms, move |world, now_ms| {
                 let lag_ms = world.services.list_lag_ms;
                 let listed_ms = now_ms + world.draw((0, lag_ms));
+                let runs = runs(&media);
                 let number = world.streams.persist(&name, media, now_ms, listed_ms);
-                world.note(now_ms, format!("  {name}: fragment {number} at {at}"));
+                world.note(now_ms, format!("  {name}: fragment {number}: {runs}"));
             });
         }
         if upload.crash {
@@ -201,6 +203,12 @@ impl Worker {
             acknowledged_after_ms: Some(now_ms - started_ms),
         })
     }
+}
+
+/// A fragment's stretches of audio, for the trace: when each begins, and how many samples it has.
+fn runs(media: &ReadFragment) -> String {
+    let runs = crate::evidence::runs(media);
+    runs.iter().map(|(at_ms, pcm)| format!("{at_ms}+{} ", pcm.len())).collect()
 }
 
 impl Queue for Worker {

@@ -12,7 +12,7 @@ use writer::ports::SessionStatus;
 use writer::{Answer, Config, Writer};
 
 use crate::clock::{Clock, lock};
-use crate::faults::Fault;
+use crate::faults::{Fault, On};
 use crate::model::queue::Dead;
 use crate::ports::Worker;
 use crate::world::{Services, Shared, World};
@@ -96,6 +96,17 @@ impl Default for Scenario {
     }
 }
 
+impl Scenario {
+    /// When the last stretch of failing calls is over: nobody redrives into an outage.
+    fn outages_end_ms(&self) -> u64 {
+        let ends = self.faults.iter().filter_map(|fault| match fault.on {
+            On::During { to_ms, .. } => Some(to_ms),
+            On::Call(_) | On::Nth { .. } => None,
+        });
+        ends.max().unwrap_or_default()
+    }
+}
+
 /// What is left after a run.
 pub struct Outcome {
     /// The world at its end.
@@ -160,6 +171,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     run.idle = (0..scenario.processes).map(|_| run.process()).collect();
     let mut drained = run.drain(begin_ms + MOST_MS);
     let parked = lock(&run.world).queue.dead.clone();
+    run.clock.advance_to(scenario.outages_end_ms());
     for _ in 0..scenario.redrives {
         run.redrive();
         drained &= run.drain(run.clock.now_ms() + MOST_MS);

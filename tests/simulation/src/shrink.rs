@@ -1,19 +1,21 @@
-//! Makes a failing case smaller for as long as it breaks the same promise.
+//! Makes a failing case smaller for as long as it fails alike.
 
 use crate::case::Case;
+use crate::invariants::Violation;
 use crate::speech::session::Passage;
 
 /// Runs at most.
 const MOST_RUNS: usize = 2_000;
 
-/// The smallest case found that still breaks `promise`.
-pub fn shrink(case: &Case, promise: u8) -> Case {
+/// The smallest case found that still has a violation of this [`Violation::kind`].
+pub fn shrink(case: &Case, violation: &Violation) -> Case {
+    let kind = violation.kind();
     let mut best = case.clone();
     let mut runs = 0;
     loop {
         let smaller = smaller(&best).into_iter().find(|candidate| {
             runs += 1;
-            runs <= MOST_RUNS && candidate.judge().iter().any(|violation| violation.promise == promise)
+            runs <= MOST_RUNS && candidate.judge().iter().any(|found| found.kind() == kind)
         });
         match smaller {
             Some(smaller) => best = smaller,
