@@ -62,7 +62,7 @@ pub struct Position {
 pub struct MediaState {
     /// The demuxer with the bytes it holds back.
     pub demuxer: Demuxer,
-    /// What the decoder heard last, oldest first, at least [`media::opus::PRE_ROLL`] long where there was as much.
+    /// What the decoder heard last, oldest first, as long as [`media::opus::pre_roll_with`] asks for.
     pub pre_roll: Vec<Heard>,
     /// What is left of the recording's pre-skip.
     pub pre_skip_left: Samples,
