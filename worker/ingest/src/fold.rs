@@ -15,6 +15,8 @@ use crate::timeline::{Joint, Timing};
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
+/// The most audio one chunk may claim: few bytes can claim hours. Kinesis Video takes fragments of at most 20 s.
+const MAX_CHUNK: Samples = Samples::from_ms(10_000);
 /// The most bytes kept after a gap to complete its last packet.
 const MAX_RESIDUE_BYTES: usize = 64 * 1024;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
@@ -43,6 +45,12 @@ pub enum Refusal {
     /// Its message is at fault.
     #[error(transparent)]
     Message(#[from] Rejection),
+    /// It claims more audio than a chunk may.
+    #[error("the chunk holds {ms} ms of audio, more than {}; use a smaller MediaRecorder timeslice", MAX_CHUNK.ms_floor())]
+    TooLong {
+        /// Its audio, as far as it was looked at.
+        ms: u64,
+    },
     /// Its bytes are at fault.
     #[error("no audio could be read from the chunk: {0}")]
     Audio(String),
@@ -53,6 +61,7 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Message(rejection) => rejection.code(),
+            Self::TooLong { .. } => "CHUNK_TOO_LONG",
             Self::Audio(_) => "UNDECODABLE_AUDIO",
         }
     }
@@ -221,6 +230,8 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
     }
     if packets == 0 {
         out.refusal = fault.map(Refusal::Audio);
+    } else if out.samples > MAX_CHUNK {
+        out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
 }
 

@@ -154,3 +154,21 @@ proptest! {
         prop_assert!(session.audio() == undisturbed(&pieces));
     }
 }
+
+#[test]
+fn a_chunk_that_claims_hours_is_refused_and_the_session_goes_on() {
+    let mut pieces = pieces(&recordings()[3]);
+    // A Cluster of 2,000 SimpleBlocks, each a one-byte packet that claims 20 ms: 40 s in 16 kB.
+    let mut bytes = b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00".to_vec();
+    bytes.extend((0..2_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
+    let at = pieces.len() - 20;
+    let header = pieces[0].audio.as_ref().unwrap().clone();
+    let clusters = header.windows(4).position(|w| w == b"\x1f\x43\xb6\x75").unwrap();
+    pieces[at].audio = Ok([&header[..clusters], &bytes].concat());
+    let mut session = Session::default();
+    session.write(&pieces[..at]);
+    let (plan, pcm, _) = batch(&session.live_start(), Line::Live, None, &pieces[at..at + 7]);
+    assert_eq!(plan.refused.len(), 1, "{:?}", plan.refused);
+    assert_eq!(plan.refused[0].1.code(), "CHUNK_TOO_LONG");
+    assert!(pcm.len() > 16_000, "the other six chunks are heard");
+}

@@ -48,7 +48,7 @@ impl Reason {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Message(_)) => "message",
-            Self::Refused(Refusal::Audio(_)) | Self::NoAudio => "audio",
+            Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) | Self::NoAudio => "audio",
             Self::SessionUnknown | Self::SessionEnded | Self::NoPlace => "session",
             Self::Service(failure) => match failure.class() {
                 ingest::failure::Class::Passing => "passing",
