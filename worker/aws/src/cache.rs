@@ -45,11 +45,6 @@ impl<V: Clone> Cache<V> {
         let now = Instant::now();
         entries.insert(key.to_owned(), Entry { value, stored: now, used: now });
     }
-
-    /// Forgets a value.
-    pub fn remove(&self, key: &str) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
 }
 
 #[cfg(test)]
@@ -81,7 +76,5 @@ mod tests {
             assert_eq!(cache.get("busy"), Some(0));
         }
         assert_eq!(cache.entries.lock().unwrap().len(), 3);
-        cache.remove("busy");
-        assert_eq!(cache.get("busy"), None);
     }
 }

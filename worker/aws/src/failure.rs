@@ -21,7 +21,8 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let started = Instant::now();
-    sent.await.map_err(|e| from_sdk(operation, started.elapsed(), &e))
+    // Boxed, since the SDK's futures are large and nested deeper than the compiler likes.
+    Box::pin(sent).await.map_err(|e| from_sdk(operation, started.elapsed(), &e))
 }
 
 /// Sorts an SDK error.

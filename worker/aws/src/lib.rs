@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod connections;
 pub mod failure;
+pub mod parked_index;
 pub mod put_media;
 pub mod queue;
 pub mod sessions;
@@ -17,6 +18,7 @@ pub mod telemetry;
 
 mod cache;
 mod credentials;
+mod endpoints;
 mod http_client;
 mod retry;
 
@@ -62,11 +64,12 @@ impl Aws {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
         let media = put_media(config, settings)?;
+        let store = StateTable::new(dynamodb.clone(), settings.state_table.clone());
         Ok(Self {
             queue: ChunkQueue::new(sqs, settings.queue_url.clone(), settings.dlq_url.clone()),
-            store: StateTable::new(dynamodb.clone(), settings.state_table.clone()),
             sessions: SessionsTable::new(dynamodb, settings.sessions_table.clone()),
-            streams: VideoStreams::new(config, media, settings.retention_hours),
+            streams: VideoStreams::new(config, media, store.clone(), settings.retention_hours),
+            store,
         })
     }
 }

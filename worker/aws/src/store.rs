@@ -1,6 +1,7 @@
 //! DynamoDB behind [`writer::ports::Store`].
 //!
-//! One table. `pk` is the sessionId; `sk` is `checkpoint`, or `snapshot#` and a key. Every item has `schema` (of
+//! One table. `pk` is the sessionId; `sk` is `checkpoint`, or `snapshot#` and a key (the parked index has a partition
+//! of its own). Every item has `schema` (of
 //! the item, 1), `version`, `bytes`, `updatedAt` (epoch ms) and `expiresAt` (epoch seconds, the table's TTL).
 //! Items past their `expiresAt` are still read: TTL deletes them some day, and until then a checkpoint that is
 //! ignored would stand in the way of the next one.
@@ -14,10 +15,11 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
-use writer::ports::{Clock, Result, Saved, Store, Stored};
+use writer::ports::{Clock, ParkedNote, Result, Saved, Store, Stored};
 
 use crate::clock::SystemClock;
 use crate::failure::{call, has_code};
+use crate::parked_index::ParkedIndex;
 
 /// The layout of an item, as this version writes it.
 const SCHEMA: u64 = 1;
@@ -35,6 +37,7 @@ pub struct StateTable {
     client: Client,
     once: Client,
     table: String,
+    parked: ParkedIndex,
 }
 
 impl StateTable {
@@ -42,7 +45,8 @@ impl StateTable {
     pub fn new(client: Client, table: String) -> Self {
         // A conditional write that is repeated after a lost answer would meet its own version.
         let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
-        Self { client, once: Client::from_conf(once), table }
+        let parked = ParkedIndex::new(client.clone(), table.clone());
+        Self { client, once: Client::from_conf(once), table, parked }
     }
 
     async fn read(&self, session: &SessionId, sort_key: &str) -> Result<Option<Stored>> {
@@ -114,6 +118,10 @@ impl Store for StateTable {
     ) -> Result<()> {
         let put = self.item(&self.client, session, &format!("snapshot#{key}"), 1, bytes, keep_seconds);
         call(PUT, put.send()).await.map(drop)
+    }
+
+    async fn note_parked(&self, session_id: &str, notes: &[ParkedNote]) -> Result<()> {
+        self.parked.add(session_id, notes).await
     }
 }
 

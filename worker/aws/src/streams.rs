@@ -14,20 +14,15 @@ use media::time::EpochMs;
 use tokio::time::{Instant, timeout};
 use writer::ports::{Persisted, Result, Streams};
 
-use crate::cache::Cache;
+use crate::endpoints::Endpoints;
 use crate::failure::{call, has_code};
 use crate::put_media::{PUT_MEDIA, PutMedia};
 use crate::retry::{Outcome, Policy, repeat};
+use crate::store::StateTable;
 
 /// Optional and not validated by the service, which has no name for PCM; this is the official producer's content
 /// type for audio in Matroska (aws-facts 2.3).
 const MEDIA_TYPE: &str = "audio/x-matroska";
-
-/// Endpoints that a process remembers: one for PutMedia and now and then one for ListFragments, per session.
-const ENDPOINTS: usize = 2_048;
-
-/// A stream's endpoint does not change; a day bounds what a process that never ends believes.
-const KEEP_ENDPOINT: Duration = Duration::from_secs(24 * 3_600);
 
 /// Pauses between two looks at a stream that is being created. DescribeStream allows 5 calls a second and stream.
 const UNTIL_ACTIVE: Policy =
@@ -48,41 +43,30 @@ pub struct VideoStreams {
     archive: archive::config::Builder,
     media: PutMedia,
     retention_hours: i32,
-    endpoints: Cache<String>,
+    endpoints: Endpoints,
 }
 
 impl VideoStreams {
     /// `retention_hours` is given to streams when they are created; at least 1, since nothing is persisted without.
-    pub fn new(config: &SdkConfig, media: PutMedia, retention_hours: i32) -> Self {
+    /// `state` remembers endpoints for other processes.
+    pub fn new(config: &SdkConfig, media: PutMedia, state: StateTable, retention_hours: i32) -> Self {
+        let control = aws_sdk_kinesisvideo::Client::new(config);
         Self {
-            control: aws_sdk_kinesisvideo::Client::new(config),
+            endpoints: Endpoints::new(control.clone(), state),
+            control,
             archive: archive::config::Builder::from(config),
             media,
             retention_hours,
-            endpoints: Cache::new(ENDPOINTS, KEEP_ENDPOINT),
         }
-    }
-
-    /// The stream's data endpoint for one API.
-    async fn endpoint(&self, stream: &str, api: ApiName) -> Result<String> {
-        let key = endpoint_key(stream, &api);
-        if let Some(endpoint) = self.endpoints.get(&key) {
-            return Ok(endpoint);
-        }
-        let asked = self.control.get_data_endpoint().stream_name(stream).api_name(api);
-        let endpoint = call("GetDataEndpoint", asked.send()).await?.data_endpoint.unwrap_or_default();
-        self.endpoints.put(&key, endpoint.clone());
-        Ok(endpoint)
     }
 
     /// The endpoint for PutMedia; creates the stream where it is missing.
     async fn endpoint_for_put(&self, session: &SessionId, limit: Limit) -> Result<String> {
-        let stream = session.stream_name();
-        let endpoint = || limit.on("GetDataEndpoint", self.endpoint(&stream, ApiName::PutMedia));
+        let endpoint = || limit.on("GetDataEndpoint", self.endpoints.get(session, &ApiName::PutMedia));
         match endpoint().await {
             Err(failure) if is_missing(&failure) => {
                 limit.on("CreateStream", self.create(session)).await?;
-                limit.on("DescribeStream", self.until_active(&stream, limit)).await?;
+                limit.on("DescribeStream", self.until_active(session, limit)).await?;
                 endpoint().await
             }
             known => known,
@@ -105,10 +89,10 @@ impl VideoStreams {
         }
     }
 
-    async fn until_active(&self, stream: &str, limit: Limit) -> Result<()> {
+    async fn until_active(&self, session: &SessionId, limit: Limit) -> Result<()> {
+        let describe = || self.control.describe_stream().stream_name(session.stream_name()).send();
         repeat(UNTIL_ACTIVE, limit.remaining(), || async move {
-            let described =
-                call("DescribeStream", self.control.describe_stream().stream_name(stream).send()).await;
+            let described = call("DescribeStream", describe()).await;
             let status = match described {
                 Ok(answer) => answer.stream_info.and_then(|info| info.status),
                 Err(failure) if is_missing(&failure) => None, // not yet visible everywhere
@@ -149,15 +133,6 @@ impl VideoStreams {
         }
         Ok(None)
     }
-
-    /// Forgets an endpoint that may have become wrong: the stream was deleted and made anew, or moved.
-    fn forget_if_stale(&self, stream: &str, api: &ApiName, failure: &ServiceFailure) {
-        let unreachable =
-            matches!(failure, ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. });
-        if unreachable || is_missing(failure) || has_code(failure, "InvalidEndpointException") {
-            self.endpoints.remove(&endpoint_key(stream, api));
-        }
-    }
 }
 
 impl Streams for VideoStreams {
@@ -169,19 +144,18 @@ impl Streams for VideoStreams {
         within_ms: u64,
     ) -> Result<Persisted> {
         let limit = Limit { started: Instant::now(), within: Duration::from_millis(within_ms) };
-        let stream = session.stream_name();
         let endpoint = self.endpoint_for_put(session, limit).await?;
+        let stream = session.stream_name();
         let put = limit.on(PUT_MEDIA, self.media.put(&endpoint, &stream, at, fragment)).await;
-        put.inspect_err(|failure| self.forget_if_stale(&stream, &ApiName::PutMedia, failure))
+        put.inspect_err(|failure| self.endpoints.suspect(session, &ApiName::PutMedia, failure))
     }
 
     async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Option<Persisted>> {
-        let stream = session.stream_name();
-        let found = match self.endpoint(&stream, ApiName::ListFragments).await {
-            Ok(endpoint) => self.list(&stream, at, endpoint).await,
+        let found = match self.endpoints.get(session, &ApiName::ListFragments).await {
+            Ok(endpoint) => self.list(&session.stream_name(), at, endpoint).await,
             Err(failure) => Err(failure),
         };
-        match found.inspect_err(|failure| self.forget_if_stale(&stream, &ApiName::ListFragments, failure)) {
+        match found.inspect_err(|failure| self.endpoints.suspect(session, &ApiName::ListFragments, failure)) {
             Err(failure) if is_missing(&failure) => Ok(None),
             found => found,
         }
@@ -215,10 +189,6 @@ impl Limit {
 
 fn is_missing(failure: &ServiceFailure) -> bool {
     has_code(failure, "ResourceNotFoundException")
-}
-
-fn endpoint_key(stream: &str, api: &ApiName) -> String {
-    format!("{stream} {api}")
 }
 
 /// A millisecond to either side: whether the ends belong to the range is not documented.

@@ -1,5 +1,7 @@
 //! JSON logs on stdout.
 
+use std::process::ExitCode;
+
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -10,6 +12,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub fn init() {
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
     tracing_subscriber::registry().with(levels(|name| std::env::var(name).ok())).with(lines).init();
+}
+
+/// How the process ends: a function that cannot start says why in the log, as a person would want to read it.
+pub fn exit_code(outcome: Result<(), lambda_runtime::Error>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the function cannot run");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Directives that make no sense count as not set, and what no directive names is shown from `info` on: a typing

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -23,15 +24,45 @@ fn streams(server: &Server) -> VideoStreams {
     let credentials = CachedCredentials::new(provider);
     let media =
         PutMedia::new(single_use_connector(), credentials, "eu-central-1".into(), PayloadSigning::Unsigned);
-    VideoStreams::new(&server.config(), media, 2)
+    let config = server.config();
+    let state = StateTable::new(aws_sdk_dynamodb::Client::new(&config), "state".into());
+    VideoStreams::new(&config, media, state, 2)
 }
 
 fn error(status: u16, code: &str) -> (u16, Value) {
     (status, json!({"__type": code, "message": "told"}))
 }
 
+/// What Kinesis Video was asked, without the state table.
 fn operations(calls: &Calls) -> Vec<String> {
-    calls.lock().unwrap().iter().map(|(operation, _)| operation.clone()).collect()
+    let calls = calls.lock().unwrap();
+    let operations = calls.iter().map(|(operation, _)| operation.clone());
+    operations.filter(|operation| !operation.ends_with("Item")).collect()
+}
+
+fn asked(calls: &Calls, operation: &str) -> Value {
+    calls.lock().unwrap().iter().find(|(name, _)| name == operation).unwrap().1.clone()
+}
+
+/// The state table: items by their sort key.
+#[derive(Clone, Default)]
+struct Table(Arc<Mutex<BTreeMap<String, Value>>>);
+
+impl Table {
+    fn answer(&self, operation: &str, body: &Value) -> Option<(u16, Value)> {
+        let mut items = self.0.lock().unwrap();
+        match operation {
+            "PutItem" => {
+                items.insert(body["Item"]["sk"].to_string(), body["Item"].clone());
+                Some((200, json!({})))
+            }
+            "GetItem" => Some((
+                200,
+                items.get(&body["Key"]["sk"].to_string()).map_or(json!({}), |i| json!({"Item": i})),
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// A service with one stream that is missing until it is created and then needs `looks` more looks to be active.
@@ -44,9 +75,11 @@ async fn service(
     let url = Arc::new(Mutex::new(String::new()));
     let state = Arc::new((Mutex::new(exists), AtomicU32::new(0), AtomicU32::new(0)));
     let endpoint = url.clone();
-    let (server, calls) = json_service(move |operation, _| {
+    let table = Table::default();
+    let (server, calls) = json_service(move |operation, body| {
         let (exists, looked, puts) = &*state;
         match operation {
+            "GetItem" | "PutItem" => table.answer(operation, body).unwrap(),
             "createStream" if *exists.lock().unwrap() => error(400, "ResourceInUseException"),
             "createStream" => {
                 *exists.lock().unwrap() = true;
@@ -91,7 +124,7 @@ async fn a_missing_stream_is_created_waited_for_and_written_and_then_known() {
             "putMedia"
         ]
     );
-    let created = calls.lock().unwrap()[1].1.clone();
+    let created = asked(&calls, "createStream");
     assert_eq!(created["StreamName"], "session-quiet-fox-1");
     assert_eq!(created["DataRetentionInHours"], 2, "without retention nothing is ever PERSISTED");
     assert_eq!(created["Tags"], json!({"app": "kvs-stream-writer", "sessionId": "quiet-fox-1"}));
@@ -176,6 +209,30 @@ async fn a_throttled_put_keeps_the_endpoint() {
     assert_eq!(operations(&calls), ["getDataEndpoint", "putMedia", "putMedia"]);
 }
 
+#[tokio::test]
+async fn a_process_that_is_new_to_a_session_takes_the_endpoint_that_another_one_stored() {
+    let (server, calls) = service(true, 0, persisted).await;
+    for _ in 0..3 {
+        streams(&server).put(&session(), AT, vec![0; 10], 10_000).await.unwrap();
+    }
+    assert_eq!(operations(&calls), ["getDataEndpoint", "putMedia", "putMedia", "putMedia"]);
+    assert_eq!(asked(&calls, "PutItem")["Item"]["sk"], json!({"S": "snapshot#endpoint-PUT_MEDIA"}));
+}
+
+#[tokio::test]
+async fn a_state_table_that_fails_does_not_keep_a_fragment_from_being_written() {
+    let url = Arc::new(Mutex::new(String::new()));
+    let endpoint = url.clone();
+    let (server, _) = json_service(move |operation, _| match operation {
+        "GetItem" | "PutItem" => error(400, "AccessDeniedException"),
+        "getDataEndpoint" => (200, json!({"DataEndpoint": *endpoint.lock().unwrap()})),
+        _ => persisted(0),
+    })
+    .await;
+    *url.lock().unwrap() = server.url.clone();
+    streams(&server).put(&session(), AT, vec![0; 10], 10_000).await.unwrap();
+}
+
 async fn archive(fragments: Value) -> (Server, Calls) {
     let url = Arc::new(Mutex::new(String::new()));
     let endpoint = url.clone();
@@ -203,7 +260,7 @@ async fn a_probe_finds_the_fragment_of_exactly_that_millisecond() {
     let found = streams.find(&session(), AT).await.unwrap().unwrap();
     assert_eq!((found.fragment_number.as_str(), found.acknowledged_after_ms), ("47", None));
     assert_eq!(streams.find(&session(), EpochMs(AT.0 + 1)).await.unwrap(), None);
-    let asked = calls.lock().unwrap()[1].1.clone();
+    let asked = asked(&calls, "listFragments");
     assert_eq!(asked["StreamName"], "session-quiet-fox-1");
     assert_eq!(
         asked["FragmentSelector"],

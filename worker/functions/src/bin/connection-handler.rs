@@ -1,5 +1,7 @@
 //! Lambda behind the WebSocket API: records connections, checks what a speaker sends and puts it into the queue.
 
+use std::process::ExitCode;
+
 use aws::settings::{GatewaySettings, process_env};
 use aws_lambda_events::event::apigw::ApiGatewayWebsocketProxyRequest;
 use functions::connection::backend::AwsBackend;
@@ -8,8 +10,12 @@ use functions::logs;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     logs::init();
+    logs::exit_code(run().await)
+}
+
+async fn run() -> Result<(), Error> {
     let backend = &AwsBackend::connect(GatewaySettings::read(process_env)?).await;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<ApiGatewayWebsocketProxyRequest>| async move {
         Ok::<_, Error>(handle(backend, event.payload).await)

@@ -1,5 +1,7 @@
 //! Lambda behind the chunk queue's event source mapping: writes each session's chunks to its Kinesis Video Stream.
 
+use std::process::ExitCode;
+
 use aws::Aws;
 use aws::settings::{Settings, process_env};
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -9,8 +11,12 @@ use media::time::EpochMs;
 use writer::{Config, Writer};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> ExitCode {
     logs::init();
+    logs::exit_code(run().await)
+}
+
+async fn run() -> Result<(), Error> {
     let ports = Aws::connect(&Settings::read(process_env)?).await?;
     let writer = &Writer::new(ports, Config::default());
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
