@@ -55,6 +55,9 @@ pub struct Position {
     pub recording: Option<String>,
     /// The audio's place in time.
     pub timeline: Timeline,
+    /// How often a backfill has brought back what the demuxer here had lost.
+    #[serde(default)]
+    pub healed: u32,
 }
 
 /// Demuxer and decoder, as values: a fresh decoder that has gone through `pre_roll` continues the sound.
@@ -119,23 +122,34 @@ pub struct Snapshot {
     pub position: Position,
     /// Demuxer and pre-roll there.
     pub media: MediaState,
-    /// For a gap of parked chunks: where each of them was placed, by index. They return there however they come.
+    /// For a gap of parked chunks: where each one's audio ended, by index. They return there however they come.
     #[serde(default)]
     pub placements: Vec<(u64, EpochMs)>,
     /// For a gap: the bytes that were skipped after it, up to the Cluster where the audio went on. They complete the
     /// gap's last packet when its chunks come back.
     #[serde(with = "serde_bytes")]
     pub residue: Vec<u8>,
+    /// The residue goes on in the batch that begins with this chunk: no Cluster had come by the end of this one.
+    #[serde(default)]
+    pub residue_next: Option<u64>,
 }
 
 /// Names a snapshot.
 pub fn live_key(position: &Position) -> String {
-    format!("live-{}-{}", position.numbering, position.next)
+    match position.healed {
+        0 => format!("live-{}-{}", position.numbering, position.next),
+        healed => format!("live-{}-{}-{healed}", position.numbering, position.next),
+    }
 }
 
 /// Names the snapshot at a gap's start.
 pub fn gap_key(chunks: &ChunkRange) -> String {
     format!("gap-{}-{}", chunks.numbering, chunks.from)
+}
+
+/// Names a residue that goes on at a later batch, by the first chunk of that (see [`Snapshot::residue_next`]).
+pub fn residue_key(numbering: u32, next: u64) -> String {
+    format!("residue-{numbering}-{next}")
 }
 
 /// Which audio a batch continues.
@@ -172,6 +186,9 @@ pub struct Advance {
     pub until: EpochMs,
     /// Its audio.
     pub samples: Samples,
+    /// A backfill that reaches the live audio, which is still looking for a Cluster: it goes on from here instead.
+    #[serde(default)]
+    pub heals: Option<Box<Position>>,
 }
 
 /// The write in progress.
@@ -290,12 +307,23 @@ impl Checkpoint {
         self.apply(advance)
     }
 
+    /// The batch has no audio of its own: its line goes on after it, and its bytes go on in the snapshots. Returns the
+    /// gaps that were given up for want of room.
+    pub fn carry(&mut self, advance: Advance) -> Vec<Gap> {
+        self.totals.chunks += advance.count;
+        self.apply(advance)
+    }
+
     /// The batch is parked: its line goes on after it, and leaves all of it behind as a gap (a backfill leaves its
     /// gap as it was). Returns the gaps that were given up for want of room.
     pub fn park(&mut self, advance: Advance, whole: Gap) -> Vec<Gap> {
         self.totals.parked += advance.count;
-        if advance.line != Line::Live {
+        if let Line::Gap { numbering, from } = advance.line {
             self.lease = None;
+            let same = |g: &&mut Gap| (g.chunks.numbering, g.chunks.from) == (numbering, from);
+            if let (Some(gap), Some(unsure)) = (self.gaps.iter_mut().find(same), whole.unsure) {
+                gap.unsure = Some(unsure);
+            }
             return Vec::new();
         }
         // Holes inside the batch are part of the one gap, whose snapshot stands before all of it.
@@ -330,6 +358,7 @@ impl Checkpoint {
             }
             Line::Gap { numbering, from } => {
                 self.gaps.retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
+                self.live = advance.heals.map_or_else(|| self.live.clone(), |healed| *healed);
             }
         }
         self.gaps.extend(advance.gaps);
@@ -382,6 +411,7 @@ impl Default for Snapshot {
             media: MediaState::default(),
             placements: Vec::new(),
             residue: Vec::new(),
+            residue_next: None,
         }
     }
 }

@@ -116,6 +116,8 @@ pub struct Folded {
     pub runs: Vec<Run>,
     /// Holes between the chunks, refused chunks included.
     pub gaps: Vec<OpenGap>,
+    /// What was skipped before the first Cluster, where the line was looking for one already: it completes an earlier gap.
+    pub residue: Option<Snapshot>,
     /// For each chunk: its audio, and why it is refused.
     pub pieces: Vec<Result<Samples, Refusal>>,
     /// For each chunk with audio, where that begins and ends.
@@ -342,6 +344,7 @@ fn place(
         media,
         runs: Vec::new(),
         gaps: Vec::new(),
+        residue: is_looking(&start.media).then(Snapshot::default),
         pieces: Vec::new(),
         spans: Vec::new(),
     };
@@ -351,9 +354,9 @@ fn place(
         if let Some(before_hole) = d.hole.take() {
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
-        if let Some(open) = folded.gaps.last_mut() {
-            let room = MAX_RESIDUE_BYTES.saturating_sub(open.snapshot.residue.len());
-            open.snapshot.residue.extend(d.residue.iter().take(room));
+        if let Some(residue) = residue_of(&mut folded) {
+            let room = MAX_RESIDUE_BYTES.saturating_sub(residue.residue.len());
+            residue.residue.extend(d.residue.iter().take(room));
         }
         pass(&mut folded.end, piece, d.recording.take());
         let mut span = None;
@@ -369,8 +372,8 @@ fn place(
                 timings[i + 1..].iter().filter(|t| t.samples > Samples(0)).copied().collect();
             let timeline = &mut folded.end.timeline;
             let placement = match start.placements.iter().find(|(index, _)| *index == piece.index) {
-                Some((_, at)) => timeline.place_again(&timings[i], *at),
-                None => timeline.place(&timings[i], &after, until.map(|until| latest(until, &timings[i..]))),
+                Some((_, end)) => timeline.place_again(&timings[i], *end),
+                None => timeline.place(&timings[i], &after, latest(start, until, &pieces[i..], &timings[i..])),
             };
             span = timeline.end().map(|end| (placement.at, end));
             for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
@@ -381,13 +384,36 @@ fn place(
         folded.spans.push(span);
         folded.pieces.push(d.refusal.take().map_or(Ok(d.samples), Err));
     }
+    if is_looking(&folded.media) {
+        let next = folded.end.next;
+        residue_of(&mut folded).into_iter().for_each(|residue| residue.residue_next = Some(next));
+    }
     folded
 }
 
-/// Where the first of `chunks` must begin for all of them to end by `until`.
-fn latest(until: EpochMs, chunks: &[Timing]) -> EpochMs {
+/// Whether the demuxer looks for a Cluster because chunks are missing.
+fn is_looking(media: &MediaState) -> bool {
+    media.loss == Some(Loss::Chunks) && media.demuxer.is_resyncing()
+}
+
+/// Where skipped bytes belong: to the gap before them.
+fn residue_of(folded: &mut Folded) -> Option<&mut Snapshot> {
+    folded.gaps.last_mut().map(|open| &mut open.snapshot).or(folded.residue.as_mut())
+}
+
+/// Where the first of `chunks` must begin at the latest for all of them to end by `until`, and each where an earlier
+/// plan had it end.
+fn latest(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece], chunks: &[Timing]) -> Option<EpochMs> {
+    let mut samples = Samples(0);
+    let placed = pieces.iter().zip(chunks).filter_map(|(piece, chunk)| {
+        samples += chunk.samples;
+        let (_, end) = start.placements.iter().find(|(index, _)| *index == piece.index)?;
+        Some(end.0.saturating_sub(samples.ms_ceil()))
+    });
+    let placed = placed.min();
     let samples: Samples = chunks.iter().map(|chunk| chunk.samples).sum();
-    EpochMs(until.0.saturating_sub(samples.ms_ceil()))
+    let until = until.map(|until| until.0.saturating_sub(samples.ms_ceil()));
+    placed.into_iter().chain(until).min().map(EpochMs)
 }
 
 fn timing(piece: &Piece, d: &Demuxed) -> Timing {

@@ -5,7 +5,9 @@ use media::fragment::{self, Block, FragmentError};
 use media::opus::{DecodeError, Decoder};
 use media::time::{EpochMs, Samples};
 
-use crate::checkpoint::{Advance, ChunkRange, Gap, Heard, Line, Snapshot, gap_key, live_key};
+use crate::checkpoint::{
+    Advance, ChunkRange, Gap, Heard, Line, Loss, MediaState, Position, Snapshot, gap_key, live_key, residue_key,
+};
 use crate::fold::{Folded, Piece, Refusal, Run, Step, fold};
 use crate::message::SessionId;
 
@@ -25,14 +27,21 @@ pub struct Plan {
     /// The gap that is left if all of the batch is parked, and its snapshot.
     pub whole: (Gap, Snapshot),
     recording: Option<String>,
+    /// Where a backfill ends that has all that the live audio skipped.
+    reaches: Option<(Position, MediaState)>,
 }
 
-/// Plans the batch of `pieces` (of one numbering) that continues `line` from `start`. For a backfill, `gap` is the gap that it fills.
+/// Plans the batch of `pieces` (of one numbering) that continues `line` from `start`. For a backfill, `gap` is the gap
+/// that it fills.
 pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
-    let folded = fold(start, gap.and_then(|gap| gap.ends_at), pieces);
+    let closes = gap.is_some_and(|gap| pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to));
+    let until = gap.and_then(|gap| gap.ends_at);
+    let folded = match tail(start, pieces).filter(|_| closes) {
+        None => fold(start, until, pieces),
+        Some(tail) => fold_with_tail(start, until, pieces, tail),
+    };
     let chunks = range_of(pieces);
     let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
-    let (runs, until) = finish(&folded, gap, start);
     let (gaps, snapshots) = leftovers(&folded, line, gap, start);
     let refused: Vec<(usize, Refusal)> = folded
         .pieces
@@ -47,12 +56,25 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
         chunks,
         count: (pieces.len() - refused.len()) as u64,
         at,
-        until,
-        samples: runs.iter().map(|run| run.samples).sum(),
+        until: folded.end.timeline.end().unwrap_or_default(),
+        samples: folded.samples(),
+        heals: None,
     };
-    let recording = folded.end.recording.clone();
     let whole = whole_gap(start, pieces, chunks, &folded);
-    Plan { advance, snapshots, runs, pre_roll: start.media.pre_roll.clone(), refused, whole, recording }
+    let mut plan = Plan {
+        advance,
+        snapshots,
+        recording: folded.end.recording.clone(),
+        runs: folded.runs,
+        pre_roll: start.media.pre_roll.clone(),
+        refused,
+        whole,
+        reaches: None,
+    };
+    if closes && start.residue_next.is_some() {
+        plan.reaches = Some((folded.end, folded.media)).filter(|(_, media)| !media.demuxer.is_resyncing());
+    }
+    plan
 }
 
 fn range_of(pieces: &[Piece]) -> ChunkRange {
@@ -62,34 +84,32 @@ fn range_of(pieces: &[Piece]) -> ChunkRange {
     ChunkRange { numbering: first.numbering, from: first.index, to: last.index + 1 }
 }
 
-/// Completes a gap's last packet with the bytes that were skipped after it.
-fn finish(folded: &Folded, gap: Option<&Gap>, start: &Snapshot) -> (Vec<Run>, EpochMs) {
-    let mut runs = folded.runs.clone();
-    let mut end = folded.end.clone();
-    let closes = gap.is_some_and(|gap| end.next >= gap.chunks.to);
-    if closes && !start.residue.is_empty() {
-        let tail = Piece {
-            record: Default::default(),
-            numbering: end.numbering,
-            index: end.next,
-            captured_at: end.last_captured,
-            connection_id: None,
-            audio: Ok(start.residue.clone()),
-        };
-        let from = Snapshot { position: end.clone(), media: folded.media.clone(), ..Snapshot::default() };
-        let rest = fold(&from, gap.and_then(|gap| gap.ends_at), &[tail]);
-        for run in rest.runs {
-            match runs.last_mut() {
-                Some(last) if EpochMs(last.at.0 + last.samples.ms_ceil()) == run.at => {
-                    last.steps.extend(run.steps);
-                    last.samples += run.samples;
-                }
-                _ => runs.push(run),
-            }
-        }
-        end = rest.end;
+/// The bytes that were skipped after a gap, as a piece that follows its last chunk.
+fn tail(start: &Snapshot, pieces: &[Piece]) -> Option<Piece> {
+    let last = pieces.last().filter(|_| !start.residue.is_empty())?;
+    Some(Piece {
+        record: Default::default(),
+        numbering: last.numbering,
+        index: last.index + 1,
+        captured_at: last.captured_at,
+        connection_id: None,
+        audio: Ok(start.residue.clone()),
+    })
+}
+
+/// Completes a gap's last packet: what was skipped after the gap follows its last chunk.
+fn fold_with_tail(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece], tail: Piece) -> Folded {
+    let index = tail.index;
+    let mut folded = fold(start, until, &[pieces, &[tail]].concat());
+    folded.pieces.truncate(pieces.len());
+    folded.spans.truncate(pieces.len());
+    // The tail is no chunk: what it cannot complete stays with the gap that it belongs to.
+    folded.gaps.retain(|open| open.gap.chunks.from < index);
+    for open in &mut folded.gaps {
+        open.gap.chunks.to = open.gap.chunks.to.min(index);
+        open.snapshot.residue_next = open.snapshot.residue_next.and(start.residue_next);
     }
-    (runs, end.timeline.end().unwrap_or_default())
+    folded
 }
 
 /// The gaps that remain open after the batch and the snapshots they and the line need.
@@ -105,13 +125,18 @@ fn leftovers(
     let mut rest =
         Snapshot { position: folded.end.clone(), media: folded.media.clone(), ..Snapshot::default() };
     match (line, gap) {
-        (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
+        (Line::Live, _) => {
+            let key = residue_key(start.position.numbering, start.position.next);
+            snapshots.extend(folded.residue.clone().map(|residue| (key, residue)));
+            snapshots.push((live_key(&folded.end), rest));
+        }
         (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
             let chunks = ChunkRange { from: folded.end.next, ..gap.chunks };
             let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
             let captured = (folded.end.last_captured, gap.captured.1);
             gaps.push(Gap { chunks, begins_at, ends_at: gap.ends_at, captured, unsure: None });
             rest.residue = start.residue.clone();
+            rest.residue_next = start.residue_next;
             rest.placements = start.placements.clone();
             snapshots.push((gap_key(&chunks), rest));
         }
@@ -134,9 +159,12 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
         captured: (position.last_captured, until),
         unsure: None,
     };
-    let starts = folded.spans.iter().map(|span| span.map(|(begin, _)| begin));
-    let placements = pieces.iter().zip(starts).filter_map(|(p, at)| Some((p.index, at?))).collect();
-    let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
+    let ends = folded.spans.iter().map(|span| span.map(|(_, end)| end));
+    let placements = pieces.iter().zip(ends).filter_map(|(p, end)| Some((p.index, end?))).collect();
+    let mut snapshot = Snapshot { residue: Vec::new(), residue_next: None, placements, ..start.clone() };
+    if folded.media.demuxer.is_resyncing() && folded.media.loss == Some(Loss::Chunks) {
+        snapshot.residue_next = Some(chunks.to);
+    }
     if snapshot.position.numbering != chunks.numbering {
         snapshot.position.numbering = chunks.numbering;
         snapshot.position.next = 0;
@@ -146,6 +174,19 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
 }
 
 impl Plan {
+    /// Where the live audio still looks for a Cluster just where this backfill ends, it goes on from the backfill's end.
+    pub fn heal(&mut self, live: &Position, start: &Snapshot) {
+        let here = (start.position.numbering, start.residue_next) == (live.numbering, Some(live.next));
+        if let Some((end, media)) = self.reaches.take().filter(|_| here) {
+            let healed = live.healed + 1;
+            let (timeline, recording) = (end.timeline, end.recording);
+            let position = Position { timeline, recording, healed, ..live.clone() };
+            let snapshot = Snapshot { position: position.clone(), media, ..Snapshot::default() };
+            self.snapshots.push((live_key(&position), snapshot));
+            self.advance.heals = Some(Box::new(position));
+        }
+    }
+
     /// Whether there is any audio to write.
     pub fn is_silent(&self) -> bool {
         self.advance.samples == Samples(0)

@@ -91,12 +91,17 @@ impl Timeline {
         self.put(chunk, EpochMs(start), lag_ms)
     }
 
-    /// Places `chunk` where an earlier plan had placed it.
-    pub fn place_again(&mut self, chunk: &Timing, at: EpochMs) -> Placement {
+    /// Places `chunk` so that it ends where an earlier plan had it end.
+    pub fn place_again(&mut self, chunk: &Timing, ends_at: EpochMs) -> Placement {
         self.correct_skew(chunk);
         self.skip_missing(chunk);
         let lag_ms = self.lowest_lag_ms(chunk, &[]);
-        self.put(chunk, self.end().map_or(at, |end| at.max(end)), lag_ms)
+        let at = ends_at.0.saturating_sub(chunk.samples.ms_ceil());
+        let at = match self.end() {
+            Some(end) if at <= end.0 + 1 => end, // parts of a ms are rounded apart
+            _ => EpochMs(at),
+        };
+        self.put(chunk, at, lag_ms)
     }
 
     fn skip_missing(&mut self, chunk: &Timing) {

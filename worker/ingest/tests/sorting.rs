@@ -1,6 +1,6 @@
 //! Who is chunk 0? Duplicates, gaps, page reloads and redrives, told apart (design D5, D5b).
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 use ingest::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
 use ingest::message::{Arrival, Chunk, Content, Format, Record, SessionId};

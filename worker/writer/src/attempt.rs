@@ -29,9 +29,12 @@ impl<P: Ports> SessionWork<'_, P> {
         plan: Plan,
         warm: Option<Decoder>,
     ) -> Result<(), Stop> {
+        if let (Some(failure), Some(lease)) = (held.unsure.take(), held.checkpoint.lease.clone()) {
+            return self.park_unsure(held, &batch, plan, lease, failure).await;
+        }
         let lease = self.next_lease(held, &plan);
         if plan.is_silent() {
-            return self.park_batch(held, &batch, plan, &lease, Reason::NoAudio, false).await;
+            return self.carry(held, &batch, plan).await;
         }
         if lease.attempt > self.writer.config.max_attempts {
             let reason = Reason::Crashed { attempts: lease.attempt - 1 };
@@ -204,6 +207,17 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
+    /// A batch without audio of its own (a header, the middle of a packet, bytes before the next Cluster) goes on in
+    /// the snapshots; what it refused is parked.
+    async fn carry(&self, held: &mut Held, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
+        self.save_snapshots(&plan.snapshots).await?;
+        let gaps = plan.advance.gaps.clone();
+        let given_up = held.checkpoint.carry(plan.advance);
+        self.save(held).await?;
+        self.report_gaps(&gaps, &given_up);
+        self.settle_pieces(batch, plan.refused).await
+    }
+
     /// Settles the chunks of a committed batch; those it refused are parked first.
     async fn settle_written(
         &self,
@@ -212,16 +226,20 @@ impl<P: Ports> SessionWork<'_, P> {
         plan: Plan,
         decoder: Decoder,
     ) -> Result<(), Stop> {
-        let refused = |i: usize| plan.refused.iter().any(|(r, _)| *r == i);
-        let written = batch.pieces.iter().enumerate().filter(|(i, _)| !refused(*i));
-        self.settle(written.map(|(_, piece)| &piece.record));
         if batch.line == Line::Live
             && let Some((_, snapshot)) = plan.snapshots.into_iter().next_back()
             && snapshot.position == held.checkpoint.live
         {
             self.writer.warm.put(&self.session, Warm { snapshot, decoder: Some(decoder) });
         }
-        for (i, refusal) in plan.refused {
+        self.settle_pieces(batch, plan.refused).await
+    }
+
+    async fn settle_pieces(&self, batch: &Batch<'_>, refused: Vec<(usize, Refusal)>) -> Result<(), Stop> {
+        let is_refused = |i: usize| refused.iter().any(|(r, _)| *r == i);
+        let taken = batch.pieces.iter().enumerate().filter(|(i, _)| !is_refused(*i));
+        self.settle(taken.map(|(_, piece)| &piece.record));
+        for (i, refusal) in refused {
             self.park_pieces(&[&batch.pieces[i]], Reason::Refused(refusal), 1, self.now()).await?;
         }
         Ok(())
@@ -270,9 +288,10 @@ impl<P: Ports> SessionWork<'_, P> {
         gap.unsure = unsure.then(|| Box::new(plan.advance.clone()));
         if batch.line == Line::Live {
             // Not the snapshots of holes inside the batch: the whole gap takes them in, and its key may be one of theirs.
-            let live = plan.snapshots.into_iter().next_back();
+            let others: Vec<(String, Snapshot)> =
+                plan.snapshots.into_iter().filter(|(key, _)| !key.starts_with("gap-")).collect();
             self.save_snapshots(&[(key, snapshot)]).await?;
-            self.save_snapshots(live.as_slice()).await?;
+            self.save_snapshots(&others).await?;
         }
         let given_up = held.checkpoint.park(plan.advance, gap.clone());
         self.save(held).await?;
@@ -291,6 +310,25 @@ impl<P: Ports> SessionWork<'_, P> {
             }
         }
         self.park_pieces(&others, reason, attempts, since).await
+    }
+
+    /// Parks what a lease may have stored while nobody can be asked: all that it leased, whatever of it is at hand.
+    async fn park_unsure(
+        &self,
+        held: &mut Held,
+        batch: &Batch<'_>,
+        mut plan: Plan,
+        lease: Lease,
+        failure: ServiceFailure,
+    ) -> Result<(), Stop> {
+        let leased = &lease.advance;
+        if leased.line == batch.line && leased.chunks.numbering == plan.advance.chunks.numbering {
+            plan.whole.0.chunks.to = leased.chunks.to;
+            plan.whole.0.captured.1 = plan.whole.0.captured.1.max(leased.to.last_captured);
+            plan.advance = leased.clone();
+            plan.snapshots.clear(); // the lease's are stored
+        }
+        self.park_batch(held, batch, plan, &lease, Reason::Service(failure), true).await
     }
 
     pub(crate) async fn park_pieces(

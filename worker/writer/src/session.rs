@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use ingest::batch::Settled;
-use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Position, Snapshot, gap_key, live_key};
+use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Position, Snapshot, gap_key, live_key, residue_key};
 use ingest::decide::{Decision, View, decide};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Piece, fold};
@@ -46,6 +46,8 @@ impl From<ServiceFailure> for Stop {
 pub(crate) struct Held {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) version: Option<u64>,
+    /// The stream could not be asked about the lease for so long that its batch is to be parked as it is.
+    pub(crate) unsure: Option<ServiceFailure>,
 }
 
 /// A batch about to be written.
@@ -117,7 +119,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             if !self.next_batch(&mut held, &sorted).await? {
                 return Ok(());
             }
-            if self.remaining_ms() < 500 {
+            if self.remaining_ms() < self.writer.config.put_within_ms / 2 {
                 return Err(Stop::NotOurs { seconds: 0 });
             }
         }
@@ -134,7 +136,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             }
         }
         for (gap, pieces) in &sorted.backfill {
-            let Some(start) = self.gap_start(gap).await? else {
+            let Some(start) = self.gap_start(&held.checkpoint.live, gap).await? else {
                 self.park_unplaceable(pieces).await?;
                 continue;
             };
@@ -172,7 +174,8 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             Some(Decision::Write { chunks }) => as_leased(&held.checkpoint, c.line, c.pieces, chunks),
         };
         let pieces = &c.pieces[..chunks];
-        let plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
+        let mut plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
+        plan.heal(&held.checkpoint.live, &c.start.snapshot);
         let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
             self.defer(c.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
@@ -184,11 +187,11 @@ impl<'a, P: Ports> SessionWork<'a, P> {
 
     async fn load(&self) -> Result<Held, Stop> {
         match self.writer.ports.store().load(&self.session).await? {
-            None => Ok(Held { checkpoint: Checkpoint::default(), version: None }),
+            None => Ok(Held { checkpoint: Checkpoint::default(), version: None, unsure: None }),
             Some(stored) => {
                 let checkpoint =
                     Checkpoint::decode(&stored.bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
-                Ok(Held { checkpoint, version: Some(stored.version) })
+                Ok(Held { checkpoint, version: Some(stored.version), unsure: None })
             }
         }
     }
@@ -255,9 +258,17 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         loop {
             // The clock first: an answer is believed for what was stored before the question.
             let asked_at = self.now().0;
-            if let Some(found) = self.writer.ports.streams().find(&self.session, lease.advance.at).await? {
-                self.commit(held, lease, found).await?;
-                return Ok(());
+            match self.writer.ports.streams().find(&self.session, lease.advance.at).await {
+                Ok(Some(found)) => return self.commit(held, lease, found).await,
+                Ok(None) => {}
+                Err(failure) => {
+                    let blocked_ms = asked_at.saturating_sub(lease.first_attempt_at.0);
+                    if blocked_ms < self.writer.config.max_blocked_ms {
+                        return Err(failure.into());
+                    }
+                    held.unsure = Some(failure);
+                    return Ok(());
+                }
             }
             if asked_at >= certain_at {
                 return Ok(());
@@ -278,9 +289,8 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         if *position == Position::default() {
             return Ok(Warm { snapshot: Snapshot::default(), decoder: None });
         }
-        let stored = self.writer.ports.store().load_snapshot(&self.session, &live_key(position)).await?;
-        let snapshot = match stored {
-            Some(bytes) => Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?,
+        let snapshot = match self.snapshot(&live_key(position)).await? {
+            Some(snapshot) => snapshot,
             None => {
                 // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
                 let mut snapshot = Snapshot { position: position.clone(), ..Snapshot::default() };
@@ -305,13 +315,25 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         Ok(true)
     }
 
-    async fn gap_start(&self, gap: &Gap) -> Result<Option<Warm>, Stop> {
-        let key = gap_key(&gap.chunks);
-        let Some(bytes) = self.writer.ports.store().load_snapshot(&self.session, &key).await? else {
+    /// The state at a gap's start, with what later batches skipped on their way to the next Cluster.
+    async fn gap_start(&self, live: &Position, gap: &Gap) -> Result<Option<Warm>, Stop> {
+        let Some(mut snapshot) = self.snapshot(&gap_key(&gap.chunks)).await? else {
             return Ok(None);
         };
-        let snapshot = Snapshot::decode(&bytes).map_err(|e| Stop::Unreadable(e.to_string()))?;
+        let numbering = gap.chunks.numbering;
+        let passed = |next: &u64| (numbering, *next) < (live.numbering, live.next);
+        while let Some(next) = snapshot.residue_next.filter(passed) {
+            let Some(more) = self.snapshot(&residue_key(numbering, next)).await? else { break };
+            snapshot.residue.extend(more.residue);
+            snapshot.residue_next = more.residue_next.filter(|after| *after > next);
+        }
         Ok(Some(Warm { snapshot, decoder: None }))
+    }
+
+    async fn snapshot(&self, key: &str) -> Result<Option<Snapshot>, Stop> {
+        let bytes = self.writer.ports.store().load_snapshot(&self.session, key).await?;
+        let decoded = bytes.map(|bytes| Snapshot::decode(&bytes)).transpose();
+        decoded.map_err(|e| Stop::Unreadable(e.to_string()))
     }
 
     fn keep_warm(&self, line: Line, start: Warm) {
