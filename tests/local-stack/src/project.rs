@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 pub fn root() -> PathBuf {
     match std::env::var_os("KVS_PROJECT_ROOT") {
         Some(root) => PathBuf::from(root),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        None => {
+            let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+            crate_folder.ancestors().nth(2).unwrap_or(crate_folder).to_owned()
+        }
     }
 }
 

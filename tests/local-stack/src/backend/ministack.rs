@@ -1,4 +1,4 @@
-//! MiniStack: one Python process with SQS and DynamoDB in memory.
+//! MiniStack: one Python process with SQS and DynamoDB in memory, started by scripts/run_ministack.py.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::BackendError;
 use super::readiness::{Emulator, python};
 use crate::process::{self, Process};
+use crate::project;
 
 /// A free port can be taken between the look and the start; a second and third try settle that.
 const START_TRIES: usize = 3;
@@ -33,7 +34,7 @@ async fn start_once(python: &Path, folder: &Path) -> Result<(String, Process), B
         folder,
     };
     let mut command = process::command(python);
-    command.args(["-m", "ministack"]).envs([
+    command.arg(project::root().join("scripts/run_ministack.py")).envs([
         ("BIND_HOST", "127.0.0.1"), // its own default is every interface
         ("GATEWAY_PORT", &port.to_string()),
         ("SERVICES", "sqs,dynamodb"),

@@ -1,4 +1,4 @@
-//! The polling loop, N times side by side.
+//! The polling loops, and the batches under way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::disturb::{Disturbance, Disturber, Duplicate};
@@ -33,6 +33,10 @@ impl Default for MappingConfig {
     }
 }
 
+/// Receives at the same time; batches under way may be more. Lambda starts a mapping with five, and idle long polls cost an emulator
+/// more than they cost SQS.
+const POLLERS_MAX: usize = 5;
+
 /// After a receive that failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(200);
 
@@ -49,6 +53,8 @@ struct Shared {
     queue_arn: String,
     function: Function,
     config: MappingConfig,
+    /// One permit for each batch that may be under way.
+    batches: Arc<Semaphore>,
     stats: Mutex<MappingStats>,
     disturber: Mutex<Option<Disturber>>,
 }
@@ -62,18 +68,20 @@ impl Mapping {
         function: Function,
         config: MappingConfig,
     ) -> Self {
+        let concurrency = config.concurrency.max(1);
         let shared = Arc::new(Shared {
             sqs,
             queue_url: queue_url.to_owned(),
             queue_arn: queue_arn.to_owned(),
             function,
-            config: MappingConfig { batch_size: config.batch_size.clamp(1, 10), ..config },
+            config: MappingConfig { batch_size: config.batch_size.clamp(1, 10), concurrency, ..config },
+            batches: Arc::new(Semaphore::new(concurrency)),
             stats: Mutex::default(),
             disturber: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(None);
         let poller = |_| tokio::spawn(Arc::clone(&shared).poll(stopped.clone()));
-        let pollers = (0..config.concurrency).map(poller).collect();
+        let pollers = (0..concurrency.min(POLLERS_MAX)).map(poller).collect();
         Self { shared, stop, pollers }
     }
 
@@ -103,6 +111,8 @@ impl Mapping {
         for poller in std::mem::take(&mut self.pollers) {
             let _ = poller.await;
         }
+        let all = u32::try_from(self.shared.config.concurrency).unwrap_or(u32::MAX);
+        let _ = self.shared.batches.acquire_many(all).await;
     }
 }
 
@@ -121,12 +131,18 @@ impl Drop for Mapping {
 impl Shared {
     async fn poll(self: Arc<Self>, mut stop: watch::Receiver<Option<Stop>>) {
         while stop.borrow().is_none() {
-            let messages = tokio::select! {
-                messages = self.receive() => messages,
+            let receive_when_free =
+                async { (Arc::clone(&self.batches).acquire_owned().await, self.receive().await) };
+            let (permit, messages) = tokio::select! {
+                received = receive_when_free => received,
                 _ = stop.wait_for(|stop| *stop == Some(Stop::Abandon)) => return,
             };
             if !messages.is_empty() {
-                self.deliver(&messages).await;
+                let shared = Arc::clone(&self);
+                tokio::spawn(async move {
+                    shared.deliver(&messages).await;
+                    drop(permit);
+                });
             }
         }
     }

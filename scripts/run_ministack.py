@@ -1,0 +1,40 @@
+"""MiniStack with FIFO receives as SQS documents them.
+
+SQS "first attempts to return as many messages with the same message group ID as possible" (SQS developer guide, FIFO queue delivery
+logic). MiniStack 1.5.33 returns the oldest available messages of all groups instead, so that with ten or more busy sessions a batch
+holds one chunk of each, which no real queue would deliver. The version is pinned, and a test of the local stack holds the behaviour.
+"""
+
+import ministack.services.sqs as sqs
+from ministack.app import main
+
+
+def collect_fifo(queue: dict, count_max: int, visibility_timeout: int, now: float) -> list:
+    """Takes up to count_max messages: group by group, the group with the oldest available message first."""
+    for message in queue["messages"]:
+        sqs._ensure_msg_fields(message)
+    locked = {
+        message["group_id"]
+        for message in queue["messages"]
+        if message["visible_at"] > now and message["receive_count"] > 0
+    }
+    groups: dict = {}
+    for message in queue["messages"]:
+        if message["visible_at"] <= now and message["group_id"] not in locked:
+            groups.setdefault(message["group_id"], []).append(message)
+    taken = [message for group in groups.values() for message in group][:count_max]
+    for message in taken:
+        message["receipt_handle"] = sqs.new_uuid()
+        message["visible_at"] = now + visibility_timeout
+        message["receive_count"] += 1
+        if message.get("first_receive_at") is None:
+            message["first_receive_at"] = now
+    return taken
+
+
+if not callable(getattr(sqs, "_collect_fifo", None)):
+    raise SystemExit("scripts/run_ministack.py does not fit this version of MiniStack; see scripts/requirements-ministack.txt")
+sqs._collect_fifo = collect_fifo
+
+if __name__ == "__main__":
+    main()
