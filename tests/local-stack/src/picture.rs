@@ -111,7 +111,9 @@ impl Sheet {
         let shade = if i.is_multiple_of(2) { EVEN } else { ODD };
         self.rectangle(x0, TOP, (x1 - x0).max(1.0), Self::panel_height(), shade);
         self.line((x0, TOP), (x0, HEIGHT as f32 - BOTTOM + 6.0), EDGE);
-        let columns = (x1 - x0).ceil().max(1.0) as usize;
+        // Whole pixels: a column that lies across two would be pale.
+        let left = x0.round();
+        let columns = (x1.round() - left).max(1.0) as usize;
         let scale = (Self::panel_height() / 2.0 - 6.0) / 32_768.0;
         for column in 0..columns {
             let part = |n: usize| (band.pcm.len() * n / columns).min(band.pcm.len());
@@ -119,7 +121,7 @@ impl Sheet {
             let (Some(low), Some(high)) = (samples.iter().min(), samples.iter().max()) else { continue };
             let top = Self::middle() - f32::from(*high) * scale;
             let bottom = Self::middle() - f32::from(*low) * scale;
-            self.rectangle(x0 + column as f32, top - 0.5, 1.0, bottom - top + 1.0, WAVE);
+            self.rectangle(left + column as f32, top - 0.5, 1.0, bottom - top + 1.0, WAVE);
         }
     }
 

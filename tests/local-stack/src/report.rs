@@ -1,6 +1,6 @@
 //! What a replay found, as the files that it leaves: `report.json`, `fragments.json`, and a summary of several sessions.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::replay::ledger::{Balance, Span};
@@ -211,10 +211,12 @@ pub fn session_table(reports: &[Report]) -> Table {
     table
 }
 
-/// A table with a header and thin lines.
+/// A table with a header and three lines.
 pub fn plain_table(header: &[&str]) -> Table {
+    let line = LineStyle::none().fill('─').junction('─');
+    let style = TableStyle::new().top_border(line).header_separator(line).bottom_border(line);
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(style).set_header(header);
     table
 }
 

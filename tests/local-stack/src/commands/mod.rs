@@ -1,5 +1,7 @@
 //! One file per subcommand.
 
+mod bench;
+mod chaos;
 mod demo;
 mod replay;
 mod run;
@@ -13,8 +15,15 @@ pub enum Command {
     Run(run::Arguments),
     /// Show a shipped recording travel through every part, and compare what comes back with its reference.
     Demo(demo::Arguments),
+    /// Measure the release build: CPU over libopus and ffmpeg, cold start, memory, size.
+    Bench(bench::Arguments),
+    /// One batch in this fresh process; `bench` runs it.
+    #[command(hide = true)]
+    BenchBatch,
     /// Send a recording's messages through the stack; write sound, stream, fragments and report.
     Replay(replay::Arguments),
+    /// Break everything that can break while sessions speak, then count: nothing lost, nothing twice, and a redrive restores.
+    Chaos(chaos::Arguments),
 }
 
 impl Command {
@@ -23,7 +32,10 @@ impl Command {
         match self {
             Self::Run(arguments) => run::run(arguments).await,
             Self::Demo(arguments) => demo::run(arguments).await,
+            Self::Bench(arguments) => bench::run(arguments).await,
+            Self::BenchBatch => bench::fresh_process(),
             Self::Replay(arguments) => replay::run(arguments).await,
+            Self::Chaos(arguments) => chaos::run(arguments).await,
         }
     }
 }

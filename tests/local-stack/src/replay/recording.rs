@@ -40,7 +40,7 @@ pub enum RecordingError {
 }
 
 /// One line of the file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// A JSON object.
     Message(Map<String, Value>),
@@ -81,7 +81,7 @@ impl Line {
 }
 
 /// A recording: its messages in the order they were made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// The folder's name.
     pub name: String,

@@ -1,0 +1,219 @@
+//! A recording, cut into batches as the worker itself would cut it, and the path of one batch.
+
+use ingest::batch::group;
+use ingest::checkpoint::{Checkpoint, Line, Snapshot};
+use ingest::decide::{Decision, Policy, View, decide};
+use ingest::fold::{Step, fold};
+use ingest::message::{Record, SessionId};
+use ingest::plan::{Plan, plan};
+use ingest::sort::{Entry, sort};
+use media::opus::Decoder;
+use media::time::EpochMs;
+
+use crate::replay::recording::{Line as Message, Recording};
+
+/// What SQS adds to a capture time: the queue takes a chunk this much later.
+const UPLOAD_MS: u64 = 40;
+/// Where a Matroska Cluster begins, and a WebM header ends.
+const CLUSTER_ID: [u8; 4] = [0x1F, 0x43, 0xB6, 0x75];
+
+/// A batch and what must be known before it.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The session's state before it.
+    pub start: Snapshot,
+    /// Its records.
+    pub records: Vec<Record>,
+    /// Its Opus packets.
+    pub packets: Vec<Vec<u8>>,
+    /// Its audio, in samples.
+    pub samples: u64,
+    /// The recording's header and the batch's bytes: what a stateless converter would be given.
+    pub webm: Vec<u8>,
+}
+
+/// A batch that went down the path.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The Matroska fragment.
+    pub fragment: Vec<u8>,
+    /// The state after it.
+    pub next: Snapshot,
+}
+
+/// What keeps a recording from being measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A line is no good message.
+    #[error("message {0} of the recording is not a chunk that can be written")]
+    BadMessage(usize),
+    /// The path gave no fragment.
+    #[error("a batch could not be written: {0}")]
+    Path(String),
+    /// A program could not be run, or failed.
+    #[error("{program}: {reason}")]
+    Program {
+        /// Which.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// What came out is not what one pass gives.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// The records of a recording, as the queue would deliver them.
+pub fn records(recording: &Recording) -> Vec<Record> {
+    let records = recording.lines.iter().enumerate().map(|(i, line)| Record {
+        message_id: format!("m-{i}"),
+        body: match line {
+            Message::Message(fields) => serde_json::Value::Object(fields.clone()).to_string(),
+            Message::Raw(text) => text.clone(),
+        },
+        group_id: recording.session_id(),
+        sequence_number: i as u128 + 1,
+        sent_at: EpochMs(line.captured_ms().unwrap_or_default() + UPLOAD_MS),
+        receive_count: 1,
+        ..Record::default()
+    });
+    records.collect()
+}
+
+/// Cuts the recording where the worker's own decision says that a batch is ripe. What is left at the end is no batch.
+///
+/// # Errors
+/// [`BenchError::BadMessage`]: only recordings without faults are measured.
+pub fn cut(recording: &Recording) -> Result<Vec<Batch>, BenchError> {
+    let mut batches = Vec::new();
+    let mut start = Snapshot::default();
+    let mut waiting: Vec<Record> = Vec::new();
+    let mut header = Vec::new();
+    for (i, record) in records(recording).into_iter().enumerate() {
+        waiting.push(record);
+        let (_, entries) = session_of(waiting.clone()).ok_or(BenchError::BadMessage(i))?;
+        let Some(plan) = decided(&start, entries) else { continue };
+        if !plan.refused.is_empty() {
+            return Err(BenchError::BadMessage(i));
+        }
+        let bytes = audio_of(&waiting);
+        if header.is_empty() {
+            header = header_of(&bytes);
+        }
+        let webm = if batches.is_empty() { bytes } else { [header.clone(), bytes].concat() };
+        let next = next_of(&plan)?;
+        batches.push(Batch {
+            start: std::mem::replace(&mut start, next),
+            records: std::mem::take(&mut waiting),
+            packets: packets_of(&plan),
+            samples: plan.advance.samples.0,
+            webm,
+        });
+    }
+    Ok(batches)
+}
+
+/// The path of a batch: base64 and JSON, sort, demux, decide, decode, mux. `decoder` stands where `start` does.
+///
+/// # Errors
+/// [`BenchError::Path`] if the records are not a ripe batch.
+pub fn path(start: &Snapshot, decoder: &mut Decoder, records: Vec<Record>) -> Result<Written, BenchError> {
+    let failed = |what: &str| BenchError::Path(what.to_owned());
+    let (session, entries) =
+        session_of(records).ok_or_else(|| failed("the records are not one session's"))?;
+    let plan = decided(start, entries).ok_or_else(|| failed("the batch is not ripe"))?;
+    let fragment = plan.render(&session, decoder).map_err(|error| failed(&error.to_string()))?;
+    Ok(Written { fragment, next: next_of(&plan)? })
+}
+
+fn session_of(records: Vec<Record>) -> Option<(SessionId, Vec<Entry>)> {
+    let mut delivery = group(records);
+    let (session, entries) = delivery.sessions.pop_first()?;
+    (delivery.sessions.is_empty() && delivery.refused.is_empty()).then_some((session, entries))
+}
+
+/// The plan of the batch, if it is ripe as a whole.
+fn decided(start: &Snapshot, entries: Vec<Entry>) -> Option<Plan> {
+    let checkpoint = Checkpoint { live: start.position.clone(), ..Checkpoint::default() };
+    let pieces = sort(&checkpoint, entries).live;
+    let folded = fold(start, None, &pieces);
+    let next = (start.position.numbering, start.position.next);
+    let now = pieces.last()?.record.sent_at;
+    let view = View { pieces: &pieces, folded: &folded, next, end: None, now };
+    match decide(&view, &Policy::default())? {
+        Decision::Write { chunks } if chunks == pieces.len() => Some(plan(start, Line::Live, None, &pieces)),
+        _ => None,
+    }
+}
+
+fn next_of(plan: &Plan) -> Result<Snapshot, BenchError> {
+    let at = &plan.advance.to;
+    let found = plan.snapshots.iter().find(|(_, snapshot)| snapshot.position == *at);
+    found
+        .map(|(_, snapshot)| snapshot.clone())
+        .ok_or_else(|| BenchError::Path("no state comes after it".into()))
+}
+
+fn packets_of(plan: &Plan) -> Vec<Vec<u8>> {
+    let steps = plan.runs.iter().flat_map(|run| &run.steps);
+    let packets = steps.filter_map(|step| match step {
+        Step::Decode { packet, .. } => Some(packet.clone()),
+        Step::Reset | Step::Conceal(_) => None,
+    });
+    packets.collect()
+}
+
+fn audio_of(records: &[Record]) -> Vec<u8> {
+    let audio = |record: &Record| {
+        let fields = ingest::message::object(&record.body).ok()?;
+        ingest::message::audio(fields.get("audioData")?.as_str()?).ok()
+    };
+    records.iter().filter_map(audio).flatten().collect()
+}
+
+fn header_of(webm: &[u8]) -> Vec<u8> {
+    let end = webm.windows(CLUSTER_ID.len()).position(|bytes| bytes == CLUSTER_ID).unwrap_or(webm.len());
+    webm[..end].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::fragment::read::read_fragments;
+
+    fn recording(name: &str) -> Recording {
+        let folder = crate::project::root().join("tests/end-to-end/recordings").join(name);
+        Recording::read(&folder).unwrap()
+    }
+
+    #[test]
+    fn a_recording_falls_into_batches_of_two_seconds_and_each_goes_down_the_path() {
+        let recording = recording("chromium-speech-default");
+        let batches = cut(&recording).unwrap();
+        assert!((13..=15).contains(&batches.len()), "{} batches of 30 s", batches.len());
+        let mut decoder = Decoder::new().unwrap();
+        let mut start = Snapshot::default();
+        for batch in &batches {
+            assert!((32_000..48_000).contains(&batch.samples), "{} samples", batch.samples);
+            assert_eq!(batch.start, start);
+            let written = path(&start, &mut decoder, batch.records.clone()).unwrap();
+            assert_eq!(read_fragments(&written.fragment).unwrap()[0].samples().0, batch.samples);
+            start = written.next;
+        }
+    }
+
+    #[test]
+    fn a_converter_gets_the_header_before_every_batch() {
+        let batches = cut(&recording("chromium-speech-default")).unwrap();
+        assert!(batches.iter().all(|batch| media::demux::starts_recording(&batch.webm)));
+        let header = header_of(&batches[0].webm);
+        assert!(header.len() < 300 && batches[1].webm.starts_with(&header));
+    }
+
+    #[test]
+    fn a_recording_with_a_fault_is_not_measured() {
+        let mut recording = recording("firefox-speech");
+        recording.lines[3] = Message::Raw("{".into());
+        assert!(matches!(cut(&recording), Err(BenchError::BadMessage(3))));
+    }
+}

@@ -1,0 +1,153 @@
+//! `make bench`: what the worker costs, measured side by side in one run.
+//!
+//! CPU figures are CPU time (user and system), not wall time, and the rivals take turns round by round; so other work on the machine
+//! hits all of them alike, and the middle round decides.
+
+pub mod batches;
+pub mod cold_start;
+pub mod cpu;
+pub mod memory;
+pub mod path;
+
+use std::path::Path;
+use std::time::Duration;
+
+use comfy_table::Table;
+use serde::Serialize;
+
+use self::batches::{Batch, BenchError};
+use crate::report::{align_right, plain_table};
+
+/// The figures, as `target/bench/report.json` has them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// CPU of base64 → demux → decode → mux of 2 s batches in one process, over CPU of libopus decoding the same packets.
+    pub path_over_libopus_warm: f64,
+    /// The same with every batch in a fresh process that reads stored state and decodes its pre-roll first.
+    pub path_over_libopus_cold: f64,
+    /// CPU of one ffmpeg process per batch over ours (warm); absent where there is no ffmpeg.
+    pub ffmpeg_cpu_over_ours: Option<f64>,
+    /// Process start to the first question for work, median.
+    pub cold_start_ms_median: f64,
+    /// Resident memory after [`Self::batches_before_rss`] batches, MB (10^6 bytes).
+    pub rss_mb: f64,
+    /// Size of the stripped worker binary, MB (10^6 bytes).
+    pub binary_mb: f64,
+    /// As `path_over_libopus_cold`, with the CPU of the process's own start and end added.
+    pub fresh_process_over_libopus: f64,
+    /// CPU of one ffmpeg process per batch over ours, both in fresh processes, starts included.
+    pub ffmpeg_cpu_over_ours_cold: Option<f64>,
+    /// libopus alone, CPU ms per second of audio.
+    pub libopus_ms_per_audio_s: f64,
+    /// The fastest of all starts.
+    pub cold_start_ms_min: f64,
+    /// The highest resident memory, MB.
+    pub rss_peak_mb: f64,
+    /// How many batches the worker had written then.
+    pub batches_before_rss: usize,
+    /// The recording.
+    pub recording: String,
+    /// Rounds that the middle one was taken of.
+    pub rounds: usize,
+}
+
+/// CPU figures of the media path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PathFigures {
+    /// See [`Figures::path_over_libopus_warm`].
+    pub warm: f64,
+    /// See [`Figures::path_over_libopus_cold`].
+    pub cold: f64,
+    /// See [`Figures::fresh_process_over_libopus`].
+    pub fresh_process: f64,
+    /// See [`Figures::ffmpeg_cpu_over_ours`].
+    pub ffmpeg: Option<f64>,
+    /// See [`Figures::ffmpeg_cpu_over_ours_cold`].
+    pub ffmpeg_cold: Option<f64>,
+    /// See [`Figures::libopus_ms_per_audio_s`].
+    pub libopus_ms_per_audio_s: f64,
+}
+
+/// How many times libopus and the warm path run in one round: single runs are too short for a steady figure.
+const REPEATS: u32 = 4;
+
+/// Measures the media path in `rounds` rounds. `program` is this program, for fresh processes; `folder` takes temporary files.
+///
+/// # Errors
+/// [`BenchError`].
+pub fn measure_path(
+    program: &Path,
+    folder: &Path,
+    batches: &[Batch],
+    rounds: usize,
+    on_round: &dyn Fn(),
+) -> Result<PathFigures, BenchError> {
+    let (_, fragments) = path::warm(batches)?;
+    let audio_s = batches.iter().map(|batch| batch.samples).sum::<u64>() as f64 / 16_000.0;
+    let mut figures: [Vec<f64>; 6] = Default::default();
+    for _ in 0..rounds {
+        let (mut libopus, mut warm) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..REPEATS {
+            libopus += path::libopus(batches)? / REPEATS;
+            warm += path::warm(batches)?.0 / REPEATS;
+        }
+        let (cold, process) = path::cold(program, batches, &fragments)?;
+        let ffmpeg = path::ffmpeg(folder, batches)?;
+        let over = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+        figures[0].push(over(warm, libopus));
+        figures[1].push(over(cold, libopus));
+        figures[2].push(over(process, libopus));
+        figures[3].extend(ffmpeg.map(|ffmpeg| over(ffmpeg, warm)));
+        figures[4].extend(ffmpeg.map(|ffmpeg| over(ffmpeg, process)));
+        figures[5].push(libopus.as_secs_f64() * 1000.0 / audio_s);
+        on_round();
+    }
+    let [warm, cold, fresh_process, ffmpeg, ffmpeg_cold, libopus_ms_per_audio_s] = figures.map(cpu::median);
+    let measured =
+        |figure: Option<f64>| figure.ok_or_else(|| BenchError::Wrong("no round was measured".into()));
+    Ok(PathFigures {
+        warm: measured(warm)?,
+        cold: measured(cold)?,
+        fresh_process: measured(fresh_process)?,
+        ffmpeg,
+        ffmpeg_cold,
+        libopus_ms_per_audio_s: measured(libopus_ms_per_audio_s)?,
+    })
+}
+
+impl Figures {
+    /// The table for a person: figure, bar, verdict.
+    pub fn table(&self) -> Table {
+        let mut table = plain_table(&["what", "measured", "bar", ""]);
+        let mut row = |what: &str, value: Option<f64>, unit: &str, bar: Option<(char, f64)>| {
+            let holds = |(sign, bar): (char, f64)| {
+                value.map(|value| if sign == '<' { value <= bar } else { value >= bar })
+            };
+            let verdict = match bar.and_then(holds) {
+                Some(true) => "ok",
+                Some(false) => "MISSED",
+                None => "",
+            };
+            let bar = bar.map_or_else(String::new, |(sign, bar)| format!("{sign}= {bar}{unit}"));
+            let value = value.map_or_else(|| "not measured".to_owned(), |value| format!("{value:.2}{unit}"));
+            table.add_row([what, &value, &bar, verdict]);
+        };
+        row("path CPU over libopus, warm", Some(self.path_over_libopus_warm), "", Some(('<', 1.3)));
+        row(
+            "path CPU over libopus, cold: fresh process and pre-roll",
+            Some(self.path_over_libopus_cold),
+            "",
+            Some(('<', 1.7)),
+        );
+        row("  and with that process's own start", Some(self.fresh_process_over_libopus), "", None);
+        row("one ffmpeg per batch, CPU over ours", self.ffmpeg_cpu_over_ours, "", Some(('>', 15.0)));
+        row("  over ours in fresh processes", self.ffmpeg_cpu_over_ours_cold, "", None);
+        row("cold start, median", Some(self.cold_start_ms_median), " ms", Some(('<', 20.0)));
+        row("  fastest", Some(self.cold_start_ms_min), " ms", None);
+        row("resident memory after 1,000 batches", Some(self.rss_mb), " MB", Some(('<', 40.0)));
+        row("worker binary, stripped", Some(self.binary_mb), " MB", Some(('<', 12.0)));
+        row("libopus alone, CPU per second of audio", Some(self.libopus_ms_per_audio_s), " ms", None);
+        align_right(&mut table, 1);
+        table
+    }
+}
