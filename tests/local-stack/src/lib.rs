@@ -1,6 +1,8 @@
 //! The whole system on one laptop: backends, Lambda Runtime API, event source mapping, WebSocket gateway.
 
 pub mod backend;
+pub mod bench;
+pub mod chaos;
 pub mod compare;
 pub mod gateway;
 pub mod mapping;

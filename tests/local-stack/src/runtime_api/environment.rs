@@ -112,6 +112,11 @@ impl Environment {
         answered
     }
 
+    /// Whether it has an invocation at this moment.
+    pub(super) fn is_busy(&self) -> bool {
+        *self.phases.borrow() == Phase::Busy
+    }
+
     /// Waits until the process is gone; gives its exit status.
     pub(super) async fn exited(&self) -> String {
         let mut phases = self.phases.clone();

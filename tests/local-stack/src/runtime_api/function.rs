@@ -250,6 +250,19 @@ impl Function {
         Some(chosen.pid)
     }
 
+    /// Kills one of the environments that have an invocation at this moment (SIGKILL), chosen by `pick` modulo their number; gives its
+    /// process id, or `None` where all are idle.
+    pub async fn kill_busy(&self, pick: u64) -> Option<u32> {
+        let chosen = {
+            let alive = lock(&self.0.alive);
+            let busy: Vec<_> = alive.values().filter(|environment| environment.is_busy()).collect();
+            let count = u64::try_from(busy.len()).ok().filter(|count| *count > 0)?;
+            Environment::clone(busy.get(usize::try_from(pick % count).ok()?)?)
+        };
+        chosen.end(End::Kill).await;
+        Some(chosen.pid)
+    }
+
     /// The running environments: number and process id.
     pub fn environments(&self) -> Vec<(u64, u32)> {
         lock(&self.0.alive).values().map(|environment| (environment.id, environment.pid)).collect()

@@ -38,6 +38,8 @@ pub struct StackConfig {
     pub mapping: MappingConfig,
     /// The WebSocket API.
     pub gateway: GatewayConfig,
+    /// How long a received message stays hidden; `None` is Lambda's advice, six times the writer's timeout.
+    pub visibility_timeout: Option<Duration>,
     /// Receives after which SQS itself parks a message.
     pub max_receive_count: u32,
     /// Puts a [`crate::proxy::Proxy`] between the functions and SQS and DynamoDB.
@@ -66,6 +68,7 @@ impl Default for StackConfig {
             handler: function(128, 4),
             mapping: MappingConfig::default(),
             gateway: GatewayConfig::default(),
+            visibility_timeout: None,
             max_receive_count: MAX_RECEIVE_COUNT,
             fault_proxy: false,
             rust_log: "info".to_owned(),

@@ -314,7 +314,9 @@ async fn make_resources(
     let prefix = if backend.is_shared() { format!("run-{:08x}-", fastrand::u32(..)) } else { String::new() };
     let resources = ResourceConfig {
         prefix,
-        visibility_timeout: config.writer.timeout * VISIBILITY_PER_TIMEOUT,
+        visibility_timeout: config
+            .visibility_timeout
+            .unwrap_or(config.writer.timeout * VISIBILITY_PER_TIMEOUT),
         max_receive_count: config.max_receive_count,
     };
     Resources::create(sqs, dynamodb, &resources).await

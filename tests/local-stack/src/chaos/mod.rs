@@ -1,0 +1,254 @@
+//! Chaos in the real processes: sessions speak while workers are killed, connections cut, answers lost and services away. Then the faults stop,
+//! and what went in is counted against what the streams hold, before and after a redrive of all that was parked.
+//!
+//! The binaries are the ones that are deployed. Time is real: the same seed gives the same schedule of faults, not the same course of events.
+
+pub mod dead_letters;
+pub mod inject;
+pub mod ledger;
+pub mod pages;
+pub mod reference;
+pub mod report;
+pub mod schedule;
+mod speak;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::message::SessionId;
+use media::fragment::read::ReadFragment;
+use tokio::time::Instant;
+
+use self::dead_letters::{Parked, reasons, send_all, take_all};
+use self::ledger::{Account, Fragment, Key, account};
+use self::reference::{Expected, Undecodable, one_pass};
+use self::report::{AudioCheck, Outcome, SessionOutcome};
+use self::schedule::Schedule;
+use self::speak::{Script, Spoken, speak};
+use crate::backend::BackendKind;
+use crate::replay::read_back::{ReadBackError, read_back};
+use crate::replay::recording::Recording;
+use crate::replay::speaker::SpeakError;
+use crate::resources::{ResourceError, SessionStatus};
+use crate::stack::{Stack, StackConfig};
+
+/// The writer's timeout. One PutMedia may take 4 s of it; a shorter one would leave no time to answer.
+pub const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The queue's visibility timeout: more than twice the writer's, so that a killed worker's write cannot be under way any more, and little
+/// enough that its messages come back several times within a run (six times, as deployed, would be half a minute).
+pub const VISIBILITY: Duration = Duration::from_secs(12);
+/// How long the queue may take to become empty once the faults have stopped, each time.
+pub const DRAIN: Duration = Duration::from_secs(60);
+/// How often the queue is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Streams that are read back at one time.
+const READERS: usize = 4;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is spoken.
+    pub recording: Recording,
+    /// How many sessions.
+    pub sessions: usize,
+    /// How long they speak, and faults happen.
+    pub length: Duration,
+    /// Chooses the faults.
+    pub seed: u64,
+    /// SQS and DynamoDB, emulated.
+    pub backend: BackendKind,
+}
+
+/// Why a run has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// The recording cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] pages::Unusable),
+    /// The recording cannot be decoded.
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
+    /// A speaker could not connect.
+    #[error("session {session_id}: {source}")]
+    Speak {
+        /// Whose.
+        session_id: String,
+        /// Why.
+        source: SpeakError,
+    },
+    /// A stream could not be read back.
+    #[error(transparent)]
+    ReadBack(#[from] ReadBackError),
+    /// The Sessions table or a queue did not answer.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+/// What is told while a run goes on.
+pub trait Progress: Sync {
+    /// Another part of the run begins.
+    fn phase(&self, _name: &str) {}
+    /// A message went out.
+    fn sent(&self) {}
+    /// So many messages are still in the queue.
+    fn left(&self, _messages: u64) {}
+}
+
+/// Tells nobody.
+impl Progress for () {}
+
+/// The stack for a run: small timeouts, a proxy that breaks calls, streams whose archive is late and whose cut connections linger.
+pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {
+    let mut config = StackConfig::for_sessions(sessions);
+    config.backend = backend;
+    config.fault_proxy = true;
+    config.writer.timeout = WRITER_TIMEOUT;
+    config.visibility_timeout = Some(VISIBILITY);
+    config.kinesis_video.list_lag_ms = 400;
+    config.kinesis_video.cut_release_ms = 300;
+    config
+}
+
+/// Runs on a stack of [`stack_config`].
+///
+/// # Errors
+/// [`ChaosError`]. A broken promise is no error: the outcome tells.
+pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> Result<Outcome, ChaosError> {
+    let began = Instant::now();
+    let scripts = scripts(options)?;
+    let streams: Vec<String> =
+        scripts.iter().map(|script| format!("session-{}", script.session_id)).collect();
+    let schedule = Arc::new(Schedule::new(options.seed, &streams, options.length, VISIBILITY));
+    for script in &scripts {
+        stack.put_session(&script.session_id, SessionStatus::Active).await?;
+    }
+    progress.phase("faults and speech");
+    let speaking = futures::future::try_join_all(scripts.iter().map(|script| speak(stack, script, progress)));
+    let (spoken, injected) = inject::during(stack, &schedule, options.length, speaking).await;
+    let sessions = sessions(spoken?)?;
+    let mut left_in_queue = drain(stack, progress, "draining").await?;
+
+    progress.phase("counting");
+    let parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
+    let before = look(stack, &sessions, &parked).await?;
+
+    progress.phase("redriving");
+    redrive(stack, &parked).await?;
+    left_in_queue += drain(stack, progress, "draining the redrive").await?;
+    let still_parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
+    let after = look(stack, &sessions, &still_parked).await?;
+
+    let outcomes = sessions.iter().zip(before).zip(after).map(|((session, before), after)| SessionOutcome {
+        session_id: session.id.clone(),
+        pages: session.pages,
+        refused: session.refused,
+        fragments: after.fragments,
+        before: before.account,
+        after: after.account,
+        audio: after.audio,
+    });
+    Ok(Outcome {
+        seed: options.seed,
+        schedule: schedule.digest(),
+        recording: options.recording.name.clone(),
+        seconds: options.length.as_secs(),
+        sessions: outcomes.collect(),
+        injected,
+        park_reasons: reasons(&parked),
+        park_reasons_after: reasons(&still_parked),
+        left_in_queue,
+        took_ms: began.elapsed().as_millis() as u64,
+    })
+}
+
+fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {
+    let script = |n: usize| {
+        let pages = pages::pages(&options.recording, options.length, n % 2 == 1)?;
+        // Spread over a second, so that no two sessions are in step.
+        let delay = Duration::from_secs(1) * n as u32 / options.sessions as u32;
+        Ok(Script { session_id: format!("chaos-{:02}", n + 1), pages, delay })
+    };
+    (0..options.sessions).map(script).collect()
+}
+
+/// A session, and what its stream must hold.
+struct Session {
+    id: String,
+    pages: usize,
+    refused: usize,
+    expected: Expected,
+    /// Page of each chunk that was sent, by chunkIndex and timestamp.
+    keys: BTreeMap<(u64, u64), Key>,
+}
+
+fn sessions(spoken: Vec<Spoken>) -> Result<Vec<Session>, ChaosError> {
+    let session = |spoken: Spoken| {
+        let id = SessionId::parse(&spoken.session_id).expect("the scripts' names are short and plain");
+        let keys = spoken.sent.iter().map(|sent| ((sent.key.1, sent.captured_ms), sent.key));
+        Ok(Session {
+            keys: keys.collect(),
+            expected: one_pass(&id, &spoken.sent)?,
+            id: spoken.session_id,
+            pages: spoken.pages,
+            refused: spoken.refused,
+        })
+    };
+    spoken.into_iter().map(session).collect()
+}
+
+/// Waits until the queue is empty; gives the messages that are left after [`DRAIN`].
+async fn drain(stack: &Stack, progress: &dyn Progress, phase: &str) -> Result<u64, ChaosError> {
+    progress.phase(phase);
+    let end = Instant::now() + DRAIN;
+    let mut empty = 0;
+    loop {
+        let left = stack.queue_depth().await?.total();
+        progress.left(left);
+        empty = if left == 0 { empty + 1 } else { 0 };
+        if empty == 2 || Instant::now() >= end {
+            return Ok(left);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What an operator does: everything back into the queue, in order, under ids that the queue has never seen.
+async fn redrive(stack: &Stack, parked: &[Parked]) -> Result<(), ChaosError> {
+    let fresh = |message: &Parked| format!("redrive-{}", message.message_id);
+    Ok(send_all(stack.sqs(), &stack.resources().queue_url, parked, fresh).await?)
+}
+
+/// What a session's stream holds at one time.
+struct Found {
+    account: Account,
+    fragments: usize,
+    audio: AudioCheck,
+}
+
+async fn look(stack: &Stack, sessions: &[Session], parked: &[Parked]) -> Result<Vec<Found>, ChaosError> {
+    let config = stack.kinesis_video_sdk_config();
+    let mut found = Vec::new();
+    for some in sessions.chunks(READERS) {
+        let reads = some.iter().map(async |session| {
+            let fragments = read_back(&config, &format!("session-{}", session.id)).await?;
+            Ok::<_, ChaosError>(judge(session, &fragments, parked))
+        });
+        found.extend(futures::future::try_join_all(reads).await?);
+    }
+    Ok(found)
+}
+
+fn judge(session: &Session, read: &[ReadFragment], parked: &[Parked]) -> Found {
+    let own = parked.iter().filter(|message| message.group_id == session.id);
+    let parked: BTreeSet<Key> =
+        own.filter_map(|message| session.keys.get(&message.chunk()?)).copied().collect();
+    let chunks = session.expected.chunks.iter().map(|(key, range)| (*key, range.len())).collect();
+    let fragments: Vec<Fragment> = read.iter().filter_map(Fragment::of).collect();
+    let mut account = account(&chunks, &fragments, &parked);
+    if fragments.len() < read.len() {
+        account.odd.push(format!("{} fragments without tags", read.len() - fragments.len()));
+    }
+    let audio = AudioCheck::of(&session.expected, read, &fragments);
+    Found { account, fragments: read.len(), audio }
+}

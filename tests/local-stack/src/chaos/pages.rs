@@ -1,0 +1,155 @@
+//! A recording made as long as the run: cut, or spoken again and again.
+//!
+//! Half of the sessions go on as a page whose recorder was started again: chunkIndex counts on, a new header begins. The other half go on
+//! as a page that was loaded again: a new connection, and chunkIndex begins at 0.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::replay::recording::{Line, Recording};
+
+/// Silence between two rounds of the recording.
+const BETWEEN_MS: u64 = 400;
+/// A speaker says good-bye, and the page is loaded again.
+const RELOAD: Duration = Duration::from_secs(2);
+
+/// Why a recording cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A line that is no good chunk.
+    #[error(
+        "message {line} is no chunk of audio with chunkIndex, timestamp and audioData: {why}; a chaos run needs a good recording (make replay takes any)"
+    )]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// A chunk, apart from its index and time.
+#[derive(Clone, Debug)]
+struct Chunk {
+    line: Line,
+    index: u64,
+    at_ms: u64,
+}
+
+/// What a session says: its pages, one after the other.
+pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Vec<Arc<Recording>>, Unusable> {
+    let chunks = chunks(recording)?;
+    let round_ms = chunks.last().map_or(0, |chunk| chunk.at_ms) + BETWEEN_MS;
+    let mut rounds = Vec::new();
+    let mut left = length;
+    while !left.is_zero() && rounds.len() < 1_000 {
+        let left_ms = left.as_millis() as u64;
+        let round: Vec<Chunk> = chunks.iter().filter(|chunk| chunk.at_ms < left_ms).cloned().collect();
+        rounds.push(round);
+        left = left
+            .saturating_sub(Duration::from_millis(round_ms) + if reload { RELOAD } else { Duration::ZERO });
+    }
+    let page = |chunks: Vec<Chunk>| {
+        let lines = chunks.into_iter().map(renumbered).collect();
+        Arc::new(Recording { lines, name: recording.name.clone(), folder: recording.folder.clone() })
+    };
+    if reload {
+        return Ok(rounds.into_iter().map(page).collect());
+    }
+    let joined = rounds.into_iter().enumerate().flat_map(|(n, round)| {
+        let before = chunks.len() as u64 * n as u64;
+        let later = move |chunk: Chunk| Chunk {
+            index: chunk.index + before,
+            at_ms: chunk.at_ms + round_ms * n as u64,
+            ..chunk
+        };
+        round.into_iter().map(later)
+    });
+    Ok(vec![page(joined.collect())])
+}
+
+/// The recording's chunks, numbered from 0, times from 0, in the order of their times.
+fn chunks(recording: &Recording) -> Result<Vec<Chunk>, Unusable> {
+    let began_ms = recording.lines.iter().find_map(Line::captured_ms).unwrap_or_default();
+    let chunk = |(i, line): (usize, &Line)| {
+        let unusable = |why: &str| Unusable::Line { line: i + 1, why: why.to_owned() };
+        audio(line).map_err(|why| unusable(&why))?;
+        line.chunk_index()
+            .filter(|index| *index == i as u64)
+            .ok_or_else(|| unusable("chunkIndex is not its place"))?;
+        let captured_ms = line.captured_ms().ok_or_else(|| unusable("no timestamp"))?;
+        let at_ms = captured_ms.checked_sub(began_ms).ok_or_else(|| unusable("captured before the first"))?;
+        Ok(Chunk { line: line.clone(), index: i as u64, at_ms })
+    };
+    recording.lines.iter().enumerate().map(chunk).collect()
+}
+
+/// The bytes of a line's `audioData`.
+///
+/// # Errors
+/// What is wrong with them, for a person.
+pub fn audio(line: &Line) -> Result<Vec<u8>, String> {
+    let Line::Message(fields) = line else { return Err("no JSON object".into()) };
+    let text = ingest::message::string(fields, "audioData").map_err(|refused| refused.to_string())?;
+    ingest::message::audio(text).map_err(|refused| refused.to_string())
+}
+
+fn renumbered(chunk: Chunk) -> Line {
+    let Line::Message(mut fields) = chunk.line else { return chunk.line };
+    fields.insert("chunkIndex".into(), json!(chunk.index));
+    // Where it begins is of no importance: the speaker moves all times to the moment of the replay.
+    fields.insert("timestamp".into(), json!(1_700_000_000_000 + chunk.at_ms));
+    Line::Message(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use serde_json::Value;
+    use std::path::PathBuf;
+
+    fn recording(chunks: u64) -> Recording {
+        let line = |i: u64| {
+            let audio = base64::engine::general_purpose::STANDARD.encode([1, 2, i as u8]);
+            let fields = json!({"action": "writeToStream", "sessionId": "a", "audioData": audio, "format": "webm-opus",
+                "timestamp": 5_000 + 300 * i, "chunkIndex": i});
+            let Value::Object(fields) = fields else { unreachable!("an object was written") };
+            Line::Message(fields)
+        };
+        Recording { name: "r".into(), folder: PathBuf::new(), lines: (0..chunks).map(line).collect() }
+    }
+
+    fn told(page: &Recording) -> Vec<(u64, u64)> {
+        let base = page.lines[0].captured_ms().unwrap();
+        page.lines.iter().map(|l| (l.chunk_index().unwrap(), l.captured_ms().unwrap() - base)).collect()
+    }
+
+    #[test]
+    fn a_recorder_that_starts_again_counts_on() {
+        let pages = pages(&recording(4), Duration::from_millis(2_000), false).unwrap();
+        let expected = [(0, 0), (1, 300), (2, 600), (3, 900), (4, 1_300), (5, 1_600), (6, 1_900)];
+        assert_eq!((pages.len(), told(&pages[0])), (1, expected.to_vec()));
+    }
+
+    #[test]
+    fn a_page_that_is_loaded_again_counts_from_zero() {
+        let pages = pages(&recording(4), Duration::from_millis(3_700), true).unwrap();
+        assert_eq!(
+            pages.iter().map(|page| told(page)).collect::<Vec<_>>(),
+            [vec![(0, 0), (1, 300), (2, 600), (3, 900)], vec![(0, 0), (1, 300)],]
+        );
+    }
+
+    #[test]
+    fn a_recording_with_a_bad_line_is_refused_by_its_number() {
+        let mut bad = recording(3);
+        bad.lines[1] = Line::Raw("nope".into());
+        assert!(matches!(pages(&bad, RELOAD, false), Err(Unusable::Line { line: 2, .. })));
+        let mut holed = recording(3);
+        holed.lines.remove(1);
+        assert!(matches!(pages(&holed, RELOAD, false), Err(Unusable::Line { line: 2, .. })));
+    }
+}

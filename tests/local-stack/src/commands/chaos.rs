@@ -1,0 +1,149 @@
+//! `local-stack chaos`: faults of every kind while sessions speak, and the count of what went in.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::error::ErrorKind;
+use indicatif::{ProgressBar, ProgressStyle};
+use local_stack::backend::BackendKind;
+use local_stack::chaos::report::Outcome;
+use local_stack::chaos::{ChaosError, Options, Progress, run as run_chaos, stack_config};
+use local_stack::project;
+use local_stack::replay::recording::Recording;
+use local_stack::stack::Stack;
+
+/// A promise is broken.
+const BROKEN: u8 = 3;
+
+/// What to break, and for how long.
+#[derive(clap::Args)]
+#[command(after_help = "\
+The same seed gives the same schedule of faults; the processes' time is real, so two runs of one seed need not go the same way.
+
+Exit codes:
+  0  nothing lost, nothing twice; after the redrive nothing parked and the audio equal to the undisturbed run's
+  1  the stack did not start or did not answer
+  2  wrong usage
+  3  a promise is broken; the logs are kept
+
+Examples:
+  make chaos
+  make chaos SEED=42 SESSIONS=4 SECONDS=30
+  make chaos RECORDING=tests/end-to-end/recordings/firefox-speech")]
+pub struct Arguments {
+    /// Folder that holds messages.jsonl; spoken as often as it takes.
+    #[arg(long, value_name = "FOLDER")]
+    recording: Option<PathBuf>,
+    /// Sessions that speak side by side.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=50))]
+    sessions: u16,
+    /// How long they speak, and things go wrong.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    seconds: u64,
+    /// Chooses the faults; a random one if it is not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// SQS and DynamoDB: ministack or localstack.
+    #[arg(long, env = "BACKEND", default_value = "ministack", hide_possible_values = true)]
+    backend: BackendKind,
+    /// Print the outcome as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Breaks things, counts, tells.
+pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let options = options(&arguments);
+    eprintln!(
+        "seed {}: {} sessions speak {} for {} s",
+        options.seed,
+        options.sessions,
+        options.recording.name,
+        options.length.as_secs()
+    );
+    let mut config = stack_config(options.sessions, options.backend);
+    let folder = project::run_folder().context("no folder for the logs")?;
+    config.folder = Some(folder.clone());
+    let stack = Stack::start(config).await.context("the stack did not start")?;
+    let bar = Bar::new();
+    let outcome = run_chaos(&stack, &options, &bar).await;
+    bar.0.finish_and_clear();
+    stack.shutdown().await;
+    let outcome = match outcome {
+        Err(ChaosError::Unusable(why)) => usage(&why.to_string()),
+        outcome => outcome.with_context(|| format!("the run failed; logs are in {}", folder.display()))?,
+    };
+    tell(&outcome, arguments.json)?;
+    if outcome.holds() {
+        let _ = std::fs::remove_dir_all(&folder);
+        return Ok(ExitCode::SUCCESS);
+    }
+    outcome.broken().iter().for_each(|line| eprintln!("{line}"));
+    eprintln!("seed {} broke a promise; logs are in {}", outcome.seed, folder.display());
+    Ok(ExitCode::from(BROKEN))
+}
+
+fn options(arguments: &Arguments) -> Options {
+    if arguments.backend == BackendKind::Aws {
+        usage("a real account cannot be broken on purpose; use BACKEND=ministack or localstack");
+    }
+    let shipped = || project::root().join("tests/end-to-end/recordings/chromium-speech-default");
+    let folder = arguments.recording.clone().unwrap_or_else(shipped);
+    Options {
+        recording: Recording::read(&folder).unwrap_or_else(|error| usage(&error.to_string())),
+        sessions: usize::from(arguments.sessions),
+        length: Duration::from_secs(arguments.seconds),
+        seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        backend: arguments.backend,
+    }
+}
+
+/// Wrong usage ends the program as clap itself does.
+fn usage(why: &str) -> ! {
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{why}\n")).exit()
+}
+
+fn tell(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(outcome)?);
+        return Ok(());
+    }
+    println!("{}", outcome.table());
+    println!("{}", outcome.faults());
+    let verdict = if outcome.holds() { "all promises hold" } else { "BROKEN" };
+    let took_s = outcome.took_ms as f64 / 1000.0;
+    println!("seed {} (schedule {}): {verdict}, {took_s:.0} s", outcome.seed, outcome.schedule);
+    Ok(())
+}
+
+/// Progress on standard error; shows nothing where that is no terminal.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        let template = "{spinner} {msg:<24} {pos} {elapsed_precise}";
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn phase(&self, name: &str) {
+        self.0.set_message(name.to_owned());
+        self.0.set_position(0);
+    }
+
+    fn sent(&self) {
+        self.0.inc(1);
+    }
+
+    fn left(&self, messages: u64) {
+        self.0.set_position(messages);
+    }
+}
