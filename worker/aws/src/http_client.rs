@@ -15,6 +15,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 /// Longest time to connect. Services of the same Region take a few milliseconds.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A connection that was idle for longer is not used again: a frozen process does not notice that the service closed
+/// it, and a conditional write that meets a dead connection has an unknown outcome.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// An HTTP client that loads the trusted roots at the first request. The SDK's own client does so whenever a
 /// client is built, which is most of a cold start.
 #[derive(Debug, Default)]
@@ -56,6 +60,7 @@ impl HttpConnector for LazyConnector {
         let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
         let mut builder = Connector::builder().connector_settings(settings);
         builder.set_pool_max_idle_per_host(self.idle_per_host);
+        builder.set_pool_idle_timeout(Some(Some(IDLE_TIMEOUT)));
         let connector = if request.uri().starts_with("https:") {
             let provider = tls::Provider::rustls(CryptoMode::AwsLc);
             self.tls.get_or_init(|| builder.tls_provider(provider).build())

@@ -19,6 +19,9 @@ const MAX_BATCH_BYTES: usize = 1_024 * 1_024;
 /// Characters of one attribute's value.
 const MAX_ATTRIBUTE_CHARS: usize = 1_024;
 
+/// The longest visibility timeout, 12 hours.
+const MAX_HIDDEN_SECONDS: i32 = 43_200;
+
 const HIDE: &str = "ChangeMessageVisibilityBatch";
 const PARK: &str = "SendMessageBatch";
 
@@ -41,7 +44,9 @@ impl ChunkQueue {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(i.to_string())
                 .receipt_handle(handle)
-                .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+                .visibility_timeout(
+                    i32::try_from(seconds).map_or(MAX_HIDDEN_SECONDS, |s| s.min(MAX_HIDDEN_SECONDS)),
+                )
                 .build()
         });
         let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| garbled(HIDE, &e))?;
