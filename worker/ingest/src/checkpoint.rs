@@ -127,11 +127,23 @@ pub struct Snapshot {
     pub placements: Vec<(u64, EpochMs)>,
     /// For a gap: the bytes that were skipped after it, up to the Cluster where the audio went on. They complete the
     /// gap's last packet when its chunks come back.
-    #[serde(with = "serde_bytes")]
-    pub residue: Vec<u8>,
+    #[serde(default)]
+    pub residue: Vec<Residue>,
     /// The residue goes on in the batch that begins with this chunk: no Cluster had come by the end of this one.
     #[serde(default)]
     pub residue_next: Option<u64>,
+}
+
+/// What was skipped of one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residue {
+    /// The chunk's bytes up to the Cluster, or all of them.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// The chunk's capture time.
+    pub captured_at: EpochMs,
+    /// When the queue took it.
+    pub sent_at: EpochMs,
 }
 
 /// Names a snapshot.

@@ -5,13 +5,13 @@
 //! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
-use media::demux::{Item, Packet, RecordingHead, SkipReason};
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason};
 use media::opus::{PRE_ROLL, pre_roll_with};
 use media::time::{EpochMs, MediaTime, Samples};
 
-use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, Snapshot};
+use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, Residue, Snapshot};
 use crate::message::{Record, Rejection};
-use crate::timeline::{Joint, Timing};
+use crate::timeline::{Joint, Room, Timing};
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
@@ -143,9 +143,9 @@ struct Demuxed {
     residue: Vec<u8>,
 }
 
-/// Goes through `pieces` (sorted by numbering and index, each once) from `start`. In a hole that is being filled,
-/// the audio must end by `until`.
-pub fn fold(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece]) -> Folded {
+/// Goes through `pieces` (sorted by numbering and index, each once) from `start`. Where they fill a `gap`, their audio
+/// ends before that ends.
+pub fn fold(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
     let position = &start.position;
     let mut media = start.media.clone();
     let mut at = (position.numbering, position.next);
@@ -156,6 +156,7 @@ pub fn fold(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece]) -> Folde
             let missing =
                 at != (piece.numbering, piece.index) && !(at.0 < piece.numbering && piece.index == 0);
             if at.0 != piece.numbering {
+                media.demuxer = Demuxer::new(); // another page's recorder
                 lose_chunks(&mut media);
             }
             at = (piece.numbering, piece.index + 1);
@@ -164,7 +165,7 @@ pub fn fold(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece]) -> Folde
             demux(&mut media, piece, missing, elapsed_ms)
         })
         .collect();
-    place(start, until, media, pieces, demuxed)
+    place(start, gap, media, pieces, demuxed)
 }
 
 fn demux(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) -> Demuxed {
@@ -333,7 +334,7 @@ fn length(heard: &Heard) -> Samples {
 /// The second pass.
 fn place(
     start: &Snapshot,
-    until: Option<EpochMs>,
+    gap: Option<&Gap>,
     media: MediaState,
     pieces: &[Piece],
     mut demuxed: Vec<Demuxed>,
@@ -354,9 +355,12 @@ fn place(
         if let Some(before_hole) = d.hole.take() {
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
-        if let Some(residue) = residue_of(&mut folded) {
-            let room = MAX_RESIDUE_BYTES.saturating_sub(residue.residue.len());
-            residue.residue.extend(d.residue.iter().take(room));
+        if let Some(snapshot) = residue_of(&mut folded).filter(|_| !d.residue.is_empty()) {
+            let kept: usize = snapshot.residue.iter().map(|residue| residue.bytes.len()).sum();
+            let mut bytes = std::mem::take(&mut d.residue);
+            bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(kept));
+            let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
+            snapshot.residue.push(Residue { bytes, captured_at, sent_at });
         }
         pass(&mut folded.end, piece, d.recording.take());
         let mut span = None;
@@ -373,7 +377,7 @@ fn place(
             let timeline = &mut folded.end.timeline;
             let placement = match start.placements.iter().find(|(index, _)| *index == piece.index) {
                 Some((_, end)) => timeline.place_again(&timings[i], *end),
-                None => timeline.place(&timings[i], &after, latest(start, until, &pieces[i..], &timings[i..])),
+                None => timeline.place(&timings[i], &after, room(start, gap, &pieces[i..], &timings[i..])),
             };
             span = timeline.end().map(|end| (placement.at, end));
             for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
@@ -401,19 +405,22 @@ fn residue_of(folded: &mut Folded) -> Option<&mut Snapshot> {
     folded.gaps.last_mut().map(|open| &mut open.snapshot).or(folded.residue.as_mut())
 }
 
-/// Where the first of `chunks` must begin at the latest for all of them to end by `until`, and each where an earlier
-/// plan had it end.
-fn latest(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece], chunks: &[Timing]) -> Option<EpochMs> {
+/// The room of the first of `chunks`, all of which are to end before the gap does, and each where an earlier plan had
+/// it end.
+fn room(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], chunks: &[Timing]) -> Option<Room> {
     let mut samples = Samples(0);
-    let placed = pieces.iter().zip(chunks).filter_map(|(piece, chunk)| {
+    let mut ends = Vec::new();
+    for (piece, chunk) in pieces.iter().zip(chunks) {
         samples += chunk.samples;
-        let (_, end) = start.placements.iter().find(|(index, _)| *index == piece.index)?;
-        Some(end.0.saturating_sub(samples.ms_ceil()))
-    });
-    let placed = placed.min();
-    let samples: Samples = chunks.iter().map(|chunk| chunk.samples).sum();
-    let until = until.map(|until| until.0.saturating_sub(samples.ms_ceil()));
-    placed.into_iter().chain(until).min().map(EpochMs)
+        let placed = start.placements.iter().find(|(index, _)| *index == piece.index);
+        ends.extend(placed.map(|(_, end)| (end.0.saturating_sub(samples.ms_ceil()), true)));
+    }
+    if let Some((gap, until)) = gap.and_then(|gap| Some((gap, gap.ends_at?))) {
+        let closes = pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to);
+        ends.push((until.0.saturating_sub(samples.ms_ceil()), closes));
+    }
+    let (latest, fits) = ends.into_iter().min()?;
+    Some(Room { latest: EpochMs(latest), fits })
 }
 
 fn timing(piece: &Piece, d: &Demuxed) -> Timing {

@@ -3,13 +3,13 @@
 
 use media::fragment::{self, Block, FragmentError};
 use media::opus::{DecodeError, Decoder};
-use media::time::{EpochMs, Samples};
+use media::time::Samples;
 
 use crate::checkpoint::{
     Advance, ChunkRange, Gap, Heard, Line, Loss, MediaState, Position, Snapshot, gap_key, live_key, residue_key,
 };
 use crate::fold::{Folded, Piece, Refusal, Run, Step, fold};
-use crate::message::SessionId;
+use crate::message::{Record, SessionId};
 
 /// A batch, ready to be leased, put and committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,19 +27,15 @@ pub struct Plan {
     /// The gap that is left if all of the batch is parked, and its snapshot.
     pub whole: (Gap, Snapshot),
     recording: Option<String>,
-    /// Where a backfill ends that has all that the live audio skipped.
-    reaches: Option<(Position, MediaState)>,
+    /// Where a backfill ends that has brought back all that was skipped after its gap: before this chunk, in this state.
+    reaches: Option<(u64, Position, MediaState)>,
 }
 
 /// Plans the batch of `pieces` (of one numbering) that continues `line` from `start`. For a backfill, `gap` is the gap
 /// that it fills.
 pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
     let closes = gap.is_some_and(|gap| pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to));
-    let until = gap.and_then(|gap| gap.ends_at);
-    let folded = match tail(start, pieces).filter(|_| closes) {
-        None => fold(start, until, pieces),
-        Some(tail) => fold_with_tail(start, until, pieces, tail),
-    };
+    let folded = if closes { fold_with_residue(start, gap, pieces) } else { fold(start, gap, pieces) };
     let chunks = range_of(pieces);
     let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
     let (gaps, snapshots) = leftovers(&folded, line, gap, start);
@@ -71,8 +67,8 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
         whole,
         reaches: None,
     };
-    if closes && start.residue_next.is_some() {
-        plan.reaches = Some((folded.end, folded.media)).filter(|(_, media)| !media.demuxer.is_resyncing());
+    if let Some(next) = start.residue_next.filter(|_| closes && !folded.media.demuxer.is_resyncing()) {
+        plan.reaches = Some((next, folded.end, folded.media));
     }
     plan
 }
@@ -84,30 +80,29 @@ fn range_of(pieces: &[Piece]) -> ChunkRange {
     ChunkRange { numbering: first.numbering, from: first.index, to: last.index + 1 }
 }
 
-/// The bytes that were skipped after a gap, as a piece that follows its last chunk.
-fn tail(start: &Snapshot, pieces: &[Piece]) -> Option<Piece> {
-    let last = pieces.last().filter(|_| !start.residue.is_empty())?;
-    Some(Piece {
-        record: Default::default(),
-        numbering: last.numbering,
-        index: last.index + 1,
-        captured_at: last.captured_at,
-        connection_id: None,
-        audio: Ok(start.residue.clone()),
-    })
-}
-
 /// Completes a gap's last packet: what was skipped after the gap follows its last chunk.
-fn fold_with_tail(start: &Snapshot, until: Option<EpochMs>, pieces: &[Piece], tail: Piece) -> Folded {
-    let index = tail.index;
-    let mut folded = fold(start, until, &[pieces, &[tail]].concat());
+fn fold_with_residue(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
+    let (numbering, index) = pieces.last().map_or((0, 0), |last| (last.numbering, last.index + 1));
+    let residue = start.residue.iter().zip(index..).map(|(residue, index)| Piece {
+        record: Record { sent_at: residue.sent_at, ..Record::default() },
+        numbering,
+        index,
+        captured_at: residue.captured_at,
+        connection_id: None,
+        audio: Ok(residue.bytes.clone()),
+    });
+    let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
+    let mut folded = fold(start, gap, &all);
     folded.pieces.truncate(pieces.len());
     folded.spans.truncate(pieces.len());
-    // The tail is no chunk: what it cannot complete stays with the gap that it belongs to.
+    // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.gap.chunks.from < index);
     for open in &mut folded.gaps {
         open.gap.chunks.to = open.gap.chunks.to.min(index);
         open.snapshot.residue_next = open.snapshot.residue_next.and(start.residue_next);
+    }
+    if let Some(residue) = &mut folded.residue {
+        residue.residue_next = residue.residue_next.and(start.residue_next);
     }
     folded
 }
@@ -124,12 +119,10 @@ fn leftovers(
         folded.gaps.iter().map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone())).collect();
     let mut rest =
         Snapshot { position: folded.end.clone(), media: folded.media.clone(), ..Snapshot::default() };
+    let key = residue_key(start.position.numbering, start.position.next);
+    snapshots.extend(folded.residue.clone().map(|residue| (key, residue)));
     match (line, gap) {
-        (Line::Live, _) => {
-            let key = residue_key(start.position.numbering, start.position.next);
-            snapshots.extend(folded.residue.clone().map(|residue| (key, residue)));
-            snapshots.push((live_key(&folded.end), rest));
-        }
+        (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
         (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
             let chunks = ChunkRange { from: folded.end.next, ..gap.chunks };
             let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
@@ -174,16 +167,30 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
 }
 
 impl Plan {
-    /// Where the live audio still looks for a Cluster just where this backfill ends, it goes on from the backfill's end.
-    pub fn heal(&mut self, live: &Position, start: &Snapshot) {
-        let here = (start.position.numbering, start.residue_next) == (live.numbering, Some(live.next));
-        if let Some((end, media)) = self.reaches.take().filter(|_| here) {
+    /// Numbering and index of the chunk before which a backfill ends, if what follows still looks for a Cluster there:
+    /// it can go on from the backfill's end.
+    pub fn reaches(&self) -> Option<(u32, u64)> {
+        self.reaches.as_ref().map(|(next, ..)| (self.advance.chunks.numbering, *next))
+    }
+
+    /// Lets the live audio go on from the backfill's end.
+    pub fn heal_live(&mut self, live: &Position) {
+        if let Some((_, end, media)) = self.reaches.take() {
             let healed = live.healed + 1;
             let (timeline, recording) = (end.timeline, end.recording);
             let position = Position { timeline, recording, healed, ..live.clone() };
             let snapshot = Snapshot { position: position.clone(), media, ..Snapshot::default() };
             self.snapshots.push((live_key(&position), snapshot));
             self.advance.heals = Some(Box::new(position));
+        }
+    }
+
+    /// Lets the gap that begins there go on from the backfill's end.
+    pub fn heal_gap(&mut self, gap: &Gap, mut snapshot: Snapshot) {
+        if let Some((_, end, media)) = self.reaches.take() {
+            (snapshot.position.timeline, snapshot.position.recording) = (end.timeline, end.recording);
+            snapshot.media = media;
+            self.snapshots.push((gap_key(&gap.chunks), snapshot));
         }
     }
 

@@ -18,8 +18,6 @@ use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Stor
 pub(crate) enum Reason {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("the chunks hold no audio")]
-    NoAudio,
     #[error("the Sessions table does not know the session")]
     SessionUnknown,
     #[error("the session ended before this was captured")]
@@ -36,7 +34,6 @@ impl Reason {
     pub(crate) fn code(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.code().into(),
-            Self::NoAudio => "NO_AUDIO".into(),
             Self::SessionUnknown => "SESSION_UNKNOWN".into(),
             Self::SessionEnded => "SESSION_ENDED".into(),
             Self::NoPlace => "NO_PLACE".into(),
@@ -48,7 +45,7 @@ impl Reason {
     pub(crate) fn class(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Message(_)) => "message",
-            Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) | Self::NoAudio => "audio",
+            Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) => "audio",
             Self::SessionUnknown | Self::SessionEnded | Self::NoPlace => "session",
             Self::Service(failure) => match failure.class() {
                 ingest::failure::Class::Passing => "passing",

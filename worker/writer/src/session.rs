@@ -8,7 +8,7 @@ use ingest::decide::{Decision, View, decide};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Piece, fold};
 use ingest::message::{Content, Record, SessionId};
-use ingest::plan::plan;
+use ingest::plan::{Plan, plan};
 use ingest::sort::{Entry, Sorted, sort};
 use media::time::EpochMs;
 
@@ -159,7 +159,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     /// Decides on one line's chunks. `true`: written or parked, look again; `false`: deferred.
     async fn batch(&self, held: &mut Held, c: Candidate<'_>, sorted: &Sorted) -> Result<bool, Stop> {
         let now = self.now();
-        let folded = fold(&c.start.snapshot, c.gap.and_then(|gap| gap.ends_at), c.pieces);
+        let folded = fold(&c.start.snapshot, c.gap, c.pieces);
         // A gap's last chunks fill it: there is nothing more to wait for.
         let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
         let end = if fills { Some(None) } else { (!sorted.ends.is_empty()).then_some(sorted.last_index) };
@@ -175,7 +175,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         };
         let pieces = &c.pieces[..chunks];
         let mut plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
-        plan.heal(&held.checkpoint.live, &c.start.snapshot);
+        self.heal(&held.checkpoint, &mut plan).await?;
         let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
             self.defer(c.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
@@ -313,6 +313,22 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         self.save(held).await?;
         self.settle(pieces.iter().filter(|p| advance.chunks.holds(p.index)).map(|p| &p.record));
         Ok(true)
+    }
+
+    /// What a backfill brings back may be what the live audio, or the next gap, is looking for.
+    async fn heal(&self, checkpoint: &Checkpoint, plan: &mut Plan) -> Result<(), Stop> {
+        let Some((numbering, next)) = plan.reaches() else { return Ok(()) };
+        let live = &checkpoint.live;
+        match checkpoint.gap(numbering, next) {
+            Some(gap) => {
+                if let Some(snapshot) = self.snapshot(&gap_key(&gap.chunks)).await? {
+                    plan.heal_gap(gap, snapshot);
+                }
+            }
+            None if (numbering, next) == (live.numbering, live.next) => plan.heal_live(live),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The state at a gap's start, with what later batches skipped on their way to the next Cluster.
