@@ -1,0 +1,246 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Colour;
+
+/// The operator's tool of kvs-stream-writer: parked audio, sessions, the deployment's health, the sweep.
+///
+/// It finds everything by the variables that the functions have too: QUEUE_URL, DLQ_URL, STATE_TABLE,
+/// SESSIONS_TABLE, and the AWS SDK's own for region, credentials and endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "kvsw", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct LowArgs {
+    /// Settings that hold for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LowCommand,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kvsw dlq list                                  what is parked, and why
+  kvsw dlq redrive --session quiet-fox --dry-run what a redrive would do
+  kvsw session show quiet-fox                    where every chunk and millisecond is
+  kvsw doctor                                    is the deployment set up right?
+
+Exit codes: 0 all is well, 1 something was found or is left undone, 2 wrong use (nothing was changed),
+3 a service could not be reached or refused.";
+
+/// Settings that hold for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Colour,
+    /// URL of the chunk queue, instead of QUEUE_URL
+    #[arg(long, global = true, value_name = "URL", help_heading = "Where everything is")]
+    pub queue_url: Option<String>,
+    /// URL of the dead-letter queue, instead of DLQ_URL
+    #[arg(long, global = true, value_name = "URL", help_heading = "Where everything is")]
+    pub dlq_url: Option<String>,
+    /// The writer's state table, instead of STATE_TABLE
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where everything is")]
+    pub state_table: Option<String>,
+    /// The table of sessions, instead of SESSIONS_TABLE
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where everything is")]
+    pub sessions_table: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum LowCommand {
+    /// Parked messages: list, show, export, redrive, discard
+    #[command(subcommand)]
+    Dlq(LowDlq),
+    /// One session: its ledger, its audio, its picture
+    #[command(subcommand)]
+    Session(LowSession),
+    /// Looks whether the deployment is set up right, and says what to do where not
+    #[command(after_help = "Example:\n  kvsw doctor --writer my-stack-kvs-stream-writer")]
+    Doctor(LowDoctor),
+    /// Ends sessions that fell silent, and deletes streams of ended sessions after their retention
+    #[command(after_help = "Example:\n  kvsw sweep --dry-run --silent-for 30m")]
+    Sweep(LowSweep),
+}
+
+/// Parked messages.
+#[derive(Debug, Subcommand)]
+pub enum LowDlq {
+    /// What is parked, per session: how many, since when, why, which chunks
+    #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
+    List(LowFilter),
+    /// Every parked message of a session, and what its reason means
+    #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
+    Show {
+        /// The session
+        session: String,
+    },
+    /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
+    #[command(after_help = "Example:\n  kvsw dlq export --session quiet-fox --all --out quiet-fox")]
+    Export(LowExport),
+    /// Sends parked messages back to the queue: plan, ordered move, read-back from the stream
+    #[command(after_help = REDRIVE_EXAMPLES)]
+    Redrive(LowRedrive),
+    /// Deletes parked messages for good, after writing them to a folder
+    #[command(after_help = "Example:\n  kvsw dlq discard --session quiet-fox --reason NOT_JSON")]
+    Discard(LowDiscard),
+}
+
+const REDRIVE_EXAMPLES: &str = "\
+Examples:
+  kvsw dlq redrive --dry-run                   the plan for everything that is parked
+  kvsw dlq redrive --session quiet-fox         one session, and wait until its gaps are closed
+  kvsw dlq redrive --reason ack-5001 --rate 20 what one failure parked, 20 messages a second
+  kvsw dlq redrive --native --rate 100         let SQS move all of it (StartMessageMoveTask)";
+
+/// Which messages.
+#[derive(Debug, Default, Args)]
+pub struct LowFilter {
+    /// Only this session's messages
+    #[arg(long, value_name = "SESSION")]
+    pub session: Option<String>,
+    /// Only messages parked for this reason, as `kvsw dlq list` shows it
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<String>,
+}
+
+/// `dlq export`.
+#[derive(Debug, Args)]
+pub struct LowExport {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: LowFilter,
+    /// The folder to make; it must not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Also what lies behind the first ten of a session: each message moves to the end of its session
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `dlq redrive`.
+#[derive(Debug, Args)]
+pub struct LowRedrive {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: LowFilter,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Messages a second [default: 100; with --native: SQS chooses]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u32>,
+    /// Let SQS move all messages (StartMessageMoveTask)
+    #[arg(long)]
+    pub native: bool,
+    /// How long to wait until the gaps are closed; 0 does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub wait: String,
+}
+
+/// `dlq discard`.
+#[derive(Debug, Args)]
+pub struct LowDiscard {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: LowFilter,
+    /// The folder that keeps what is dropped [default: discarded-TIME]; it must not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// One session.
+#[derive(Debug, Subcommand)]
+pub enum LowSession {
+    /// The ledger: chunks, fragments, gaps; every millisecond between first and last
+    #[command(after_help = "Example:\n  kvsw session show quiet-fox --json")]
+    Show {
+        /// The session
+        session: String,
+    },
+    /// Writes the session's audio to a file
+    #[command(after_help = "Examples:
+  kvsw session export quiet-fox --out quiet-fox.wav --fill-gaps
+  kvsw session export quiet-fox --out part.mkv --from 1:30 --to 2:00")]
+    Export(LowSessionExport),
+    /// Draws the session: waveform, fragments, gaps, parked and backfilled parts
+    #[command(after_help = "Example:\n  kvsw session timeline quiet-fox --out quiet-fox.png")]
+    Timeline(LowTimeline),
+}
+
+/// `session export`.
+#[derive(Debug, Args)]
+pub struct LowSessionExport {
+    /// The session
+    pub session: String,
+    /// The file to make: .wav or .mkv
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// End here
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Silence where nothing was recorded or is missing, so that the file keeps the true time
+    #[arg(long)]
+    pub fill_gaps: bool,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `session timeline`.
+#[derive(Debug, Args)]
+pub struct LowTimeline {
+    /// The session
+    pub session: String,
+    /// The file to make: .png or .svg
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// End here
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct LowDoctor {
+    /// Name of the writer's function [default: the one that the queue's mapping names]
+    #[arg(long, value_name = "NAME")]
+    pub writer: Option<String>,
+    /// The writer's time-out where Lambda cannot be asked
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub timeout: String,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct LowSweep {
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A session without a chunk for this long has fallen silent
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    pub silent_for: String,
+    /// Sessions to end and streams to delete in one run, each
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub max: u32,
+}

@@ -1,0 +1,124 @@
+//! `kvsw dlq discard`: deletes parked messages for good. What is dropped is on disk before it is deleted.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::folder::MessageFolder;
+use super::list::{DlqList, list};
+use super::message::DlqMessage;
+use super::walk::Walk;
+use crate::args::Discard;
+use crate::error::{Exit, Result, usage};
+use crate::output::{Output, Pen, Show, Tone};
+use crate::stop::Stop;
+use crate::text::{count, moment};
+use crate::world::World;
+
+/// What was discarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Discarded {
+    /// Where it was written to.
+    pub folder: String,
+    /// Messages deleted.
+    pub messages: usize,
+    /// Messages that SQS did not delete; they are in the folder too.
+    pub not_deleted: usize,
+    /// Noted messages that were not reached, by session.
+    pub not_reached: BTreeMap<String, usize>,
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of the services and of the file system; wrong use, where nothing is chosen or nobody can be asked.
+pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit> {
+    let listed = list(world, &args.filter).await?;
+    if listed.sessions.is_empty() && listed.not_noted.is_empty() {
+        return Err(usage("nothing that is parked fits", "`kvsw dlq list` shows what there is"));
+    }
+    if !args.yes && !agreed(output, &listed)? {
+        output.say("nothing was discarded");
+        return Ok(Exit::Finding);
+    }
+    let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
+    let mut folder = MessageFolder::create(&args.out.clone().unwrap_or_else(name))?;
+    let mut walk = Walk::new(world);
+    let outcome = drop_chosen(world, args, &mut walk, &mut folder).await;
+    walk.release().await?;
+    let not_deleted = outcome?;
+    let left = world.notes(args.filter.session.as_deref()).await?;
+    let mut not_reached = BTreeMap::new();
+    let chosen = left.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
+    chosen.for_each(|entry| *not_reached.entry(entry.session_id).or_default() += 1);
+    let discarded = Discarded {
+        folder: folder.path().display().to_string(),
+        messages: folder.messages() - not_deleted,
+        not_deleted,
+        not_reached,
+    };
+    output.show(&discarded);
+    let complete = discarded.not_deleted == 0 && discarded.not_reached.is_empty();
+    Ok(if complete { Exit::Fine } else { Exit::Finding })
+}
+
+/// Asks on the terminal.
+fn agreed(output: &Output, listed: &DlqList) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let hint = "--yes discards without asking; `kvsw dlq list` with the same filter shows what";
+        return Err(usage("discarding needs a yes, and nobody can be asked", hint));
+    }
+    output.say(&listed.text(Pen::PLAIN));
+    let _ =
+        write!(std::io::stderr(), "discard these for good? They are written to a folder first. [yes/no] ");
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    Ok(answer.trim() == "yes")
+}
+
+/// Returns how many SQS did not delete.
+async fn drop_chosen(
+    world: &World,
+    args: &Discard,
+    walk: &mut Walk<'_>,
+    folder: &mut MessageFolder,
+) -> Result<usize> {
+    let (stop, since, mut not_deleted) = (Stop::listen(), world.now(), 0);
+    while !stop.asked() {
+        let received = walk.next().await?;
+        if received.is_empty() {
+            break;
+        }
+        let chosen = |m: &DlqMessage| m.sent_at < since && args.filter.chooses(&m.group_id, m.reason());
+        let (chosen, others): (Vec<DlqMessage>, Vec<DlqMessage>) = received.into_iter().partition(chosen);
+        others.iter().for_each(|message| walk.hold(message));
+        folder.append(&chosen)?;
+        let left = walk.delete(&chosen.iter().collect::<Vec<_>>()).await?;
+        not_deleted += left.len();
+        let gone = chosen.iter().filter(|m| !left.iter().any(|l| l.message_id == m.message_id));
+        world.forget_ids(gone.map(|m| (&m.group_id[..], m.original_id()))).await?;
+    }
+    Ok(not_deleted)
+}
+
+impl Show for Discarded {
+    fn text(&self, pen: Pen) -> String {
+        let many = count(self.messages, "message");
+        let mut lines = vec![format!("{many} discarded; {} keeps them", self.folder)];
+        if self.not_deleted > 0 {
+            let text = format!("{} could not be deleted; run it again", count(self.not_deleted, "message"));
+            lines.push(pen.tone(Tone::Bad, &text));
+        }
+        for (session, n) in &self.not_reached {
+            let text = format!(
+                "{} of {session} not reached: behind messages that were not chosen, or gone",
+                count(*n, "message")
+            );
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
+        lines.join("\n")
+    }
+}

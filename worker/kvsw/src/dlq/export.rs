@@ -1,0 +1,128 @@
+//! `kvsw dlq export`: parked messages as a folder that `make replay` plays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::folder::MessageFolder;
+use super::message::DlqMessage;
+use super::turn::turn;
+use super::walk::Walk;
+use crate::args::DlqExport;
+use crate::error::{Exit, Result, usage};
+use crate::output::{Output, Pen, Show, Tone};
+use crate::stop::Stop;
+use crate::text::count;
+use crate::world::World;
+
+/// What was exported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exported {
+    /// The folder.
+    pub folder: String,
+    /// Messages in it.
+    pub messages: usize,
+    /// Noted messages that were not reached, by session.
+    pub not_reached: BTreeMap<String, usize>,
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of the services and of the file system; wrong use, where nothing is chosen.
+pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exit> {
+    if world.dlq_depth().await?.total() == 0 {
+        return Err(usage("nothing is parked", "`kvsw dlq list` shows what is"));
+    }
+    let mut export = Export {
+        world,
+        args,
+        folder: MessageFolder::create(&args.out)?,
+        run: format!("{:016x}", fastrand_u64()),
+        seen: BTreeSet::new(),
+    };
+    let mut walk = Walk::new(world);
+    let outcome = export.walk(&mut walk, &Stop::listen()).await;
+    walk.release().await?;
+    outcome?;
+    let mut not_reached = BTreeMap::new();
+    for entry in world.notes(args.filter.session.as_deref()).await? {
+        let chosen = args.filter.chooses(&entry.session_id, &entry.note.reason);
+        if chosen && !export.seen.contains(&entry.note.message_id) {
+            *not_reached.entry(entry.session_id).or_default() += 1;
+        }
+    }
+    let complete = not_reached.is_empty();
+    let folder = export.folder.path().display().to_string();
+    output.show(&Exported { folder, messages: export.folder.messages(), not_reached });
+    Ok(if complete { Exit::Fine } else { Exit::Finding })
+}
+
+/// A number that no other run has.
+fn fastrand_u64() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+struct Export<'a> {
+    world: &'a World,
+    args: &'a DlqExport,
+    folder: MessageFolder,
+    /// Names this turn.
+    run: String,
+    /// Original ids of what is in the folder.
+    seen: BTreeSet<String>,
+}
+
+impl Export<'_> {
+    async fn walk(&mut self, walk: &mut Walk<'_>, stop: &Stop) -> Result<()> {
+        while !stop.asked() {
+            let received = walk.next().await?;
+            if received.is_empty() {
+                return Ok(());
+            }
+            let mut groups: BTreeMap<String, Vec<DlqMessage>> = BTreeMap::new();
+            received.into_iter().for_each(|m| groups.entry(m.group_id.clone()).or_default().push(m));
+            for (group_id, messages) in groups {
+                self.group(walk, &group_id, messages).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The head of one group: written down; with `--all`, turned over unless this run has turned it already.
+    async fn group(&mut self, walk: &mut Walk<'_>, group_id: &str, messages: Vec<DlqMessage>) -> Result<()> {
+        let filter = &self.args.filter;
+        let chosen = messages.iter().filter(|m| filter.chooses(group_id, m.reason()));
+        let new: Vec<DlqMessage> =
+            chosen.filter(|m| self.seen.insert(m.original_id().to_owned())).cloned().collect();
+        self.folder.append(&new)?;
+        let wanted = filter.session.as_deref().is_none_or(|session| session == group_id);
+        let again = messages.iter().position(|m| m.was_turned_by(&self.run)).unwrap_or(messages.len());
+        let (fresh, turned) = messages.split_at(again);
+        if !self.args.all || !wanted {
+            messages.iter().for_each(|message| walk.hold(message));
+            return Ok(());
+        }
+        // What this run has turned stays hidden behind the last that are turned now, until the walk is over.
+        turn(self.world, walk, &self.run, fresh).await?;
+        turned.iter().for_each(|message| walk.hold(message));
+        Ok(())
+    }
+}
+
+impl Show for Exported {
+    fn text(&self, pen: Pen) -> String {
+        let mut lines = vec![format!("{} in {}", count(self.messages, "message"), self.folder)];
+        for (session, n) in &self.not_reached {
+            let many = count(*n, "message");
+            let text = format!(
+                "{many} of {session} not reached: SQS shows ten of a session at most; --all gets behind them"
+            );
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
+        lines.push(pen.tone(Tone::Faint, &format!("play it: make replay RECORDING={}", self.folder)));
+        lines.join("\n")
+    }
+}

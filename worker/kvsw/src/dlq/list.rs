@@ -1,0 +1,228 @@
+//! `kvsw dlq list`: what is parked, per session. The writer's notes tell; the queue's own count shows what they miss.
+
+use std::collections::BTreeMap;
+
+use aws::parked_index::Entry;
+use media::time::EpochMs;
+use serde::Serialize;
+
+use super::message::MOVED_BY_QUEUE;
+use super::walk::Walk;
+use crate::args::Filter;
+use crate::error::{Exit, Result};
+use crate::output::{Output, Pen, Show, Tone, table};
+use crate::text::{count, length, ranges, runs};
+use crate::world::{Depth, World};
+
+/// Receives that look for messages without a note; each shows the head of at least one group.
+const LOOKS: usize = 100;
+
+/// A session's parked messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionParked {
+    /// The message group.
+    pub session_id: String,
+    /// How many.
+    pub messages: usize,
+    /// How many for each reason.
+    pub reasons: BTreeMap<String, usize>,
+    /// Their chunk indices, in runs of first and last.
+    pub chunks: Vec<(u64, u64)>,
+    /// Messages whose index is not known.
+    pub without_index: usize,
+    /// First failure, epoch ms.
+    pub first_failure_at: u64,
+    /// Age of the oldest, ms.
+    pub oldest_ms: u64,
+}
+
+/// What is parked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DlqList {
+    /// By session.
+    pub sessions: Vec<SessionParked>,
+    /// Messages that the writer noted, of all sessions.
+    pub noted: usize,
+    /// Messages that the queue counts.
+    pub in_queue: Depth,
+    /// Messages without a note that a receive showed, by session; there may be more behind them.
+    pub not_noted: BTreeMap<String, usize>,
+}
+
+impl DlqList {
+    /// Messages in the queue that no note speaks of, by the queue's approximate count.
+    pub fn unknown(&self) -> usize {
+        self.in_queue.total().saturating_sub(self.noted)
+    }
+
+    /// Notes whose messages are gone, by the queue's approximate count.
+    pub fn stale(&self) -> usize {
+        self.noted.saturating_sub(self.in_queue.total())
+    }
+}
+
+/// Groups notes by session.
+pub fn by_session(notes: &[Entry], now: EpochMs) -> Vec<SessionParked> {
+    let mut sessions: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    notes.iter().for_each(|entry| sessions.entry(&entry.session_id).or_default().push(entry));
+    let session = |(session_id, entries): (&str, Vec<&Entry>)| {
+        let mut reasons = BTreeMap::new();
+        entries.iter().for_each(|entry| *reasons.entry(entry.note.reason.clone()).or_default() += 1);
+        let oldest = entries.iter().map(|entry| entry.note.parked_at.0).min().unwrap_or(now.0);
+        SessionParked {
+            session_id: session_id.to_owned(),
+            messages: entries.len(),
+            reasons,
+            chunks: runs(entries.iter().filter_map(|entry| entry.note.chunk_index)),
+            without_index: entries.iter().filter(|entry| entry.note.chunk_index.is_none()).count(),
+            first_failure_at: entries.iter().map(|e| e.note.first_failure_at.0).min().unwrap_or(0),
+            oldest_ms: now.0.saturating_sub(oldest),
+        }
+    };
+    sessions.into_iter().map(session).collect()
+}
+
+/// Lists.
+///
+/// # Errors
+/// Those of the state table and of the DLQ.
+pub async fn list(world: &World, filter: &Filter) -> Result<DlqList> {
+    let (notes, in_queue) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    let noted = notes.len();
+    let chosen: Vec<Entry> =
+        notes.iter().filter(|e| filter.chooses(&e.session_id, &e.note.reason)).cloned().collect();
+    let not_noted = match in_queue.total() > noted {
+        true => look(world, &notes, filter).await?,
+        false => BTreeMap::new(),
+    };
+    Ok(DlqList { sessions: by_session(&chosen, world.now()), noted, in_queue, not_noted })
+}
+
+/// What a receive shows of messages without a note.
+async fn look(world: &World, notes: &[Entry], filter: &Filter) -> Result<BTreeMap<String, usize>> {
+    let known: std::collections::BTreeSet<&str> =
+        notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
+    let mut found = BTreeMap::new();
+    let mut walk = Walk::new(world);
+    let mut looks = async || -> Result<()> {
+        for _ in 0..LOOKS {
+            let messages = walk.next().await?;
+            if messages.is_empty() {
+                break;
+            }
+            for message in &messages {
+                walk.hold(message);
+                if !known.contains(message.original_id())
+                    && filter.chooses(&message.group_id, message.reason())
+                {
+                    *found.entry(message.group_id.clone()).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
+    };
+    let looked = looks().await;
+    walk.release().await?;
+    looked.map(|()| found)
+}
+
+impl Show for DlqList {
+    fn text(&self, pen: Pen) -> String {
+        let rows = self.sessions.iter().map(|session| {
+            let reasons: Vec<String> =
+                session.reasons.iter().map(|(reason, n)| format!("{reason} × {n}")).collect();
+            let mut chunks = ranges(&session.chunks);
+            if session.without_index > 0 {
+                let unknown = format!("{} without index", session.without_index);
+                chunks = if chunks.is_empty() { unknown } else { format!("{chunks}, {unknown}") };
+            }
+            let messages = session.messages.to_string();
+            [session.session_id.clone(), messages, chunks, reasons.join(", "), length(session.oldest_ms)]
+        });
+        let mut lines = Vec::new();
+        if !self.sessions.is_empty() {
+            lines.push(table(["SESSION", "MESSAGES", "CHUNKS", "REASONS", "OLDEST"], rows));
+            lines.push(String::new());
+        }
+        let shown: usize = self.sessions.iter().map(|session| session.messages).sum();
+        let (messages, sessions) = (count(shown, "message"), count(self.sessions.len(), "session"));
+        lines.push(match (self.sessions.len(), self.in_queue.total()) {
+            (0, 0) => pen.tone(Tone::Good, "nothing is parked"),
+            (0, _) => "the notes have no such message".to_owned(),
+            _ => format!("{messages} of {sessions}; the queue holds about {}", self.in_queue.total()),
+        });
+        lines.extend(self.doubts(pen));
+        lines.join("\n")
+    }
+}
+
+impl DlqList {
+    fn doubts(&self, pen: Pen) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.unknown() > 0 {
+            let many = count(self.unknown(), "message");
+            let text =
+                format!("{many} in the queue without a note ({MOVED_BY_QUEUE}: SQS moved them itself)");
+            lines.push(pen.tone(Tone::Warn, &text));
+            let shown = |(session, n): (&String, &usize)| format!("  {session}: {n} or more");
+            lines.extend(self.not_noted.iter().map(shown));
+        }
+        if self.stale() > 0 {
+            let many = count(self.stale(), "note");
+            let text = format!(
+                "{many} of messages that are no longer in the queue: moved by other means, or the count lags"
+            );
+            lines.push(pen.tone(Tone::Faint, &text));
+        }
+        lines
+    }
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of [`list`].
+pub async fn run(world: &World, output: &Output, filter: &Filter) -> Result<Exit> {
+    let listed = list(world, filter).await?;
+    output.show(&listed);
+    let found = !listed.sessions.is_empty() || listed.unknown() > 0;
+    Ok(if found { Exit::Finding } else { Exit::Fine })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::note;
+    use super::*;
+
+    fn listed(notes: &[Entry], visible: usize) -> DlqList {
+        let sessions = by_session(notes, EpochMs(1_000_000));
+        let in_queue = Depth { visible, in_flight: 0 };
+        DlqList { sessions, noted: notes.len(), in_queue, not_noted: BTreeMap::new() }
+    }
+
+    #[test]
+    fn sessions_show_how_many_since_when_and_why() {
+        let notes = [
+            note("owl", Some(4), "ack-5001"),
+            note("owl", Some(5), "ack-5001"),
+            note("owl", None, "NOT_JSON"),
+            note("fox", Some(0), "CRASHED"),
+        ];
+        let text = listed(&notes, 4).text(Pen::PLAIN);
+        let owl = text.lines().find(|line| line.contains("owl")).unwrap();
+        for part in ["3", "4-5, 1 without index", "NOT_JSON × 1, ack-5001 × 2", "16 min 38 s"] {
+            assert!(owl.contains(part), "{part} in {owl}");
+        }
+        assert!(text.contains("4 messages of 2 sessions; the queue holds about 4"), "{text}");
+    }
+
+    #[test]
+    fn a_difference_between_notes_and_queue_is_told_in_both_directions() {
+        let notes = [note("owl", Some(4), "ack-5001")];
+        assert!(listed(&notes, 3).text(Pen::PLAIN).contains("2 messages in the queue without a note"));
+        assert!(listed(&notes, 0).text(Pen::PLAIN).contains("1 note of messages that are no longer"));
+        assert_eq!(listed(&[], 0).text(Pen::PLAIN), "nothing is parked");
+    }
+}

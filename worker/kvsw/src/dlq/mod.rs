@@ -1,0 +1,15 @@
+//! `kvsw dlq`: parked messages.
+
+pub mod discard;
+pub mod export;
+pub mod folder;
+pub mod list;
+pub mod message;
+pub mod native;
+pub mod plan;
+pub mod read_back;
+pub mod redrive;
+pub mod show;
+pub mod survey;
+pub mod turn;
+pub mod walk;

@@ -1,0 +1,301 @@
+//! `kvsw dlq redrive`: the plan, the move, the read-back.
+//!
+//! The move is kvsw's own, because StartMessageMoveTask does not say which deduplication id its copies carry: an id that the queue
+//! has seen within five minutes would lose the message without a word. Each copy is named after the DLQ's message, which
+//! the queue has never seen; it is deleted from the DLQ only after the queue has taken it. Killed in between, the next run
+//! sends it again: within five minutes SQS drops the second copy, later the writer does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws::failure::call;
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use indicatif::ProgressBar;
+use media::time::EpochMs;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::message::{DlqMessage, batches};
+use super::native;
+use super::plan::Plan;
+use super::read_back::{ReadBack, read_back};
+use super::survey::survey;
+use super::walk::{Walk, entry_failure, garbled};
+use crate::args::{Filter, Redrive};
+use crate::error::{Exit, Result};
+use crate::output::{Output, Pen, Show, Tone};
+use crate::stop::Stop;
+use crate::text::count;
+use crate::world::World;
+
+/// What the move did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// Messages sent to the queue and deleted from the DLQ.
+    pub moved: usize,
+    /// Messages that the queue has not taken, with the reason; they stay in the DLQ.
+    pub not_taken: BTreeMap<String, usize>,
+    /// Messages that were sent but are still in the DLQ; sending them again does no harm.
+    pub not_deleted: usize,
+    /// Messages that the plan meant and the walk could not reach, by session: they lie behind messages that were not chosen, or
+    /// are gone.
+    pub not_reached: BTreeMap<String, usize>,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+}
+
+impl Moved {
+    /// Whether all that was meant was done.
+    pub fn complete(&self) -> bool {
+        self.not_taken.is_empty() && self.not_deleted == 0 && self.not_reached.is_empty() && !self.interrupted
+    }
+}
+
+/// All of a redrive.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redriven {
+    /// What was meant.
+    pub plan: Plan,
+    /// What was done; `None` in a dry run.
+    pub moved: Option<Moved>,
+    /// What the stream says; `None` where it was not asked.
+    pub read_back: Option<ReadBack>,
+}
+
+/// Spreads messages over time.
+#[derive(Debug)]
+pub struct Pace {
+    began: Instant,
+    per_second: u32,
+    sent: u64,
+}
+
+impl Pace {
+    /// From now on, so many a second.
+    pub fn new(per_second: u32) -> Self {
+        Self { began: Instant::now(), per_second: per_second.max(1), sent: 0 }
+    }
+
+    /// The most that may be sent in one call.
+    pub fn most(&self) -> usize {
+        self.per_second.min(10) as usize
+    }
+
+    /// Waits until `messages` more may be sent.
+    pub async fn take(&mut self, messages: usize) {
+        let due = Duration::from_secs_f64(self.sent as f64 / f64::from(self.per_second));
+        tokio::time::sleep_until(self.began + due).await;
+        self.sent += messages as u64;
+    }
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of the services; what was moved until then stays moved.
+pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
+    let plan = survey(world, &args.filter).await?;
+    if args.dry_run {
+        let closes = plan.parked_again() == 0;
+        output.show(&Redriven { plan, moved: None, read_back: None });
+        return Ok(if closes { Exit::Fine } else { Exit::Finding });
+    }
+    output.say(&plan.text(Pen::PLAIN));
+    let since = world.now();
+    let moved = match args.native {
+        true => native::move_all(world, output, args.rate, since).await?,
+        false => move_chosen(world, output, args, &plan, since).await?,
+    };
+    let read_back = match args.wait.is_zero() || moved.moved == 0 {
+        true => None,
+        false => Some(read_back(world, output, &plan, since, args.wait).await?),
+    };
+    let fine = moved.complete() && read_back.as_ref().is_none_or(ReadBack::all_closed);
+    output.show(&Redriven { plan, moved: Some(moved), read_back });
+    Ok(if fine { Exit::Fine } else { Exit::Finding })
+}
+
+/// The ordered move.
+async fn move_chosen(
+    world: &World,
+    output: &Output,
+    args: &Redrive,
+    plan: &Plan,
+    since: EpochMs,
+) -> Result<Moved> {
+    let total = plan.messages() + if plan.moves_unnoted { plan.without_note } else { 0 };
+    let bar = output.progress(total as u64, "redriving");
+    let pace = Pace::new(args.rate.unwrap_or(100));
+    let moved = Moved::default();
+    let mut mover = Mover { world, since, stop: Stop::listen(), pace, bar, moved, seen: BTreeSet::new() };
+    let mut walk = Walk::new(world);
+    let outcome = mover.walk(&mut walk, &args.filter).await;
+    mover.bar.finish_and_clear();
+    walk.release().await?;
+    outcome?;
+    let Mover { mut moved, seen, .. } = mover;
+    if !moved.interrupted {
+        moved.not_reached = not_reached(world, &args.filter, &seen, since).await?;
+    }
+    Ok(moved)
+}
+
+/// Notes of chosen messages that the walk has not met. Where the queue is empty they are stale and go.
+async fn not_reached(
+    world: &World,
+    filter: &Filter,
+    seen: &BTreeSet<String>,
+    since: EpochMs,
+) -> Result<BTreeMap<String, usize>> {
+    let mut notes = world.notes(filter.session.as_deref()).await?;
+    notes.retain(|entry| {
+        filter.chooses(&entry.session_id, &entry.note.reason)
+            && !seen.contains(&entry.note.message_id)
+            && entry.note.parked_at < since
+    });
+    if world.dlq_depth().await?.total() == 0 {
+        world.forget(&notes).await?;
+        notes.clear();
+    }
+    let mut by_session = BTreeMap::new();
+    notes.into_iter().for_each(|entry| *by_session.entry(entry.session_id).or_default() += 1);
+    Ok(by_session)
+}
+
+struct Mover<'w> {
+    world: &'w World,
+    /// What was parked after this is the writer's answer to the redrive itself.
+    since: EpochMs,
+    stop: Stop,
+    pace: Pace,
+    bar: ProgressBar,
+    moved: Moved,
+    /// Original ids of the messages that the walk has met.
+    seen: BTreeSet<String>,
+}
+
+impl Mover<'_> {
+    async fn walk(&mut self, walk: &mut Walk<'_>, filter: &Filter) -> Result<()> {
+        loop {
+            let received = walk.next().await?;
+            if received.is_empty() {
+                return Ok(());
+            }
+            let since = self.since;
+            let chosen = |m: &DlqMessage| m.sent_at < since && filter.chooses(&m.group_id, m.reason());
+            let (chosen, others): (Vec<DlqMessage>, Vec<DlqMessage>) = received.into_iter().partition(chosen);
+            others.iter().for_each(|message| walk.hold(message));
+            for batch in batches(&chosen, self.pace.most()) {
+                self.moved.interrupted |= self.stop.asked();
+                if self.moved.interrupted {
+                    batch.iter().for_each(|message| walk.hold(message));
+                    continue;
+                }
+                self.pace.take(batch.len()).await;
+                let taken = self.send(walk, batch).await?;
+                self.settle(walk, &taken).await?;
+            }
+            if self.moved.interrupted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a batch to the queue. Returns what it has taken.
+    async fn send<'m>(
+        &mut self,
+        walk: &mut Walk<'_>,
+        batch: &'m [DlqMessage],
+    ) -> Result<Vec<&'m DlqMessage>> {
+        const SEND: &str = "SendMessageBatch";
+        let entries = batch.iter().enumerate().map(|(i, message)| {
+            SendMessageBatchRequestEntry::builder()
+                .id(i.to_string())
+                .message_group_id(&message.group_id)
+                .message_deduplication_id(format!("redrive-{}", message.message_id))
+                .message_body(&message.body)
+                .set_message_attributes(Some(message.lasting_attributes()))
+                .build()
+        });
+        let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
+        let entries = entries.map_err(|e| garbled(SEND, &e.to_string()))?;
+        let asked = self.world.sqs.send_message_batch().queue_url(&self.world.settings.queue_url);
+        let answer = call(SEND, asked.set_entries(Some(entries)).send()).await?;
+        for entry in &answer.failed {
+            *self.moved.not_taken.entry(entry_failure(SEND, entry).to_string()).or_default() += 1;
+        }
+        let taken: BTreeSet<&str> = answer.successful.iter().map(|entry| entry.id()).collect();
+        let mut sent = Vec::new();
+        for (i, message) in batch.iter().enumerate() {
+            self.seen.insert(message.original_id().to_owned());
+            match taken.contains(i.to_string().as_str()) {
+                true => sent.push(message),
+                false => walk.hold(message),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Deletes what was sent, from the DLQ and from the notes.
+    async fn settle(&mut self, walk: &Walk<'_>, sent: &[&DlqMessage]) -> Result<()> {
+        let left: BTreeSet<&str> = walk.delete(sent).await?.iter().map(|m| m.message_id.as_str()).collect();
+        let gone = || sent.iter().filter(|message| !left.contains(message.message_id.as_str()));
+        self.moved.moved += gone().count();
+        self.bar.inc(gone().count() as u64);
+        self.world.forget_ids(gone().map(|m| (&m.group_id[..], m.original_id()))).await?;
+        self.moved.not_deleted += left.len();
+        Ok(())
+    }
+}
+
+impl Show for Redriven {
+    fn text(&self, pen: Pen) -> String {
+        let Some(moved) = &self.moved else { return self.plan.text(pen) };
+        let mut lines = vec![format!("moved {}", count(moved.moved, "message"))];
+        for (why, n) in &moved.not_taken {
+            lines.push(pen.tone(Tone::Bad, &format!("{} stayed in the DLQ: {why}", count(*n, "message"))));
+        }
+        if moved.not_deleted > 0 {
+            let many = count(moved.not_deleted, "message");
+            let text = format!("{many} sent, but still in the DLQ as well; redriving again does no harm");
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
+        for (session, n) in &moved.not_reached {
+            let many = count(*n, "message");
+            let text = format!(
+                "{many} of {session} not reached: behind messages that were not chosen, in somebody else's hands, or gone"
+            );
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
+        if moved.interrupted {
+            lines.push(pen.tone(Tone::Warn, "interrupted; run it again to go on"));
+        }
+        lines.extend(self.read_back.iter().map(|read_back| read_back.text(pen)));
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept_whatever_the_batches_are() {
+        for (rate, batch) in [(1, 1), (7, 7), (50, 10), (500, 10)] {
+            let mut pace = Pace::new(rate);
+            assert_eq!(pace.most(), batch);
+            let began = Instant::now();
+            let mut sent = 0;
+            while sent < 1_000 {
+                pace.take(batch).await;
+                sent += batch;
+                let allowed = began.elapsed().as_secs_f64() * f64::from(rate) + batch as f64 + 1.0;
+                assert!(sent as f64 <= allowed, "{sent} messages after {:?} at {rate}/s", began.elapsed());
+            }
+            let took = began.elapsed().as_secs_f64();
+            assert!(took <= 1_000.0 / f64::from(rate) + 1.0, "{took} s at {rate}/s is too slow");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a plan needs to know of the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws::failure::{call, has_code};
+use aws::parked_index::Entry;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use futures::{StreamExt as _, TryStreamExt as _};
+use ingest::checkpoint::{Checkpoint, gap_key};
+use ingest::message::SessionId;
+use writer::ports::{SessionStatus, Sessions as _};
+
+use super::plan::{Plan, SessionFacts, plan};
+use crate::args::Filter;
+use crate::error::Result;
+use crate::world::World;
+
+/// Sessions that are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// Surveys what `filter` chooses, and plans.
+///
+/// # Errors
+/// Those of the state table, the Sessions table, the DLQ and Kinesis Video.
+pub async fn survey(world: &World, filter: &Filter) -> Result<Plan> {
+    let (notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    let without_note = depth.total().saturating_sub(notes.len());
+    let mut sessions: BTreeMap<String, (Vec<Entry>, Vec<Entry>)> = BTreeMap::new();
+    for entry in notes {
+        let chosen = filter.chooses(&entry.session_id, &entry.note.reason);
+        let (moving, staying) = sessions.entry(entry.session_id.clone()).or_default();
+        if chosen { moving.push(entry) } else { staying.push(entry) }
+    }
+    let sessions = sessions.into_iter().filter(|(_, (moving, _))| !moving.is_empty());
+    let facts = sessions.map(|(session, (chosen, staying))| facts(world, session, chosen, staying));
+    let facts: Vec<SessionFacts> = futures::stream::iter(facts).buffered(AT_ONCE).try_collect().await?;
+    Ok(plan(&facts, world.now(), without_note, filter.reason.is_none()))
+}
+
+async fn facts(
+    world: &World,
+    session_id: String,
+    chosen: Vec<Entry>,
+    staying: Vec<Entry>,
+) -> Result<SessionFacts> {
+    let mut facts = SessionFacts {
+        session_id,
+        status: SessionStatus::Unknown,
+        checkpoint: None,
+        placeable: BTreeSet::new(),
+        retention_hours: None,
+        chosen,
+        staying,
+    };
+    // A refused message's group may be no session's name at all; then nothing can be known of it.
+    let Ok(session) = SessionId::parse(&facts.session_id) else { return Ok(facts) };
+    let status = async { Ok(world.sessions.status(&session).await?) };
+    let (status, checkpoint, hours) =
+        futures::try_join!(status, world.checkpoint(&session), retention_hours(world, &session))?;
+    if let Some(checkpoint) = &checkpoint {
+        facts.placeable = placeable(world, &session, checkpoint).await?;
+    }
+    Ok(SessionFacts { status, checkpoint, retention_hours: hours, ..facts })
+}
+
+/// Gaps whose snapshot is stored.
+async fn placeable(
+    world: &World,
+    session: &SessionId,
+    checkpoint: &Checkpoint,
+) -> Result<BTreeSet<(u32, u64)>> {
+    if checkpoint.gaps.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sort_key = |key: &str| format!("snapshot#{key}");
+    let keys = checkpoint.gaps.iter().map(|gap| {
+        let key = [("pk", session.to_string()), ("sk", sort_key(&gap_key(&gap.chunks)))];
+        key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into()
+    });
+    let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).projection_expression("sk");
+    let items = world.batch_get(&world.settings.state_table, wanted.consistent_read(true)).await?;
+    let stored: BTreeSet<&String> = items.iter().filter_map(|item| item.get("sk")?.as_s().ok()).collect();
+    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(&sort_key(&gap_key(&gap.chunks))));
+    Ok(gaps.map(|gap| (gap.chunks.numbering, gap.chunks.from)).collect())
+}
+
+/// `None` where there is no stream; the writer makes one.
+async fn retention_hours(world: &World, session: &SessionId) -> Result<Option<u64>> {
+    let asked = world.streams.describe_stream().stream_name(session.stream_name());
+    match call("DescribeStream", asked.send()).await {
+        Ok(answer) => {
+            Ok(answer.stream_info.and_then(|info| u64::try_from(info.data_retention_in_hours?).ok()))
+        }
+        Err(failure) if has_code(&failure, "ResourceNotFoundException") => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}

@@ -1,0 +1,75 @@
+//! `kvsw doctor`: is the deployment set up as the writer needs it? It only asks, and changes nothing.
+
+mod clock;
+mod finding;
+mod lambda;
+mod queues;
+mod signed;
+mod tables;
+
+use aws::failure::call;
+
+pub use finding::{Diagnosis, Finding, Verdict};
+
+use crate::args::Doctor;
+use crate::error::{Exit, Result};
+use crate::output::Output;
+use crate::text::count;
+use crate::world::World;
+
+/// Looks at everything.
+pub async fn diagnose(world: &World, args: &Doctor, env: &impl Fn(&str) -> Option<String>) -> Diagnosis {
+    let (queue, dlq) = futures::join!(
+        world.queue_attributes(&world.settings.queue_url),
+        world.queue_attributes(&world.settings.dlq_url)
+    );
+    let mut findings = vec![configuration(world, env)];
+    let queue_arn = queue.as_ref().ok().and_then(|queue| queue.get("QueueArn"));
+    let (lambda, writer) =
+        lambda::check(world, env, queue_arn.map(String::as_str), args.writer.as_deref()).await;
+    let timeout = writer.timeout.unwrap_or(args.timeout);
+    match &queue {
+        Ok(queue) => findings.extend(queues::queue(queue, dlq.as_ref().ok(), timeout)),
+        Err(error) => findings.push(Finding::failed("chunk queue", error)),
+    }
+    match &dlq {
+        Ok(dlq) => findings.extend(queues::dlq(dlq)),
+        Err(error) => findings.push(Finding::failed("DLQ", error)),
+    }
+    findings.extend(lambda);
+    let (tables, streams, clock) = futures::join!(tables::check(world), streams(world), clock::check(world));
+    findings.extend(tables);
+    findings.extend([streams, clock]);
+    Diagnosis { findings }
+}
+
+fn configuration(world: &World, env: &impl Fn(&str) -> Option<String>) -> Finding {
+    let local: Vec<&str> = ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_LAMBDA", "_IAM"]
+        .into_iter()
+        .filter(|service| env(&format!("AWS_ENDPOINT_URL{service}")).is_some_and(|url| !url.is_empty()))
+        .collect();
+    let region = world.config.region().map(ToString::to_string).unwrap_or_default();
+    let endpoints = match local.len() {
+        0 => "AWS's own endpoints".to_owned(),
+        n => count(n, "endpoint variable"),
+    };
+    Finding::fine("configuration", format!("Region {region}, {endpoints}, all names are set"))
+}
+
+/// Kinesis Video answers at all.
+async fn streams(world: &World) -> Finding {
+    match call("ListStreams", world.streams.list_streams().max_results(1).send()).await {
+        Ok(_) => Finding::fine("Kinesis Video", "answers"),
+        Err(failure) => Finding::failed("Kinesis Video", &failure.into()),
+    }
+}
+
+/// The command.
+///
+/// # Errors
+/// None: what goes wrong is a finding.
+pub async fn run(world: &World, output: &Output, args: &Doctor) -> Result<Exit> {
+    let diagnosis = diagnose(world, args, &aws::settings::process_env).await;
+    output.show(&diagnosis);
+    Ok(diagnosis.exit())
+}

@@ -1,0 +1,119 @@
+//! What can go wrong for a caller, by culprit: each kind has one exit code, and each says what to do next.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ingest::checkpoint::Unreadable;
+use ingest::failure::{Class, ServiceFailure};
+use media::fragment::read::ReadError;
+
+/// How a command ended; part of the tool's contract with scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// All is well, all is done.
+    Fine = 0,
+    /// Something was found, or not all could be done.
+    Finding = 1,
+    /// Wrong use; nothing was changed.
+    Usage = 2,
+    /// A service could not be reached or refused.
+    Unreachable = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller asked for something that makes no sense. Nothing was changed.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A service did not answer, or refused.
+    #[error(transparent)]
+    Service(#[from] ServiceFailure),
+    /// A session's stored state is of another version or damaged.
+    #[error("session {session_id}: {source}")]
+    State {
+        /// Whose.
+        session_id: String,
+        /// Why.
+        source: Unreadable,
+    },
+    /// What the stream gave back is no media.
+    #[error("stream {stream}: {source}")]
+    Media {
+        /// Which stream.
+        stream: String,
+        /// Why.
+        source: ReadError,
+    },
+    /// A file could not be written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A command's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Wrong use.
+pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::Usage { message: message.into(), hint: hint.into() }
+}
+
+impl Error {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            Self::Service(_) => Exit::Unreachable,
+            Self::State { .. } | Self::Media { .. } | Self::File { .. } => Exit::Finding,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::Service(failure) => of_service(failure),
+            Self::State { .. } => {
+                "the session's messages stay where they are; use the version of kvsw that was deployed with the writer".into()
+            }
+            Self::Media { .. } => {
+                "try again; if it stays so, `kvsw session show` tells which fragment it is".into()
+            }
+            Self::File { .. } => "is there room, and may you write there?".into(),
+        }
+    }
+}
+
+fn of_service(failure: &ServiceFailure) -> String {
+    match failure {
+        ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. } => {
+            "is the network up, and do AWS_REGION and the AWS_ENDPOINT_URL variables (if any) fit? `kvsw doctor` looks further".into()
+        }
+        ServiceFailure::Service { code, .. } if code.ends_with("NonExistentQueue") || code == "QueueDoesNotExist" => {
+            "QUEUE_URL and DLQ_URL name the queues; the stack's outputs have them".into()
+        }
+        ServiceFailure::Service { code, .. } if code == "ResourceNotFoundException" => {
+            "STATE_TABLE and SESSIONS_TABLE name the tables; the stack's outputs have them".into()
+        }
+        ServiceFailure::Service { operation, .. } if failure.class() == Class::Lasting => {
+            format!("may you call {operation}? docs/runbook.md lists the permissions that kvsw needs")
+        }
+        _ => "try again in a moment; `kvsw doctor` looks further".into(),
+    }
+}

@@ -1,0 +1,166 @@
+use ingest::checkpoint::{ChunkRange, PastNumbering, Position};
+use media::time::Samples;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A fragment of chunks `first..=last` that begins at `at` and lasts `ms`; `number` is its place in the order of ingestion.
+fn fragment(number: u32, at: u64, ms: u64, chunks: (u64, u64)) -> FragmentFacts {
+    FragmentFacts {
+        number: format!("{number:020}"),
+        server_at: EpochMs(0),
+        stretches: vec![(EpochMs(at), Samples::from_ms(ms))],
+        numbering: Some(0),
+        chunks: Some(chunks),
+    }
+}
+
+fn gap(from: u64, to: u64, begins_at: u64, ends_at: Option<u64>) -> Gap {
+    Gap {
+        chunks: ChunkRange { numbering: 0, from, to },
+        begins_at: EpochMs(begins_at),
+        ends_at: ends_at.map(EpochMs),
+        captured: (EpochMs(0), EpochMs(0)),
+        unsure: None,
+    }
+}
+
+fn checkpoint(next: u64, gaps: Vec<Gap>) -> Checkpoint {
+    let live = Position { next, ..Position::default() };
+    Checkpoint { live, gaps, ..Checkpoint::default() }
+}
+
+fn kinds(ledger: &Ledger) -> Vec<(u64, u64, HoleKind)> {
+    ledger.holes.iter().map(|hole| (hole.from, hole.to, hole.kind)).collect()
+}
+
+#[test]
+fn a_session_without_trouble_is_whole() {
+    let fragments = [fragment(1, 1_000, 2_000, (0, 6)), fragment(2, 3_000, 2_000, (7, 13))];
+    let ledger = ledger(&fragments, &checkpoint(14, vec![]), &[]);
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((ledger.time.audio_ms, ledger.holes.len()), (4_000, 0));
+    assert_eq!(ledger.chunks[0].written.inclusive(), [(0, 13)]);
+    assert!(ledger.chunks[0].not_in_stream.is_empty());
+}
+
+#[test]
+fn a_pause_is_told_from_a_gap_and_from_what_nobody_knows() {
+    let fragments = [
+        fragment(1, 0, 2_000, (0, 6)),
+        fragment(2, 5_000, 2_000, (7, 13)),
+        fragment(3, 9_000, 1_000, (20, 22)),
+        fragment(4, 12_000, 1_000, (30, 32)),
+    ];
+    let gaps = vec![gap(14, 20, 7_000, Some(9_000))];
+    let ledger = ledger(&fragments, &checkpoint(33, gaps), &[Some(14), Some(15), None, Some(99)]);
+    use HoleKind::*;
+    assert_eq!(kinds(&ledger), [(2_000, 5_000, Pause), (7_000, 9_000, Gap), (10_000, 12_000, Unknown)]);
+    let time = &ledger.time;
+    assert_eq!((time.audio_ms, time.pause_ms, time.gap_ms, time.unknown_ms), (6_000, 3_000, 2_000, 2_000));
+    let row = &ledger.chunks[0];
+    assert_eq!((row.parked.inclusive(), row.missing.inclusive()), (vec![(14, 15)], vec![(16, 19)]));
+    assert_eq!(row.not_in_stream.inclusive(), [(23, 29)]);
+    assert_eq!((ledger.parked_elsewhere.inclusive(), ledger.parked_without_index), (vec![(99, 99)], 1));
+    assert!(!ledger.is_whole());
+}
+
+#[test]
+fn a_backfill_is_known_by_its_number_and_closes_the_account() {
+    let fragments = [
+        fragment(1, 0, 2_000, (0, 6)),
+        fragment(3, 2_000, 2_000, (7, 13)),
+        fragment(2, 4_000, 2_000, (14, 20)),
+    ];
+    let ledger = ledger(&fragments, &checkpoint(21, vec![]), &[]);
+    assert!(ledger.is_whole());
+    assert_eq!(ledger.fragments.iter().map(|row| row.backfilled).collect::<Vec<_>>(), [false, true, false]);
+}
+
+#[test]
+fn a_hole_inside_a_fragment_is_no_second_copy_when_it_is_filled() {
+    let mut holed = fragment(1, 0, 1_000, (0, 9));
+    holed.stretches.push((EpochMs(2_000), Samples::from_ms(1_000)));
+    let open =
+        ledger(std::slice::from_ref(&holed), &checkpoint(10, vec![gap(4, 6, 1_000, Some(2_000))]), &[]);
+    assert_eq!(open.chunks[0].written.inclusive(), [(0, 3), (6, 9)]);
+    assert_eq!(open.time.gap_ms, 1_000);
+    let filled = ledger(&[holed, fragment(2, 1_000, 1_000, (4, 5))], &checkpoint(10, vec![]), &[]);
+    assert!(filled.is_whole(), "{filled:?}");
+    assert_eq!(filled.time.audio_ms, 3_000);
+}
+
+#[test]
+fn chunks_in_two_fragments_and_audio_at_one_time_are_found() {
+    let fragments = [fragment(1, 0, 2_000, (0, 6)), fragment(2, 1_500, 2_000, (5, 11))];
+    let ledger = ledger(&fragments, &checkpoint(12, vec![]), &[]);
+    assert_eq!(ledger.chunks[0].twice.inclusive(), [(5, 6)]);
+    assert_eq!((ledger.time.overlap_ms, ledger.time.audio_ms), (500, 3_500));
+    let same = ledger_of_twins();
+    assert_eq!(same.chunks[0].twice.inclusive(), [(0, 6)]);
+}
+
+fn ledger_of_twins() -> Ledger {
+    let twins = [fragment(1, 0, 2_000, (0, 6)), fragment(2, 0, 2_000, (0, 6))];
+    ledger(&twins, &checkpoint(7, vec![]), &[])
+}
+
+#[test]
+fn a_reloaded_page_leaves_a_pause_not_a_mystery() {
+    let mut again = fragment(2, 5_000, 2_000, (0, 6));
+    again.numbering = Some(1);
+    let mut state = checkpoint(7, vec![]);
+    state.live.numbering = 1;
+    state.past.push(PastNumbering { numbering: 0, next: 7 });
+    let ledger = ledger(&[fragment(1, 0, 2_000, (0, 6)), again], &state, &[]);
+    assert_eq!(kinds(&ledger), [(2_000, 5_000, HoleKind::Pause)]);
+    assert_eq!(ledger.chunks.len(), 2);
+    assert!(ledger.is_whole(), "{ledger:?}");
+}
+
+#[test]
+fn expired_fragments_leave_chunks_that_are_not_in_the_stream() {
+    let ledger = ledger(&[fragment(9, 60_000, 2_000, (70, 76))], &checkpoint(77, vec![]), &[]);
+    assert_eq!(ledger.chunks[0].not_in_stream.inclusive(), [(0, 69)]);
+    assert!(ledger.is_whole(), "what has expired was written once");
+}
+
+proptest! {
+    /// Whatever lies in the stream: the parts of the time add up, and each chunk is in one place.
+    #[test]
+    fn every_millisecond_and_every_chunk_is_accounted_for_once(
+        parts in prop::collection::vec((0..4_000_u64, 1..3_000_u64, 0..12_u64, 0..8_u64), 1..20),
+        gaps in prop::collection::vec((0..120_u64, 1..9_u64, 0..60_000_u64, prop::option::of(0..5_000_u64)), 0..6),
+        parked in prop::collection::vec(prop::option::of(0..150_u64), 0..30),
+        next in 0..150_u64,
+    ) {
+        let (mut at, mut chunk) = (0, 0);
+        let fragments: Vec<FragmentFacts> = parts.iter().enumerate().map(|(i, &(pause, ms, skip, chunks))| {
+            at += pause;
+            chunk += skip;
+            let made = fragment(i as u32, at, ms, (chunk, chunk + chunks));
+            at += ms;
+            chunk += chunks + 1;
+            made
+        }).collect();
+        let gaps: Vec<Gap> = gaps.into_iter().map(|(from, len, at, ms)| gap(from, from + len, at, ms.map(|ms| at + ms))).collect();
+        let ledger = ledger(&fragments, &checkpoint(next, gaps), &parked);
+        let time = &ledger.time;
+        prop_assert_eq!(time.audio_ms + time.pause_ms + time.gap_ms + time.unknown_ms, time.to - time.from);
+        prop_assert_eq!(time.audio_ms, parts.iter().map(|part| part.1).sum::<u64>()
+            + fragments.windows(2).filter(|w| w[1].at().0 == w[0].end().0 + 1).count() as u64);
+        prop_assert!(ledger.holes.windows(2).all(|w| w[0].to <= w[1].from));
+        for row in &ledger.chunks {
+            let places = [&row.written, &row.parked, &row.missing, &row.given_up, &row.not_in_stream];
+            let mut all = Ranges::default();
+            places.iter().for_each(|place| place.runs().iter().for_each(|&(from, to)| all.add(from, to)));
+            prop_assert!(Ranges::one(0, row.next).without(&all).is_empty(), "a chunk is nowhere");
+            let sum: u64 = [&row.written, &row.not_in_stream].iter().map(|place| place.len()).sum();
+            let other = [&row.parked, &row.missing];
+            let gone = other.iter().map(|place| place.len()).sum::<u64>();
+            prop_assert!(row.written.and(&row.not_in_stream).is_empty());
+            prop_assert!(other.iter().all(|place| place.and(&row.written).is_empty()));
+            prop_assert!(sum + gone >= row.next, "{:?}", row);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! `kvsw session show`: the ledger.
+
+use ingest::message::SessionId;
+use media::time::EpochMs;
+use serde::Serialize;
+
+use super::facts::{FragmentFacts, SessionFacts, facts, read};
+use super::ledger::{HoleKind, Ledger, ledger};
+use crate::dlq::plan::status_name;
+use crate::error::{Exit, Result};
+use crate::output::{Output, Pen, Show, Tone, table};
+use crate::ranges::Ranges;
+use crate::readback::StreamReader;
+use crate::text::{count, length, moment, ranges};
+use crate::world::World;
+
+/// Fragments that the text shows; `--json` shows all.
+const SHOWN: usize = 40;
+
+/// A session's ledger and state.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// Which.
+    pub session_id: String,
+    /// `active`, `ended` or `unknown`.
+    pub status: &'static str,
+    /// When the writer last touched it, epoch ms.
+    pub last_activity: Option<u64>,
+    /// How long ago that is.
+    pub quiet_ms: Option<u64>,
+    /// The speaker's clock minus the media clock.
+    pub drift_ms: Option<i64>,
+    /// Since when every attempt has failed, epoch ms.
+    pub failing_since: Option<u64>,
+    /// A write is under way, or its outcome is not known yet.
+    pub writing: bool,
+    /// The ledger.
+    #[serde(flatten)]
+    pub ledger: Ledger,
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of the services; wrong use, where nobody knows the session.
+pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<Exit> {
+    let reader = StreamReader::new(world, &session.stream_name());
+    let known = facts(world, &reader, session).await?;
+    let mut fragments = Vec::new();
+    read(&reader, output, &known.listed, |fragment| {
+        fragments.push(FragmentFacts::of(&fragment));
+        Ok(())
+    })
+    .await?;
+    let shown = shown(&known, &fragments, world.now());
+    let whole = shown.ledger.is_whole();
+    output.show(&shown);
+    Ok(if whole { Exit::Fine } else { Exit::Finding })
+}
+
+fn shown(known: &SessionFacts, fragments: &[FragmentFacts], now: EpochMs) -> Shown {
+    let checkpoint = known.checkpoint.clone().unwrap_or_default();
+    let parked: Vec<Option<u64>> = known.parked.iter().map(|entry| entry.note.chunk_index).collect();
+    Shown {
+        session_id: known.session.to_string(),
+        status: status_name(known.status),
+        last_activity: known.last_activity.map(|at| at.0),
+        quiet_ms: known.last_activity.map(|at| now.0.saturating_sub(at.0)),
+        drift_ms: known.checkpoint.as_ref().map(|checkpoint| checkpoint.live.timeline.drift_ms()),
+        failing_since: checkpoint.failing_since.map(|at| at.0),
+        writing: checkpoint.lease.is_some(),
+        ledger: ledger(fragments, &checkpoint, &parked),
+    }
+}
+
+impl Show for Shown {
+    fn text(&self, pen: Pen) -> String {
+        let mut lines = vec![self.headline(pen), String::new()];
+        self.time(&mut lines, pen);
+        self.chunks(&mut lines, pen);
+        self.gaps(&mut lines, pen);
+        self.fragments(&mut lines);
+        lines.join("\n")
+    }
+}
+
+impl Shown {
+    fn headline(&self, pen: Pen) -> String {
+        let mut parts = vec![format!("session {} is {}", self.session_id, self.status)];
+        match self.quiet_ms {
+            Some(ms) => parts.push(format!("last activity {} ago", length(ms))),
+            None => parts.push("the writer has never seen it".into()),
+        }
+        parts.extend(self.drift_ms.map(|ms| format!("drift {ms} ms")));
+        if self.writing {
+            parts.push("a write is under way".into());
+        }
+        let mut line = parts.join(", ");
+        if let Some(since) = self.failing_since {
+            let text = format!("every attempt has failed since {}", moment(EpochMs(since)));
+            line = format!("{line}\n{}", pen.tone(Tone::Bad, &text));
+        }
+        line
+    }
+
+    fn time(&self, lines: &mut Vec<String>, pen: Pen) {
+        let time = &self.ledger.time;
+        if time.to == time.from {
+            lines.push("time      the stream has no audio of it".into());
+            return;
+        }
+        let total = time.to - time.from;
+        lines.push(format!(
+            "time      {} to {}: {}",
+            moment(EpochMs(time.from)),
+            moment(EpochMs(time.to)),
+            length(total)
+        ));
+        let mut parts = vec![format!("audio {}", length(time.audio_ms))];
+        if time.pause_ms > 0 {
+            parts.push(format!("pauses {}", length(time.pause_ms)));
+        }
+        if time.gap_ms > 0 {
+            parts.push(pen.tone(Tone::Bad, &format!("gaps {}", length(time.gap_ms))));
+        }
+        if time.unknown_ms > 0 {
+            parts.push(pen.tone(Tone::Warn, &format!("unknown {}", length(time.unknown_ms))));
+        }
+        lines.push(format!("          = {}", parts.join(" + ")));
+        if time.overlap_ms > 0 {
+            let text = format!("          two fragments overlap for {}", length(time.overlap_ms));
+            lines.push(pen.tone(Tone::Bad, &text));
+        }
+    }
+
+    fn chunks(&self, lines: &mut Vec<String>, pen: Pen) {
+        let several = self.ledger.chunks.len() > 1;
+        for row in &self.ledger.chunks {
+            let title = if several { format!("chunks #{}", row.numbering) } else { "chunks".into() };
+            let mut parts = vec![format!("{} gone past", row.next), format!("{} written", row.written.len())];
+            let places: [(&str, &Ranges, Tone); 5] = [
+                ("parked", &row.parked, Tone::Bad),
+                ("missing", &row.missing, Tone::Bad),
+                ("given up", &row.given_up, Tone::Bad),
+                ("no longer in the stream", &row.not_in_stream, Tone::Faint),
+                ("TWICE", &row.twice, Tone::Bad),
+            ];
+            for (what, place, tone) in places.into_iter().filter(|(_, place, _)| !place.is_empty()) {
+                let text = format!("{} {what} ({})", place.len(), ranges(&place.inclusive()));
+                parts.push(pen.tone(tone, &text));
+            }
+            lines.push(format!("{title:<9} {}", parts.join(", ")));
+        }
+        if !self.ledger.parked_elsewhere.is_empty() {
+            let text = ranges(&self.ledger.parked_elsewhere.inclusive());
+            lines.push(pen.tone(Tone::Warn, &format!("          parked outside any gap: {text}")));
+        }
+        if self.ledger.parked_without_index > 0 {
+            let text = format!("          parked without an index: {}", self.ledger.parked_without_index);
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
+    }
+
+    fn gaps(&self, lines: &mut Vec<String>, pen: Pen) {
+        for gap in &self.ledger.gaps {
+            let long =
+                gap.ends_at.map_or("not ended yet".into(), |end| length(end.saturating_sub(gap.begins_at)));
+            let mut parts = Vec::new();
+            if !gap.parked.is_empty() {
+                parts.push(format!("{} parked", gap.parked.len()));
+            }
+            if !gap.missing.is_empty() {
+                parts.push(format!("{} missing", gap.missing.len()));
+            }
+            let chunks = ranges(&[(gap.chunk_first, gap.chunk_last)]);
+            let at = moment(EpochMs(gap.begins_at));
+            let text = format!("gap       {chunks} at {at} ({long}): {}", parts.join(", "));
+            lines.push(pen.tone(Tone::Bad, &text));
+        }
+        if self.ledger.gaps.iter().any(|gap| !gap.parked.is_empty()) {
+            lines.push(format!("          kvsw dlq redrive --session {} fills them", self.session_id));
+        }
+    }
+
+    fn fragments(&self, lines: &mut Vec<String>) {
+        let fragments = &self.ledger.fragments;
+        if fragments.is_empty() {
+            return;
+        }
+        lines.push(String::new());
+        let start = self.ledger.time.from;
+        let rows = fragments.iter().take(SHOWN).map(|row| {
+            let hole = self.ledger.holes.iter().find(|hole| hole.to == row.at);
+            let before = hole.map_or(String::new(), |hole| {
+                let kind = match hole.kind {
+                    HoleKind::Pause => "pause",
+                    HoleKind::Gap => "GAP",
+                    HoleKind::Unknown => "unknown",
+                };
+                format!("{kind} {}", length(hole.to - hole.from))
+            });
+            let chunks = row.chunks.map_or("-".into(), |chunks| ranges(&[chunks]));
+            let notes = if row.backfilled { "backfilled" } else { "" };
+            let at = format!("{:.3} s", (row.at - start) as f64 / 1_000.0);
+            [at, length(row.span_ms), chunks, before, notes.into(), row.number.clone()]
+        });
+        lines.push(table(["AT", "LENGTH", "CHUNKS", "BEFORE IT", "", "FRAGMENT"], rows));
+        if fragments.len() > SHOWN {
+            let more = count(fragments.len() - SHOWN, "fragment");
+            lines.push(format!("… and {more} more; --json shows all"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media::time::Samples;
+
+    use super::*;
+
+    #[test]
+    fn the_text_adds_up_for_a_person() {
+        let fragment = |number: u32, at: u64, chunks| FragmentFacts {
+            number: number.to_string(),
+            stretches: vec![(EpochMs(at), Samples::from_ms(2_000))],
+            numbering: Some(0),
+            chunks: Some(chunks),
+            ..FragmentFacts::default()
+        };
+        let fragments = [fragment(1, 10_000, (0, 6)), fragment(2, 15_000, (7, 13))];
+        let shown = Shown {
+            session_id: "owl".into(),
+            status: "active",
+            last_activity: Some(17_000),
+            quiet_ms: Some(1_000),
+            drift_ms: Some(-3),
+            failing_since: None,
+            writing: false,
+            ledger: ledger(&fragments, &Default::default(), &[Some(3)]),
+        };
+        let text = shown.text(Pen::PLAIN);
+        for part in [
+            "session owl is active, last activity 1 s ago, drift -3 ms",
+            "= audio 4 s + pauses 3 s",
+            "14 gone past, 14 written",
+            "parked outside any gap: 3",
+            "pause 3 s",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! `kvsw sweep`, and the scheduled function of the same name: ends sessions that fell silent, deletes streams whose
+//! sessions are over and whose fragments have expired.
+//!
+//! A silent session first gets an endStream marker, so that its last chunks are written, and is then marked as ended. A
+//! stream goes when its session ended, its retention has passed since the last activity, and nothing of it is parked. Streams
+//! that the Sessions table does not know are left alone. One run does a bounded amount of work; the next goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws::failure::{call, has_code};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use aws_sdk_kinesisvideo::types::{ComparisonOperator, StreamInfo, StreamNameCondition};
+use ingest::message::SessionId;
+use media::time::EpochMs;
+use serde::Serialize;
+use tokio::time::{Instant, sleep_until};
+
+use crate::args;
+use crate::error::{Exit, Result};
+use crate::output::{Output, Pen, Show, Tone, table};
+use crate::text::{count, length};
+use crate::world::World;
+
+/// A shorter silence than this may be a pause of the speaker.
+pub const SHORTEST_SILENCE: Duration = Duration::from_secs(60);
+
+/// DeleteStream calls a second; the account has 50 for it and its siblings together.
+const DELETES_PER_SECOND: f64 = 5.0;
+/// Streams whose sessions are looked up together.
+const LOOKED_UP: usize = 100;
+/// Streams and sessions that one run looks at, at most.
+const LOOKS: usize = 20_000;
+/// A stream's name is this and the sessionId.
+const PREFIX: &str = "session-";
+
+/// How a run behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Show and change nothing.
+    pub dry_run: bool,
+    /// From when on a session is silent.
+    pub silent_for: Duration,
+    /// Sessions to end, and streams to delete, each.
+    pub max: usize,
+    /// When to stop, if it is not done before.
+    pub deadline: Option<Instant>,
+}
+
+/// A session that fell silent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Silent {
+    /// Which.
+    pub session_id: String,
+    /// For how long, ms.
+    pub silent_ms: u64,
+}
+
+/// A stream that is no longer needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Expired {
+    /// Its name.
+    pub stream: String,
+    /// How long ago its last fragment expired, ms.
+    pub expired_ms: u64,
+    #[serde(skip)]
+    arn: String,
+    #[serde(skip)]
+    version: Option<String>,
+}
+
+/// What a run did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// Nothing was changed.
+    pub dry_run: bool,
+    /// Sessions ended.
+    pub ended: Vec<Silent>,
+    /// Streams deleted.
+    pub deleted: Vec<Expired>,
+    /// Active sessions that never sent a chunk: only their owner knows what to do.
+    pub never_spoke: usize,
+    /// Streams that stay although their session is over, because messages of it are parked.
+    pub kept_for_parked: usize,
+    /// Streams whose sessions the Sessions table does not know.
+    pub unknown: usize,
+    /// There is more to do than one run does.
+    pub more: bool,
+}
+
+/// Sweeps.
+///
+/// # Errors
+/// Those of the services; what was done until then is done.
+pub async fn sweep(world: &World, limits: &Limits) -> Result<Swept> {
+    let mut swept = Swept { dry_run: limits.dry_run, ..Swept::default() };
+    end_silent(world, limits, &mut swept).await?;
+    delete_expired(world, limits, &mut swept).await?;
+    Ok(swept)
+}
+
+impl Limits {
+    fn time_is_up(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+}
+
+async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result<()> {
+    let now = world.now();
+    let (mut from, mut looked_at) = (None, 0);
+    while looked_at < LOOKS {
+        let scanned = world
+            .dynamodb
+            .scan()
+            .table_name(&world.settings.sessions_table)
+            .filter_expression(
+                "attribute_not_exists(endedAt) AND (attribute_not_exists(#status) OR #status <> :ended)",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":ended", AttributeValue::S("ended".into()))
+            .projection_expression("sessionId")
+            .set_exclusive_start_key(from);
+        let page = call("Scan", scanned.send()).await?;
+        looked_at += usize::try_from(page.scanned_count).unwrap_or_default().max(1);
+        let ids = page.items.unwrap_or_default();
+        let ids = ids.iter().filter_map(|item| SessionId::parse(item.get("sessionId")?.as_s().ok()?).ok());
+        let sessions: Vec<SessionId> = ids.collect();
+        let activity = world.last_activity(&sessions).await?;
+        swept.never_spoke += sessions.len() - activity.len();
+        for (session, at) in activity {
+            let silent_ms = now.0.saturating_sub(at.0);
+            if silent_ms < limits.silent_for.as_millis() as u64 {
+                continue;
+            }
+            if swept.ended.len() >= limits.max || limits.time_is_up() {
+                swept.more = true;
+                return Ok(());
+            }
+            if limits.dry_run || end(world, &session, at).await? {
+                swept.ended.push(Silent { session_id: session.to_string(), silent_ms });
+            }
+        }
+        from = page.last_evaluated_key.filter(|key| !key.is_empty());
+        if from.is_none() {
+            return Ok(());
+        }
+    }
+    swept.more = true;
+    Ok(())
+}
+
+/// Flushes the session's tail and marks it as ended. `false` where somebody else has ended it meanwhile.
+async fn end(world: &World, session: &SessionId, last_activity: EpochMs) -> Result<bool> {
+    let marker = serde_json::json!({ "action": "endStream", "sessionId": session.as_str() });
+    let sent = world
+        .sqs
+        .send_message()
+        .queue_url(&world.settings.queue_url)
+        .message_group_id(session.as_str())
+        // One marker for one silence, however many runs see it.
+        .message_deduplication_id(format!("sweep-{}", last_activity.0))
+        .message_body(marker.to_string());
+    call("SendMessage", sent.send()).await?;
+    let update = world
+        .dynamodb
+        .update_item()
+        .table_name(&world.settings.sessions_table)
+        .key("sessionId", AttributeValue::S(session.to_string()))
+        .update_expression("SET #status = :ended, endedAt = :now")
+        .condition_expression("attribute_exists(sessionId) AND attribute_not_exists(endedAt)")
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":ended", AttributeValue::S("ended".into()))
+        .expression_attribute_values(":now", AttributeValue::N(world.now().0.to_string()));
+    match call("UpdateItem", update.send()).await {
+        Err(failure) if has_code(&failure, "ConditionalCheckFailedException") => Ok(false),
+        outcome => Ok(outcome.map(|_| true)?),
+    }
+}
+
+async fn delete_expired(world: &World, limits: &Limits, swept: &mut Swept) -> Result<()> {
+    let parked: BTreeSet<String> = world.notes(None).await?.into_iter().map(|e| e.session_id).collect();
+    let mut pace = Instant::now();
+    let (mut token, mut looked_at) = (None, 0);
+    while looked_at < LOOKS {
+        let named = StreamNameCondition::builder()
+            .comparison_operator(ComparisonOperator::BeginsWith)
+            .comparison_value(PREFIX)
+            .build();
+        let asked = world.streams.list_streams().max_results(1_000).stream_name_condition(named);
+        let page = call("ListStreams", asked.set_next_token(token).send()).await?;
+        let streams = page.stream_info_list.unwrap_or_default();
+        looked_at += streams.len().max(1);
+        for some in streams.chunks(LOOKED_UP) {
+            for expired in expired(world, some, &parked, swept).await? {
+                if swept.deleted.len() >= limits.max || limits.time_is_up() {
+                    swept.more = true;
+                    return Ok(());
+                }
+                if !limits.dry_run {
+                    sleep_until(pace).await;
+                    pace = Instant::now() + Duration::from_secs_f64(1.0 / DELETES_PER_SECOND);
+                    delete(world, &expired).await?;
+                }
+                swept.deleted.push(expired);
+            }
+        }
+        token = page.next_token;
+        if token.is_none() {
+            return Ok(());
+        }
+    }
+    swept.more = true;
+    Ok(())
+}
+
+/// Those of `streams` that may go.
+async fn expired(
+    world: &World,
+    streams: &[StreamInfo],
+    parked: &BTreeSet<String>,
+    swept: &mut Swept,
+) -> Result<Vec<Expired>> {
+    let session = |stream: &StreamInfo| SessionId::parse(stream.stream_name()?.strip_prefix(PREFIX)?).ok();
+    let sessions: Vec<SessionId> = streams.iter().filter_map(session).collect();
+    let (ended, activity) = futures::try_join!(ended_at(world, &sessions), world.last_activity(&sessions))?;
+    let mut expired = Vec::new();
+    for stream in streams {
+        let Some(session) = session(stream) else { continue };
+        match ended.get(&session) {
+            None => swept.unknown += 1,
+            Some(None) => {}
+            Some(Some(end)) => {
+                let last = activity.get(&session).map_or(*end, |at| (*at).max(*end));
+                let Some(expired_ms) = since_expiry(stream, last, world.now()) else { continue };
+                if parked.contains(session.as_str()) {
+                    swept.kept_for_parked += 1;
+                    continue;
+                }
+                expired.push(Expired {
+                    stream: stream.stream_name.clone().unwrap_or_default(),
+                    expired_ms,
+                    arn: stream.stream_arn.clone().unwrap_or_default(),
+                    version: stream.version.clone(),
+                });
+            }
+        }
+    }
+    Ok(expired)
+}
+
+/// How long ago the last fragment expired: its retention counts from when it was written.
+fn since_expiry(stream: &StreamInfo, last: EpochMs, now: EpochMs) -> Option<u64> {
+    let hours = u64::try_from(stream.data_retention_in_hours.unwrap_or_default()).unwrap_or_default();
+    now.0.checked_sub(last.0)?.checked_sub(hours.checked_mul(3_600_000)?)
+}
+
+/// Sessions that the table knows; of those that are over, when they ended (epoch 0 where it does not say).
+async fn ended_at(world: &World, sessions: &[SessionId]) -> Result<BTreeMap<SessionId, Option<EpochMs>>> {
+    if sessions.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let key = |session: &SessionId| [("sessionId".to_owned(), AttributeValue::S(session.to_string()))].into();
+    let keys = sessions.iter().map(key).collect();
+    let wanted = KeysAndAttributes::builder()
+        .set_keys(Some(keys))
+        .projection_expression("sessionId, #status, endedAt")
+        .expression_attribute_names("#status", "status");
+    let mut known = BTreeMap::new();
+    for item in world.batch_get(&world.settings.sessions_table, wanted).await? {
+        let text = |name: &str| item.get(name)?.as_s().ok();
+        let Some(session) = text("sessionId").and_then(|id| SessionId::parse(id).ok()) else { continue };
+        let at = item.get("endedAt").and_then(|at| at.as_n().ok()?.parse().ok()).map(EpochMs);
+        let ended = text("status").is_some_and(|status| status == "ended").then(EpochMs::default);
+        known.insert(session, at.or(ended));
+    }
+    Ok(known)
+}
+
+/// Deletes the stream as it was listed; one that has changed or gone meanwhile is left to the next run.
+async fn delete(world: &World, expired: &Expired) -> Result<()> {
+    let asked = world.streams.delete_stream().stream_arn(&expired.arn);
+    let asked = asked.set_current_version(expired.version.clone());
+    match call("DeleteStream", asked.send()).await {
+        Err(failure)
+            if ["ResourceNotFoundException", "VersionMismatchException", "ResourceInUseException"]
+                .iter()
+                .any(|code| has_code(&failure, code)) =>
+        {
+            Ok(())
+        }
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+/// The command.
+///
+/// # Errors
+/// Those of [`sweep`].
+pub async fn run(world: &World, output: &Output, args: &args::Sweep) -> Result<Exit> {
+    let limits = Limits { dry_run: args.dry_run, silent_for: args.silent_for, max: args.max, deadline: None };
+    let swept = sweep(world, &limits).await?;
+    output.show(&swept);
+    Ok(if swept.more { Exit::Finding } else { Exit::Fine })
+}
+
+impl Show for Swept {
+    fn text(&self, pen: Pen) -> String {
+        let mut lines = Vec::new();
+        let (ended, deleted) = match self.dry_run {
+            true => ("would be ended", "would be deleted"),
+            false => ("ended", "deleted"),
+        };
+        if !self.ended.is_empty() {
+            let rows = self.ended.iter().map(|s| [s.session_id.clone(), length(s.silent_ms)]);
+            lines.push(table(["SESSION", "SILENT FOR"], rows));
+        }
+        if !self.deleted.is_empty() {
+            let rows = self.deleted.iter().map(|s| [s.stream.clone(), length(s.expired_ms)]);
+            lines.push(table(["STREAM", "EMPTY FOR"], rows));
+        }
+        lines.push(format!(
+            "{} {ended}, {} {deleted}",
+            count(self.ended.len(), "silent session"),
+            count(self.deleted.len(), "expired stream")
+        ));
+        for (n, what) in [
+            (self.never_spoke, "active session never sent a chunk and stays"),
+            (self.kept_for_parked, "stream stays, because messages of its session are parked"),
+            (self.unknown, "stream belongs to no known session and stays"),
+        ] {
+            if n > 0 {
+                lines.push(pen.tone(Tone::Faint, &format!("{n} × {what}")));
+            }
+        }
+        if self.more {
+            lines.push(pen.tone(Tone::Warn, "there is more to do; the next run goes on"));
+        }
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_goes_only_after_its_last_fragment_has_expired() {
+        let stream = |hours| StreamInfo::builder().data_retention_in_hours(hours).build();
+        let hour = 3_600_000;
+        let cases = [
+            (1, 0, hour - 1, None),
+            (1, 0, hour, Some(0)),
+            (1, 0, hour + 5, Some(5)),
+            (24, hour, 24 * hour, None),
+            (0, 7, 8, Some(1)),
+            (1, 2 * hour, hour, None), // an end in the future
+        ];
+        for (hours, last, now, expected) in cases {
+            let told = since_expiry(&stream(hours), EpochMs(last), EpochMs(now));
+            assert_eq!(told, expected, "{hours} h, {last}, {now}");
+        }
+    }
+}

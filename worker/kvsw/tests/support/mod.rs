@@ -1,0 +1,209 @@
+//! What the tests share: the program itself, and services for it.
+#![allow(dead_code, clippy::unwrap_used)] // each test binary uses its part; a test may unwrap
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use aws::parked_index::ParkedIndex;
+use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry};
+use local_stack::backend::{Backend, BackendKind};
+use local_stack::project;
+use local_stack::resources::{ResourceConfig, Resources};
+use media::time::EpochMs;
+use serde_json::Value;
+use writer::ports::ParkedNote;
+
+/// The program with its environment.
+#[derive(Clone, Debug)]
+pub struct Kvsw {
+    env: BTreeMap<String, String>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The result of a command with `--json`.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}): {self:?}"))
+    }
+}
+
+impl Kvsw {
+    /// Settings that lead nowhere: nothing listens on port 1.
+    pub fn nowhere() -> Self {
+        let nowhere = "http://127.0.0.1:1";
+        let queue = |name: &str| format!("{nowhere}/000000000000/{name}.fifo");
+        Self::with(&[
+            ("QUEUE_URL", &queue("chunks")),
+            ("DLQ_URL", &queue("dlq")),
+            ("STATE_TABLE", "state"),
+            ("SESSIONS_TABLE", "sessions"),
+            ("AWS_ENDPOINT_URL", nowhere),
+        ])
+    }
+
+    /// With these variables, a Region and test credentials.
+    pub fn with(variables: &[(&str, &str)]) -> Self {
+        let common =
+            [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+        let all = common.iter().chain(variables);
+        Self { env: all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect() }
+    }
+
+    /// For these resources.
+    pub fn on(resources: &Resources, backend: &str, kinesis_video: &str) -> Self {
+        Self::with(&[
+            ("QUEUE_URL", &resources.queue_url),
+            ("DLQ_URL", &resources.dlq_url),
+            ("STATE_TABLE", &resources.state_table),
+            ("SESSIONS_TABLE", &resources.sessions_table),
+            ("AWS_ENDPOINT_URL_SQS", backend),
+            ("AWS_ENDPOINT_URL_DYNAMODB", backend),
+            ("AWS_ENDPOINT_URL_KINESIS_VIDEO", kinesis_video),
+        ])
+    }
+
+    /// With one more variable, or without it.
+    pub fn set(mut self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => drop(self.env.insert(name.into(), value.into())),
+            None => drop(self.env.remove(name)),
+        }
+        self
+    }
+
+    /// The command, to be started by the test itself.
+    pub fn command(&self, args: &[&str]) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_kvsw"));
+        command.args(args).env_clear().envs(&self.env).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub async fn run(&self, args: &[&str]) -> Ended {
+        let Output { status, stdout, stderr } = self.command(args).output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ended { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
+    }
+}
+
+/// SQS and DynamoDB with the system's queues and tables, a Kinesis Video emulator, and no functions.
+pub struct Bench {
+    backend: Backend,
+    folder: PathBuf,
+    pub emulator: kvs_emulator::Emulator,
+    pub resources: Resources,
+    pub sqs: aws_sdk_sqs::Client,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub streams: aws_sdk_kinesisvideo::Client,
+    pub kvsw: Kvsw,
+}
+
+impl Bench {
+    pub async fn start() -> Self {
+        let folder = project::run_folder().unwrap();
+        let backend = Backend::start(BackendKind::MiniStack, &folder).await.unwrap();
+        let emulator = kvs_emulator::start(kvs_emulator::Config::default()).await.unwrap();
+        let config = backend.sdk_config().await;
+        let sqs = aws_sdk_sqs::Client::new(&config);
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let resources = Resources::create(&sqs, &dynamodb, &ResourceConfig::default()).await.unwrap();
+        let kvsw = Kvsw::on(&resources, backend.endpoint().unwrap(), &emulator.endpoint());
+        let streams = local_stack::backend::local_sdk_config(&emulator.endpoint());
+        let streams = aws_sdk_kinesisvideo::Client::new(&streams);
+        Self { backend, folder, emulator, resources, sqs, dynamodb, streams, kvsw }
+    }
+
+    /// Parks a message as the writer does, with its note.
+    pub async fn park(&self, session: &str, chunks: std::ops::Range<u64>, reason: &str) {
+        let index = ParkedIndex::new(self.dynamodb.clone(), self.resources.state_table.clone());
+        let chunks: Vec<u64> = chunks.collect();
+        for ten in chunks.chunks(10) {
+            let entries = ten.iter().map(|chunk| {
+                let body = format!(
+                    "{{\"action\":\"writeToStream\",\"sessionId\":\"{session}\",\"chunkIndex\":{chunk}}}"
+                );
+                let attribute = |value: &str| {
+                    MessageAttributeValue::builder().data_type("String").string_value(value).build().unwrap()
+                };
+                SendMessageBatchRequestEntry::builder()
+                    .id(chunk.to_string())
+                    .message_group_id(session)
+                    .message_deduplication_id(format!("{session}-{chunk}"))
+                    .message_body(body)
+                    .message_attributes("reason", attribute(reason))
+                    .message_attributes("class", attribute("passing"))
+                    .build()
+                    .unwrap()
+            });
+            let send = self.sqs.send_message_batch().queue_url(&self.resources.dlq_url);
+            let sent = send.set_entries(Some(entries.collect())).send().await.unwrap();
+            assert!(sent.failed.is_empty(), "{sent:?}");
+            let now = now_ms();
+            let notes: Vec<ParkedNote> = ten
+                .iter()
+                .map(|chunk| ParkedNote {
+                    message_id: format!("{session}-{chunk}"),
+                    chunk_index: Some(*chunk),
+                    reason: reason.into(),
+                    class: "passing".into(),
+                    attempts: 4,
+                    first_failure_at: EpochMs(now),
+                    parked_at: EpochMs(now),
+                })
+                .collect();
+            index.add(session, &notes).await.unwrap();
+        }
+    }
+
+    /// Everything in the chunk queue, in the order of receipt: group and chunk. Deletes it.
+    pub async fn drain(&self) -> Vec<(String, u64)> {
+        let mut drained = Vec::new();
+        loop {
+            let receive = self.sqs.receive_message().queue_url(&self.resources.queue_url);
+            let receive = receive.max_number_of_messages(10).wait_time_seconds(1);
+            let receive = receive.message_system_attribute_names(MessageSystemAttributeName::All);
+            let messages = receive.send().await.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                return drained;
+            }
+            for message in messages {
+                let body: Value = serde_json::from_str(message.body().unwrap()).unwrap();
+                let group =
+                    message.attributes().unwrap()[&MessageSystemAttributeName::MessageGroupId].clone();
+                drained.push((group, body["chunkIndex"].as_u64().unwrap_or(u64::MAX)));
+                let delete = self.sqs.delete_message().queue_url(&self.resources.queue_url);
+                delete.receipt_handle(message.receipt_handle.unwrap()).send().await.unwrap();
+            }
+        }
+    }
+
+    pub async fn stop(self) {
+        self.emulator.shutdown().await;
+        self.backend.stop().await;
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+pub fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// A folder for what a test writes; emptied first, kept for a look.
+pub fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Longer than anything here takes.
+pub const PATIENCE: Duration = Duration::from_secs(120);
