@@ -26,6 +26,10 @@ pub struct Policy {
     pub last_resort_ms: u64,
     /// A delivery holds at most this many records: waiting brings no more.
     pub full: usize,
+    /// A full delivery whose newest chunk has waited this long comes out of a backlog.
+    pub caught_up_ms: u64,
+    /// After so many deliveries of the chunk behind a hole, nothing more is hoped for from a backlog.
+    pub backlog_looks: u32,
 }
 
 impl Default for Policy {
@@ -39,6 +43,8 @@ impl Default for Policy {
             max_wait_ms: 3_000,
             last_resort_ms: 3_900,
             full: 10,
+            caught_up_ms: 1_000,
+            backlog_looks: 6,
         }
     }
 }
@@ -90,6 +96,8 @@ pub struct View<'a> {
     pub next: (u32, u64),
     /// An end-of-stream marker is among the records, with the last index it tells.
     pub end: Option<Option<u64>>,
+    /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
+    pub delivery_full: bool,
     /// The clock.
     pub now: EpochMs,
 }
@@ -99,7 +107,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
     let oldest = view.pieces.iter().map(|p| p.record.sent_at).min()?;
     let age_ms = view.now.0.saturating_sub(oldest.0);
     let impatient = age_ms >= policy.max_wait_ms;
-    let in_order = if impatient { view.pieces.len() } else { in_order(view) };
+    let in_order = if goes_past_hole(view, policy) { view.pieces.len() } else { in_order(view) };
     if in_order == 0 {
         return Some(Decision::Defer { seconds: 1, why: Why::Hole });
     }
@@ -123,6 +131,23 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
     let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
     let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
     Some(Decision::Defer { seconds, why: Why::Young })
+}
+
+/// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
+/// it on. The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
+/// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
+fn goes_past_hole(view: &View<'_>, policy: &Policy) -> bool {
+    let in_order = in_order(view);
+    let Some(after) = view.pieces.get(in_order) else { return false };
+    if view.pieces.len() >= policy.full && media_of(view, in_order) < policy.least {
+        return true; // there is no room for the missing one, and what lies before it is too short to make room
+    }
+    let Some(newest) = view.pieces.iter().map(|p| p.record.sent_at).max() else { return false };
+    let backlog = view.delivery_full
+        && view.now.0.saturating_sub(newest.0) >= policy.caught_up_ms
+        && after.record.receive_count < policy.backlog_looks;
+    let seen_until = if backlog { newest } else { view.now };
+    seen_until.0.saturating_sub(after.record.sent_at.0) >= policy.max_wait_ms
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
@@ -200,7 +225,8 @@ mod tests {
             spans: vec![None; pieces.len()],
             ..crate::fold::fold(&start, None, &[])
         };
-        let view = View { pieces: &pieces, folded: &folded, next: (0, 5), end, now: NOW };
+        let delivery_full = pieces.len() >= 10;
+        let view = View { pieces: &pieces, folded: &folded, next: (0, 5), end, delivery_full, now: NOW };
         decide(&view, &Policy::default())
     }
 
@@ -247,6 +273,31 @@ mod tests {
                 write(7),
             ),
             ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, None, write(4)),
+            // A worker died; the group was hidden meanwhile. What is missing was enqueued a little late, right behind these ten.
+            (
+                "a hole in a backlog: what precedes makes room for what may lie behind",
+                [&to(10)[..], &[12, 13, 14, 15]].concat(),
+                12_000,
+                1,
+                None,
+                write(6),
+            ),
+            (
+                "a hole in a backlog that nothing can make room for",
+                (6..16).collect(),
+                12_000,
+                1,
+                None,
+                write(10),
+            ),
+            (
+                "what is left of a delivery after its first batch was written",
+                vec![6, 7],
+                12_000,
+                1,
+                None,
+                write(2),
+            ),
         ] {
             assert_eq!(decide_on(&indices, age_ms, deliveries, end), expected, "{what}");
         }

@@ -54,10 +54,12 @@ impl<P: Ports> Writer<P> {
         let delivery = batch::group(records);
         let settled = Mutex::new(Settled::default());
         let stop_at = EpochMs(deadline.0.saturating_sub(self.config.answer_margin_ms));
-        let sessions = delivery
-            .sessions
-            .into_iter()
-            .map(|(session, entries)| SessionWork::new(self, session, stop_at, &settled).run(entries));
+        let delivery_full = delivered.len() >= self.config.policy.full;
+        let settled_here = &settled;
+        let sessions = delivery.sessions.into_iter().map(|(session, entries)| {
+            let work = SessionWork { writer: self, session, stop_at, delivery_full, settled: settled_here };
+            work.run(entries)
+        });
         let work = async {
             self.park_refused(delivery.refused, &settled).await;
             join_all(sessions).await;

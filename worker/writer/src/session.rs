@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use ingest::batch::Settled;
-use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Position, Snapshot, gap_key, live_key, residue_key};
+use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Snapshot};
 use ingest::decide::{Decision, View, decide};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Piece, fold};
@@ -71,19 +71,12 @@ pub(crate) struct SessionWork<'a, P> {
     pub(crate) writer: &'a Writer<P>,
     pub(crate) session: SessionId,
     pub(crate) stop_at: EpochMs,
+    /// See [`View::delivery_full`].
+    pub(crate) delivery_full: bool,
     pub(crate) settled: &'a Mutex<Settled>,
 }
 
-impl<'a, P: Ports> SessionWork<'a, P> {
-    pub(crate) fn new(
-        writer: &'a Writer<P>,
-        session: SessionId,
-        stop_at: EpochMs,
-        settled: &'a Mutex<Settled>,
-    ) -> Self {
-        Self { writer, session, stop_at, settled }
-    }
-
+impl<P: Ports> SessionWork<'_, P> {
     /// Settles what can be settled; the rest is given back to the queue for a fitting time.
     pub(crate) async fn run(self, entries: Vec<Entry>) {
         let mut entries = entries;
@@ -128,7 +121,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     /// Writes or parks the next batch. `false` when what is left waits for more, or nothing is.
     async fn next_batch(&self, held: &mut Held, sorted: &Sorted) -> Result<bool, Stop> {
         if !sorted.live.is_empty() {
-            let start = self.live_start(&held.checkpoint.live).await?;
+            let start = self.live_start(&held.checkpoint).await?;
             let next = (held.checkpoint.live.numbering, held.checkpoint.live.next);
             let candidate = Candidate { line: Line::Live, gap: None, next, pieces: &sorted.live, start };
             if self.batch(held, candidate, sorted).await? {
@@ -136,7 +129,7 @@ impl<'a, P: Ports> SessionWork<'a, P> {
             }
         }
         for (gap, pieces) in &sorted.backfill {
-            let Some(start) = self.gap_start(&held.checkpoint.live, gap).await? else {
+            let Some(start) = self.gap_start(gap).await? else {
                 self.park_unplaceable(pieces).await?;
                 continue;
             };
@@ -163,11 +156,14 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         // A gap's last chunks fill it: there is nothing more to wait for.
         let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
         let end = if fills { Some(None) } else { (!sorted.ends.is_empty()).then_some(sorted.last_index) };
-        let view = View { pieces: c.pieces, folded: &folded, next: c.next, end, now };
+        let delivery_full = self.delivery_full;
+        let view = View { pieces: c.pieces, folded: &folded, next: c.next, end, delivery_full, now };
         let chunks = match decide(&view, &self.writer.config.policy) {
             None => return Ok(false),
             Some(Decision::Defer { seconds, why }) => {
-                self.keep_warm(c.line, c.start);
+                if c.line == Line::Live {
+                    self.writer.warm.put(&self.session, &held.checkpoint.live_snapshot, c.start);
+                }
                 self.defer(c.pieces, &sorted.ends, seconds, why.as_str()).await;
                 return Ok(false);
             }
@@ -282,18 +278,19 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     }
 
     /// The live audio's state: from memory where this process wrote it last, from the store otherwise.
-    async fn live_start(&self, position: &Position) -> Result<Warm, Stop> {
-        if let Some(warm) = self.writer.warm.take(&self.session, position) {
+    async fn live_start(&self, checkpoint: &Checkpoint) -> Result<Warm, Stop> {
+        let key = &checkpoint.live_snapshot;
+        if let Some(warm) = self.writer.warm.take(&self.session, key) {
             return Ok(warm);
         }
-        if *position == Position::default() {
+        if key.is_empty() {
             return Ok(Warm { snapshot: Snapshot::default(), decoder: None });
         }
-        let snapshot = match self.snapshot(&live_key(position)).await? {
+        let snapshot = match self.snapshot(key).await? {
             Some(snapshot) => snapshot,
             None => {
                 // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
-                let mut snapshot = Snapshot { position: position.clone(), ..Snapshot::default() };
+                let mut snapshot = Snapshot { position: checkpoint.live.clone(), ..Snapshot::default() };
                 snapshot.media.demuxer.bytes_missing();
                 snapshot
             }
@@ -321,8 +318,8 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         let live = &checkpoint.live;
         match checkpoint.gap(numbering, next) {
             Some(gap) => {
-                if let Some(snapshot) = self.snapshot(&gap_key(&gap.chunks)).await? {
-                    plan.heal_gap(gap, snapshot);
+                if let Some(snapshot) = self.snapshot(&gap.snapshot).await? {
+                    plan.heal_gap(snapshot);
                 }
             }
             None if (numbering, next) == (live.numbering, live.next) => plan.heal_live(live),
@@ -332,16 +329,12 @@ impl<'a, P: Ports> SessionWork<'a, P> {
     }
 
     /// The state at a gap's start, with what later batches skipped on their way to the next Cluster.
-    async fn gap_start(&self, live: &Position, gap: &Gap) -> Result<Option<Warm>, Stop> {
-        let Some(mut snapshot) = self.snapshot(&gap_key(&gap.chunks)).await? else {
+    async fn gap_start(&self, gap: &Gap) -> Result<Option<Warm>, Stop> {
+        let Some(mut snapshot) = self.snapshot(&gap.snapshot).await? else {
             return Ok(None);
         };
-        let numbering = gap.chunks.numbering;
-        let passed = |next: &u64| (numbering, *next) < (live.numbering, live.next);
-        while let Some(next) = snapshot.residue_next.filter(passed) {
-            let Some(more) = self.snapshot(&residue_key(numbering, next)).await? else { break };
-            snapshot.residue.extend(more.residue);
-            snapshot.residue_next = more.residue_next.filter(|after| *after > next);
+        for key in &gap.skipped {
+            snapshot.residue.extend(self.snapshot(key).await?.unwrap_or_default().residue);
         }
         Ok(Some(Warm { snapshot, decoder: None }))
     }
@@ -350,12 +343,6 @@ impl<'a, P: Ports> SessionWork<'a, P> {
         let bytes = self.writer.ports.store().load_snapshot(&self.session, key).await?;
         let decoded = bytes.map(|bytes| Snapshot::decode(&bytes)).transpose();
         decoded.map_err(|e| Stop::Unreadable(e.to_string()))
-    }
-
-    fn keep_warm(&self, line: Line, start: Warm) {
-        if line == Line::Live {
-            self.writer.warm.put(&self.session, start);
-        }
     }
 
     async fn drop_duplicates(&self, sorted: &Sorted) -> Result<(), Stop> {

@@ -139,7 +139,7 @@ fn decided(start: &Snapshot, entries: Vec<Entry>) -> Option<Plan> {
     let folded = fold(start, None, &pieces);
     let next = (start.position.numbering, start.position.next);
     let now = pieces.last()?.record.sent_at;
-    let view = View { pieces: &pieces, folded: &folded, next, end: None, now };
+    let view = View { pieces: &pieces, folded: &folded, next, end: None, delivery_full: false, now };
     match decide(&view, &Policy::default())? {
         Decision::Write { chunks } if chunks == pieces.len() => Some(plan(start, Line::Live, None, &pieces)),
         _ => None,
