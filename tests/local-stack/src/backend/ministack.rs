@@ -35,8 +35,7 @@ async fn start_once(python: &Path, folder: &Path) -> Result<(String, Process), B
     };
     let mut command = process::command(python);
     command.arg(project::root().join("scripts/run_ministack.py")).envs([
-        ("BIND_HOST", "127.0.0.1"), // its own default is every interface
-        ("GATEWAY_PORT", &port.to_string()),
+        ("GATEWAY_PORT", port.to_string().as_str()),
         ("SERVICES", "sqs,dynamodb"),
         ("LOG_LEVEL", "WARNING"),
     ]);

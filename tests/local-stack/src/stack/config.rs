@@ -79,12 +79,16 @@ impl Default for StackConfig {
 }
 
 impl StackConfig {
-    /// A stack for this many sessions at the same time: Lambda would have scaled the mapping to one batch per session.
+    /// A stack for this many sessions at the same time: the mapping as Lambda would have scaled it, one batch per session, and
+    /// environments started before the first chunk. In AWS cold starts happen side by side; two cores would make a queue of them.
     pub fn for_sessions(sessions: usize) -> Self {
         let mut config = Self::default();
         config.mapping.concurrency = sessions.clamp(5, 40);
         config.writer.concurrency_max = config.mapping.concurrency;
-        config.handler.concurrency_max = sessions.clamp(4, 16);
+        config.writer.warm = sessions.div_ceil(2).clamp(1, 10);
+        // A chunk takes the handler about 10 ms, and a session sends four a second.
+        config.handler.concurrency_max = sessions.div_ceil(2).clamp(4, 16);
+        config.handler.warm = config.handler.concurrency_max.min(sessions.max(1));
         config
     }
 }
