@@ -1,8 +1,8 @@
 //! What a session's next batch needs from the batches before it, as versioned data.
 //!
 //! Two kinds of item: the small [`Checkpoint`], read and conditionally written around every fragment, and
-//! [`Snapshot`]s, immutable, which carry the demuxer's bytes and the pre-roll packets. A snapshot is named by the chunk
-//! it stands before, so writing one twice is harmless. The checkpoint is JSON, which a person can read; a
+//! [`Snapshot`]s, immutable, which carry the demuxer's bytes and the pre-roll packets. A snapshot is named by what it
+//! holds, so writing one twice is harmless. The checkpoint is JSON, which a person can read; a
 //! snapshot is MessagePack, because its packets are bytes. Both open with a schema number.
 
 use media::demux::Demuxer;
@@ -55,9 +55,6 @@ pub struct Position {
     pub recording: Option<String>,
     /// The audio's place in time.
     pub timeline: Timeline,
-    /// How often a backfill has brought back what the demuxer here had lost.
-    #[serde(default)]
-    pub healed: u32,
 }
 
 /// Demuxer and decoder, as values: a fresh decoder that has gone through `pre_roll` continues the sound.
@@ -107,6 +104,14 @@ pub struct Gap {
     pub ends_at: Option<EpochMs>,
     /// Capture times of the chunks before and after: they tell a redriven chunk from a new numbering's.
     pub captured: (EpochMs, EpochMs),
+    /// Key of the snapshot before it.
+    pub snapshot: String,
+    /// The demuxer was still looking for a Cluster before this chunk: what it skips from there on belongs here too.
+    #[serde(default)]
+    pub looks_on_at: Option<u64>,
+    /// Keys of what it skipped in later batches.
+    #[serde(default)]
+    pub skipped: Vec<String>,
     /// The batch was parked before anybody could tell whether it is stored: its first chunk to come back asks the
     /// stream, and if it is there this is committed instead of writing again.
     #[serde(default)]
@@ -129,9 +134,6 @@ pub struct Snapshot {
     /// gap's last packet when its chunks come back.
     #[serde(default)]
     pub residue: Vec<Residue>,
-    /// The residue goes on in the batch that begins with this chunk: no Cluster had come by the end of this one.
-    #[serde(default)]
-    pub residue_next: Option<u64>,
 }
 
 /// What was skipped of one chunk.
@@ -144,24 +146,6 @@ pub struct Residue {
     pub captured_at: EpochMs,
     /// When the queue took it.
     pub sent_at: EpochMs,
-}
-
-/// Names a snapshot.
-pub fn live_key(position: &Position) -> String {
-    match position.healed {
-        0 => format!("live-{}-{}", position.numbering, position.next),
-        healed => format!("live-{}-{}-{healed}", position.numbering, position.next),
-    }
-}
-
-/// Names the snapshot at a gap's start.
-pub fn gap_key(chunks: &ChunkRange) -> String {
-    format!("gap-{}-{}", chunks.numbering, chunks.from)
-}
-
-/// Names a residue that goes on at a later batch, by the first chunk of that (see [`Snapshot::residue_next`]).
-pub fn residue_key(numbering: u32, next: u64) -> String {
-    format!("residue-{numbering}-{next}")
 }
 
 /// Which audio a batch continues.
@@ -198,9 +182,34 @@ pub struct Advance {
     pub until: EpochMs,
     /// Its audio.
     pub samples: Samples,
-    /// A backfill that reaches the live audio, which is still looking for a Cluster: it goes on from here instead.
+    /// Key of the snapshot where the live audio goes on.
+    pub snapshot: String,
+    /// What was skipped before the batch's first Cluster belongs to the gap that looks on where the batch begins.
     #[serde(default)]
-    pub heals: Option<Box<Position>>,
+    pub skipped: Option<Skipped>,
+    /// A backfill ends where another line was looking for a Cluster: that goes on from the backfill's end instead.
+    #[serde(default)]
+    pub heals: Option<Heals>,
+}
+
+/// Bytes that were skipped in search of a Cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// From this chunk on.
+    pub from: u64,
+    /// Key of the bytes.
+    pub snapshot: String,
+    /// The search goes on at this chunk.
+    pub looks_on_at: Option<u64>,
+}
+
+/// A line that goes on from a backfill's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heals {
+    /// The live audio: from here, and the snapshot of this key.
+    Live(Box<Position>, String),
+    /// The gap that begins at this chunk: from the snapshot of this key.
+    Gap(u64, String),
 }
 
 /// The write in progress.
@@ -250,6 +259,9 @@ pub struct Checkpoint {
     pub schema: u32,
     /// Where the live audio goes on.
     pub live: Position,
+    /// Key of the snapshot there; empty before the first.
+    #[serde(default)]
+    pub live_snapshot: String,
     /// Open gaps, oldest first.
     #[serde(default)]
     pub gaps: Vec<Gap>,
@@ -294,6 +306,7 @@ impl Default for Checkpoint {
         Self {
             schema: SCHEMA,
             live: Position::default(),
+            live_snapshot: String::new(),
             gaps: Vec::new(),
             given_up: Vec::new(),
             past: Vec::new(),
@@ -348,7 +361,12 @@ impl Checkpoint {
         self.totals.chunks += advance.count;
         self.totals.samples += advance.samples;
         self.gaps.retain(|g| g.chunks != gap.chunks);
-        self.gaps.extend(advance.gaps.iter().cloned());
+        self.gaps.extend(advance.gaps.iter().cloned().map(|mut hole| {
+            if hole.looks_on_at.is_some() {
+                (hole.looks_on_at, hole.skipped) = (gap.looks_on_at, gap.skipped.clone());
+            }
+            hole
+        }));
         self.gaps.sort_by_key(|g| (g.chunks.numbering, g.chunks.from));
     }
 
@@ -361,17 +379,31 @@ impl Checkpoint {
                     let surplus = self.past.len().saturating_sub(MAX_REMEMBERED);
                     self.past.drain(..surplus);
                 }
-                let here = (self.live.numbering, self.live.next);
-                let reaches = |g: &&mut Gap| (g.chunks.numbering, g.chunks.to) == here && g.ends_at.is_none();
-                for gap in self.gaps.iter_mut().filter(reaches) {
+                let open = |g: &&mut Gap| g.ends_at.is_none() && advance.samples > Samples(0);
+                for gap in self.gaps.iter_mut().filter(open) {
                     gap.ends_at = Some(advance.at);
                 }
-                self.live = advance.to;
+                (self.live, self.live_snapshot) = (advance.to, advance.snapshot);
             }
             Line::Gap { numbering, from } => {
                 self.gaps.retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
-                self.live = advance.heals.map_or_else(|| self.live.clone(), |healed| *healed);
             }
+        }
+        let of_batch = |g: &&mut Gap| g.chunks.numbering == advance.chunks.numbering;
+        if let Some(skipped) = advance.skipped {
+            let looks = |g: &&mut Gap| of_batch(g) && g.looks_on_at == Some(skipped.from);
+            for gap in self.gaps.iter_mut().filter(looks) {
+                gap.looks_on_at = skipped.looks_on_at;
+                gap.skipped.push(skipped.snapshot.clone());
+            }
+        }
+        match advance.heals {
+            Some(Heals::Live(position, snapshot)) => (self.live, self.live_snapshot) = (*position, snapshot),
+            Some(Heals::Gap(from, snapshot)) => {
+                let healed = |g: &&mut Gap| of_batch(g) && g.chunks.from == from;
+                self.gaps.iter_mut().filter(healed).for_each(|gap| gap.snapshot = snapshot.clone());
+            }
+            None => {}
         }
         self.gaps.extend(advance.gaps);
         self.gaps.sort_by_key(|g| (g.chunks.numbering, g.chunks.from));
@@ -423,12 +455,19 @@ impl Default for Snapshot {
             media: MediaState::default(),
             placements: Vec::new(),
             residue: Vec::new(),
-            residue_next: None,
         }
     }
 }
 
 impl Snapshot {
+    /// Names the snapshot by what it holds, so that nothing ever overwrites another: a plan that was given up, or a
+    /// worker that lost the session, can store what it likes.
+    pub fn key(&self, kind: &str) -> String {
+        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = self.encode().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
+        format!("{kind}-{}-{}-{hash:016x}", self.position.numbering, self.position.next)
+    }
+
     /// As stored.
     pub fn encode(&self) -> Vec<u8> {
         rmp_serde::to_vec_named(self).expect("a snapshot holds only values that MessagePack has")

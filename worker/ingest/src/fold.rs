@@ -116,8 +116,11 @@ pub struct Folded {
     pub runs: Vec<Run>,
     /// Holes between the chunks, refused chunks included.
     pub gaps: Vec<OpenGap>,
-    /// What was skipped before the first Cluster, where the line was looking for one already: it completes an earlier gap.
-    pub residue: Option<Snapshot>,
+    /// What was skipped before the first Cluster, where the line was looking for one already: it completes an earlier
+    /// gap.
+    pub residue: Vec<Residue>,
+    /// The line has looked for a Cluster all along, and still does.
+    pub looks_on: bool,
     /// For each chunk: its audio, and why it is refused.
     pub pieces: Vec<Result<Samples, Refusal>>,
     /// For each chunk with audio, where that begins and ends.
@@ -345,7 +348,8 @@ fn place(
         media,
         runs: Vec::new(),
         gaps: Vec::new(),
-        residue: is_looking(&start.media).then(Snapshot::default),
+        residue: Vec::new(),
+        looks_on: false,
         pieces: Vec::new(),
         spans: Vec::new(),
     };
@@ -355,12 +359,9 @@ fn place(
         if let Some(before_hole) = d.hole.take() {
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
-        if let Some(snapshot) = residue_of(&mut folded).filter(|_| !d.residue.is_empty()) {
-            let kept: usize = snapshot.residue.iter().map(|residue| residue.bytes.len()).sum();
-            let mut bytes = std::mem::take(&mut d.residue);
-            bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(kept));
-            let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
-            snapshot.residue.push(Residue { bytes, captured_at, sent_at });
+        if !d.residue.is_empty() {
+            let bytes = std::mem::take(&mut d.residue);
+            keep_residue(&mut folded, Residue { bytes, captured_at: piece.captured_at, sent_at: piece.record.sent_at });
         }
         pass(&mut folded.end, piece, d.recording.take());
         let mut span = None;
@@ -389,20 +390,28 @@ fn place(
         folded.pieces.push(d.refusal.take().map_or(Ok(d.samples), Err));
     }
     if is_looking(&folded.media) {
-        let next = folded.end.next;
-        residue_of(&mut folded).into_iter().for_each(|residue| residue.residue_next = Some(next));
+        match folded.gaps.last_mut() {
+            Some(open) => open.gap.looks_on_at = Some(folded.end.next),
+            None => folded.looks_on = true,
+        }
     }
     folded
 }
 
 /// Whether the demuxer looks for a Cluster because chunks are missing.
-fn is_looking(media: &MediaState) -> bool {
+pub(crate) fn is_looking(media: &MediaState) -> bool {
     media.loss == Some(Loss::Chunks) && media.demuxer.is_resyncing()
 }
 
-/// Where skipped bytes belong: to the gap before them.
-fn residue_of(folded: &mut Folded) -> Option<&mut Snapshot> {
-    folded.gaps.last_mut().map(|open| &mut open.snapshot).or(folded.residue.as_mut())
+/// Skipped bytes belong to the gap before them.
+fn keep_residue(folded: &mut Folded, mut residue: Residue) {
+    let kept = match folded.gaps.last_mut() {
+        Some(open) => &mut open.snapshot.residue,
+        None => &mut folded.residue,
+    };
+    let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
+    residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
+    kept.push(residue);
 }
 
 /// The room of the first of `chunks`, all of which are to end before the gap does, and each where an earlier plan had
@@ -463,6 +472,9 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         begins_at,
         ends_at: None,
         captured: (end.last_captured, piece.captured_at),
+        snapshot: String::new(), // known once the residue is
+        looks_on_at: None,
+        skipped: Vec::new(),
         unsure: None,
     };
     let mut position = end.clone();

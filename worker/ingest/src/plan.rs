@@ -6,9 +6,9 @@ use media::opus::{DecodeError, Decoder};
 use media::time::Samples;
 
 use crate::checkpoint::{
-    Advance, ChunkRange, Gap, Heard, Line, Loss, MediaState, Position, Snapshot, gap_key, live_key, residue_key,
+    Advance, ChunkRange, Gap, Heals, Heard, Line, MediaState, Position, Skipped, Snapshot,
 };
-use crate::fold::{Folded, Piece, Refusal, Run, Step, fold};
+use crate::fold::{Folded, Piece, Refusal, Run, Step, fold, is_looking};
 use crate::message::{Record, SessionId};
 
 /// A batch, ready to be leased, put and committed.
@@ -16,7 +16,7 @@ use crate::message::{Record, SessionId};
 pub struct Plan {
     /// What the commit changes.
     pub advance: Advance,
-    /// Snapshots to store before the lease, by key: where the line goes on, and where gaps begin.
+    /// Snapshots to store before the lease, by key: where gaps begin, then where the line goes on.
     pub snapshots: Vec<(String, Snapshot)>,
     /// The audio.
     pub runs: Vec<Run>,
@@ -32,44 +32,43 @@ pub struct Plan {
 }
 
 /// Plans the batch of `pieces` (of one numbering) that continues `line` from `start`. For a backfill, `gap` is the gap
-/// that it fills.
+/// that it fills, and `start` holds all that was skipped after it.
 pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
-    let closes = gap.is_some_and(|gap| pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to));
-    let folded = if closes { fold_with_residue(start, gap, pieces) } else { fold(start, gap, pieces) };
+    let closes = gap.filter(|gap| pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to));
+    let folded = closes.map_or_else(|| fold(start, gap, pieces), |gap| fold_with_residue(start, gap, pieces));
     let chunks = range_of(pieces);
     let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
-    let (gaps, snapshots) = leftovers(&folded, line, gap, start);
+    let whole = whole_gap(start, pieces, chunks, &folded);
     let refused: Vec<(usize, Refusal)> = folded
         .pieces
         .iter()
         .enumerate()
         .filter_map(|(i, piece)| piece.as_ref().err().map(|refusal| (i, refusal.clone())))
         .collect();
-    let advance = Advance {
-        line,
-        to: folded.end.clone(),
-        gaps,
-        chunks,
-        count: (pieces.len() - refused.len()) as u64,
-        at,
-        until: folded.end.timeline.end().unwrap_or_default(),
-        samples: folded.samples(),
-        heals: None,
-    };
-    let whole = whole_gap(start, pieces, chunks, &folded);
     let mut plan = Plan {
-        advance,
-        snapshots,
+        advance: Advance {
+            line,
+            to: folded.end.clone(),
+            gaps: Vec::new(),
+            chunks,
+            count: (pieces.len() - refused.len()) as u64,
+            at,
+            until: folded.end.timeline.end().unwrap_or_default(),
+            samples: folded.samples(),
+            snapshot: String::new(),
+            skipped: None,
+            heals: None,
+        },
+        snapshots: Vec::new(),
         recording: folded.end.recording.clone(),
-        runs: folded.runs,
+        runs: folded.runs.clone(),
         pre_roll: start.media.pre_roll.clone(),
         refused,
         whole,
         reaches: None,
     };
-    if let Some(next) = start.residue_next.filter(|_| closes && !folded.media.demuxer.is_resyncing()) {
-        plan.reaches = Some((next, folded.end, folded.media));
-    }
+    plan.leave_holes(start, &folded, closes);
+    plan.go_on(start, gap, folded);
     plan
 }
 
@@ -81,7 +80,7 @@ fn range_of(pieces: &[Piece]) -> ChunkRange {
 }
 
 /// Completes a gap's last packet: what was skipped after the gap follows its last chunk.
-fn fold_with_residue(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
+fn fold_with_residue(start: &Snapshot, gap: &Gap, pieces: &[Piece]) -> Folded {
     let (numbering, index) = pieces.last().map_or((0, 0), |last| (last.numbering, last.index + 1));
     let residue = start.residue.iter().zip(index..).map(|(residue, index)| Piece {
         record: Record { sent_at: residue.sent_at, ..Record::default() },
@@ -92,50 +91,15 @@ fn fold_with_residue(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> F
         audio: Ok(residue.bytes.clone()),
     });
     let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
-    let mut folded = fold(start, gap, &all);
+    let mut folded = fold(start, Some(gap), &all);
     folded.pieces.truncate(pieces.len());
     folded.spans.truncate(pieces.len());
     // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.gap.chunks.from < index);
     for open in &mut folded.gaps {
         open.gap.chunks.to = open.gap.chunks.to.min(index);
-        open.snapshot.residue_next = open.snapshot.residue_next.and(start.residue_next);
-    }
-    if let Some(residue) = &mut folded.residue {
-        residue.residue_next = residue.residue_next.and(start.residue_next);
     }
     folded
-}
-
-/// The gaps that remain open after the batch and the snapshots they and the line need.
-fn leftovers(
-    folded: &Folded,
-    line: Line,
-    gap: Option<&Gap>,
-    start: &Snapshot,
-) -> (Vec<Gap>, Vec<(String, Snapshot)>) {
-    let mut gaps: Vec<Gap> = folded.gaps.iter().map(|open| open.gap.clone()).collect();
-    let mut snapshots: Vec<(String, Snapshot)> =
-        folded.gaps.iter().map(|open| (gap_key(&open.gap.chunks), open.snapshot.clone())).collect();
-    let mut rest =
-        Snapshot { position: folded.end.clone(), media: folded.media.clone(), ..Snapshot::default() };
-    let key = residue_key(start.position.numbering, start.position.next);
-    snapshots.extend(folded.residue.clone().map(|residue| (key, residue)));
-    match (line, gap) {
-        (Line::Live, _) => snapshots.push((live_key(&folded.end), rest)),
-        (Line::Gap { .. }, Some(gap)) if folded.end.next < gap.chunks.to => {
-            let chunks = ChunkRange { from: folded.end.next, ..gap.chunks };
-            let begins_at = folded.end.timeline.end().unwrap_or(gap.begins_at);
-            let captured = (folded.end.last_captured, gap.captured.1);
-            gaps.push(Gap { chunks, begins_at, ends_at: gap.ends_at, captured, unsure: None });
-            rest.residue = start.residue.clone();
-            rest.residue_next = start.residue_next;
-            rest.placements = start.placements.clone();
-            snapshots.push((gap_key(&chunks), rest));
-        }
-        (Line::Gap { .. }, _) => {}
-    }
-    (gaps, snapshots)
 }
 
 /// The gap that parking the whole batch leaves, back to where the line stood.
@@ -145,30 +109,83 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
     let from = if position.numbering == chunks.numbering { position.next.min(chunks.from) } else { 0 };
     let chunks = ChunkRange { from, ..chunks };
     let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
-    let gap = Gap {
-        chunks,
-        begins_at: position.timeline.end().unwrap_or(at),
-        ends_at: None,
-        captured: (position.last_captured, until),
-        unsure: None,
-    };
     let ends = folded.spans.iter().map(|span| span.map(|(_, end)| end));
     let placements = pieces.iter().zip(ends).filter_map(|(p, end)| Some((p.index, end?))).collect();
-    let mut snapshot = Snapshot { residue: Vec::new(), residue_next: None, placements, ..start.clone() };
-    if folded.media.demuxer.is_resyncing() && folded.media.loss == Some(Loss::Chunks) {
-        snapshot.residue_next = Some(chunks.to);
-    }
+    let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
     if snapshot.position.numbering != chunks.numbering {
         snapshot.position.numbering = chunks.numbering;
         snapshot.position.next = 0;
         snapshot.position.numbering_began = pieces.first().map_or(at, |p| p.captured_at);
     }
+    let gap = Gap {
+        chunks,
+        begins_at: position.timeline.end().unwrap_or(at),
+        ends_at: None,
+        captured: (position.last_captured, until),
+        snapshot: snapshot.key("gap"),
+        looks_on_at: is_looking(&folded.media).then_some(chunks.to),
+        skipped: Vec::new(),
+        unsure: None,
+    };
     (gap, snapshot)
 }
 
 impl Plan {
-    /// Numbering and index of the chunk before which a backfill ends, if what follows still looks for a Cluster there:
-    /// it can go on from the backfill's end.
+    /// The gaps inside the batch, and what was skipped before its first Cluster. A search that goes on beyond a gap that
+    /// `closes` goes on where that gap's did.
+    fn leave_holes(&mut self, start: &Snapshot, folded: &Folded, closes: Option<&Gap>) {
+        let on = |at: Option<u64>| at.and_then(|at| closes.map_or(Some(at), |gap| gap.looks_on_at));
+        for open in &folded.gaps {
+            let snapshot = self.store("gap", open.snapshot.clone());
+            let looks_on_at = on(open.gap.looks_on_at);
+            self.advance.gaps.push(Gap { snapshot, looks_on_at, ..open.gap.clone() });
+        }
+        if !folded.residue.is_empty() {
+            let position = start.position.clone();
+            let residue = Snapshot { position, residue: folded.residue.clone(), ..Snapshot::default() };
+            let snapshot = self.store("residue", residue);
+            let looks_on_at = on(folded.looks_on.then_some(folded.end.next));
+            self.advance.skipped = Some(Skipped { from: start.position.next, snapshot, looks_on_at });
+        }
+    }
+
+    /// Where the line goes on.
+    fn go_on(&mut self, start: &Snapshot, gap: Option<&Gap>, folded: Folded) {
+        let Folded { end, media, .. } = folded;
+        let Some(gap) = gap else {
+            let rest = Snapshot { position: end, media, ..Snapshot::default() };
+            self.advance.snapshot = self.store("live", rest);
+            return;
+        };
+        if end.next >= gap.chunks.to {
+            self.reaches = gap.looks_on_at.filter(|_| !is_looking(&media)).map(|next| (next, end, media));
+            return;
+        }
+        let chunks = ChunkRange { from: end.next, ..gap.chunks };
+        let begins_at = end.timeline.end().unwrap_or(gap.begins_at);
+        let captured = (end.last_captured, gap.captured.1);
+        let (residue, placements) = (start.residue.clone(), start.placements.clone());
+        let rest = Snapshot { position: end, media, residue, placements, ..Snapshot::default() };
+        let (snapshot, skipped) = (self.store("gap", rest), Vec::new());
+        self.advance.gaps.push(Gap {
+            chunks,
+            begins_at,
+            captured,
+            snapshot,
+            skipped,
+            unsure: None,
+            ..gap.clone()
+        });
+    }
+
+    fn store(&mut self, kind: &str, snapshot: Snapshot) -> String {
+        let key = snapshot.key(kind);
+        self.snapshots.push((key.clone(), snapshot));
+        key
+    }
+
+    /// Numbering and index of the chunk before which a backfill ends, if what follows looks for a Cluster there: it can
+    /// go on from the backfill's end.
     pub fn reaches(&self) -> Option<(u32, u64)> {
         self.reaches.as_ref().map(|(next, ..)| (self.advance.chunks.numbering, *next))
     }
@@ -176,32 +193,27 @@ impl Plan {
     /// Lets the live audio go on from the backfill's end.
     pub fn heal_live(&mut self, live: &Position) {
         if let Some((_, end, media)) = self.reaches.take() {
-            let healed = live.healed + 1;
             let (timeline, recording) = (end.timeline, end.recording);
-            let position = Position { timeline, recording, healed, ..live.clone() };
+            let position = Position { timeline, recording, ..live.clone() };
             let snapshot = Snapshot { position: position.clone(), media, ..Snapshot::default() };
-            self.snapshots.push((live_key(&position), snapshot));
-            self.advance.heals = Some(Box::new(position));
+            let key = self.store("live", snapshot);
+            self.advance.heals = Some(Heals::Live(Box::new(position), key));
         }
     }
 
-    /// Lets the gap that begins there go on from the backfill's end.
-    pub fn heal_gap(&mut self, gap: &Gap, mut snapshot: Snapshot) {
-        if let Some((_, end, media)) = self.reaches.take() {
+    /// Lets the gap that begins there, at `snapshot`, go on from the backfill's end.
+    pub fn heal_gap(&mut self, mut snapshot: Snapshot) {
+        if let Some((from, end, media)) = self.reaches.take() {
             (snapshot.position.timeline, snapshot.position.recording) = (end.timeline, end.recording);
             snapshot.media = media;
-            self.snapshots.push((gap_key(&gap.chunks), snapshot));
+            let key = self.store("gap", snapshot);
+            self.advance.heals = Some(Heals::Gap(from, key));
         }
     }
 
     /// Whether there is any audio to write.
     pub fn is_silent(&self) -> bool {
         self.advance.samples == Samples(0)
-    }
-
-    /// The key of the gap left by parking the whole batch.
-    pub fn whole_key(&self) -> String {
-        gap_key(&self.whole.0.chunks)
     }
 
     /// The fragment's bytes. `decoder` must have heard everything up to the batch; [`prime`] makes such a one.

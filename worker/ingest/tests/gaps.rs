@@ -5,7 +5,7 @@
 mod common;
 
 use common::{batch, recordings};
-use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot, gap_key};
+use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot};
 use ingest::fold::Piece;
 use proptest::prelude::*;
 
@@ -25,9 +25,12 @@ struct Session {
 
 impl Session {
     fn live_start(&self) -> Snapshot {
-        let at = &self.checkpoint.live;
-        let stored = self.snapshots.iter().rev().find(|(k, s)| k.starts_with("live") && s.position == *at);
-        stored.map_or_else(Snapshot::default, |(_, s)| s.clone())
+        let key = &self.checkpoint.live_snapshot;
+        if key.is_empty() { Snapshot::default() } else { self.stored(key) }
+    }
+
+    fn stored(&self, key: &str) -> Snapshot {
+        self.snapshots.iter().find(|(k, _)| k == key).expect("what the checkpoint names is stored").1.clone()
     }
 
     fn write(&mut self, pieces: &[Piece]) {
@@ -39,7 +42,7 @@ impl Session {
 
     fn park(&mut self, pieces: &[Piece]) {
         let (plan, ..) = batch(&self.live_start(), Line::Live, None, pieces);
-        self.snapshots.push((plan.whole_key(), plan.whole.1));
+        self.snapshots.push((plan.whole.0.snapshot.clone(), plan.whole.1));
         self.snapshots.extend(plan.snapshots);
         self.checkpoint.park(plan.advance, plan.whole.0);
     }
@@ -47,8 +50,8 @@ impl Session {
     fn backfill(&mut self, pieces: &[Piece]) {
         let holds = |g: &&Gap| g.chunks.numbering == pieces[0].numbering && g.chunks.holds(pieces[0].index);
         let gap = self.checkpoint.gaps.iter().find(holds).cloned().expect("the gap is remembered");
-        let key = gap_key(&gap.chunks);
-        let start = self.snapshots.iter().rev().find(|(k, _)| *k == key).unwrap().1.clone();
+        let mut start = self.stored(&gap.snapshot);
+        start.residue.extend(gap.skipped.iter().flat_map(|key| self.stored(key).residue));
         let line = Line::Gap { numbering: gap.chunks.numbering, from: gap.chunks.from };
         let (plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
         self.snapshots.extend(plan.snapshots);

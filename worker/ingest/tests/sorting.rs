@@ -45,6 +45,9 @@ fn gap(from: u64, to: u64) -> Gap {
         begins_at: EpochMs(0),
         ends_at: None,
         captured: (EpochMs(1000 + from - 1), EpochMs(1000 + to)),
+        snapshot: "gap".into(),
+        looks_on_at: None,
+        skipped: Vec::new(),
         unsure: None,
     }
 }

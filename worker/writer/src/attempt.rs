@@ -78,9 +78,9 @@ impl<P: Ports> SessionWork<'_, P> {
 
     async fn save_snapshots(&self, snapshots: &[(String, Snapshot)]) -> Result<(), Stop> {
         for (key, snapshot) in snapshots {
-            let keep_seconds = match key.starts_with("gap-") {
-                true => self.writer.config.gap_snapshot_seconds,
-                false => self.writer.config.live_snapshot_seconds,
+            let keep_seconds = match key.starts_with("live-") {
+                true => self.writer.config.live_snapshot_seconds,
+                false => self.writer.config.gap_snapshot_seconds,
             };
             let store = self.writer.ports.store();
             store.save_snapshot(&self.session, key, &snapshot.encode(), keep_seconds).await?;
@@ -227,10 +227,10 @@ impl<P: Ports> SessionWork<'_, P> {
         decoder: Decoder,
     ) -> Result<(), Stop> {
         if batch.line == Line::Live
-            && let Some((_, snapshot)) = plan.snapshots.into_iter().next_back()
-            && snapshot.position == held.checkpoint.live
+            && let Some((key, snapshot)) = plan.snapshots.into_iter().next_back()
+            && key == held.checkpoint.live_snapshot
         {
-            self.writer.warm.put(&self.session, Warm { snapshot, decoder: Some(decoder) });
+            self.writer.warm.put(&self.session, &key, Warm { snapshot, decoder: Some(decoder) });
         }
         self.settle_pieces(batch, plan.refused).await
     }
@@ -283,15 +283,11 @@ impl<P: Ports> SessionWork<'_, P> {
         reason: Reason,
         unsure: bool,
     ) -> Result<(), Stop> {
-        let key = plan.whole_key();
         let (mut gap, snapshot) = plan.whole;
         gap.unsure = unsure.then(|| Box::new(plan.advance.clone()));
         if batch.line == Line::Live {
-            // Not the snapshots of holes inside the batch: the whole gap takes them in, and its key may be one of theirs.
-            let others: Vec<(String, Snapshot)> =
-                plan.snapshots.into_iter().filter(|(key, _)| !key.starts_with("gap-")).collect();
-            self.save_snapshots(&[(key, snapshot)]).await?;
-            self.save_snapshots(&others).await?;
+            self.save_snapshots(&[(gap.snapshot.clone(), snapshot)]).await?;
+            self.save_snapshots(&plan.snapshots).await?;
         }
         let given_up = held.checkpoint.park(plan.advance, gap.clone());
         self.save(held).await?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use ingest::checkpoint::{Position, Snapshot};
+use ingest::checkpoint::Snapshot;
 use ingest::message::SessionId;
 use media::opus::Decoder;
 
@@ -16,33 +16,33 @@ pub(crate) struct Warm {
     pub(crate) decoder: Option<Decoder>,
 }
 
-/// The sessions written last. Only an exact position is a hit, so a stale entry can do no harm.
+/// The sessions written last. Only the snapshot that the checkpoint names is a hit, so a stale entry can do no harm.
 #[derive(Default)]
 pub(crate) struct WarmSessions(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    by_session: HashMap<SessionId, (u64, Warm)>,
+    by_session: HashMap<SessionId, (u64, String, Warm)>,
     uses: u64,
 }
 
 impl WarmSessions {
-    /// Takes what is known of the session at `position`.
-    pub(crate) fn take(&self, session: &SessionId, position: &Position) -> Option<Warm> {
+    /// Takes what is known of the session at the snapshot of this key.
+    pub(crate) fn take(&self, session: &SessionId, key: &str) -> Option<Warm> {
         let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (_, warm) = entries.by_session.remove(session)?;
-        (warm.snapshot.position == *position).then_some(warm)
+        let (_, known, warm) = entries.by_session.remove(session)?;
+        (known == key).then_some(warm)
     }
 
     /// Remembers; the entry unused longest makes room.
-    pub(crate) fn put(&self, session: &SessionId, warm: Warm) {
+    pub(crate) fn put(&self, session: &SessionId, key: &str, warm: Warm) {
         let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         entries.uses += 1;
         let now = entries.uses;
-        entries.by_session.insert(session.clone(), (now, warm));
+        entries.by_session.insert(session.clone(), (now, key.to_owned(), warm));
         if entries.by_session.len() > MAX_SESSIONS {
             let oldest =
-                entries.by_session.iter().min_by_key(|(_, (used, _))| *used).map(|(id, _)| id.clone());
+                entries.by_session.iter().min_by_key(|(_, (used, ..))| *used).map(|(id, _)| id.clone());
             if let Some(oldest) = oldest {
                 entries.by_session.remove(&oldest);
             }
