@@ -102,7 +102,8 @@ fn few(rng: &mut Rng, most: usize) -> usize {
 }
 
 fn session(rng: &mut Rng, number: usize) -> Session {
-    let mut tapes: Vec<usize> = (0..2 * TAPES).collect();
+    let firefox = rng.bool();
+    let mut tapes: Vec<usize> = (0..TAPES).map(|tape| tape + usize::from(firefox) * TAPES).collect();
     rng.shuffle(&mut tapes);
     let mut session = Session {
         name: format!("s{number}"),
