@@ -17,11 +17,14 @@ use serde_json::json;
 use support::{Bench, next_line, scripted_function};
 use tokio::sync::broadcast;
 
-/// Of the function.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// Of the function: longer than a healthy invocation takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Of the function that is to run into it.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Of the queue: how long a message that failed stays hidden.
-const VISIBILITY: Duration = Duration::from_secs(2);
+const VISIBILITY: Duration = Duration::from_secs(4);
 
 fn start_mapping(bench: &Bench, function: &Function, batch_size: u8) -> Mapping {
     let config = MappingConfig { batch_size, wait: Duration::from_secs(1), ..MappingConfig::default() };
@@ -99,7 +102,7 @@ async fn a_receive_takes_as_many_of_one_group_as_possible(bench: &Bench) {
 }
 
 async fn poison_messages_end_in_the_dead_letter_queue(bench: &Bench) {
-    let (function, _lines) = scripted_function(&bench.folder, TIMEOUT, 5, &[]);
+    let (function, _lines) = scripted_function(&bench.folder, SHORT_TIMEOUT, 5, &[]);
     let poisons = ["error", "crash", "hang", "garbage"];
     for poison in poisons {
         bench.send(poison, json!({"n": 0, "do": poison})).await;
