@@ -8,13 +8,16 @@ RECORDING ?=
 OUT ?= out/replay
 SPEED ?= 8
 SESSIONS ?= 1
+# chaos: how long things go wrong; which things (a random seed if empty)
+SECONDS ?= 60
+SEED ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
 export BACKEND ADVISORY_DB
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check bench build environment clean
+.PHONY: help demo replay run test check bench chaos build environment clean
 
 STACK := target/debug/local-stack
 
@@ -28,6 +31,10 @@ replay: build environment ## RECORDING=folder OUT=folder [SPEED=8] [SESSIONS=1] 
 
 run: build environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
 	$(STACK) run
+
+chaos: build environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=n]: break everything that can break, then count
+	$(STACK) chaos $(if $(RECORDING),--recording "$(RECORDING)") $(if $(SEED),--seed "$(SEED)") --seconds "$(SECONDS)" \
+		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
 test: build environment ## All tests; the end-to-end ones run on MiniStack and on LocalStack

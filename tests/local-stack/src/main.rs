@@ -17,10 +17,11 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("LOCAL_STACK_LOG").unwrap_or_else(|_| "warn".into());
+    let command = Arguments::parse().command;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("LOCAL_STACK_LOG");
+    let filter = filter.unwrap_or_else(|_| command.log_level().into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match Arguments::parse().command.run().await {
+    match command.run().await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");

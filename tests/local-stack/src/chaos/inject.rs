@@ -10,9 +10,14 @@ use kvs_emulator::FaultKind;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::schedule::Schedule;
+use super::schedule::{Kill, Schedule};
 use crate::proxy::Call;
 use crate::stack::Stack;
+
+/// How long a kill waits for a worker that is at work.
+const AT_WORK_WITHIN: Duration = Duration::from_secs(2);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What was done to the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,12 +50,9 @@ pub async fn during<T>(
         let mut injected = Injected::default();
         for kill in &schedule.kills {
             tokio::time::sleep_until(began + kill.after).await;
-            match stack.writer().kill_busy(kill.pick).await {
-                Some(_) => injected.kills += 1,
-                None => {
-                    stack.writer().kill_one(kill.pick).await;
-                    injected.kills_idle += 1;
-                }
+            match kill_at_work(stack, kill).await {
+                true => injected.kills += 1,
+                false => injected.kills_idle += 1,
             }
         }
         tokio::time::sleep_until(began + length).await;
@@ -58,6 +60,22 @@ pub async fn during<T>(
         injected
     };
     tokio::join!(work, trouble)
+}
+
+/// Kills a worker that is at work, or after a while without any, an idle one.
+async fn kill_at_work(stack: &Stack, kill: &Kill) -> bool {
+    let patience = Instant::now() + AT_WORK_WITHIN;
+    while Instant::now() < patience {
+        if stack.writer().busy() > 0 {
+            tokio::time::sleep(kill.into).await;
+            if stack.writer().kill_busy(kill.pick).await.is_some() {
+                return true;
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    stack.writer().kill_one(kill.pick).await;
+    false
 }
 
 fn arm(stack: &Stack, schedule: &Arc<Schedule>, began: Instant) {

@@ -96,6 +96,19 @@ impl Account {
     }
 }
 
+/// Chunks that came so late that their session had gone past them, and that no DLQ ever held: those of fragments that arrived after later audio.
+pub fn late_chunks(fragments: &[Fragment], parked: &BTreeSet<Key>) -> BTreeSet<Key> {
+    let arrived_late = |fragment: &&Fragment| {
+        fragments.iter().any(|other| other.number < fragment.number && other.at_ms > fragment.at_ms)
+    };
+    let keys = |fragment: &Fragment| {
+        let page = fragment.page;
+        (fragment.first..=fragment.last).map(move |index| (page, index))
+    };
+    let late = fragments.iter().filter(arrived_late).flat_map(keys);
+    late.filter(|key| !parked.contains(key)).collect()
+}
+
 /// Counts. `chunks` are those that went in, with the samples of each.
 pub fn account(chunks: &BTreeMap<Key, usize>, fragments: &[Fragment], parked: &BTreeSet<Key>) -> Account {
     let mut account =
@@ -244,6 +257,17 @@ mod tests {
         assert!(parked.holds() && parked.parked == 2, "{parked:?}");
         let lost = account(&chunks(&[4]), &[holed], &nothing_parked());
         assert!(!lost.holds(), "audio is missing and nobody has it: {lost:?}");
+    }
+
+    #[test]
+    fn late_chunks_are_those_that_came_after_later_audio_but_not_out_of_the_dlq() {
+        let numbered = |first, last, number: &str| {
+            let seconds = (last - first + 1) as usize;
+            Fragment { number: number.into(), ..fragment(0, first, last, seconds) }
+        };
+        let fragments = [numbered(0, 1, "1"), numbered(2, 2, "5"), numbered(3, 3, "3"), numbered(4, 5, "4")];
+        assert_eq!(late_chunks(&fragments, &nothing_parked()), BTreeSet::from([(0, 2)]));
+        assert_eq!(late_chunks(&fragments, &BTreeSet::from([(0, 2)])), BTreeSet::new());
     }
 
     #[test]

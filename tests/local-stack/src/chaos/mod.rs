@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod inject;
 pub mod ledger;
 pub mod pages;
+pub mod redrive;
 pub mod reference;
 pub mod report;
 pub mod schedule;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use self::dead_letters::{Parked, reasons, send_all, take_all};
 use self::ledger::{Account, Fragment, Key, account};
+use self::redrive::RedriveError;
 use self::reference::{Expected, Undecodable, one_pass};
 use self::report::{AudioCheck, Outcome, SessionOutcome};
 use self::schedule::Schedule;
@@ -83,6 +85,9 @@ pub enum ChaosError {
     /// The Sessions table or a queue did not answer.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// The redrive could not be started, or did not end.
+    #[error(transparent)]
+    Redrive(#[from] RedriveError),
 }
 
 /// What is told while a run goes on.
@@ -131,13 +136,14 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
 
     progress.phase("counting");
     let parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
-    let before = look(stack, &sessions, &parked).await?;
+    let before = look(stack, &sessions, &parked, &parked).await?;
 
     progress.phase("redriving");
-    redrive(stack, &parked).await?;
+    put_back(stack, &parked).await?;
+    let redriven = if parked.is_empty() { None } else { Some(redrive::kvsw(stack).await?) };
     left_in_queue += drain(stack, progress, "draining the redrive").await?;
     let still_parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
-    let after = look(stack, &sessions, &still_parked).await?;
+    let after = look(stack, &sessions, &still_parked, &parked).await?;
 
     let outcomes = sessions.iter().zip(before).zip(after).map(|((session, before), after)| SessionOutcome {
         session_id: session.id.clone(),
@@ -156,6 +162,7 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         sessions: outcomes.collect(),
         injected,
         park_reasons: reasons(&parked),
+        redriven,
         park_reasons_after: reasons(&still_parked),
         left_in_queue,
         took_ms: began.elapsed().as_millis() as u64,
@@ -213,10 +220,11 @@ async fn drain(stack: &Stack, progress: &dyn Progress, phase: &str) -> Result<u6
     }
 }
 
-/// What an operator does: everything back into the queue, in order, under ids that the queue has never seen.
-async fn redrive(stack: &Stack, parked: &[Parked]) -> Result<(), ChaosError> {
-    let fresh = |message: &Parked| format!("redrive-{}", message.message_id);
-    Ok(send_all(stack.sqs(), &stack.resources().queue_url, parked, fresh).await?)
+/// Puts back what was taken out to be counted, in order. What follows the `~` keeps SQS from dropping a message whose
+/// deduplication id it has seen within five minutes; kvsw knows the part before it.
+async fn put_back(stack: &Stack, parked: &[Parked]) -> Result<(), ChaosError> {
+    let again = |message: &Parked| format!("{}~counted", message.deduplication_id);
+    Ok(send_all(stack.sqs(), &stack.resources().dlq_url, parked, again).await?)
 }
 
 /// What a session's stream holds at one time.
@@ -226,29 +234,39 @@ struct Found {
     audio: AudioCheck,
 }
 
-async fn look(stack: &Stack, sessions: &[Session], parked: &[Parked]) -> Result<Vec<Found>, ChaosError> {
+/// Reads all streams back and counts. `parked` is what the DLQ holds now, `ever` what it held before any redrive.
+async fn look(
+    stack: &Stack,
+    sessions: &[Session],
+    parked: &[Parked],
+    ever: &[Parked],
+) -> Result<Vec<Found>, ChaosError> {
     let config = stack.kinesis_video_sdk_config();
     let mut found = Vec::new();
     for some in sessions.chunks(READERS) {
         let reads = some.iter().map(async |session| {
             let fragments = read_back(&config, &format!("session-{}", session.id)).await?;
-            Ok::<_, ChaosError>(judge(session, &fragments, parked))
+            Ok::<_, ChaosError>(judge(session, &fragments, &session.own(parked), &session.own(ever)))
         });
         found.extend(futures::future::try_join_all(reads).await?);
     }
     Ok(found)
 }
 
-fn judge(session: &Session, read: &[ReadFragment], parked: &[Parked]) -> Found {
-    let own = parked.iter().filter(|message| message.group_id == session.id);
-    let parked: BTreeSet<Key> =
-        own.filter_map(|message| session.keys.get(&message.chunk()?)).copied().collect();
+impl Session {
+    fn own(&self, parked: &[Parked]) -> BTreeSet<Key> {
+        let own = parked.iter().filter(|message| message.group_id == self.id);
+        own.filter_map(|message| self.keys.get(&message.chunk()?)).copied().collect()
+    }
+}
+
+fn judge(session: &Session, read: &[ReadFragment], parked: &BTreeSet<Key>, ever: &BTreeSet<Key>) -> Found {
     let chunks = session.expected.chunks.iter().map(|(key, range)| (*key, range.len())).collect();
     let fragments: Vec<Fragment> = read.iter().filter_map(Fragment::of).collect();
-    let mut account = account(&chunks, &fragments, &parked);
+    let mut account = account(&chunks, &fragments, parked);
     if fragments.len() < read.len() {
         account.odd.push(format!("{} fragments without tags", read.len() - fragments.len()));
     }
-    let audio = AudioCheck::of(&session.expected, read, &fragments);
+    let audio = AudioCheck::of(&session.expected, read, &fragments, ever);
     Found { account, fragments: read.len(), audio }
 }

@@ -1,15 +1,21 @@
 //! What a run found, for a person and for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use comfy_table::Table;
 use media::fragment::read::ReadFragment;
+use media::opus::PRE_ROLL;
 use serde::Serialize;
 
 use super::inject::Injected;
-use super::ledger::{Account, Fragment, Key};
+use super::ledger::{Account, Fragment, Key, late_chunks};
+use super::redrive::Redriven;
 use super::reference::Expected;
 use crate::report::{align_right, plain_table};
+
+/// The longest Opus packet: a chunk's end may hold the beginning of one. 16 kHz samples.
+const PACKET_MAX: usize = 1_920;
 
 /// How a stream's sound compares with that of the undisturbed run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,18 +25,27 @@ pub struct AudioCheck {
     pub samples_expected: usize,
     /// Samples in the stream.
     pub samples: usize,
-    /// Samples that differ, over the common length.
+    /// Samples that differ, over the common length, apart from those beside late chunks.
     pub differing: usize,
     /// The chunk that the first of them belongs to.
     pub first_difference: Option<Key>,
+    /// Chunks that came after the writer's patience: the audio behind them was decoded without them.
+    pub late_chunks: usize,
+    /// Samples that differ in the second after late chunks, where a decoder that began anew has not settled yet.
+    pub differing_beside_late: usize,
     /// By how much a fragment's producer time differs from the undisturbed run's at most, ms. Not judged: how long a pause was is read from the
     /// chunks in sight, which are not the same in another batch.
     pub time_shift_ms: u64,
 }
 
 impl AudioCheck {
-    /// Compares all blocks, in the order of their times.
-    pub fn of(expected: &Expected, read: &[ReadFragment], fragments: &[Fragment]) -> Self {
+    /// Compares all blocks, in the order of their times. `parked` are chunks that the DLQ held at some time.
+    pub fn of(
+        expected: &Expected,
+        read: &[ReadFragment],
+        fragments: &[Fragment],
+        parked: &BTreeSet<Key>,
+    ) -> Self {
         let mut blocks: Vec<(u64, Option<&str>, &[u8])> = read
             .iter()
             .flat_map(|f| f.blocks.iter().map(move |(at, pcm)| (at.0, f.number.as_deref(), pcm.as_slice())))
@@ -38,9 +53,17 @@ impl AudioCheck {
         blocks.sort_by_key(|(at, number, _)| (*at, *number));
         let bytes = blocks.iter().flat_map(|(_, _, pcm)| pcm.chunks_exact(2));
         let pcm: Vec<i16> = bytes.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-        let differs = |i: &usize| pcm[*i] != expected.pcm[*i];
+        let late = late_chunks(fragments, parked);
+        let beside: Vec<Range<usize>> = late
+            .iter()
+            .filter_map(|key| expected.chunks.get(key))
+            .map(|range| range.start.saturating_sub(PACKET_MAX)..range.end + PRE_ROLL.0 as usize)
+            .collect();
         let common = pcm.len().min(expected.pcm.len());
-        let first = (0..common).find(differs).or((pcm.len() != expected.pcm.len()).then_some(common));
+        let (near, far): (Vec<usize>, Vec<usize>) = (0..common)
+            .filter(|i| pcm[*i] != expected.pcm[*i])
+            .partition(|i| beside.iter().any(|range| range.contains(i)));
+        let first = far.first().copied().or((pcm.len() != expected.pcm.len()).then_some(common));
         let shift = |fragment: &Fragment| {
             let chunks = (fragment.first..=fragment.last).map(|index| (fragment.page, index));
             let begins = chunks.filter_map(|key| expected.begins_ms.get(&key)).next()?;
@@ -49,13 +72,15 @@ impl AudioCheck {
         Self {
             samples_expected: expected.pcm.len(),
             samples: pcm.len(),
-            differing: (0..common).filter(differs).count(),
+            differing: far.len(),
             first_difference: first.and_then(|at| chunk_at(expected, at)),
+            late_chunks: late.len(),
+            differing_beside_late: near.len(),
             time_shift_ms: fragments.iter().filter_map(shift).max().unwrap_or(0),
         }
     }
 
-    /// Equal, sample for sample.
+    /// Equal, sample for sample, but for what a decoder that begins anew after a late chunk cannot know.
     pub fn equal(&self) -> bool {
         self.samples == self.samples_expected && self.differing == 0
     }
@@ -110,6 +135,8 @@ pub struct Outcome {
     pub injected: Injected,
     /// Messages in the DLQ before the redrive, by reason.
     pub park_reasons: BTreeMap<String, usize>,
+    /// What kvsw said; `None` where nothing was parked.
+    pub redriven: Option<Redriven>,
     /// Messages in the DLQ after the redrive, by reason.
     pub park_reasons_after: BTreeMap<String, usize>,
     /// Messages that never left the queue.
@@ -121,7 +148,8 @@ pub struct Outcome {
 impl Outcome {
     /// Whether all that was promised holds for every session.
     pub fn holds(&self) -> bool {
-        self.left_in_queue == 0 && self.sessions.iter().all(SessionOutcome::holds)
+        let redriven = self.redriven.as_ref().is_none_or(|redriven| redriven.exit_code == Some(0));
+        self.left_in_queue == 0 && redriven && self.sessions.iter().all(SessionOutcome::holds)
     }
 
     /// The table of the sessions.
@@ -139,6 +167,7 @@ impl Outcome {
             "lost",
             "fragments",
             "samples differing",
+            "late chunks",
             "time shift",
             "",
         ];
@@ -161,11 +190,15 @@ impl Outcome {
                     0 => format!("{} of {}", audio.differing, audio.samples_expected),
                     by => format!("length differs by {by}"),
                 },
+                match audio.late_chunks {
+                    0 => "0".to_owned(),
+                    late => format!("{late} ({} samples differ behind)", audio.differing_beside_late),
+                },
                 format!("{} ms", audio.time_shift_ms),
                 if session.holds() { "holds" } else { "BROKEN" }.to_owned(),
             ]);
         }
-        (1..13).for_each(|column| align_right(&mut table, column));
+        (1..14).for_each(|column| align_right(&mut table, column));
         table
     }
 
@@ -176,10 +209,14 @@ impl Outcome {
             true => "none".to_owned(),
             false => counts.iter().map(|(what, n)| format!("{what} {n}")).collect::<Vec<_>>().join(", "),
         };
+        let redriven = self.redriven.as_ref().map_or_else(String::new, |redriven| {
+            let Redriven { moved, gaps_closed, gaps, .. } = redriven;
+            format!("kvsw dlq redrive: moved {moved}, gaps closed {gaps_closed} of {gaps}\n")
+        });
         let media = injected.media.iter().map(|(kind, n)| (kind.clone(), *n as usize)).collect();
         format!(
             "workers killed at work {} (idle {}), ack errors {} of {}, Kinesis Video: {}\n\
-             calls to SQS and DynamoDB broken {}, deliveries disturbed {}\nparked: {}\nparked after the redrive: {}",
+             calls to SQS and DynamoDB broken {}, deliveries disturbed {}\nparked: {}\n{}parked after the redrive: {}",
             injected.kills,
             injected.kills_idle,
             injected.ack_errors.len(),
@@ -188,6 +225,7 @@ impl Outcome {
             injected.calls,
             injected.deliveries,
             list(&self.park_reasons),
+            redriven,
             list(&self.park_reasons_after),
         )
     }
@@ -197,6 +235,9 @@ impl Outcome {
         let mut lines = Vec::new();
         if self.left_in_queue > 0 {
             lines.push(format!("{} messages never left the queue", self.left_in_queue));
+        }
+        if let Some(Redriven { exit_code, .. }) = self.redriven.as_ref().filter(|r| r.exit_code != Some(0)) {
+            lines.push(format!("kvsw dlq redrive ended with {exit_code:?}; kvsw.json and kvsw.log say why"));
         }
         for session in &self.sessions {
             let id = &session.session_id;
@@ -244,7 +285,7 @@ mod tests {
             chunks: [((0, 0), 0..2), ((0, 1), 2..4)].into(),
             begins_ms: BTreeMap::new(),
         };
-        let check = |fragments: &[ReadFragment]| AudioCheck::of(&expected, fragments, &[]);
+        let check = |fragments: &[ReadFragment]| AudioCheck::of(&expected, fragments, &[], &BTreeSet::new());
         assert!(check(&[fragment(9, &[3, 4]), fragment(5, &[1, 2])]).equal());
         let wrong = check(&[fragment(5, &[1, 2]), fragment(9, &[3, 5])]);
         assert_eq!((wrong.differing, wrong.first_difference, wrong.equal()), (1, Some((0, 1)), false));

@@ -34,6 +34,8 @@ const SQS_AWAY: Duration = Duration::from_millis(1_500);
 pub struct Kill {
     /// After the run's beginning.
     pub after: Duration,
+    /// From the first moment at which a worker is at work: spreads kills over all steps of an invocation.
+    pub into: Duration,
     /// Chooses the process, among those that are busy.
     pub pick: u64,
 }
@@ -102,7 +104,7 @@ impl Schedule {
     pub fn call(&self, call: &Call, n: u64, now: Duration) -> proxy::Fault {
         let away =
             |outage: &&Outage| outage.service == call.service && (outage.from..outage.until).contains(&now);
-        if self.outages.iter().any(|outage| away(&&outage)) {
+        if self.outages.iter().any(|outage| away(&outage)) {
             return refuse(503, "ServiceUnavailable");
         }
         let mut random = random(self.seed, &call.operation, n);
@@ -157,7 +159,8 @@ fn kills(random: &mut fastrand::Rng, length: Duration) -> Vec<Kill> {
         if after >= length {
             return kills;
         }
-        kills.push(Kill { after, pick: random.u64(..) });
+        let into = Duration::from_millis(random.u64(..250));
+        kills.push(Kill { after, into, pick: random.u64(..) });
     }
 }
 
@@ -168,6 +171,8 @@ fn media(random: &mut fastrand::Rng, seed: u64, streams: &[String], length: Dura
         (0..streams.len()).flat_map(|stream| (1..=puts).map(move |nth| (stream, nth))).collect();
     random.shuffle(&mut places);
     places.truncate((places.len() as f64 * PUT_FAULTS).ceil() as usize);
+    // Ack errors first: a session that is blocked for long makes fewer attempts than one that is not.
+    places.sort_by_key(|(_, nth)| *nth > puts / 3);
     let mut ids = ACK_IDS.to_vec();
     random.shuffle(&mut ids);
     let mut faults: Vec<Fault> = places

@@ -27,6 +27,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// What is logged where LOCAL_STACK_LOG does not say: a chaos run breaks so much on purpose that warnings tell nothing.
+    pub fn log_level(&self) -> &'static str {
+        if matches!(self, Self::Chaos(_)) { "error" } else { "warn" }
+    }
+
     /// Does it; gives the exit code.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         match self {

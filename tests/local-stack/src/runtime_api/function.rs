@@ -250,6 +250,11 @@ impl Function {
         Some(chosen.pid)
     }
 
+    /// How many environments have an invocation at this moment.
+    pub fn busy(&self) -> usize {
+        lock(&self.0.alive).values().filter(|environment| environment.is_busy()).count()
+    }
+
     /// Kills one of the environments that have an invocation at this moment (SIGKILL), chosen by `pick` modulo their number; gives its
     /// process id, or `None` where all are idle.
     pub async fn kill_busy(&self, pick: u64) -> Option<u32> {
