@@ -53,6 +53,9 @@ pub struct Position {
     pub connection_id: Option<String>,
     /// The last recording.
     pub recording: Option<String>,
+    /// The recording that the numbering's chunk 0 began.
+    #[serde(default)]
+    pub opened_by: Option<String>,
     /// The audio's place in time.
     pub timeline: Timeline,
 }
@@ -250,6 +253,8 @@ pub struct PastNumbering {
     pub numbering: u32,
     /// One past the last chunk gone past.
     pub next: u64,
+    /// Capture times of its first and its latest chunk.
+    pub captured: (EpochMs, EpochMs),
 }
 
 /// A session's state between two invocations.
@@ -375,7 +380,11 @@ impl Checkpoint {
         match advance.line {
             Line::Live => {
                 if advance.to.numbering != self.live.numbering {
-                    self.past.push(PastNumbering { numbering: self.live.numbering, next: self.live.next });
+                    self.past.push(PastNumbering {
+                        numbering: self.live.numbering,
+                        next: self.live.next,
+                        captured: (self.live.numbering_began, self.live.last_captured),
+                    });
                     let surplus = self.past.len().saturating_sub(MAX_REMEMBERED);
                     self.past.drain(..surplus);
                 }

@@ -11,7 +11,7 @@ use media::time::{EpochMs, MediaTime, Samples};
 
 use crate::checkpoint::{ChunkRange, Gap, Heard, Loss, MediaState, Position, Residue, Snapshot};
 use crate::message::{Record, Rejection};
-use crate::timeline::{Joint, Room, Timing};
+use crate::timeline::{Joint, Timing};
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
@@ -207,8 +207,10 @@ fn lose_chunks(media: &mut MediaState) {
 }
 
 fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed) {
-    let was_resyncing = media.demuxer.is_resyncing();
+    let (was_resyncing, was_looking) = (media.demuxer.is_resyncing(), is_looking(media));
+    let held_back = media.demuxer.buffered() as u64;
     let mut packets = 0;
+    let mut skipped_bytes = 0;
     let mut fault = None;
     for item in media.demuxer.push(bytes) {
         match item {
@@ -223,10 +225,7 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
             Item::Skipped(skipped)
                 if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
             {
-                if media.loss == Some(Loss::Chunks) {
-                    let room = MAX_RESIDUE_BYTES - out.residue.len().min(MAX_RESIDUE_BYTES);
-                    out.residue.extend(skipped.bytes.iter().take(room));
-                }
+                skipped_bytes += skipped.total;
             }
             Item::Skipped(skipped) => {
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
@@ -238,6 +237,12 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
         out.refusal = fault.map(Refusal::Audio);
     } else if out.samples > MAX_CHUNK {
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
+    }
+    if was_looking && out.refusal.is_none() {
+        // All of the chunk, what is held back included; or what lies before the place where the recording goes on.
+        let own = if packets == 0 { u64::MAX } else { skipped_bytes.saturating_sub(held_back) };
+        let own = usize::try_from(own).unwrap_or(usize::MAX).min(bytes.len());
+        out.residue = bytes[..own].to_vec();
     }
 }
 
@@ -378,7 +383,7 @@ fn place(
             let timeline = &mut folded.end.timeline;
             let placement = match start.placements.iter().find(|(index, _)| *index == piece.index) {
                 Some((_, end)) => timeline.place_again(&timings[i], *end),
-                None => timeline.place(&timings[i], &after, room(start, gap, &pieces[i..], &timings[i..])),
+                None => timeline.place(&timings[i], &after, latest(start, gap, &pieces[i..], &timings[i..])),
             };
             span = timeline.end().map(|end| (placement.at, end));
             for open in folded.gaps.iter_mut().filter(|open| open.gap.ends_at.is_none()) {
@@ -414,22 +419,19 @@ fn keep_residue(folded: &mut Folded, mut residue: Residue) {
     kept.push(residue);
 }
 
-/// The room of the first of `chunks`, all of which are to end before the gap does, and each where an earlier plan had
-/// it end.
-fn room(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], chunks: &[Timing]) -> Option<Room> {
+/// Where the first of `chunks` must begin at the latest for all of them to end before the gap does, and each where an
+/// earlier plan had it end.
+fn latest(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], chunks: &[Timing]) -> Option<EpochMs> {
     let mut samples = Samples(0);
     let mut ends = Vec::new();
     for (piece, chunk) in pieces.iter().zip(chunks) {
         samples += chunk.samples;
         let placed = start.placements.iter().find(|(index, _)| *index == piece.index);
-        ends.extend(placed.map(|(_, end)| (end.0.saturating_sub(samples.ms_ceil()), true)));
+        ends.extend(placed.map(|(_, end)| end.0.saturating_sub(samples.ms_ceil())));
     }
-    if let Some((gap, until)) = gap.and_then(|gap| Some((gap, gap.ends_at?))) {
-        let closes = pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to);
-        ends.push((until.0.saturating_sub(samples.ms_ceil()), closes));
-    }
-    let (latest, fits) = ends.into_iter().min()?;
-    Some(Room { latest: EpochMs(latest), fits })
+    let gap_ends = gap.and_then(|gap| gap.ends_at);
+    ends.extend(gap_ends.map(|end| end.0.saturating_sub(samples.ms_ceil())));
+    ends.into_iter().min().map(EpochMs)
 }
 
 fn timing(piece: &Piece, d: &Demuxed) -> Timing {
@@ -489,6 +491,7 @@ fn renumber(position: &mut Position, piece: &Piece) {
     position.numbering = piece.numbering;
     position.next = 0;
     position.numbering_began = piece.captured_at;
+    position.opened_by = None;
 }
 
 /// Moves the position past a chunk.
@@ -498,6 +501,9 @@ fn pass(position: &mut Position, piece: &Piece, recording: Option<String>) {
     }
     if position.next == 0 && position.last_sequence == 0 {
         position.numbering_began = piece.captured_at;
+    }
+    if piece.index == 0 {
+        position.opened_by = recording.clone();
     }
     position.next = piece.index + 1;
     position.last_captured = position.last_captured.max(piece.captured_at);

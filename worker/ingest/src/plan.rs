@@ -211,6 +211,12 @@ impl Plan {
         }
     }
 
+    /// Whether a backfill ends before the audio after its gap begins. (Its hole may have been measured too small, where
+    /// the header of a restarted recorder was among what is missing.)
+    pub fn fits(&self, gap: &Gap) -> bool {
+        gap.ends_at.is_none_or(|end| self.is_silent() || self.advance.until <= end)
+    }
+
     /// Whether there is any audio to write.
     pub fn is_silent(&self) -> bool {
         self.advance.samples == Samples(0)

@@ -5,12 +5,15 @@
 //! chunk from a duplicate: whatever was gone past was captured no later than the last chunk gone past. Redriven
 //! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
 
-use media::demux::starts_recording;
+use media::demux::{Demuxer, Item, starts_recording};
 use media::time::EpochMs;
 
-use crate::checkpoint::{Checkpoint, Gap, Position};
+use crate::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
 use crate::fold::Piece;
 use crate::message::{Arrival, Content, Record, Rejected};
+
+/// By how much a speaker's clock may be set while a gap is open.
+const CLOCK_SET_MS: u64 = 5_000;
 
 /// A delivery's records of one session, sorted by what is to be done with them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -137,6 +140,7 @@ struct Walk {
     last_captured: EpochMs,
     last_sequence: u128,
     connection_id: Option<String>,
+    opened_by: Option<String>,
     /// Nothing was ever gone past.
     fresh: bool,
 }
@@ -151,6 +155,7 @@ impl Walk {
             last_captured: live.last_captured,
             last_sequence: live.last_sequence,
             connection_id: live.connection_id.clone(),
+            opened_by: live.opened_by.clone(),
             fresh: live.next == 0 && live.last_sequence == 0,
         }
     }
@@ -161,8 +166,10 @@ impl Walk {
         }
         let newer = piece.record.sequence_number > self.last_sequence;
         let from_before = self.numbering > 0 && piece.captured_at < self.began;
-        if from_before && !(newer && piece.index == self.next) {
-            return from_past_numbering(checkpoint, self, piece, newer);
+        // A clock that went back to before the session began tells nothing; any other tells a late chunk.
+        let odd = checkpoint.past.first().is_some_and(|first| piece.captured_at < first.captured.0);
+        if from_before && !(odd && newer && piece.index == self.next) {
+            return from_past_numbering(checkpoint, self, piece);
         }
         let repeats = piece.index < self.seen_to && opens(piece);
         if piece.index < self.next || repeats {
@@ -170,6 +177,8 @@ impl Walk {
             let later = piece.captured_at > self.last_captured;
             if later || (newer && opens(piece) && self.other_connection(piece)) {
                 self.begin_numbering(piece);
+            } else if piece.index < self.next && self.other_recording(piece) {
+                return Place::Unplaceable(self.numbering); // of a page that was never seen
             } else if piece.index < self.next {
                 return gone_past(checkpoint, self.numbering, piece);
             }
@@ -185,11 +194,17 @@ impl Walk {
         }
     }
 
+    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
+    fn other_recording(&self, piece: &Piece) -> bool {
+        opens(piece) && self.opened_by.is_some() && recording(piece) != self.opened_by
+    }
+
     fn begin_numbering(&mut self, piece: &Piece) {
         self.numbering += 1;
         self.next = 0;
         self.seen_to = 0;
         self.began = piece.captured_at;
+        self.opened_by = None;
     }
 
     fn pass(&mut self, piece: &Piece) {
@@ -201,6 +216,9 @@ impl Walk {
         self.last_captured = self.last_captured.max(piece.captured_at);
         self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+        if opens(piece) {
+            self.opened_by = recording(piece);
+        }
     }
 }
 
@@ -209,33 +227,47 @@ fn opens(piece: &Piece) -> bool {
     piece.index == 0 && piece.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
 }
 
-/// The open gap this chunk belongs to: its index lies inside, and so does its capture time. Where clocks are odd and
-/// only one gap has the index, that one, provided the chunk was captured before the live audio's last.
-fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
-    let mut holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
-    let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
-    if let Some(gap) = checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap)) {
-        return Some(gap.clone());
-    }
-    match (holding.next(), holding.next()) {
-        (Some(gap), None) if piece.captured_at <= checkpoint.live.last_captured => Some(gap.clone()),
+/// The recording that a chunk begins.
+fn recording(piece: &Piece) -> Option<String> {
+    let bytes = piece.audio.as_ref().ok()?;
+    Demuxer::new().push(bytes).into_iter().find_map(|item| match item {
+        Item::RecordingStart(head) => Some(head.id),
         _ => None,
-    }
+    })
+}
+
+/// The open gap this chunk belongs to: its index lies inside, and so does its capture time, but for what a clock that
+/// is set in between makes of it.
+fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
+    let captured_at = piece.captured_at;
+    let off_ms = |gap: &Gap| {
+        let (a, b) = gap.captured;
+        a.min(b).ms_since(captured_at).max(captured_at.ms_since(a.max(b)))
+    };
+    let holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
+    let nearest = holding.min_by_key(|gap| off_ms(gap))?;
+    let near = off_ms(nearest) == 0
+        || (off_ms(nearest) <= CLOCK_SET_MS && captured_at <= checkpoint.live.last_captured);
+    near.then(|| nearest.clone())
 }
 
 /// A chunk that was gone past: written, unless it lies where the checkpoint knows that it was not.
 fn gone_past(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Place {
-    match checkpoint.given_up.iter().any(|range| range.holds(piece.index)) {
+    let holds = |range: &ChunkRange| range.numbering == numbering && range.holds(piece.index);
+    let open = checkpoint.gaps.iter().map(|gap| &gap.chunks);
+    match checkpoint.given_up.iter().chain(open).any(holds) {
         true => Place::Unplaceable(numbering),
         false => Place::Duplicate,
     }
 }
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
-fn from_past_numbering(checkpoint: &Checkpoint, walk: &Walk, piece: &Piece, newer: bool) -> Place {
-    let never_seen = checkpoint.past.last().is_some_and(|past| piece.index >= past.next);
-    if never_seen || (newer && piece.index >= walk.next) {
-        return Place::Unplaceable(walk.numbering);
+fn from_past_numbering(checkpoint: &Checkpoint, walk: &Walk, piece: &Piece) -> Place {
+    let seen = |past: &&PastNumbering| {
+        (past.captured.0..=past.captured.1).contains(&piece.captured_at) && piece.index < past.next
+    };
+    match checkpoint.past.iter().find(seen) {
+        Some(past) => gone_past(checkpoint, past.numbering, piece),
+        None => Place::Unplaceable(walk.numbering),
     }
-    gone_past(checkpoint, walk.numbering, piece)
 }

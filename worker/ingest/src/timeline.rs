@@ -62,22 +62,6 @@ pub struct Placement {
     pub joined: bool,
 }
 
-/// The room of a chunk in a hole that is being filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Where it must begin at the latest for itself and those after it to fit.
-    pub latest: EpochMs,
-    /// Whether they fill the hole to its end: what the clock leaves of it then is the clock's jitter.
-    pub fits: bool,
-}
-
-impl Room {
-    fn place(self, start: u64) -> u64 {
-        let jitter = self.fits && self.latest.0.saturating_sub(start) <= PAUSE_MS.unsigned_abs();
-        if jitter { self.latest.0 } else { start.min(self.latest.0) }
-    }
-}
-
 impl Timeline {
     /// End of the audio so far, rounded up so that what follows never overlaps; `None` before the first audio.
     pub fn end(&self) -> Option<EpochMs> {
@@ -90,12 +74,12 @@ impl Timeline {
     }
 
     /// Places `chunk`. Those `after` it are only looked at to tell a pause from a passing stall. Where a hole is being
-    /// filled, `room` says so.
-    pub fn place(&mut self, chunk: &Timing, after: &[Timing], room: Option<Room>) -> Placement {
+    /// filled, `latest` is where the chunk must begin at the latest for itself and those after it to fit.
+    pub fn place(&mut self, chunk: &Timing, after: &[Timing], latest: Option<EpochMs>) -> Placement {
         self.correct_skew(chunk);
         self.skip_missing(chunk);
         let lag_ms = self.lowest_lag_ms(chunk, after);
-        let within = |start: u64| room.map_or(start, |room| room.place(start));
+        let within = |start: u64| latest.map_or(start, |latest| start.min(latest.0));
         let start = match self.end() {
             None => within(self.capture_start(chunk).saturating_add_signed(lag_ms.min(0))),
             Some(end) => {

@@ -154,7 +154,7 @@ fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
     assert_eq!(sort(&checkpoint, vec![chunk(2, 1002, 900, None)]).unplaceable.len(), 1);
 
     let mut reloaded = written();
-    reloaded.past = vec![PastNumbering { numbering: 0, next: 10 }];
+    reloaded.past = vec![PastNumbering { numbering: 0, next: 10, captured: (EpochMs(1000), EpochMs(1009)) }];
     reloaded.live = Position {
         numbering: 1,
         next: 3,

@@ -172,6 +172,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let pieces = &c.pieces[..chunks];
         let mut plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
         self.heal(&held.checkpoint, &mut plan).await?;
+        if c.gap.is_some_and(|gap| !plan.fits(gap)) {
+            self.park_unplaceable(pieces).await?;
+            return Ok(true);
+        }
         let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
             self.defer(c.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
