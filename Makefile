@@ -37,7 +37,7 @@ chaos: build environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
-test: build environment ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+test: build environment .venv-localstack ## All tests; the end-to-end ones run on MiniStack and on LocalStack
 	cargo test --workspace
 
 check: .venv-tools ## Format, lints with warnings denied, licences, bans, advisories where a database is at hand
@@ -57,10 +57,10 @@ build: ## Everything, debug build
 
 environment: ## The Python environments of the emulators (made once)
 	@scripts/venv.sh ministack >/dev/null
-	@if [ "$(BACKEND)" = localstack ] || [ "$(MAKECMDGOALS)" = test ]; then scripts/venv.sh localstack >/dev/null; fi
+	@if [ "$(BACKEND)" = localstack ]; then scripts/venv.sh localstack >/dev/null; fi
 
-.venv-tools: scripts/requirements-tools.txt
-	@scripts/venv.sh tools >/dev/null
+.venv-%: scripts/requirements-%.txt
+	@scripts/venv.sh $* >/dev/null
 	@touch $@
 
 clean: ## Build output and Python environments

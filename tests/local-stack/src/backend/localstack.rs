@@ -62,7 +62,7 @@ async fn host_mode(emulator: &Emulator<'_>) -> Result<Command, BackendError> {
     ]);
     command.env("PYTHONPATH", project::root().join("scripts/localstack-providers"));
     command.env("FILESYSTEM_ROOT", emulator.folder.join("localstack"));
-    command.env("TMPDIR", emulator.folder).env("HOME", emulator.folder);
+    command.env("HOME", emulator.folder);
     Ok(command)
 }
 
