@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
@@ -120,10 +121,25 @@ fn spawner() -> &'static mpsc::Sender<Job> {
     })
 }
 
-/// A TCP port of the loopback interface that was free a moment ago.
+/// A TCP port of the loopback interface for a child to listen on, free a moment ago.
+///
+/// It is below the range from which systems take the ports of outgoing connections, so that no connection grabs it before the child
+/// does, and begins at a place of this process's own, so that two stacks that start at the same time do not meet.
 ///
 /// # Errors
-/// The operating system's, when no port is left.
+/// [`std::io::ErrorKind::AddrInUse`] when all of them are taken.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    const PER_PROCESS: u32 = 16;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..COUNT {
+        let place =
+            std::process::id().wrapping_mul(PER_PROCESS).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + place % COUNT).unwrap_or_default();
+        if port != 0 && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(std::io::ErrorKind::AddrInUse.into())
 }
