@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use local_stack::backend::BackendKind;
 use local_stack::compare::compare;
 use local_stack::replay::recording::{Line, Recording};
 use local_stack::replay::speaker::Speaker;
 use local_stack::replay::{SessionResult, replay};
+use local_stack::report::FragmentRow;
 use local_stack::stack::Stack;
 
 use crate::{RECORDINGS, SETTLE, shipped};
@@ -27,13 +29,24 @@ pub async fn all(stack: &Stack) {
         delay: Duration::from_millis(400) * n as u32,
     };
     let speakers: Vec<Speaker> = recordings.iter().enumerate().map(speaker).collect();
-    let results = replay(stack, &speakers, SETTLE, &()).await.unwrap();
+    let mut results = Vec::new();
+    for some in speakers.chunks(at_once(stack.backend())) {
+        results.extend(replay(stack, some, SETTLE, &()).await.unwrap());
+    }
     for (recording, result) in recordings.iter().zip(&results) {
         every_chunk_is_accounted_for(recording, result);
         the_sound_is_right(recording, result);
         times_are_true(result);
     }
     a_pause_is_a_hole_in_the_streams_time(&results[1]);
+}
+
+/// How many sessions of 27 messages a second the emulator keeps up with (measured: LocalStack 29 to 67 a second, MiniStack 87 to 147).
+fn at_once(backend: BackendKind) -> usize {
+    match backend {
+        BackendKind::LocalStack => 2,
+        BackendKind::MiniStack | BackendKind::Aws => RECORDINGS.len(),
+    }
 }
 
 fn every_chunk_is_accounted_for(recording: &Recording, result: &SessionResult) {
@@ -61,17 +74,12 @@ fn the_sound_is_right(recording: &Recording, result: &SessionResult) {
 
 fn times_are_true(result: &SessionResult) {
     let id = &result.report.session_id;
-    for pair in result.rows.windows(2) {
-        let end_ms = pair[0].producer_timestamp_ms + pair[0].samples.div_ceil(16);
+    let blocks = blocks(result);
+    for pair in blocks.windows(2) {
+        let (end_ms, next_ms) = (pair[0].1, pair[1].0);
         assert!(
-            pair[1].producer_timestamp_ms + 1 >= end_ms,
-            "{id}: fragments overlap: one ends at {end_ms}, the next begins at {}",
-            pair[1].producer_timestamp_ms
-        );
-        assert_eq!(
-            pair[0].chunk_last.unwrap() + 1,
-            pair[1].chunk_first.unwrap(),
-            "{id}: chunks out of order"
+            next_ms + 1 >= end_ms,
+            "{id}: audio overlaps: some ends at {end_ms}, the next begins at {next_ms}"
         );
     }
     for (row, fragment) in result.rows.iter().zip(&result.fragments) {
@@ -81,14 +89,27 @@ fn times_are_true(result: &SessionResult) {
         assert!(row.duration_ms <= 3_000, "{id}: a fragment of {} ms", row.duration_ms);
         assert!(row.persisted_after_ms.is_some(), "{id}: nobody knows when {row:?} was persisted");
     }
-    let short: Vec<_> = result.rows.iter().rev().skip(1).filter(|row| row.duration_ms < 1_000).collect();
+    let short = |row: &&FragmentRow| row.duration_ms < 1_000 && !fills_a_hole(row, &result.rows);
+    let short: Vec<_> = result.rows.iter().rev().skip(1).filter(short).collect();
     assert!(short.is_empty(), "{id}: under a second, which the service refuses: {short:?}");
+}
+
+/// A backfill is as short as what was missing: an overloaded backend may have brought some chunks too late.
+fn fills_a_hole(row: &FragmentRow, rows: &[FragmentRow]) -> bool {
+    rows.iter().any(|other| other.chunk_first < row.chunk_first && row.chunk_last < other.chunk_last)
+}
+
+/// Beginning and end of each block, ms, in the order of time.
+fn blocks(result: &SessionResult) -> Vec<(u64, u64)> {
+    let blocks = result.fragments.iter().flat_map(|fragment| &fragment.blocks);
+    let mut blocks: Vec<_> = blocks.map(|(at, pcm)| (at.0, at.0 + pcm.len().div_ceil(32) as u64)).collect();
+    blocks.sort_unstable();
+    blocks
 }
 
 /// The page paused for 3 s. The container hides that; the stream's time must not.
 fn a_pause_is_a_hole_in_the_streams_time(result: &SessionResult) {
-    let blocks = result.fragments.iter().flat_map(|fragment| &fragment.blocks);
-    let ends: Vec<(u64, u64)> = blocks.map(|(at, pcm)| (at.0, at.0 + pcm.len() as u64 / 32)).collect();
+    let ends = blocks(result);
     let holes: Vec<u64> = ends.windows(2).map(|pair| pair[1].0.saturating_sub(pair[0].1)).collect();
     let long: Vec<&u64> = holes.iter().filter(|hole| **hole > 500).collect();
     assert!(

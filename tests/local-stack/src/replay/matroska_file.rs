@@ -1,7 +1,10 @@
-//! A session's fragments as one playable Matroska file (RFC 9559): one Segment whose clock begins at the first fragment, one
-//! Cluster per fragment, the blocks as they were read. DateUTC keeps the true time of the beginning.
+//! A session's fragments as one playable Matroska file (RFC 9559): one Segment whose clock begins at the first fragment, the blocks
+//! as they were read and in the order of their times, a Cluster wherever another fragment takes over. DateUTC keeps the true time of
+//! the beginning.
 
 use media::fragment::read::ReadFragment;
+
+use super::{Block, in_time_order};
 
 const EBML: u32 = 0x1A45_DFA3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -14,14 +17,19 @@ const DATE_EPOCH_MS: i64 = 978_307_200_000;
 const SAMPLES_PER_MS: f64 = 16.0;
 const BYTES_PER_SAMPLE: f64 = 2.0;
 
-/// Writes `fragments`, which are in time order. `title` is the session's id.
+/// Writes `fragments`. `title` is the session's id.
 pub fn write(title: &str, fragments: &[ReadFragment]) -> Vec<u8> {
-    let start_ms =
-        fragments.iter().flat_map(|f| f.blocks.first()).map(|(at, _)| at.0).min().unwrap_or_default();
-    let mut parts = vec![info(title, start_ms, fragments), tracks()];
-    let audible = fragments.iter().filter(|fragment| !fragment.blocks.is_empty());
-    parts.extend(audible.map(|fragment| cluster(fragment, start_ms)));
+    let blocks = in_time_order(fragments);
+    let start_ms = blocks.first().map_or(0, |(_, (at, _))| at.0);
+    let end_ms = blocks.iter().map(|(_, block)| end_ms(block)).fold(start_ms as f64, f64::max);
+    let mut parts = vec![info(title, start_ms, end_ms - start_ms as f64), tracks()];
+    let clusters = blocks.chunk_by(|(a, _), (b, _)| a == b);
+    parts.extend(clusters.map(|blocks| cluster(blocks, start_ms)));
     [header(), master(SEGMENT, &parts)].concat()
+}
+
+fn end_ms((at, pcm): &Block) -> f64 {
+    at.0 as f64 + pcm.len() as f64 / BYTES_PER_SAMPLE / SAMPLES_PER_MS
 }
 
 fn header() -> Vec<u8> {
@@ -39,17 +47,13 @@ fn header() -> Vec<u8> {
     )
 }
 
-fn info(title: &str, start_ms: u64, fragments: &[ReadFragment]) -> Vec<u8> {
-    let end_ms = |(at, pcm): &(media::time::EpochMs, Vec<u8>)| {
-        at.0 as f64 + pcm.len() as f64 / BYTES_PER_SAMPLE / SAMPLES_PER_MS
-    };
-    let end_ms = fragments.iter().flat_map(|f| f.blocks.iter().map(end_ms)).fold(start_ms as f64, f64::max);
+fn info(title: &str, start_ms: u64, length_ms: f64) -> Vec<u8> {
     let date_ns = (start_ms.cast_signed() - DATE_EPOCH_MS).saturating_mul(1_000_000);
     master(
         INFO,
         &[
             uint(0x2A_D7B1, 1_000_000),
-            element(0x4489, &(end_ms - start_ms as f64).to_be_bytes()),
+            element(0x4489, &length_ms.to_be_bytes()),
             element(0x4461, &date_ns.to_be_bytes()),
             element(0x7BA9, title.as_bytes()),
             element(0x4D80, b"kvs-stream-writer"),
@@ -73,12 +77,12 @@ fn tracks() -> Vec<u8> {
     master(TRACKS, &[master(0xAE, &entry)])
 }
 
-fn cluster(fragment: &ReadFragment, start_ms: u64) -> Vec<u8> {
-    let first_ms = fragment.blocks[0].0.0;
+fn cluster(blocks: &[(usize, &Block)], start_ms: u64) -> Vec<u8> {
+    let first_ms = blocks[0].1.0.0;
     let mut parts = vec![uint(0xE7, first_ms - start_ms)];
-    for (at, pcm) in &fragment.blocks {
+    for (_, (at, pcm)) in blocks {
         // A fragment spans 20 s at most, a block's time is 16 bits of ms.
-        let relative = i16::try_from(at.0.saturating_sub(first_ms)).unwrap_or(i16::MAX);
+        let relative = i16::try_from(at.0 - first_ms).unwrap_or(i16::MAX);
         let mut block = vec![0x81];
         block.extend(relative.to_be_bytes());
         block.push(0x80);
@@ -112,23 +116,31 @@ mod tests {
     use media::fragment::read::read_fragments;
     use media::time::EpochMs;
 
+    fn fragment(blocks: &[(u64, u8, usize)]) -> ReadFragment {
+        let block = |(at, value, bytes): &(u64, u8, usize)| (EpochMs(*at), vec![*value; *bytes]);
+        ReadFragment { blocks: blocks.iter().map(block).collect(), ..Default::default() }
+    }
+
     #[test]
     fn the_file_holds_every_block_at_its_time_after_the_first() {
-        let block = |at: u64, value: u8, bytes: usize| (EpochMs(at), vec![value; bytes]);
         let start = 1_795_335_945_729;
         let fragments = [
-            ReadFragment {
-                blocks: vec![block(start, 1, 3_200), block(start + 100, 2, 40)],
-                ..Default::default()
-            },
-            ReadFragment { blocks: vec![block(start + 5_000, 3, 2)], ..Default::default() },
-            ReadFragment::default(),
+            fragment(&[(start, 1, 3_200), (start + 100, 2, 40)]),
+            fragment(&[(start + 5_000, 3, 2)]),
+            fragment(&[]),
         ];
         let read = read_fragments(&write("s", &fragments)).unwrap();
         let times: Vec<Vec<u64>> =
             read.iter().map(|f| f.blocks.iter().map(|(at, _)| at.0).collect()).collect();
         assert_eq!(times, [vec![0, 100], vec![5_000]]);
-        assert_eq!(read[0].pcm(), fragments[0].pcm());
-        assert_eq!(read[1].pcm(), fragments[1].pcm());
+        assert_eq!((read[0].pcm(), read[1].pcm()), (fragments[0].pcm(), fragments[1].pcm()));
+    }
+
+    #[test]
+    fn a_backfill_inside_a_fragment_is_played_where_it_belongs() {
+        let fragments = [fragment(&[(1_000, 1, 3_200), (1_200, 3, 3_200)]), fragment(&[(1_100, 2, 3_200)])];
+        let read = read_fragments(&write("s", &fragments)).unwrap();
+        let first_bytes: Vec<u8> = read.iter().flat_map(|f| f.blocks.iter().map(|(_, pcm)| pcm[0])).collect();
+        assert_eq!(first_bytes, [1, 2, 3]);
     }
 }

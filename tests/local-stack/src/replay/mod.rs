@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use media::fragment::read::ReadFragment;
-use media::time::Samples;
+use media::time::{EpochMs, Samples};
 use tokio::time::Instant;
 
 use self::events::{Collector, SessionEvents};
@@ -86,9 +86,12 @@ pub struct SessionResult {
 }
 
 impl SessionResult {
-    /// The stream's sound: all fragments one after the other, no gap filled.
+    /// The stream's sound: all blocks in the order of their times, no gap filled. That is one fragment after the other, but for a
+    /// backfill that lies in a hole inside another fragment.
     pub fn audio(&self) -> Vec<i16> {
-        self.fragments.iter().flat_map(ReadFragment::pcm).collect()
+        let blocks = in_time_order(&self.fragments);
+        let pairs = blocks.iter().flat_map(|(_, (_, pcm))| pcm.chunks_exact(2));
+        pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
     }
 
     /// Writes `audio.wav`, `stream.mkv`, `fragments.json` and `report.json` into `folder`, which is made.
@@ -114,6 +117,20 @@ impl SessionResult {
         write_json(folder, "fragments.json", &self.rows)?;
         write_json(folder, "report.json", &self.report)
     }
+}
+
+/// A block: its time, its PCM.
+type Block = (EpochMs, Vec<u8>);
+
+/// All blocks of a stream by their times, each with the position of its fragment.
+fn in_time_order(fragments: &[ReadFragment]) -> Vec<(usize, &Block)> {
+    let mut blocks: Vec<(usize, &Block)> = fragments
+        .iter()
+        .enumerate()
+        .flat_map(|(i, f)| f.blocks.iter().map(move |block| (i, block)))
+        .collect();
+    blocks.sort_by_key(|(_, (at, _))| *at);
+    blocks
 }
 
 /// Writes `value` as a JSON file.
