@@ -1,4 +1,4 @@
-//! Is the batch ripe? A pure function of the chunks at hand, the session and the clock (design D1).
+//! Is the batch ripe? A pure function of the chunks at hand, the session and the clock.
 //!
 //! A FIFO mapping has no batching window, so a batch younger than its target is handed back to the queue for the
 //! missing time; the next delivery then brings about 2 s, in order.

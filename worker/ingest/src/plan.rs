@@ -1,5 +1,5 @@
 //! A batch as one fragment: what its bytes and its timestamp will be, and what its commit will change.
-//! All of it depends on the checkpoint and the chunks alone (design D3).
+//! All of it depends on the checkpoint and the chunks alone.
 
 use media::fragment::{self, Block, FragmentError};
 use media::opus::{DecodeError, Decoder};

@@ -1,4 +1,4 @@
-//! Who is chunk 0? Duplicates, gaps, page reloads and redrives, told apart (design D5, D5b).
+//! Who is chunk 0? Duplicates, gaps, page reloads and redrives, told apart.
 
 #![allow(clippy::unwrap_used, clippy::result_large_err)]
 

@@ -1,4 +1,4 @@
-//! One attempt at a batch: lease, put, commit; or, where it cannot be written, park (design D3, D4).
+//! One attempt at a batch: lease, put, commit; or, where it cannot be written, park.
 //!
 //! The lease carries everything the commit will need, and its snapshots are stored before it, so whoever finds
 //! it later can commit without the chunks, once ListFragments shows the fragment.
