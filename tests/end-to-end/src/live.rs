@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use local_stack::backend::BackendKind;
 use local_stack::compare::compare;
 use local_stack::replay::replay;
 use local_stack::replay::speaker::Speaker;
@@ -13,6 +14,9 @@ use crate::{SETTLE, beginning};
 /// 15 s of a session.
 const CHUNKS: usize = 51;
 const AGE_P99_MS_MAX: u64 = 4_000;
+/// LocalStack looks only once a second for messages whose visibility timeout has passed (its `QueueUpdateWorker`), so a deferral
+/// lasts up to a second longer there than on SQS.
+const LOCALSTACK_LATE_MS: u64 = 1_000;
 
 /// Speaks at real time.
 pub async fn one_session(stack: &Stack) {
@@ -39,7 +43,8 @@ pub async fn one_session(stack: &Stack) {
         "fragments of a live session are 1.8 to 3 s long, but for the last: {lengths:?}"
     );
     let age = report.age_at_write_ms.unwrap();
-    assert!(age.p99 <= AGE_P99_MS_MAX, "live audio is in the stream within 4 s: {age:?}");
+    let late_ms = if stack.backend() == BackendKind::LocalStack { LOCALSTACK_LATE_MS } else { 0 };
+    assert!(age.p99 <= AGE_P99_MS_MAX + late_ms, "live audio is in the stream within 4 s: {age:?}");
 
     let audio = results[0].audio();
     let reference = &recording.reference().unwrap()[..audio.len()];
