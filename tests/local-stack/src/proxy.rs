@@ -137,7 +137,9 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 impl Shared {
     async fn handle(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Cut> {
         let saboteur = self.saboteur.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let fault = saboteur.map(|choose| choose(&call_of(&request))).unwrap_or_default();
+        let call = call_of(&request);
+        let fault = saboteur.map(|choose| choose(&call)).unwrap_or_default();
+        tracing::debug!(service = call.service, operation = call.operation, ?fault, "call");
         if fault != Fault::None {
             self.faults.fetch_add(1, Ordering::Relaxed);
         }

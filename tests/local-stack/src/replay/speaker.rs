@@ -261,6 +261,7 @@ impl Talk {
         if message.tries > TRIES {
             return Ok(());
         }
+        tracing::debug!(index = message.index, tries = message.tries, url = self.url, "sending again");
         tokio::time::sleep(BACKOFF * 2_u32.pow(message.tries - 1)).await;
         match write(&mut self.socket, &self.messages[i].text).await {
             Ok(()) => Ok(()),
