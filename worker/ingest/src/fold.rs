@@ -119,8 +119,8 @@ pub struct Folded {
     /// What was skipped before the first Cluster, where the line was looking for one already: it completes an earlier
     /// gap.
     pub residue: Vec<Residue>,
-    /// The line has looked for a Cluster all along, and still does.
-    pub looks_on: bool,
+    /// Where that goes on, if no Cluster came.
+    pub looks_on_at: Option<u64>,
     /// For each chunk: its audio, and why it is refused.
     pub pieces: Vec<Result<Samples, Refusal>>,
     /// For each chunk with audio, where that begins and ends.
@@ -354,7 +354,7 @@ fn place(
         runs: Vec::new(),
         gaps: Vec::new(),
         residue: Vec::new(),
-        looks_on: false,
+        looks_on_at: None,
         pieces: Vec::new(),
         spans: Vec::new(),
     };
@@ -362,6 +362,9 @@ fn place(
     for (i, piece) in pieces.iter().enumerate() {
         let d = &mut demuxed[i];
         if let Some(before_hole) = d.hole.take() {
+            if is_looking(&before_hole) {
+                looks_on(&mut folded);
+            }
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
         if !d.residue.is_empty() {
@@ -395,12 +398,18 @@ fn place(
         folded.pieces.push(d.refusal.take().map_or(Ok(d.samples), Err));
     }
     if is_looking(&folded.media) {
-        match folded.gaps.last_mut() {
-            Some(open) => open.gap.looks_on_at = Some(folded.end.next),
-            None => folded.looks_on = true,
-        }
+        looks_on(&mut folded);
     }
     folded
+}
+
+/// What was skipped so far does not end here: the next chunk's bytes go on with it.
+fn looks_on(folded: &mut Folded) {
+    let next = Some(folded.end.next);
+    match folded.gaps.last_mut() {
+        Some(open) => open.gap.looks_on_at = next,
+        None => folded.looks_on_at = next,
+    }
 }
 
 /// Whether the demuxer looks for a Cluster because chunks are missing.

@@ -134,7 +134,10 @@ impl Plan {
     /// The gaps inside the batch, and what was skipped before its first Cluster. A search that goes on beyond a gap that
     /// `closes` goes on where that gap's did.
     fn leave_holes(&mut self, start: &Snapshot, folded: &Folded, closes: Option<&Gap>) {
-        let on = |at: Option<u64>| at.and_then(|at| closes.map_or(Some(at), |gap| gap.looks_on_at));
+        let on = |at: Option<u64>| match closes {
+            Some(gap) if at >= Some(gap.chunks.to) => gap.looks_on_at,
+            _ => at,
+        };
         for open in &folded.gaps {
             let snapshot = self.store("gap", open.snapshot.clone());
             let looks_on_at = on(open.gap.looks_on_at);
@@ -144,7 +147,7 @@ impl Plan {
             let position = start.position.clone();
             let residue = Snapshot { position, residue: folded.residue.clone(), ..Snapshot::default() };
             let snapshot = self.store("residue", residue);
-            let looks_on_at = on(folded.looks_on.then_some(folded.end.next));
+            let looks_on_at = on(folded.looks_on_at);
             self.advance.skipped = Some(Skipped { from: start.position.next, snapshot, looks_on_at });
         }
     }

@@ -12,6 +12,8 @@ use crate::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
 use crate::fold::Piece;
 use crate::message::{Arrival, Content, Record, Rejected};
 
+/// No page is reloaded faster.
+const PAGE_TURN_MS: u64 = 100;
 /// By how much a speaker's clock may be set while a gap is open.
 const CLOCK_SET_MS: u64 = 5_000;
 
@@ -79,21 +81,25 @@ pub fn sort(checkpoint: &Checkpoint, entries: Vec<Entry>) -> Sorted {
             }
         }
     }
-    once(&mut sorted.live, &mut sorted.duplicates);
-    for (_, pieces) in &mut sorted.backfill {
-        once(pieces, &mut sorted.duplicates);
+    let Sorted { live, backfill, duplicates, unplaceable, .. } = &mut sorted;
+    for pieces in backfill.iter_mut().map(|(_, pieces)| pieces).chain([live]) {
+        once(pieces, duplicates, unplaceable);
     }
     sorted
 }
 
-/// Orders by index and keeps the first of each: two messages may carry one chunk.
-fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>) {
+/// Orders by index and keeps the first of each: two messages may carry one chunk. One that was captured at another time
+/// is another chunk, of a page that cannot be told.
+fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut Vec<Piece>) {
     pieces.sort_by_key(|p| (p.numbering, p.index, p.record.sequence_number));
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.drain(..) {
         match kept.last() {
             Some(last) if (last.numbering, last.index) == (piece.numbering, piece.index) => {
-                duplicates.push(piece.record);
+                match last.captured_at == piece.captured_at {
+                    true => duplicates.push(piece.record),
+                    false => unplaceable.push(piece),
+                }
             }
             _ => kept.push(piece),
         }
@@ -171,7 +177,8 @@ impl Walk {
         if from_before && !(odd && newer && piece.index == self.next) {
             return from_past_numbering(checkpoint, self, piece);
         }
-        let repeats = piece.index < self.seen_to && opens(piece);
+        let turned = newer && piece.captured_at.0 > self.last_captured.0 + PAGE_TURN_MS;
+        let repeats = piece.index < self.seen_to && (turned || opens(piece));
         if piece.index < self.next || repeats {
             // Nothing that was gone past was captured later; sequence numbers tell less, since pages overtake each other.
             let later = piece.captured_at > self.last_captured;
@@ -236,19 +243,20 @@ fn recording(piece: &Piece) -> Option<String> {
     })
 }
 
-/// The open gap this chunk belongs to: its index lies inside, and so does its capture time, but for what a clock that
-/// is set in between makes of it.
+/// The open gap this chunk belongs to: its index lies inside, and so does its capture time; on the current page, but for
+/// what a clock that is set in between makes of it.
 fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
-    let captured_at = piece.captured_at;
+    let (live, captured_at) = (&checkpoint.live, piece.captured_at);
     let off_ms = |gap: &Gap| {
         let (a, b) = gap.captured;
         a.min(b).ms_since(captured_at).max(captured_at.ms_since(a.max(b)))
     };
     let holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
     let nearest = holding.min_by_key(|gap| off_ms(gap))?;
-    let near = off_ms(nearest) == 0
-        || (off_ms(nearest) <= CLOCK_SET_MS && captured_at <= checkpoint.live.last_captured);
-    near.then(|| nearest.clone())
+    let clock_set = nearest.chunks.numbering == live.numbering
+        && off_ms(nearest) <= CLOCK_SET_MS
+        && captured_at <= live.last_captured;
+    (off_ms(nearest) == 0 || clock_set).then(|| nearest.clone())
 }
 
 /// A chunk that was gone past: written, unless it lies where the checkpoint knows that it was not.
