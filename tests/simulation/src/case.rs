@@ -95,6 +95,17 @@ impl Case {
     }
 }
 
+/// A page's first chunk: if it came after a chunk whose index the last page was just waiting for, or after another page,
+/// nobody could tell whose is whose.
+fn in_time(chunk: &mut Chunk, first_page: bool, chunks_before: usize) {
+    chunk.passage = match chunk.passage {
+        Passage::Sent(ms) if first_page || chunks_before > 6 => Passage::Sent(ms.min(1_200)),
+        Passage::Sent(ms) => Passage::Sent(ms.min(200)),
+        passage if first_page => passage,
+        _ => Passage::Sent(40),
+    };
+}
+
 /// 1 to `most`, small numbers first.
 fn few(rng: &mut Rng, most: usize) -> usize {
     let most = rng.usize(1..=most);
@@ -113,11 +124,17 @@ fn session(rng: &mut Rng, number: usize) -> Session {
         takes: Vec::new(),
         end_after_ms: rng.bool().then(|| rng.u64(20..400)),
     };
-    let (mut connection, mut at_ms) = (0, 0);
+    let (mut connection, mut at_ms, mut on_page, mut before) = (0, 0, 0, 0);
     for tape in tapes.into_iter().take(few(rng, 4)) {
         let new_page = !session.takes.is_empty() && rng.u8(0..3) == 0;
         connection += u32::from(new_page || rng.u8(0..5) == 0);
-        let take = take(rng, tape, new_page, connection, at_ms);
+        on_page = if new_page { 0 } else { on_page };
+        let mut take = take(rng, tape, new_page, connection, at_ms);
+        if on_page == 0 {
+            in_time(&mut take.chunks[0], session.takes.is_empty(), before);
+        }
+        before = take.chunks.len() + on_page;
+        on_page = before;
         at_ms = take.chunks.last().map_or(at_ms, |chunk| chunk.handed_out_ms) + rng.u64(20..400);
         at_ms += if new_page || rng.u8(0..4) == 0 { rng.u64(500..8_000) } else { 0 };
         session.takes.push(take);
@@ -153,9 +170,10 @@ fn take(rng: &mut Rng, tape: usize, new_page: bool, connection: u32, begin_ms: u
         if n > 0 && rng.u8(0..30) == 0 {
             paused_ms += rng.u64(700..9_000);
         }
+        let handed_out_ms = begin_ms + paused_ms + packets as u64 * packet_ms + rng.u64(0..30);
         take.chunks.push(Chunk {
             until: ends[packets] + over,
-            handed_out_ms: begin_ms + paused_ms + packets as u64 * packet_ms + rng.u64(0..30),
+            handed_out_ms: take.chunks.last().map_or(0, |last: &Chunk| last.handed_out_ms).max(handed_out_ms),
             passage: if mischief { passage(rng) } else { Passage::Sent(rng.u64(15..90)) },
             resent_after_ms: (mischief && rng.u8(0..10) == 0).then(|| rng.u64(50..9_000)),
         });

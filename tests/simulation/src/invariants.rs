@@ -11,6 +11,8 @@ use crate::speech::session::{Bad, Passage};
 const PER_MS: u64 = 16;
 /// How far a frame's time may be from the speaker's clock: a lag that joins the audio, and the jitter of its events.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
+/// What the events of a recorder jitter by.
+const JITTER_MS: u64 = 100;
 /// DynamoDB's largest item.
 const MOST_ITEM_BYTES: usize = 400 * 1024;
 
@@ -160,8 +162,14 @@ fn follows(
     }
     let hole_ms = heard.at.saturating_sub(before.at + before.samples) / PER_MS;
     let next = a.0 == b.0 && a.1 + 1 == b.1;
-    let apart = next && hole_ms > 1 && !paused(session, a, b);
+    let jitter_ms = if late(session, a.0) { JITTER_MS } else { 1 };
+    let apart = next && hole_ms > jitter_ms && !paused(session, a, b);
     apart.then(|| format!("a hole of {hole_ms} ms between frames {} and {} of take {}", a.1, b.1, a.0))
+}
+
+/// Whether a chunk of the take came out of order: where only clocks tell its place, their jitter stays.
+fn late(session: &SessionEvidence<'_>, take: usize) -> bool {
+    session.disturbed().iter().any(|chunk| session.facts[*chunk].take == take)
 }
 
 /// Whether the speaker's clock shows more time between two frames than the recording does.
@@ -207,11 +215,13 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     broken
 }
 
-/// A late chunk of a page that has been followed by another: nobody kept its place.
+/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
-    let take = session.facts[chunk].take;
-    let left = session.session.takes[take + 1..].iter().any(|take| take.new_page);
-    left && session.disturbed().contains(&chunk) && dead.attributes["reason"] == "NO_PLACE"
+    match dead.attributes["reason"].as_str() {
+        "NO_PLACE" => session.disturbed().contains(&chunk),
+        "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take),
+        _ => false,
+    }
 }
 
 /// The take and frame that was heard.
