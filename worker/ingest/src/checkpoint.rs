@@ -396,6 +396,10 @@ impl Checkpoint {
             }
             Line::Gap { numbering, from } => {
                 self.gaps.retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
+                let before = |g: &&mut Gap| g.chunks.numbering == numbering && g.chunks.to <= from;
+                for gap in self.gaps.iter_mut().filter(before).filter(|_| advance.samples > Samples(0)) {
+                    gap.ends_at = Some(gap.ends_at.map_or(advance.at, |end| end.min(advance.at)));
+                }
             }
         }
         let of_batch = |g: &&mut Gap| g.chunks.numbering == advance.chunks.numbering;

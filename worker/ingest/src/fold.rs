@@ -369,7 +369,10 @@ fn place(
         }
         if !d.residue.is_empty() {
             let bytes = std::mem::take(&mut d.residue);
-            keep_residue(&mut folded, Residue { bytes, captured_at: piece.captured_at, sent_at: piece.record.sent_at });
+            keep_residue(
+                &mut folded,
+                Residue { bytes, captured_at: piece.captured_at, sent_at: piece.record.sent_at },
+            );
         }
         pass(&mut folded.end, piece, d.recording.take());
         let mut span = None;

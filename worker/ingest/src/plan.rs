@@ -67,7 +67,7 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
         whole,
         reaches: None,
     };
-    plan.leave_holes(start, &folded, closes);
+    plan.leave_holes(start, &folded, gap, closes.is_some());
     plan.go_on(start, gap, folded);
     plan
 }
@@ -112,6 +112,7 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
     let ends = folded.spans.iter().map(|span| span.map(|(_, end)| end));
     let placements = pieces.iter().zip(ends).filter_map(|(p, end)| Some((p.index, end?))).collect();
     let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
+    snapshot.position.timeline.learn_skew(&folded.end.timeline);
     if snapshot.position.numbering != chunks.numbering {
         snapshot.position.numbering = chunks.numbering;
         snapshot.position.next = 0;
@@ -132,16 +133,19 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
 
 impl Plan {
     /// The gaps inside the batch, and what was skipped before its first Cluster. A search that goes on beyond a gap that
-    /// `closes` goes on where that gap's did.
-    fn leave_holes(&mut self, start: &Snapshot, folded: &Folded, closes: Option<&Gap>) {
-        let on = |at: Option<u64>| match closes {
+    /// closes goes on where that gap's did.
+    fn leave_holes(&mut self, start: &Snapshot, folded: &Folded, gap: Option<&Gap>, closes: bool) {
+        let on = |at: Option<u64>| match gap.filter(|_| closes) {
             Some(gap) if at >= Some(gap.chunks.to) => gap.looks_on_at,
             _ => at,
         };
         for open in &folded.gaps {
-            let snapshot = self.store("gap", open.snapshot.clone());
+            let mut snapshot = open.snapshot.clone();
+            snapshot.position.timeline.learn_skew(&folded.end.timeline);
+            let snapshot = self.store("gap", snapshot);
             let looks_on_at = on(open.gap.looks_on_at);
-            self.advance.gaps.push(Gap { snapshot, looks_on_at, ..open.gap.clone() });
+            let ends_at = open.gap.ends_at.or(gap.and_then(|gap| gap.ends_at));
+            self.advance.gaps.push(Gap { snapshot, looks_on_at, ends_at, ..open.gap.clone() });
         }
         if !folded.residue.is_empty() {
             let position = start.position.clone();

@@ -104,6 +104,11 @@ impl Timeline {
         self.put(chunk, at, lag_ms)
     }
 
+    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot tell.
+    pub fn learn_skew(&mut self, later: &Self) {
+        self.skew_ms = self.skew_ms.min(later.skew_ms);
+    }
+
     fn skip_missing(&mut self, chunk: &Timing) {
         if let (Joint::Missing(hole), true) = (chunk.joint, self.stretch_at.is_some()) {
             self.samples += hole;
