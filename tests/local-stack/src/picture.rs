@@ -5,9 +5,11 @@ use tiny_skia::{
     Color, FillRule, LineCap, Paint, PathBuilder, Pixmap, PremultipliedColorU8, Rect, Stroke, Transform,
 };
 
-/// A fragment's place and sound.
+/// A stretch of audio without a hole: a whole fragment, or a part of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Band {
+    /// Which fragment, counted from 0: neighbours get different shades.
+    pub fragment: usize,
     /// When its first sample was captured, epoch ms.
     pub at_ms: u64,
     /// Its samples, 16 kHz.
@@ -51,8 +53,8 @@ const GAP: [u8; 3] = [250, 226, 222];
 pub fn png(timeline: &Timeline) -> Option<Vec<u8>> {
     let mut sheet = Sheet::new(timeline)?;
     sheet.gaps(&timeline.bands);
-    for (i, band) in timeline.bands.iter().enumerate() {
-        sheet.band(i, band);
+    for band in &timeline.bands {
+        sheet.band(band);
     }
     sheet.axis();
     sheet.labels(&timeline.bands);
@@ -93,7 +95,7 @@ impl Sheet {
         HEIGHT as f32 - BOTTOM - TOP
     }
 
-    /// Time without audio between two fragments.
+    /// Time without audio.
     fn gaps(&mut self, bands: &[Band]) {
         for pair in bands.windows(2) {
             let (from, to) = (end_ms(&pair[0]), pair[1].at_ms as f64);
@@ -106,9 +108,9 @@ impl Sheet {
         }
     }
 
-    fn band(&mut self, i: usize, band: &Band) {
+    fn band(&mut self, band: &Band) {
         let (x0, x1) = (self.x(band.at_ms as f64), self.x(end_ms(band)));
-        let shade = if i.is_multiple_of(2) { EVEN } else { ODD };
+        let shade = if band.fragment.is_multiple_of(2) { EVEN } else { ODD };
         self.rectangle(x0, TOP, (x1 - x0).max(1.0), Self::panel_height(), shade);
         self.line((x0, TOP), (x0, HEIGHT as f32 - BOTTOM + 6.0), EDGE);
         // Whole pixels: a column that lies across two would be pale.
@@ -243,7 +245,7 @@ mod tests {
 
     fn tone(at_ms: u64, samples: usize) -> Band {
         let pcm = (0..samples).map(|i| ((i as f64 / 20.0).sin() * 20_000.0) as i16).collect();
-        Band { at_ms, pcm, label: "0-7".into() }
+        Band { fragment: 0, at_ms, pcm, label: "0-7".into() }
     }
 
     fn drawn(bands: Vec<Band>) -> Pixmap {

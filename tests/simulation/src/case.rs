@@ -37,7 +37,8 @@ impl Case {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let sessions: Vec<Session> = (0..few(&mut rng, 3)).map(|n| session(&mut rng, n)).collect();
-        let mut case = Self { seed, processes: rng.usize(1..=4), sessions, faults: Vec::new(), doubles: Vec::new() };
+        let mut case =
+            Self { seed, processes: rng.usize(1..=4), sessions, faults: Vec::new(), doubles: Vec::new() };
         let chunks = case.chunks();
         let calls = chunks as u64 * 6;
         if rng.u8(0..10) < 4 {
@@ -220,7 +221,8 @@ fn fate(rng: &mut Rng, op: Op) -> Fate {
 }
 
 fn failing_call(rng: &mut Rng, case: &Case) -> Fault {
-    let op = *rng.choice(&[Op::Put, Op::Put, Op::Save, Op::Park, Op::Find, Op::Hide, Op::SaveSnapshot, Op::Load])
+    let op = *rng
+        .choice(&[Op::Put, Op::Put, Op::Save, Op::Park, Op::Find, Op::Hide, Op::SaveSnapshot, Op::Load])
         .unwrap_or(&Op::Put);
     let session = match op {
         Op::Hide => String::new(),
@@ -231,7 +233,8 @@ fn failing_call(rng: &mut Rng, case: &Case) -> Fault {
 }
 
 fn outage(rng: &mut Rng, case: &Case) -> Fault {
-    let op = *rng.choice(&[Op::Put, Op::Put, Op::Put, Op::Save, Op::Load, Op::Park, Op::Find]).unwrap_or(&Op::Put);
+    let op =
+        *rng.choice(&[Op::Put, Op::Put, Op::Put, Op::Save, Op::Load, Op::Park, Op::Find]).unwrap_or(&Op::Put);
     let session = rng.bool().then(|| case.sessions[rng.usize(0..case.sessions.len())].name.clone());
     let from_ms = BEGIN_MS + rng.u64(0..8_000);
     let to_ms = from_ms + rng.u64(500..60_000);

@@ -84,7 +84,8 @@ impl<'a> Evidence<'a> {
 impl<'a> SessionEvidence<'a> {
     fn gather(session: &'a Session, outcome: &'a Outcome) -> Self {
         let facts = session.facts();
-        let names: BTreeMap<&str, usize> = facts.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
+        let names: BTreeMap<&str, usize> =
+            facts.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
         let mut arrived_ms = vec![None; facts.len()];
         let mut by_body = BTreeMap::new();
         for arrival in session.arrivals() {

@@ -199,7 +199,9 @@ pub fn bounded(evidence: &Evidence<'_>) -> Vec<String> {
         broken.push(format!("a stored item of {largest} bytes"));
     }
     let spun = evidence.outcome.parked.iter().filter(|dead| dead.attributes["reason"] == "maxReceiveCount");
-    broken.extend(spun.map(|dead| format!("{} was received until SQS moved it: {}", dead.original_id, dead.group)));
+    broken.extend(
+        spun.map(|dead| format!("{} was received until SQS moved it: {}", dead.original_id, dead.group)),
+    );
     broken
 }
 
@@ -218,7 +220,7 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
 /// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {
-        "NO_PLACE" => session.disturbed().contains(&chunk),
+        "NO_PLACE" => late(session, session.facts[chunk].take),
         "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take),
         _ => false,
     }

@@ -10,7 +10,9 @@ use simulation::shrink::shrink;
 
 /// Simulates the writer on models of queue, store and stream, and holds it against its promises.
 #[derive(Parser)]
-#[command(after_help = "Examples:\n  simulation --seeds 1000000        the long run\n  simulation --seed 4711 --trace    one seed, call by call\n  simulation --seed 4711 --shrink   the smallest case that fails alike")]
+#[command(
+    after_help = "Examples:\n  simulation --seeds 1000000        the long run\n  simulation --seed 4711 --trace    one seed, call by call\n  simulation --seed 4711 --shrink   the smallest case that fails alike"
+)]
 struct Args {
     /// Runs this seed only.
     #[arg(long)]
@@ -46,7 +48,9 @@ fn main() -> ExitCode {
 fn one(args: &Args, seed: u64) -> ExitCode {
     let mut case = Case::draw(seed);
     let (mut outcome, mut violations) = case.judge_traced(args.trace);
-    if args.shrink && let Some(first) = violations.first() {
+    if args.shrink
+        && let Some(first) = violations.first()
+    {
         case = shrink(&case, first);
         (outcome, violations) = case.judge_traced(args.trace);
     }

@@ -1,5 +1,7 @@
 //! Nothing goes wrong: the shipped recordings, live, one at a time.
 
+#![allow(clippy::unwrap_used)]
+
 use simulation::real::Recording;
 use simulation::run::{Outcome, Scenario, run};
 use writer::event::Event;

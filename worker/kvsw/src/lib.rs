@@ -31,7 +31,7 @@ pub async fn run(args: HiArgs) -> Result<Exit> {
     let HiArgs { output, settings, command } = args;
     let (world, output) = (&World::connect(settings).await?, &output);
     match &command {
-        Command::DlqList(filter) => dlq::list::run(world, output, filter).await,
+        Command::DlqList { filter, look } => dlq::list::run(world, output, filter, *look).await,
         Command::DlqShow(session) => dlq::show::run(world, output, session).await,
         Command::DlqExport(args) => dlq::export::run(world, output, args).await,
         Command::DlqRedrive(args) => dlq::redrive::run(world, output, args).await,

@@ -157,8 +157,11 @@ impl<'a> StreamReader<'a> {
 
     /// `None` if there is no such stream.
     async fn client(&self, api: ApiName) -> Result<Option<archive::Client>> {
-        let asked = self.control.get_data_endpoint().stream_name(&self.stream).api_name(api);
-        match call("GetDataEndpoint", asked.send()).await {
+        let answer = patiently(async || {
+            let asked = self.control.get_data_endpoint().stream_name(&self.stream);
+            call("GetDataEndpoint", asked.api_name(api.clone()).send()).await
+        });
+        match answer.await {
             Ok(answer) => {
                 let endpoint = answer.data_endpoint.unwrap_or_default();
                 let config = archive::config::Builder::from(self.config).endpoint_url(endpoint);
@@ -171,7 +174,7 @@ impl<'a> StreamReader<'a> {
 }
 
 /// Repeats what a quota of the stream refuses; the SDK itself tries for a second or so only.
-async fn patiently<T>(
+pub(crate) async fn patiently<T>(
     mut attempt: impl AsyncFnMut() -> std::result::Result<T, ServiceFailure>,
 ) -> std::result::Result<T, ServiceFailure> {
     for _ in 0..THROTTLED_TRIES {

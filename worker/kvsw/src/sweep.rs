@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use aws::failure::{call, has_code};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use aws_sdk_kinesisvideo::types::{ComparisonOperator, StreamInfo, StreamNameCondition};
+use aws_sdk_kinesisvideo::types::{ComparisonOperator, Status, StreamInfo, StreamNameCondition};
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use serde::Serialize;
@@ -229,6 +229,9 @@ async fn expired(
     let mut expired = Vec::new();
     for stream in streams {
         let Some(session) = session(stream) else { continue };
+        if stream.status != Some(Status::Active) {
+            continue; // being made, changed or deleted already
+        }
         match ended.get(&session) {
             None => swept.unknown += 1,
             Some(None) => {}

@@ -151,8 +151,10 @@ async fn the_sweep_ends_what_is_over_and_nothing_else() {
         (bench.status("silent").await, bench.status("talking").await),
         ("ended".into(), "active".into())
     );
-    assert!(!bench.emulator.streams().contains(&"session-long-over".to_owned()));
-    assert_eq!(bench.emulator.streams().len(), 7);
+    assert_eq!(wet["deleted"].as_array().unwrap().len(), 1);
+    let gone = bench.streams.describe_stream().stream_name("session-long-over").send().await;
+    let gone = gone.map(|told| told.stream_info.unwrap().status.unwrap());
+    assert!(gone.as_ref().map_or(true, |status| status.as_str() == "DELETING"), "{gone:?}");
     let markers = bench.drain().await;
     assert_eq!(markers, [("silent".to_owned(), u64::MAX)], "its tail is flushed");
 

@@ -32,6 +32,7 @@ async fn a_thousand_messages_are_listed_fast_and_moved_in_order() {
     lists_fast(&bench).await;
     a_filter_leaves_the_others_as_they_were(&bench).await;
     what_lies_behind_others_is_told(&bench).await;
+    what_sqs_moved_itself_is_seen(&bench).await;
     discard_needs_a_yes_and_keeps_what_it_drops(&bench).await;
     interrupted_or_killed_nothing_is_lost(&bench).await;
     bench.stop().await;
@@ -93,6 +94,26 @@ async fn what_lies_behind_others_is_told(bench: &Bench) {
         std::fs::remove_dir_all(out).unwrap();
     }
     assert_eq!(depth(bench).await, (995, 0), "an export takes nothing away");
+}
+
+/// A message without a note and without attributes, as the queue's own redrive policy moves it.
+async fn what_sqs_moved_itself_is_seen(bench: &Bench) {
+    let send = bench.sqs.send_message().queue_url(&bench.resources.dlq_url).message_group_id("stray");
+    let body = "{\"chunkIndex\":4}";
+    send.message_deduplication_id("stray-4").message_body(body).send().await.unwrap();
+    let listed = bench.kvsw.run(&["dlq", "list", "--session", "stray"]).await;
+    assert!(listed.stdout.contains("1 message in the queue without a note"), "{}", listed.stdout);
+    let looked = bench.kvsw.run(&["dlq", "list", "--session", "stray", "--look", "--json"]).await;
+    assert_eq!(looked.json()["notNoted"], serde_json::json!({"stray": 1}), "{}", looked.stdout);
+    let shown = bench.kvsw.run(&["dlq", "show", "stray", "--json"]).await.json();
+    assert_eq!(
+        (&shown["messages"][0]["reason"], &shown["messages"][0]["chunkIndex"]),
+        (&"MOVED_BY_QUEUE".into(), &4.into())
+    );
+    assert_eq!(depth(bench).await, (996, 0), "what was looked at is visible again");
+    let redriven = bench.kvsw.run(&["dlq", "redrive", "--session", "stray", "--wait", "0", "--json"]).await;
+    assert_eq!((redriven.code, &redriven.json()["moved"]["moved"]), (0, &1.into()), "{redriven:?}");
+    assert_eq!(bench.drain().await, [("stray".to_owned(), 4)]);
 }
 
 async fn discard_needs_a_yes_and_keeps_what_it_drops(bench: &Bench) {

@@ -21,7 +21,7 @@ const BROKEN: &str = "quiet-fox-broken";
 const WHOLE: &str = "quiet-fox-whole";
 
 fn samples(path: &Path) -> Vec<i16> {
-    hound::WavReader::open(path).unwrap().into_samples().map(Result::unwrap).collect()
+    hound::WavReader::open(path).unwrap().into_samples().map(|sample| sample.unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

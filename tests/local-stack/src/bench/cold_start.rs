@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::batches::BenchError;
@@ -25,8 +26,13 @@ fn cold_start(bootstrap: &Path) -> std::io::Result<Duration> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let address = listener.local_addr()?;
     let (asked, first_question) = mpsc::channel();
-    std::thread::spawn(move || {
+    let over = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&over);
+    let server = std::thread::spawn(move || {
         for connection in listener.incoming().map_while(Result::ok) {
+            if stop.load(Ordering::Acquire) {
+                return;
+            }
             let asked = asked.clone();
             std::thread::spawn(move || serve(connection, &asked));
         }
@@ -39,8 +45,10 @@ fn cold_start(bootstrap: &Path) -> std::io::Result<Duration> {
     let asked = first_question.recv_timeout(PATIENCE);
     child.kill()?;
     child.wait()?;
-    // Wakes the listener, whose channel is closed now.
-    drop(TcpStream::connect(address));
+    over.store(true, Ordering::Release);
+    if TcpStream::connect(address).is_ok() {
+        let _ = server.join();
+    }
     match asked {
         Ok(asked) => Ok(asked.saturating_duration_since(started)),
         Err(_) => Err(std::io::Error::other("it did not ask for an invocation within 10 s")),
@@ -58,14 +66,14 @@ fn serve(mut connection: TcpStream, asked: &mpsc::Sender<Instant>) {
         if request.contains("/runtime/invocation/next") {
             let _ = asked.send(Instant::now());
         } else if request.contains("/extension/register") {
-            let answer = "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: 1\r\nContent-Type: application/json\r\nContent-Length: 93\r\n\r\n";
-            let body = r#"{"functionName":"kvs-stream-writer","functionVersion":"$LATEST","handler":"bootstrap"}       "#;
-            debug_assert_eq!(body.len(), 93);
-            if connection
-                .write_all(answer.as_bytes())
-                .and_then(|()| connection.write_all(body.as_bytes()))
-                .is_err()
-            {
+            let body =
+                r#"{"functionName":"kvs-stream-writer","functionVersion":"$LATEST","handler":"bootstrap"}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: 1\r\nContent-Type: application/json\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            if connection.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }

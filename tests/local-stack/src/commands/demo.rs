@@ -15,6 +15,7 @@ use local_stack::replay::speaker::Speaker;
 use local_stack::replay::{DEADLINE, SessionResult, replay, write_json};
 use local_stack::report::{fragment_table, plain_table};
 use local_stack::stack::{Stack, StackConfig};
+use media::fragment::read::ReadFragment;
 
 use super::replay::{Bar, explain};
 
@@ -72,11 +73,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn draw(out: &Path, result: &SessionResult, comparison: &Comparison) -> anyhow::Result<()> {
-    let bands = result.fragments.iter().zip(&result.rows).map(|(fragment, row)| Band {
-        at_ms: row.producer_timestamp_ms,
-        pcm: fragment.pcm(),
-        label: row.chunk_first.zip(row.chunk_last).map_or_else(String::new, |(a, b)| format!("{a}-{b}")),
-    });
+    let mut bands: Vec<Band> = Vec::new();
+    for (i, (fragment, row)) in result.fragments.iter().zip(&result.rows).enumerate() {
+        let chunks = row.chunk_first.zip(row.chunk_last);
+        let mut label = chunks.map_or_else(String::new, |(first, last)| format!("{first}-{last}"));
+        for (at_ms, pcm) in stretches(fragment) {
+            bands.push(Band { fragment: i, at_ms, pcm, label: std::mem::take(&mut label) });
+        }
+    }
+    bands.sort_by_key(|band| band.at_ms);
     let timeline = Timeline {
         title: format!("session-{}", result.report.session_id),
         subtitle: format!(
@@ -87,10 +92,26 @@ fn draw(out: &Path, result: &SessionResult, comparison: &Comparison) -> anyhow::
             comparison.correlation,
             comparison.snr_db
         ),
-        bands: bands.collect(),
+        bands,
     };
     let png = picture::png(&timeline).context("the picture could not be encoded")?;
     std::fs::write(out.join("timeline.png"), png).context("timeline.png")
+}
+
+/// The fragment's audio, cut where time goes on without it.
+fn stretches(fragment: &ReadFragment) -> Vec<(u64, Vec<i16>)> {
+    let mut stretches: Vec<(u64, Vec<i16>)> = Vec::new();
+    for (at, bytes) in &fragment.blocks {
+        let pcm = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+        match stretches.last_mut() {
+            // Blocks begin at whole milliseconds: one too many is no hole.
+            Some((begins_ms, before)) if at.0 <= *begins_ms + before.len() as u64 / 16 + 1 => {
+                before.extend(pcm)
+            }
+            _ => stretches.push((at.0, pcm.collect())),
+        }
+    }
+    stretches
 }
 
 fn tell(result: &SessionResult, comparison: &Comparison, runs: usize, out: &Path) -> ExitCode {
@@ -122,4 +143,20 @@ fn tell(result: &SessionResult, comparison: &Comparison, runs: usize, out: &Path
     println!("stream   {}", out.join("stream.mkv").display());
     println!("picture  {}", out.join("timeline.png").display());
     if comparison.holds(runs) && all_written { ExitCode::SUCCESS } else { ExitCode::from(NOT_RIGHT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use media::time::EpochMs;
+
+    #[test]
+    fn a_pause_inside_a_fragment_is_seen() {
+        let block = |at: u64, samples: usize| (EpochMs(at), vec![0; 2 * samples]);
+        let blocks = vec![block(1_000, 1_600), block(1_100, 1_601), block(1_201, 1_600), block(1_400, 16)];
+        let fragment = ReadFragment { blocks, ..ReadFragment::default() };
+        let found: Vec<(u64, usize)> =
+            stretches(&fragment).iter().map(|(at, pcm)| (*at, pcm.len())).collect();
+        assert_eq!(found, [(1_000, 4_801), (1_400, 16)]);
+    }
 }

@@ -162,12 +162,8 @@ impl Queue {
 
     /// Groups with messages and none of them in flight, the one with the oldest message first.
     fn free_groups(&self, now_ms: u64) -> Vec<String> {
-        let locked: BTreeSet<&str> = self
-            .messages
-            .values()
-            .filter(|m| m.hidden_until_ms > now_ms)
-            .map(|m| m.group.as_str())
-            .collect();
+        let locked: BTreeSet<&str> =
+            self.messages.values().filter(|m| m.hidden_until_ms > now_ms).map(|m| m.group.as_str()).collect();
         let mut groups: Vec<String> = Vec::new();
         for message in self.messages.values() {
             if !locked.contains(message.group.as_str()) && !groups.contains(&message.group) {

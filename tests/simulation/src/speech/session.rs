@@ -192,7 +192,9 @@ impl Session {
             Some(Bad::NotBase64) => "=?=".to_owned(),
             Some(Bad::Empty) => String::new(),
             Some(Bad::Noise) => STANDARD.encode(noise()),
-            Some(Bad::Stub) => STANDARD.encode([&header(super::webm::Browser::Chromium, 1)[..44], &[0; 66]].concat()),
+            Some(Bad::Stub) => {
+                STANDARD.encode([&header(super::webm::Browser::Chromium, 1)[..44], &[0; 66]].concat())
+            }
         };
         let mut body = json!({
             "action": "writeToStream",

@@ -70,7 +70,8 @@ fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
 /// EBML header, Segment, Info and Tracks. `uid` is the recorder's random track number.
 pub fn header(browser: Browser, uid: u64) -> Vec<u8> {
     let pre_skip: u16 = if browser == Browser::Firefox { 312 } else { 0 };
-    let head = [b"OpusHead\x01\x01".as_slice(), &pre_skip.to_le_bytes(), &48_000_u32.to_le_bytes(), &[0, 0, 0]];
+    let head =
+        [b"OpusHead\x01\x01".as_slice(), &pre_skip.to_le_bytes(), &48_000_u32.to_le_bytes(), &[0, 0, 0]];
     let ebml = [
         element(&[0x42, 0x86], &[1]),
         element(&[0x42, 0xf7], &[1]),
@@ -108,8 +109,7 @@ pub fn block(browser: Browser, at: usize, packet: &[u8]) -> Vec<u8> {
     let first = at - at % browser.packets_per_cluster();
     let cluster_ms = browser.timecode_ms(first);
     let relative = (browser.timecode_ms(at) - cluster_ms) as u16;
-    let content =
-        [[0x80 | browser.track()].as_slice(), &relative.to_be_bytes(), &[0x80], packet].concat();
+    let content = [[0x80 | browser.track()].as_slice(), &relative.to_be_bytes(), &[0x80], packet].concat();
     let block = element(&[0xa3], &content);
     if at != first {
         return block;

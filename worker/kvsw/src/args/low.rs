@@ -76,7 +76,7 @@ pub enum LowCommand {
 pub enum LowDlq {
     /// What is parked, per session: how many, since when, why, which chunks
     #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
-    List(LowFilter),
+    List(LowList),
     /// Every parked message of a session, and what its reason means
     #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
     Show {
@@ -112,6 +112,17 @@ pub struct LowFilter {
     pub reason: Option<String>,
 }
 
+/// `dlq list`.
+#[derive(Debug, Args)]
+pub struct LowList {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: LowFilter,
+    /// Receive once to see whose messages have no note; it hides messages for a moment, so not during a redrive
+    #[arg(long)]
+    pub look: bool,
+}
+
 /// `dlq export`.
 #[derive(Debug, Args)]
 pub struct LowExport {
@@ -136,7 +147,7 @@ pub struct LowRedrive {
     #[arg(long)]
     pub dry_run: bool,
     /// Messages a second [default: 100; with --native: SQS chooses]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub rate: Option<u32>,
     /// Let SQS move all messages (StartMessageMoveTask)
     #[arg(long)]

@@ -30,7 +30,12 @@ pub struct HiArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `dlq list`
-    DlqList(Filter),
+    DlqList {
+        /// Which messages.
+        filter: Filter,
+        /// Whether to receive.
+        look: bool,
+    },
     /// `dlq show`; the message group need not be a legal sessionId.
     DlqShow(String),
     /// `dlq export`
@@ -218,7 +223,9 @@ fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Set
 
 fn command(low: LowCommand) -> Result<Command> {
     Ok(match low {
-        LowCommand::Dlq(LowDlq::List(low)) => Command::DlqList(filter(low)?),
+        LowCommand::Dlq(LowDlq::List(low)) => {
+            Command::DlqList { filter: filter(low.filter)?, look: low.look }
+        }
         LowCommand::Dlq(LowDlq::Show { session }) => Command::DlqShow(group(session)?),
         LowCommand::Dlq(LowDlq::Export(low)) => Command::DlqExport(DlqExport {
             filter: filter(low.filter)?,

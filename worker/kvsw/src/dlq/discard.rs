@@ -36,7 +36,7 @@ pub struct Discarded {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where nothing is chosen or nobody can be asked.
 pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit> {
-    let listed = list(world, &args.filter).await?;
+    let listed = list(world, &args.filter, true).await?;
     if listed.sessions.is_empty() && listed.not_noted.is_empty() {
         return Err(usage("nothing that is parked fits", "`kvsw dlq list` shows what there is"));
     }
@@ -46,7 +46,7 @@ pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit>
     }
     let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
     let mut folder = MessageFolder::create(&args.out.clone().unwrap_or_else(name))?;
-    let mut walk = Walk::new(world);
+    let mut walk = Walk::thorough(world);
     let outcome = drop_chosen(world, args, &mut walk, &mut folder).await;
     walk.release().await?;
     let not_deleted = outcome?;

@@ -42,7 +42,7 @@ pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exi
         run: format!("{:016x}", fastrand_u64()),
         seen: BTreeSet::new(),
     };
-    let mut walk = Walk::new(world);
+    let mut walk = Walk::thorough(world);
     let outcome = export.walk(&mut walk, &Stop::listen()).await;
     walk.release().await?;
     outcome?;

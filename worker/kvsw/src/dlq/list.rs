@@ -84,28 +84,29 @@ pub fn by_session(notes: &[Entry], now: EpochMs) -> Vec<SessionParked> {
     sessions.into_iter().map(session).collect()
 }
 
-/// Lists.
+/// Lists; with `look`, receives where the queue has more than was noted. A receive hides messages for a moment and so would be in
+/// the way of a redrive: nobody looks unasked.
 ///
 /// # Errors
 /// Those of the state table and of the DLQ.
-pub async fn list(world: &World, filter: &Filter) -> Result<DlqList> {
+pub async fn list(world: &World, filter: &Filter, look: bool) -> Result<DlqList> {
     let (notes, in_queue) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let noted = notes.len();
     let chosen: Vec<Entry> =
         notes.iter().filter(|e| filter.chooses(&e.session_id, &e.note.reason)).cloned().collect();
-    let not_noted = match in_queue.total() > noted {
-        true => look(world, &notes, filter).await?,
+    let not_noted = match look && in_queue.total() > noted {
+        true => not_noted(world, &notes, filter).await?,
         false => BTreeMap::new(),
     };
     Ok(DlqList { sessions: by_session(&chosen, world.now()), noted, in_queue, not_noted })
 }
 
 /// What a receive shows of messages without a note.
-async fn look(world: &World, notes: &[Entry], filter: &Filter) -> Result<BTreeMap<String, usize>> {
+async fn not_noted(world: &World, notes: &[Entry], filter: &Filter) -> Result<BTreeMap<String, usize>> {
     let known: std::collections::BTreeSet<&str> =
         notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
     let mut found = BTreeMap::new();
-    let mut walk = Walk::new(world);
+    let mut walk = Walk::glance(world);
     let mut looks = async || -> Result<()> {
         for _ in 0..LOOKS {
             let messages = walk.next().await?;
@@ -168,6 +169,9 @@ impl DlqList {
             lines.push(pen.tone(Tone::Warn, &text));
             let shown = |(session, n): (&String, &usize)| format!("  {session}: {n} or more");
             lines.extend(self.not_noted.iter().map(shown));
+            if self.not_noted.is_empty() {
+                lines.push(pen.tone(Tone::Faint, "  --look receives once to see whose they are"));
+            }
         }
         if self.stale() > 0 {
             let many = count(self.stale(), "note");
@@ -184,8 +188,8 @@ impl DlqList {
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn run(world: &World, output: &Output, filter: &Filter) -> Result<Exit> {
-    let listed = list(world, filter).await?;
+pub async fn run(world: &World, output: &Output, filter: &Filter, look: bool) -> Result<Exit> {
+    let listed = list(world, filter, look).await?;
     output.show(&listed);
     let found = !listed.sessions.is_empty() || listed.unknown() > 0;
     Ok(if found { Exit::Finding } else { Exit::Fine })

@@ -49,6 +49,8 @@ pub enum Again {
     GivenUp,
     /// The gap's state is no longer stored.
     Expired,
+    /// The writer could not place it before, and no gap has opened for it since.
+    Placeless,
 }
 
 impl Again {
@@ -59,6 +61,7 @@ impl Again {
             Self::SessionEnded => "captured after the session's end",
             Self::GivenUp => "too many gaps were open: the state before this one was given up",
             Self::Expired => "the state before the gap is no longer stored",
+            Self::Placeless => "the writer could not place it before, and it lies in no open gap",
         }
     }
 }
@@ -219,6 +222,9 @@ fn fate(facts: &SessionFacts, checkpoint: &Checkpoint, entry: &Entry, taken: &mu
     }
     if checkpoint.gaps.iter().any(|gap| gap.chunks.holds(index)) {
         return Fate::Written(index); // a second message of one chunk
+    }
+    if note.reason == "NO_PLACE" {
+        return Fate::Again(Again::Placeless);
     }
     if index >= checkpoint.live.next {
         let ended = matches!(facts.status, SessionStatus::Ended { .. }) && note.reason == "SESSION_ENDED";

@@ -130,7 +130,7 @@ async fn move_chosen(
     let pace = Pace::new(args.rate.unwrap_or(100));
     let moved = Moved::default();
     let mut mover = Mover { world, since, stop: Stop::listen(), pace, bar, moved, seen: BTreeSet::new() };
-    let mut walk = Walk::new(world);
+    let mut walk = Walk::thorough(world);
     let outcome = mover.walk(&mut walk, &args.filter).await;
     mover.bar.finish_and_clear();
     walk.release().await?;

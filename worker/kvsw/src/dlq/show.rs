@@ -91,7 +91,7 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
 
 /// The first messages of the group, as a receive shows them.
 async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
-    let mut walk = Walk::new(world);
+    let mut walk = Walk::glance(world);
     let mut looks = async || -> Result<Vec<DlqMessage>> {
         let mut head = Vec::new();
         for _ in 0..LOOKS {

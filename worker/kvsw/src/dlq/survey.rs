@@ -6,13 +6,14 @@ use aws::failure::{call, has_code};
 use aws::parked_index::Entry;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures::{StreamExt as _, TryStreamExt as _};
-use ingest::checkpoint::{Checkpoint, gap_key};
+use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use writer::ports::{SessionStatus, Sessions as _};
 
 use super::plan::{Plan, SessionFacts, plan};
 use crate::args::Filter;
 use crate::error::Result;
+use crate::readback::patiently;
 use crate::world::World;
 
 /// Sessions that are asked for at the same time.
@@ -73,21 +74,26 @@ async fn placeable(
         return Ok(BTreeSet::new());
     }
     let sort_key = |key: &str| format!("snapshot#{key}");
-    let keys = checkpoint.gaps.iter().map(|gap| {
-        let key = [("pk", session.to_string()), ("sk", sort_key(&gap_key(&gap.chunks)))];
+    // Gaps may share a snapshot, and BatchGetItem takes a key once.
+    let names: BTreeSet<String> = checkpoint.gaps.iter().map(|gap| sort_key(&gap.snapshot)).collect();
+    let keys = names.iter().map(|name| {
+        let key = [("pk", session.to_string()), ("sk", name.clone())];
         key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into()
     });
     let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).projection_expression("sk");
     let items = world.batch_get(&world.settings.state_table, wanted.consistent_read(true)).await?;
     let stored: BTreeSet<&String> = items.iter().filter_map(|item| item.get("sk")?.as_s().ok()).collect();
-    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(&sort_key(&gap_key(&gap.chunks))));
+    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(&sort_key(&gap.snapshot)));
     Ok(gaps.map(|gap| (gap.chunks.numbering, gap.chunks.from)).collect())
 }
 
 /// `None` where there is no stream; the writer makes one.
 async fn retention_hours(world: &World, session: &SessionId) -> Result<Option<u64>> {
-    let asked = world.streams.describe_stream().stream_name(session.stream_name());
-    match call("DescribeStream", asked.send()).await {
+    let described = patiently(async || {
+        let asked = world.streams.describe_stream().stream_name(session.stream_name());
+        call("DescribeStream", asked.send()).await
+    });
+    match described.await {
         Ok(answer) => {
             Ok(answer.stream_info.and_then(|info| u64::try_from(info.data_retention_in_hours?).ok()))
         }

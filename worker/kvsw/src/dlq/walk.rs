@@ -20,8 +20,10 @@ const HOLD_SECONDS: i32 = 60;
 const RENEW_AFTER: Duration = Duration::from_secs(25);
 /// Seconds a receive waits: one that does not wait may overlook messages.
 const WAIT_SECONDS: i32 = 1;
-/// So many empty receives in a row are taken for the end.
+/// So many empty receives in a row are taken for the end,
 const EMPTY_RECEIVES: u32 = 2;
+/// or so many, where the queue counts more messages than this walk holds: somebody else may have them in hand for a moment.
+const DOUBTFUL_RECEIVES: u32 = 6;
 /// Entries of one batch call.
 const MAX_ENTRIES: usize = 10;
 
@@ -30,18 +32,27 @@ pub struct Walk<'w> {
     world: &'w World,
     held: Vec<String>,
     renewed_at: Instant,
+    patient: bool,
 }
 
 impl<'w> Walk<'w> {
-    /// Stands before the first message.
-    pub fn new(world: &'w World) -> Self {
-        Self { world, held: Vec::new(), renewed_at: Instant::now() }
+    /// A walk that means to reach every message.
+    pub fn thorough(world: &'w World) -> Self {
+        Self { world, held: Vec::new(), renewed_at: Instant::now(), patient: true }
+    }
+
+    /// A look at what is there.
+    pub fn glance(world: &'w World) -> Self {
+        Self { patient: false, ..Self::thorough(world) }
     }
 
     /// The next messages, in order within each group; none means that nothing more can be reached.
     pub async fn next(&mut self) -> Result<Vec<DlqMessage>> {
         self.renew().await?;
-        for _ in 0..EMPTY_RECEIVES {
+        for receives in 0..DOUBTFUL_RECEIVES {
+            if receives == EMPTY_RECEIVES && !self.doubtful().await? {
+                break;
+            }
             let asked = self
                 .world
                 .sqs
@@ -61,14 +72,13 @@ impl<'w> Walk<'w> {
         Ok(Vec::new())
     }
 
+    async fn doubtful(&self) -> Result<bool> {
+        Ok(self.patient && self.world.dlq_depth().await?.total() > self.held.len())
+    }
+
     /// Keeps a message hidden until the walk is over.
     pub fn hold(&mut self, message: &DlqMessage) {
         self.held.push(message.receipt_handle.clone());
-    }
-
-    /// How many are held.
-    pub fn held(&self) -> usize {
-        self.held.len()
     }
 
     /// Deletes messages. Returns those that SQS did not delete; they are visible again some time.

@@ -272,14 +272,12 @@ impl Sheet {
         self.line((LEFT, y), (right, y), FAINT);
         let span = self.to_ms - self.from_ms;
         let step = STEPS_MS.into_iter().find(|step| span / step <= 16).unwrap_or(span.max(1));
-        let mut ms = 0;
-        while ms <= span {
+        for ms in (0..=span / step).map(|i| i * step) {
             let x = self.x(self.from_ms + ms);
             self.line((x, y), (x, y + 6.0), FAINT);
             let text = if ms == 0 { "0 s".to_owned() } else { length(ms) };
             let half = TextSize::Small.width_of(&text) / 2.0;
             self.text(x.min(right - half + 8.0), y + 9.0, Anchor::Middle, TextSize::Small, &text, INK);
-            ms += step;
         }
     }
 

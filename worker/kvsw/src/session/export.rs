@@ -148,7 +148,7 @@ impl AudioFile {
     }
 
     fn fill(&mut self, first: EpochMs, samples: u64) -> std::result::Result<(), WriteError> {
-        const PIECE: [i16; 16_000] = [0; 16_000];
+        static PIECE: [i16; 16_000] = [0; 16_000];
         if Samples(samples).ms_floor() > LONGEST_FILL_MS {
             return Err(WriteError::HoleTooLong { ms: Samples(samples).ms_floor() });
         }
@@ -262,7 +262,8 @@ mod tests {
             file.append(&ReadFragment { blocks, ..ReadFragment::default() }).unwrap();
         }
         let exported = file.finish(&path).unwrap();
-        let samples = hound::WavReader::open(&path).unwrap().into_samples().map(Result::unwrap).collect();
+        let samples =
+            hound::WavReader::open(&path).unwrap().into_samples().map(|sample| sample.unwrap()).collect();
         std::fs::remove_file(&path).unwrap();
         (samples, exported)
     }

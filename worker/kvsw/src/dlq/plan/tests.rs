@@ -32,6 +32,9 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         begins_at: EpochMs(10_000 + from * 300),
         ends_at: Some(EpochMs(10_000 + to * 300)),
         captured: (EpochMs(0), EpochMs(u64::MAX)),
+        snapshot: format!("gap-{numbering}-{from}"),
+        looks_on_at: None,
+        skipped: Vec::new(),
         unsure: None,
     }
 }
@@ -100,11 +103,12 @@ fn what_cannot_be_placed_is_foreseen_with_its_reason() {
     ended.status = SessionStatus::Ended { at: Some(EpochMs(5)) };
     assert_eq!(why(&planned(ended)), [Again::SessionEnded]);
 
-    let mut given_up = facts(100, vec![], owls(4..6, "NO_PLACE"));
+    let mut given_up = facts(100, vec![], owls(4..6, "CRASHED"));
     let range = ChunkRange { numbering: 0, from: 0, to: 9 };
     given_up.checkpoint.as_mut().unwrap().given_up.push(range);
     assert_eq!(why(&planned(given_up)), [Again::GivenUp]);
 
+    assert_eq!(why(&planned(facts(100, vec![], owls(4..6, "NO_PLACE")))), [Again::Placeless]);
     let mut expired = in_gap("ack-5001");
     expired.placeable.clear();
     assert_eq!(why(&planned(expired)), [Again::Expired]);

@@ -1,4 +1,4 @@
-use ingest::checkpoint::{ChunkRange, PastNumbering, Position};
+use ingest::checkpoint::{PastNumbering, Position};
 use media::time::Samples;
 use proptest::prelude::*;
 
@@ -16,13 +16,8 @@ fn fragment(number: u32, at: u64, ms: u64, chunks: (u64, u64)) -> FragmentFacts 
 }
 
 fn gap(from: u64, to: u64, begins_at: u64, ends_at: Option<u64>) -> Gap {
-    Gap {
-        chunks: ChunkRange { numbering: 0, from, to },
-        begins_at: EpochMs(begins_at),
-        ends_at: ends_at.map(EpochMs),
-        captured: (EpochMs(0), EpochMs(0)),
-        unsure: None,
-    }
+    let gap = crate::dlq::plan::tests::gap(0, from, to);
+    Gap { begins_at: EpochMs(begins_at), ends_at: ends_at.map(EpochMs), ..gap }
 }
 
 fn checkpoint(next: u64, gaps: Vec<Gap>) -> Checkpoint {
@@ -111,7 +106,7 @@ fn a_reloaded_page_leaves_a_pause_not_a_mystery() {
     again.numbering = Some(1);
     let mut state = checkpoint(7, vec![]);
     state.live.numbering = 1;
-    state.past.push(PastNumbering { numbering: 0, next: 7 });
+    state.past.push(PastNumbering { numbering: 0, next: 7, captured: Default::default() });
     let ledger = ledger(&[fragment(1, 0, 2_000, (0, 6)), again], &state, &[]);
     assert_eq!(kinds(&ledger), [(2_000, 5_000, HoleKind::Pause)]);
     assert_eq!(ledger.chunks.len(), 2);
