@@ -50,6 +50,8 @@ pub struct SessionEvidence<'a> {
     pub facts: Vec<Fact>,
     /// When each chunk first reached the queue.
     pub arrived_ms: Vec<Option<u64>>,
+    /// Chunks after which a decoder may have had to start cold: lost, bad, or overtaken by a later one.
+    pub disturbed: BTreeSet<usize>,
     /// Its frames.
     pub spoken: Vec<Spoken>,
     index: BTreeMap<(usize, usize), usize>,
@@ -111,6 +113,7 @@ impl<'a> SessionEvidence<'a> {
             fragments,
             dead: chunks_of(&outcome.world.queue.dead),
             parked: chunks_of(&outcome.parked),
+            disturbed: disturbed(&facts, &arrived_ms),
             arrived_ms,
             facts,
         }
@@ -134,20 +137,25 @@ impl<'a> SessionEvidence<'a> {
         })
     }
 
-    /// Chunks after which a decoder may have had to start cold: lost, bad, or overtaken by a later one.
-    pub fn disturbed(&self) -> BTreeSet<usize> {
-        let overtaken = |i: usize| {
-            let at = self.arrived_ms[i];
-            self.arrived_ms[i + 1..].iter().any(|later| later.is_some() && *later < at)
-        };
-        let is_lost = |i: usize| !matches!(self.facts[i].passage, Passage::Sent(_));
-        (0..self.facts.len()).filter(|&i| is_lost(i) || overtaken(i)).collect()
+    /// The facts of a take.
+    pub fn chunks_of(&self, take: usize) -> Range<usize> {
+        let from = self.facts.partition_point(|fact| fact.take < take);
+        from..self.facts.partition_point(|fact| fact.take <= take)
     }
 
     /// The take that plays a tape.
     pub fn take_of(&self, tape: usize) -> Option<usize> {
         self.session.takes.iter().position(|take| take.tape == tape)
     }
+}
+
+fn disturbed(facts: &[Fact], arrived_ms: &[Option<u64>]) -> BTreeSet<usize> {
+    let overtaken = |i: usize| {
+        let at = arrived_ms[i];
+        arrived_ms[i + 1..].iter().any(|later| later.is_some() && *later < at)
+    };
+    let is_lost = |i: usize| !matches!(facts[i].passage, Passage::Sent(_));
+    (0..facts.len()).filter(|&i| is_lost(i) || overtaken(i)).collect()
 }
 
 fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {

@@ -11,6 +11,8 @@ use crate::speech::session::{Bad, Passage};
 const PER_MS: u64 = 16;
 /// How far a frame's time may be from the speaker's clock: a lag that joins the audio, and the jitter of its events.
 const CLOCK_TOLERANCE_MS: u64 = 1_000;
+/// How far a recording may lag behind the speaker's clock before that counts as a pause.
+const LAG_MS: u64 = 600;
 /// What the events of a recorder jitter by.
 const JITTER_MS: u64 = 100;
 /// DynamoDB's largest item.
@@ -93,7 +95,6 @@ pub fn nothing_lost_nothing_twice(session: &SessionEvidence<'_>) -> Vec<String> 
 
 /// 2. However the chunks fall into batches, the PCM equals one pass; after a loss, a decoder's cold start.
 pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<String> {
-    let disturbed = session.disturbed();
     let mut broken = Vec::new();
     for heard in &session.heard {
         let at_ms = heard.at / PER_MS;
@@ -113,7 +114,7 @@ pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<
             let fact = &session.facts[*chunk];
             fact.take == take && start.is_some_and(|start| fact.bytes.start <= start.needs.start)
         };
-        if !disturbed.iter().any(after) {
+        if !session.disturbed.iter().any(after) {
             let frame = id.frame;
             broken.push(format!("frame {frame} of take {take} is decoded cold since {since}, after no loss"));
         }
@@ -162,14 +163,18 @@ fn follows(
     }
     let hole_ms = heard.at.saturating_sub(before.at + before.samples) / PER_MS;
     let next = a.0 == b.0 && a.1 + 1 == b.1;
-    let jitter_ms = if late(session, a.0) { JITTER_MS } else { 1 };
+    let jitter_ms = match session.disturbed.range(session.chunks_of(a.0)).next() {
+        None => 1,
+        Some(first) if *first == session.chunks_of(a.0).start => LAG_MS, // its header: nobody knows which recording it is
+        Some(_) => JITTER_MS,
+    };
     let apart = next && hole_ms > jitter_ms && !paused(session, a, b);
     apart.then(|| format!("a hole of {hole_ms} ms between frames {} and {} of take {}", a.1, b.1, a.0))
 }
 
 /// Whether a chunk of the take came out of order: where only clocks tell its place, their jitter stays.
 fn late(session: &SessionEvidence<'_>, take: usize) -> bool {
-    session.disturbed().iter().any(|chunk| session.facts[*chunk].take == take)
+    session.disturbed.range(session.chunks_of(take)).next().is_some()
 }
 
 /// Whether the speaker's clock shows more time between two frames than the recording does.

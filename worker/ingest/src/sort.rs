@@ -168,7 +168,7 @@ impl Walk {
 
     fn classify(&mut self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
         if let Some(gap) = gap_of(checkpoint, piece) {
-            return Place::Gap(gap);
+            return Place::Gap(gap.clone());
         }
         let newer = piece.record.sequence_number > self.last_sequence;
         let from_before = self.numbering > 0 && piece.captured_at < self.began;
@@ -184,14 +184,23 @@ impl Walk {
             let later = piece.captured_at > self.last_captured;
             if later || (newer && opens(piece) && self.other_connection(piece)) {
                 self.begin_numbering(piece);
-            } else if piece.index < self.next && self.other_recording(piece) {
-                return Place::Unplaceable(self.numbering); // of a page that was never seen
             } else if piece.index < self.next {
-                return gone_past(checkpoint, self.numbering, piece);
+                return self.gone_past(checkpoint, piece);
             }
         }
         self.pass(piece);
         Place::Live(self.numbering)
+    }
+
+    /// A chunk whose index the current page has gone past.
+    fn gone_past(&self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
+        if self.other_recording(piece) {
+            return Place::Unplaceable(self.numbering); // of a page that was never seen
+        }
+        match gap_of_set_clock(checkpoint, piece) {
+            Some(gap) => Place::Gap(gap.clone()),
+            None => gone_past(checkpoint, self.numbering, piece),
+        }
     }
 
     fn other_connection(&self, piece: &Piece) -> bool {
@@ -243,20 +252,22 @@ fn recording(piece: &Piece) -> Option<String> {
     })
 }
 
-/// The open gap this chunk belongs to: its index lies inside, and so does its capture time; on the current page, but for
-/// what a clock that is set in between makes of it.
-fn gap_of(checkpoint: &Checkpoint, piece: &Piece) -> Option<Gap> {
-    let (live, captured_at) = (&checkpoint.live, piece.captured_at);
+/// The open gap this chunk belongs to: its index lies inside, and so does its capture time.
+fn gap_of<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
+    // After the chunk before it: that one may have the same index on the page before.
+    let in_time = |gap: &Gap| gap.captured.0 < piece.captured_at && piece.captured_at <= gap.captured.1;
+    checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
+}
+
+/// The current page's gap that has the chunk's index, where a speaker's clock that was set meanwhile hides it.
+fn gap_of_set_clock<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
     let off_ms = |gap: &Gap| {
         let (a, b) = gap.captured;
-        a.min(b).ms_since(captured_at).max(captured_at.ms_since(a.max(b)))
+        a.min(b).ms_since(piece.captured_at).max(piece.captured_at.ms_since(a.max(b)))
     };
-    let holding = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
-    let nearest = holding.min_by_key(|gap| off_ms(gap))?;
-    let clock_set = nearest.chunks.numbering == live.numbering
-        && off_ms(nearest) <= CLOCK_SET_MS
-        && captured_at <= live.last_captured;
-    (off_ms(nearest) == 0 || clock_set).then(|| nearest.clone())
+    let holds =
+        |gap: &&Gap| gap.chunks.numbering == checkpoint.live.numbering && gap.chunks.holds(piece.index);
+    checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= CLOCK_SET_MS)
 }
 
 /// A chunk that was gone past: written, unless it lies where the checkpoint knows that it was not.

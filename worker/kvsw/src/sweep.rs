@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::failure::{call, has_code};
+use aws::settings::SettingsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_sdk_kinesisvideo::types::{ComparisonOperator, Status, StreamInfo, StreamNameCondition};
 use ingest::message::SessionId;
@@ -25,6 +26,13 @@ use crate::world::World;
 /// A shorter silence than this may be a pause of the speaker.
 pub const SHORTEST_SILENCE: Duration = Duration::from_secs(60);
 
+/// Minutes without a chunk after which the scheduled function ends a session.
+pub const SILENT_FOR_MINUTES: &str = "SILENT_FOR_MINUTES";
+/// Sessions that one run of the scheduled function ends, and streams that it deletes.
+pub const SWEEP_MAX: &str = "SWEEP_MAX";
+
+/// Kept from the invocation's time for the calls under way and the answer.
+const ANSWER_MARGIN: Duration = Duration::from_secs(8);
 /// DeleteStream calls a second; the account has 50 for it and its siblings together.
 const DELETES_PER_SECOND: f64 = 5.0;
 /// Streams whose sessions are looked up together.
@@ -103,6 +111,28 @@ pub async fn sweep(world: &World, limits: &Limits) -> Result<Swept> {
 }
 
 impl Limits {
+    /// For the scheduled function: [`SILENT_FOR_MINUTES`] and [`SWEEP_MAX`], 30 and 500 where they are not set.
+    ///
+    /// # Errors
+    /// Names the variable that makes no sense.
+    pub fn read(env: impl Fn(&str) -> Option<String>) -> std::result::Result<Self, SettingsError> {
+        let number = |name: &'static str, default: u64, least: u64, expected: &'static str| {
+            let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(default) };
+            let number = value.parse().ok().filter(|number| (least..=1_000_000).contains(number));
+            number.ok_or(SettingsError::Invalid { name, value, expected })
+        };
+        let minutes = number(SILENT_FOR_MINUTES, 30, 1, "a number of minutes, 1 or more,")?;
+        let max = number(SWEEP_MAX, 500, 1, "a number, 1 or more,")?;
+        let silent_for = Duration::from_secs(minutes * 60);
+        Ok(Self { dry_run: false, silent_for, max: max as usize, deadline: None })
+    }
+
+    /// The same, but ending in time to answer before `deadline`.
+    pub fn until(self, deadline: EpochMs, now: EpochMs) -> Self {
+        let left = Duration::from_millis(deadline.0.saturating_sub(now.0)).saturating_sub(ANSWER_MARGIN);
+        Self { deadline: Some(Instant::now() + left), ..self }
+    }
+
     fn time_is_up(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -348,6 +378,29 @@ impl Show for Swept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_functions_variables_have_defaults_and_bounds() {
+        let read = |name: &'static str, value: &'static str| {
+            Limits::read(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        let default = read("", "").unwrap();
+        assert_eq!((default.silent_for, default.max), (Duration::from_secs(1_800), 500));
+        assert_eq!(read(SILENT_FOR_MINUTES, "5").unwrap().silent_for, Duration::from_secs(300));
+        for (name, value) in [(SILENT_FOR_MINUTES, "0"), (SILENT_FOR_MINUTES, "soon"), (SWEEP_MAX, "-1")] {
+            let message = read(name, value).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains(value), "{message}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_before_its_invocation() {
+        let limits = Limits::read(|_| None).unwrap();
+        assert!(!limits.time_is_up());
+        assert!(!limits.until(EpochMs(60_000), EpochMs(0)).time_is_up());
+        assert!(limits.until(EpochMs(7_000), EpochMs(0)).time_is_up());
+        assert!(limits.until(EpochMs(0), EpochMs(1)).time_is_up());
+    }
 
     #[test]
     fn a_stream_goes_only_after_its_last_fragment_has_expired() {

@@ -26,6 +26,8 @@ pub(crate) enum Reason {
     NoPlace,
     #[error("{0}")]
     Service(ServiceFailure),
+    #[error("the batch that this belongs to was parked")]
+    BatchParked,
     #[error("{attempts} workers ended without finishing this batch")]
     Crashed { attempts: u32 },
 }
@@ -38,6 +40,7 @@ impl Reason {
             Self::SessionEnded => "SESSION_ENDED".into(),
             Self::NoPlace => "NO_PLACE".into(),
             Self::Service(failure) => failure.reason(),
+            Self::BatchParked => "BATCH_PARKED".into(),
             Self::Crashed { .. } => "CRASHED".into(),
         }
     }
@@ -51,7 +54,7 @@ impl Reason {
                 ingest::failure::Class::Passing => "passing",
                 ingest::failure::Class::Lasting => "lasting",
             },
-            Self::Crashed { .. } => "passing",
+            Self::BatchParked | Self::Crashed { .. } => "passing",
         }
     }
 }

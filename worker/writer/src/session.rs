@@ -133,7 +133,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.park_unplaceable(pieces).await?;
                 continue;
             };
-            if self.already_stored(held, gap, pieces).await? {
+            if self.already_stored(held, gap, pieces).await? || self.park_stragglers(gap, pieces).await? {
                 return Ok(true);
             }
             let next = (gap.chunks.numbering, gap.chunks.from);
@@ -312,7 +312,23 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         held.checkpoint.close_stored(gap, advance);
         self.save(held).await?;
-        self.settle(pieces.iter().filter(|p| advance.chunks.holds(p.index)).map(|p| &p.record));
+        let missing = |p: &Piece| advance.gaps.iter().any(|hole| hole.chunks.holds(p.index));
+        let stored = pieces.iter().filter(|p| advance.chunks.holds(p.index) && !missing(p));
+        self.settle(stored.map(|p| &p.record));
+        Ok(true)
+    }
+
+    /// Messages of a parked batch that come only now, without its beginning: written alone they would be decoded without
+    /// it. (What was redriven has a later sequence number.) `true` when there were such.
+    async fn park_stragglers(&self, gap: &Gap, pieces: &[Piece]) -> Result<bool, Stop> {
+        let Some(advance) = &gap.unsure else { return Ok(false) };
+        let has_beginning = pieces.iter().any(|p| p.index == advance.chunks.from);
+        let late = |p: &&Piece| p.record.sequence_number <= advance.to.last_sequence;
+        let stragglers: Vec<&Piece> = pieces.iter().filter(late).collect();
+        if has_beginning || stragglers.is_empty() {
+            return Ok(false);
+        }
+        self.park_pieces(&stragglers, Reason::BatchParked, 1, self.now()).await?;
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use crate::replay::speaker::{SpeakError, Speaker};
 use crate::stack::Stack;
 
 /// A page that cannot connect tries again so often; the functions' calls are being broken, `$connect`'s too.
-const CONNECT_TRIES: u32 = 5;
+const CONNECT_TRIES: u32 = 20;
 /// Between two of these tries.
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::folder::MessageFolder;
+use super::goal::Goal;
 use super::list::{DlqList, list};
 use super::message::DlqMessage;
 use super::walk::Walk;
@@ -46,14 +47,13 @@ pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit>
     }
     let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
     let mut folder = MessageFolder::create(&args.out.clone().unwrap_or_else(name))?;
-    let mut walk = Walk::thorough(world);
+    let notes = world.notes(args.filter.session.as_deref()).await?;
+    let chosen = notes.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
+    let mut walk = Walk::new(world, Goal::new(chosen, listed.unknown()));
     let outcome = drop_chosen(world, args, &mut walk, &mut folder).await;
-    walk.release().await?;
+    let goal = walk.release().await?;
     let not_deleted = outcome?;
-    let left = world.notes(args.filter.session.as_deref()).await?;
-    let mut not_reached = BTreeMap::new();
-    let chosen = left.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
-    chosen.for_each(|entry| *not_reached.entry(entry.session_id).or_default() += 1);
+    let not_reached = goal.not_reached(world).await?;
     let discarded = Discarded {
         folder: folder.path().display().to_string(),
         messages: folder.messages() - not_deleted,

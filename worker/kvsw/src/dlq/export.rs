@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::folder::MessageFolder;
+use super::goal::Goal;
 use super::message::DlqMessage;
 use super::turn::turn;
 use super::walk::Walk;
-use crate::args::DlqExport;
+use crate::args::{DlqExport, Filter};
 use crate::error::{Exit, Result, usage};
 use crate::output::{Output, Pen, Show, Tone};
 use crate::stop::Stop;
@@ -32,27 +33,21 @@ pub struct Exported {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where nothing is chosen.
 pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exit> {
-    if world.dlq_depth().await?.total() == 0 {
+    let (mut notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    if depth.total() == 0 {
         return Err(usage("nothing is parked", "`kvsw dlq list` shows what is"));
     }
-    let mut export = Export {
-        world,
-        args,
-        folder: MessageFolder::create(&args.out)?,
-        run: format!("{:016x}", fastrand_u64()),
-        seen: BTreeSet::new(),
-    };
-    let mut walk = Walk::thorough(world);
+    let without_note = depth.total().saturating_sub(notes.len());
+    // A turn goes on until each group is as it was, whatever reason is chosen.
+    let wanted = if args.all { Filter { reason: None, ..args.filter.clone() } } else { args.filter.clone() };
+    notes.retain(|entry| wanted.chooses(&entry.session_id, &entry.note.reason));
+    let (folder, run) = (MessageFolder::create(&args.out)?, format!("{:016x}", unique()));
+    let mut export = Export { world, args, folder, run, seen: BTreeSet::new() };
+    let mut walk = Walk::new(world, Goal::new(notes, without_note));
     let outcome = export.walk(&mut walk, &Stop::listen()).await;
-    walk.release().await?;
+    let goal = walk.release().await?;
     outcome?;
-    let mut not_reached = BTreeMap::new();
-    for entry in world.notes(args.filter.session.as_deref()).await? {
-        let chosen = args.filter.chooses(&entry.session_id, &entry.note.reason);
-        if chosen && !export.seen.contains(&entry.note.message_id) {
-            *not_reached.entry(entry.session_id).or_default() += 1;
-        }
-    }
+    let not_reached = goal.not_reached(world).await?;
     let complete = not_reached.is_empty();
     let folder = export.folder.path().display().to_string();
     output.show(&Exported { folder, messages: export.folder.messages(), not_reached });
@@ -60,7 +55,7 @@ pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exi
 }
 
 /// A number that no other run has.
-fn fastrand_u64() -> u64 {
+fn unique() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id())
 }

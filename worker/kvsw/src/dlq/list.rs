@@ -6,6 +6,7 @@ use aws::parked_index::Entry;
 use media::time::EpochMs;
 use serde::Serialize;
 
+use super::goal::Goal;
 use super::message::MOVED_BY_QUEUE;
 use super::walk::Walk;
 use crate::args::Filter;
@@ -106,7 +107,7 @@ async fn not_noted(world: &World, notes: &[Entry], filter: &Filter) -> Result<BT
     let known: std::collections::BTreeSet<&str> =
         notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
     let mut found = BTreeMap::new();
-    let mut walk = Walk::glance(world);
+    let mut walk = Walk::new(world, Goal::anything());
     let mut looks = async || -> Result<()> {
         for _ in 0..LOOKS {
             let messages = walk.next().await?;

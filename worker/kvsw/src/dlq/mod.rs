@@ -3,6 +3,7 @@
 pub mod discard;
 pub mod export;
 pub mod folder;
+pub mod goal;
 pub mod list;
 pub mod message;
 pub mod native;

@@ -9,17 +9,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::failure::call;
+use aws::parked_index::Entry;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use indicatif::ProgressBar;
 use media::time::EpochMs;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::goal::Goal;
 use super::message::{DlqMessage, batches};
 use super::native;
 use super::plan::Plan;
 use super::read_back::{ReadBack, read_back};
-use super::survey::survey;
+use super::survey::{Survey, survey};
 use super::walk::{Walk, entry_failure, garbled};
 use crate::args::{Filter, Redrive};
 use crate::error::{Exit, Result};
@@ -96,7 +98,7 @@ impl Pace {
 /// # Errors
 /// Those of the services; what was moved until then stays moved.
 pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
-    let plan = survey(world, &args.filter).await?;
+    let Survey { plan, chosen } = survey(world, &args.filter).await?;
     if args.dry_run {
         let closes = plan.parked_again() == 0;
         output.show(&Redriven { plan, moved: None, read_back: None });
@@ -106,7 +108,7 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
     let since = world.now();
     let moved = match args.native {
         true => native::move_all(world, output, args.rate, since).await?,
-        false => move_chosen(world, output, args, &plan, since).await?,
+        false => move_chosen(world, output, args, (&plan, chosen), since).await?,
     };
     let read_back = match args.wait.is_zero() || moved.moved == 0 {
         true => None,
@@ -122,46 +124,23 @@ async fn move_chosen(
     world: &World,
     output: &Output,
     args: &Redrive,
-    plan: &Plan,
+    (plan, chosen): (&Plan, Vec<Entry>),
     since: EpochMs,
 ) -> Result<Moved> {
-    let total = plan.messages() + if plan.moves_unnoted { plan.without_note } else { 0 };
-    let bar = output.progress(total as u64, "redriving");
-    let pace = Pace::new(args.rate.unwrap_or(100));
-    let moved = Moved::default();
-    let mut mover = Mover { world, since, stop: Stop::listen(), pace, bar, moved, seen: BTreeSet::new() };
-    let mut walk = Walk::thorough(world);
+    let without_note = if plan.moves_unnoted { plan.without_note } else { 0 };
+    let bar = output.progress((chosen.len() + without_note) as u64, "redriving");
+    let (pace, moved) = (Pace::new(args.rate.unwrap_or(100)), Moved::default());
+    let mut mover = Mover { world, since, stop: Stop::listen(), pace, bar, moved };
+    let mut walk = Walk::new(world, Goal::new(chosen, without_note));
     let outcome = mover.walk(&mut walk, &args.filter).await;
     mover.bar.finish_and_clear();
-    walk.release().await?;
+    let goal = walk.release().await?;
     outcome?;
-    let Mover { mut moved, seen, .. } = mover;
+    let mut moved = mover.moved;
     if !moved.interrupted {
-        moved.not_reached = not_reached(world, &args.filter, &seen, since).await?;
+        moved.not_reached = goal.not_reached(world).await?;
     }
     Ok(moved)
-}
-
-/// Notes of chosen messages that the walk has not met. Where the queue is empty they are stale and go.
-async fn not_reached(
-    world: &World,
-    filter: &Filter,
-    seen: &BTreeSet<String>,
-    since: EpochMs,
-) -> Result<BTreeMap<String, usize>> {
-    let mut notes = world.notes(filter.session.as_deref()).await?;
-    notes.retain(|entry| {
-        filter.chooses(&entry.session_id, &entry.note.reason)
-            && !seen.contains(&entry.note.message_id)
-            && entry.note.parked_at < since
-    });
-    if world.dlq_depth().await?.total() == 0 {
-        world.forget(&notes).await?;
-        notes.clear();
-    }
-    let mut by_session = BTreeMap::new();
-    notes.into_iter().for_each(|entry| *by_session.entry(entry.session_id).or_default() += 1);
-    Ok(by_session)
 }
 
 struct Mover<'w> {
@@ -172,8 +151,6 @@ struct Mover<'w> {
     pace: Pace,
     bar: ProgressBar,
     moved: Moved,
-    /// Original ids of the messages that the walk has met.
-    seen: BTreeSet<String>,
 }
 
 impl Mover<'_> {
@@ -229,7 +206,6 @@ impl Mover<'_> {
         let taken: BTreeSet<&str> = answer.successful.iter().map(|entry| entry.id()).collect();
         let mut sent = Vec::new();
         for (i, message) in batch.iter().enumerate() {
-            self.seen.insert(message.original_id().to_owned());
             match taken.contains(i.to_string().as_str()) {
                 true => sent.push(message),
                 false => walk.hold(message),

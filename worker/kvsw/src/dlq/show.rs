@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws::parked_index::Entry;
 use serde::Serialize;
 
+use super::goal::Goal;
 use super::message::DlqMessage;
 use super::walk::Walk;
 use crate::error::{Exit, Result, usage};
@@ -91,7 +92,7 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
 
 /// The first messages of the group, as a receive shows them.
 async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
-    let mut walk = Walk::glance(world);
+    let mut walk = Walk::new(world, Goal::anything());
     let mut looks = async || -> Result<Vec<DlqMessage>> {
         let mut head = Vec::new();
         for _ in 0..LOOKS {

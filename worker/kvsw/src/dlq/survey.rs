@@ -19,11 +19,20 @@ use crate::world::World;
 /// Sessions that are asked for at the same time.
 const AT_ONCE: usize = 8;
 
+/// A plan and the notes that it is about.
+#[derive(Debug)]
+pub struct Survey {
+    /// What will happen.
+    pub plan: Plan,
+    /// Notes of the messages to move.
+    pub chosen: Vec<Entry>,
+}
+
 /// Surveys what `filter` chooses, and plans.
 ///
 /// # Errors
 /// Those of the state table, the Sessions table, the DLQ and Kinesis Video.
-pub async fn survey(world: &World, filter: &Filter) -> Result<Plan> {
+pub async fn survey(world: &World, filter: &Filter) -> Result<Survey> {
     let (notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let without_note = depth.total().saturating_sub(notes.len());
     let mut sessions: BTreeMap<String, (Vec<Entry>, Vec<Entry>)> = BTreeMap::new();
@@ -35,7 +44,8 @@ pub async fn survey(world: &World, filter: &Filter) -> Result<Plan> {
     let sessions = sessions.into_iter().filter(|(_, (moving, _))| !moving.is_empty());
     let facts = sessions.map(|(session, (chosen, staying))| facts(world, session, chosen, staying));
     let facts: Vec<SessionFacts> = futures::stream::iter(facts).buffered(AT_ONCE).try_collect().await?;
-    Ok(plan(&facts, world.now(), without_note, filter.reason.is_none()))
+    let plan = plan(&facts, world.now(), without_note, filter.reason.is_none());
+    Ok(Survey { plan, chosen: facts.into_iter().flat_map(|facts| facts.chosen).collect() })
 }
 
 async fn facts(

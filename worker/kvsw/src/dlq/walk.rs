@@ -10,6 +10,7 @@ use aws_sdk_sqs::types::{
 use ingest::failure::ServiceFailure;
 use tokio::time::Instant;
 
+use super::goal::Goal;
 use super::message::DlqMessage;
 use crate::error::Result;
 use crate::world::World;
@@ -22,7 +23,7 @@ const RENEW_AFTER: Duration = Duration::from_secs(25);
 const WAIT_SECONDS: i32 = 1;
 /// So many empty receives in a row are taken for the end,
 const EMPTY_RECEIVES: u32 = 2;
-/// or so many, where the queue counts more messages than this walk holds: somebody else may have them in hand for a moment.
+/// or so many, where messages are known to be there: somebody else may have them in hand for a moment.
 const DOUBTFUL_RECEIVES: u32 = 6;
 /// Entries of one batch call.
 const MAX_ENTRIES: usize = 10;
@@ -32,27 +33,23 @@ pub struct Walk<'w> {
     world: &'w World,
     held: Vec<String>,
     renewed_at: Instant,
-    patient: bool,
+    goal: Goal,
 }
 
 impl<'w> Walk<'w> {
-    /// A walk that means to reach every message.
-    pub fn thorough(world: &'w World) -> Self {
-        Self { world, held: Vec::new(), renewed_at: Instant::now(), patient: true }
+    /// Stands before the first message.
+    pub fn new(world: &'w World, goal: Goal) -> Self {
+        Self { world, held: Vec::new(), renewed_at: Instant::now(), goal }
     }
 
-    /// A look at what is there.
-    pub fn glance(world: &'w World) -> Self {
-        Self { patient: false, ..Self::thorough(world) }
-    }
-
-    /// The next messages, in order within each group; none means that nothing more can be reached.
+    /// The next messages, in order within each group; none means that the goal is reached, or that nothing more can be.
     pub async fn next(&mut self) -> Result<Vec<DlqMessage>> {
         self.renew().await?;
-        for receives in 0..DOUBTFUL_RECEIVES {
-            if receives == EMPTY_RECEIVES && !self.doubtful().await? {
-                break;
-            }
+        if self.goal.is_reached() {
+            return Ok(Vec::new());
+        }
+        let receives = if self.goal.misses_some() { DOUBTFUL_RECEIVES } else { EMPTY_RECEIVES };
+        for _ in 0..receives {
             let asked = self
                 .world
                 .sqs
@@ -66,14 +63,11 @@ impl<'w> Walk<'w> {
             let received = call("ReceiveMessage", asked.send()).await?.messages.unwrap_or_default();
             let messages: Vec<DlqMessage> = received.into_iter().filter_map(DlqMessage::from_sqs).collect();
             if !messages.is_empty() {
+                messages.iter().for_each(|message| self.goal.meet(message.original_id()));
                 return Ok(messages);
             }
         }
         Ok(Vec::new())
-    }
-
-    async fn doubtful(&self) -> Result<bool> {
-        Ok(self.patient && self.world.dlq_depth().await?.total() > self.held.len())
     }
 
     /// Keeps a message hidden until the walk is over.
@@ -100,10 +94,11 @@ impl<'w> Walk<'w> {
         Ok(left)
     }
 
-    /// Makes the held messages visible again.
-    pub async fn release(mut self) -> Result<()> {
+    /// Makes the held messages visible again. Returns what is left of the goal.
+    pub async fn release(mut self) -> Result<Goal> {
         let held = std::mem::take(&mut self.held);
-        self.change(&held, 0).await
+        self.change(&held, 0).await?;
+        Ok(self.goal)
     }
 
     async fn renew(&mut self) -> Result<()> {

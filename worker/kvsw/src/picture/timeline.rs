@@ -253,12 +253,12 @@ impl Sheet {
     /// Each fragment's chunks, where there is room.
     fn labels(&mut self, bands: &[Band]) {
         let y = Self::floor() + 10.0;
-        let mut all = true;
+        let mut any = false;
         for band in bands {
             let place = (self.x(band.from_ms), self.x(band.to_ms));
-            all &= self.fitting(place, y, &band.label, INK);
+            any |= self.fitting(place, y, &band.label, INK);
         }
-        let text = if all { "chunks" } else { "" };
+        let text = if any { "chunks" } else { "" };
         self.text(LEFT - 10.0, y, Anchor::End, TextSize::Small, text, FAINT);
     }
 

@@ -111,7 +111,10 @@ impl Bench {
     pub async fn start() -> Self {
         let folder = project::run_folder().unwrap();
         let backend = Backend::start(BackendKind::MiniStack, &folder).await.unwrap();
-        let emulator = kvs_emulator::start(kvs_emulator::Config::default()).await.unwrap();
+        let emulator =
+            kvs_emulator::start(kvs_emulator::Config { create_ms: 0, ..kvs_emulator::Config::default() })
+                .await
+                .unwrap();
         let config = backend.sdk_config().await;
         let sqs = aws_sdk_sqs::Client::new(&config);
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
