@@ -216,7 +216,7 @@ fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Set
         let flag = name.to_lowercase().replace('_', "-");
         usage(
             error.to_string(),
-            format!("set {name} (the stack's outputs have it; `make outputs`), or give --{flag}"),
+            format!("set {name} (the stack's outputs have it), or give --{flag}"),
         )
     })
 }
