@@ -214,10 +214,7 @@ fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Set
     Settings::read(|name| typed(name).or_else(|| env(name))).map_err(|error| {
         let (SettingsError::Missing { name } | SettingsError::Invalid { name, .. }) = error;
         let flag = name.to_lowercase().replace('_', "-");
-        usage(
-            error.to_string(),
-            format!("set {name} (the stack's outputs have it), or give --{flag}"),
-        )
+        usage(error.to_string(), format!("set {name} (the stack's outputs have it), or give --{flag}"))
     })
 }
 
