@@ -182,7 +182,7 @@ impl Walk {
         if piece.index < self.next || repeats {
             // Nothing that was gone past was captured later; sequence numbers tell less, since pages overtake each other.
             let later = piece.captured_at > self.last_captured;
-            if later || (newer && opens(piece) && self.other_connection(piece)) {
+            if later || (newer && self.other_recording(piece) && self.other_connection(piece)) {
                 self.begin_numbering(piece);
             } else if piece.index < self.next {
                 return self.gone_past(checkpoint, piece);
@@ -212,7 +212,8 @@ impl Walk {
 
     /// Whether the chunk opens another recording than the numbering's chunk 0 did.
     fn other_recording(&self, piece: &Piece) -> bool {
-        opens(piece) && self.opened_by.is_some() && recording(piece) != self.opened_by
+        let opened = self.opened_by.as_ref();
+        piece.index == 0 && opened.is_some() && recording(piece).is_some_and(|new| Some(&new) != opened)
     }
 
     fn begin_numbering(&mut self, piece: &Piece) {

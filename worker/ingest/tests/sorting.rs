@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 use ingest::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
-use ingest::message::{Arrival, Chunk, Content, Format, Record, SessionId};
+use ingest::message::{Arrival, Chunk, Content, Format, Record, SessionId, parse};
 use ingest::sort::{Entry, Sorted, sort};
+use media::demux::{Demuxer, Item};
 use media::time::EpochMs;
 
 const HEADER: &[u8] = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm\x42\x87\x81\x04\x42\x85\x81\x02";
@@ -118,9 +119,31 @@ fn a_second_chunk_that_overtakes_its_new_pages_first_waits_for_it() {
 }
 
 #[test]
-fn a_clock_that_steps_back_between_pages_is_seen_through_by_the_connection() {
-    let sorted = sort(&written(), vec![chunk(0, 400, 110, Some("c2"))]);
-    assert_eq!(live(&sorted), [(1, 0)]);
+fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_header() {
+    let path = "../../tests/end-to-end/recordings/firefox-speech/messages.jsonl";
+    let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let body = text.lines().next().unwrap();
+    let group_id = serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"].as_str().unwrap().into();
+    let first = parse(Record { body: body.into(), group_id, ..Record::default() }).unwrap();
+    let Content::Chunk(first) = first.content else { panic!("not a chunk") };
+    let new_page = || {
+        let mut entry = chunk(0, 400, 110, Some("c2"));
+        if let Ok(Arrival { content: Content::Chunk(chunk), .. }) = &mut entry {
+            chunk.audio = first.audio.clone();
+        }
+        entry
+    };
+    let mut checkpoint = written();
+    checkpoint.live.opened_by = Some("another recording".into());
+    assert_eq!(live(&sort(&checkpoint, vec![new_page()])), [(1, 0)]);
+
+    let recording = Demuxer::new().push(&first.audio).into_iter().find_map(|item| match item {
+        Item::RecordingStart(head) => Some(head.id),
+        _ => None,
+    });
+    checkpoint.live.opened_by = recording;
+    let sorted = sort(&checkpoint, vec![new_page()]);
+    assert_eq!(sorted.duplicates.len(), 1, "a reconnected page's own chunk 0, redriven, would be written twice");
 }
 
 #[test]
