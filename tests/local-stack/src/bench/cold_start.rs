@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::batches::BenchError;
+use path_bench::batches::BenchError;
 
 /// Longer than any start takes.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::batches::{Batch, BenchError};
 use crate::resources::SessionStatus;
 use crate::stack::Stack;
+use path_bench::batches::{Batch, BenchError};
 
 /// Sessions that the batches are spread over.
 const SESSIONS: usize = 10;

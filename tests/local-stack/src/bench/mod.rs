@@ -1,21 +1,13 @@
 //! `make bench`: what the worker costs, measured side by side in one run.
 //!
-//! CPU figures are CPU time (user and system), not wall time, and the rivals take turns round by round; so other work on the machine
-//! hits all of them alike, and the middle round decides.
+//! The CPU figures of the media path are `path-bench`'s; memory and cold start are those of the released worker's own process.
 
-pub mod batches;
 pub mod cold_start;
-pub mod cpu;
 pub mod memory;
-pub mod path;
-
-use std::path::Path;
-use std::time::Duration;
 
 use comfy_table::Table;
 use serde::Serialize;
 
-use self::batches::{Batch, BenchError};
 use crate::report::{align_right, plain_table};
 
 /// The figures, as `target/bench/report.json` has them.
@@ -49,70 +41,6 @@ pub struct Figures {
     pub recording: String,
     /// Rounds that the middle one was taken of.
     pub rounds: usize,
-}
-
-/// CPU figures of the media path.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PathFigures {
-    /// See [`Figures::path_over_libopus_warm`].
-    pub warm: f64,
-    /// See [`Figures::path_over_libopus_cold`].
-    pub cold: f64,
-    /// See [`Figures::fresh_process_over_libopus`].
-    pub fresh_process: f64,
-    /// See [`Figures::ffmpeg_cpu_over_ours`].
-    pub ffmpeg: Option<f64>,
-    /// See [`Figures::ffmpeg_cpu_over_ours_cold`].
-    pub ffmpeg_cold: Option<f64>,
-    /// See [`Figures::libopus_ms_per_audio_s`].
-    pub libopus_ms_per_audio_s: f64,
-}
-
-/// How many times libopus and the warm path run in one round: single runs are too short for a steady figure.
-const REPEATS: u32 = 4;
-
-/// Measures the media path in `rounds` rounds. `program` is this program, for fresh processes; `folder` takes temporary files.
-///
-/// # Errors
-/// [`BenchError`].
-pub fn measure_path(
-    program: &Path,
-    folder: &Path,
-    batches: &[Batch],
-    rounds: usize,
-    on_round: &dyn Fn(),
-) -> Result<PathFigures, BenchError> {
-    let (_, fragments) = path::warm(batches)?;
-    let audio_s = batches.iter().map(|batch| batch.samples).sum::<u64>() as f64 / 16_000.0;
-    let mut figures: [Vec<f64>; 6] = Default::default();
-    for _ in 0..rounds {
-        let (mut libopus, mut warm) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..REPEATS {
-            libopus += path::libopus(batches)? / REPEATS;
-            warm += path::warm(batches)?.0 / REPEATS;
-        }
-        let (cold, process) = path::cold(program, batches, &fragments)?;
-        let ffmpeg = path::ffmpeg(folder, batches)?;
-        let over = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-        figures[0].push(over(warm, libopus));
-        figures[1].push(over(cold, libopus));
-        figures[2].push(over(process, libopus));
-        figures[3].extend(ffmpeg.map(|ffmpeg| over(ffmpeg, warm)));
-        figures[4].extend(ffmpeg.map(|ffmpeg| over(ffmpeg, process)));
-        figures[5].push(libopus.as_secs_f64() * 1000.0 / audio_s);
-        on_round();
-    }
-    let [warm, cold, fresh_process, ffmpeg, ffmpeg_cold, libopus_ms_per_audio_s] = figures.map(cpu::median);
-    let measured =
-        |figure: Option<f64>| figure.ok_or_else(|| BenchError::Wrong("no round was measured".into()));
-    Ok(PathFigures {
-        warm: measured(warm)?,
-        cold: measured(cold)?,
-        fresh_process: measured(fresh_process)?,
-        ffmpeg,
-        ffmpeg_cold,
-        libopus_ms_per_audio_s: measured(libopus_ms_per_audio_s)?,
-    })
 }
 
 impl Figures {

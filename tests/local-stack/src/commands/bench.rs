@@ -1,19 +1,19 @@
 //! `local-stack bench`: the release build's figures, as a table and as `target/bench/report.json`.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use local_stack::bench::batches::cut;
+use local_stack::bench::Figures;
 use local_stack::bench::cold_start::cold_starts;
 use local_stack::bench::memory::after_batches;
-use local_stack::bench::path::answer_as_fresh_process;
-use local_stack::bench::{Figures, cpu, measure_path};
 use local_stack::project;
-use local_stack::replay::recording::Recording;
 use local_stack::replay::write_json;
 use local_stack::stack::{Stack, StackConfig};
+use path_bench::batches::{cut, messages};
+use path_bench::{PathFigures, cpu};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Folder with messages.jsonl; a shipped recording of Chromium if absent.
     #[arg(long, value_name = "FOLDER")]
     recording: Option<PathBuf>,
+    /// Folder of the released programs: kvs-stream-writer and path-bench.
+    #[arg(long, value_name = "FOLDER", default_value = "target/release")]
+    release: PathBuf,
     /// Rounds of the CPU figures; the middle one counts.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
@@ -34,30 +37,26 @@ pub struct Arguments {
 
 /// Measures everything. The figures are no verdict: the exit code tells only whether they could be measured.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if cfg!(debug_assertions) {
-        eprintln!("warning: this is a debug build; `make bench` measures the release build");
-    }
     let shipped = || project::root().join("tests/end-to-end/recordings/chromium-speech-default");
-    let recording = Recording::read(&arguments.recording.unwrap_or_else(shipped))?;
+    let recording = arguments.recording.unwrap_or_else(shipped);
     let out = project::root().join("target/bench");
     std::fs::create_dir_all(&out).context("target/bench")?;
-    let program = std::env::current_exe()?;
-    let worker = program.with_file_name("kvs-stream-writer");
-    let worker_bytes = std::fs::metadata(&worker).with_context(|| {
-        format!("{} is not there; build it with cargo build --release -p functions", worker.display())
-    })?;
-    let batches = cut(&recording)?;
-    ensure!(!batches.is_empty(), "{} is shorter than one batch", recording.name);
+    let (worker, path_bench) =
+        (arguments.release.join("kvs-stream-writer"), arguments.release.join("path-bench"));
+    let worker_bytes = std::fs::metadata(&worker).with_context(|| missing(&worker))?.len();
+    let batches = cut(&messages(&recording)?)?;
+    ensure!(!batches.is_empty(), "{} is shorter than one batch", recording.display());
 
-    let bar = steps((arguments.rounds + arguments.batches) as u64);
+    let bar = spinner();
     bar.set_message("CPU of the media path");
-    let path = measure_path(&program, &out, &batches, arguments.rounds, &|| bar.inc(1))?;
+    let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
     bar.set_message("cold starts");
     let starts = cold_starts(&worker, arguments.starts)?;
     let starts: Vec<f64> = starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
     bar.set_message("memory");
-    let stack = Stack::start(StackConfig::default()).await.context("the stack did not start")?;
-    let memory = after_batches(&stack, &batches, arguments.batches, &|| bar.inc(1)).await;
+    let config = StackConfig { bin_dir: Some(arguments.release), ..StackConfig::default() };
+    let stack = Stack::start(config).await.context("the stack did not start")?;
+    let memory = after_batches(&stack, &batches, arguments.batches, &|| bar.tick()).await;
     stack.shutdown().await;
     let memory = memory?;
     bar.finish_and_clear();
@@ -68,14 +67,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         ffmpeg_cpu_over_ours: path.ffmpeg,
         cold_start_ms_median: cpu::median(starts.clone()).context("no start was measured")?,
         rss_mb: memory.rss_mb,
-        binary_mb: worker_bytes.len() as f64 / 1e6,
+        binary_mb: worker_bytes as f64 / 1e6,
         fresh_process_over_libopus: path.fresh_process,
         ffmpeg_cpu_over_ours_cold: path.ffmpeg_cold,
         libopus_ms_per_audio_s: path.libopus_ms_per_audio_s,
         cold_start_ms_min: starts.iter().copied().fold(f64::INFINITY, f64::min),
         rss_peak_mb: memory.peak_mb,
         batches_before_rss: arguments.batches,
-        recording: recording.name,
+        recording: recording.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         rounds: arguments.rounds,
     };
     println!("{}", figures.table());
@@ -84,15 +83,29 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One batch in this fresh process: the other side of the cold figure.
-pub fn fresh_process() -> anyhow::Result<ExitCode> {
-    answer_as_fresh_process()?;
-    Ok(ExitCode::SUCCESS)
+fn missing(program: &Path) -> String {
+    format!("{} is not there; `make bench` builds it", program.display())
 }
 
-fn steps(count: u64) -> ProgressBar {
-    let bar = ProgressBar::new(count);
-    let template = "{msg:<24} {wide_bar} {elapsed_precise}";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+fn path_figures(
+    program: &Path,
+    recording: &Path,
+    folder: &Path,
+    rounds: usize,
+) -> anyhow::Result<PathFigures> {
+    let mut command = Command::new(program);
+    let output = command.arg(recording).arg(folder).arg(rounds.to_string()).output();
+    let output = output.with_context(|| missing(program))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg} {elapsed_precise}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

@@ -17,9 +17,6 @@ pub enum Command {
     Demo(demo::Arguments),
     /// Measure the release build: CPU over libopus and ffmpeg, cold start, memory, size.
     Bench(bench::Arguments),
-    /// One batch in this fresh process; `bench` runs it.
-    #[command(hide = true)]
-    BenchBatch,
     /// Send a recording's messages through the stack; write sound, stream, fragments and report.
     Replay(replay::Arguments),
     /// Break everything that can break while sessions speak, then count: nothing lost, nothing twice, and a redrive restores.
@@ -38,7 +35,6 @@ impl Command {
             Self::Run(arguments) => run::run(arguments).await,
             Self::Demo(arguments) => demo::run(arguments).await,
             Self::Bench(arguments) => bench::run(arguments).await,
-            Self::BenchBatch => bench::fresh_process(),
             Self::Replay(arguments) => replay::run(arguments).await,
             Self::Chaos(arguments) => chaos::run(arguments).await,
         }

@@ -1,5 +1,7 @@
 //! A recording, cut into batches as the worker itself would cut it, and the path of one batch.
 
+use std::path::{Path, PathBuf};
+
 use ingest::batch::group;
 use ingest::checkpoint::{Checkpoint, Line, Snapshot};
 use ingest::decide::{Decision, Policy, View, decide};
@@ -10,12 +12,10 @@ use ingest::sort::{Entry, sort};
 use media::opus::Decoder;
 use media::time::EpochMs;
 
-use crate::replay::recording::{Line as Message, Recording};
+use crate::webm;
 
 /// What SQS adds to a capture time: the queue takes a chunk this much later.
 const UPLOAD_MS: u64 = 40;
-/// Where a Matroska Cluster begins, and a WebM header ends.
-const CLUSTER_ID: [u8; 4] = [0x1F, 0x43, 0xB6, 0x75];
 
 /// A batch and what must be known before it.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Batch {
     pub packets: Vec<Vec<u8>>,
     /// Its audio, in samples.
     pub samples: u64,
-    /// The recording's header and the batch's bytes: what a stateless converter would be given.
+    /// Its packets as a whole WebM file: what a converter without state would be given.
     pub webm: Vec<u8>,
 }
 
@@ -44,9 +44,20 @@ pub struct Written {
 /// What keeps a recording from being measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
+    /// The recording cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A line is no good message.
     #[error("message {0} of the recording is not a chunk that can be written")]
     BadMessage(usize),
+    /// Nothing was measured.
+    #[error("no round was measured: ROUNDS must be 1 or more, and the recording longer than a batch")]
+    NoRounds,
     /// The path gave no fragment.
     #[error("a batch could not be written: {0}")]
     Path(String),
@@ -63,51 +74,56 @@ pub enum BenchError {
     Wrong(String),
 }
 
-/// The records of a recording, as the queue would deliver them.
-pub fn records(recording: &Recording) -> Vec<Record> {
-    let records = recording.lines.iter().enumerate().map(|(i, line)| Record {
-        message_id: format!("m-{i}"),
-        body: match line {
-            Message::Message(fields) => serde_json::Value::Object(fields.clone()).to_string(),
-            Message::Raw(text) => text.clone(),
-        },
-        group_id: recording.session_id(),
-        sequence_number: i as u128 + 1,
-        sent_at: EpochMs(line.captured_ms().unwrap_or_default() + UPLOAD_MS),
-        receive_count: 1,
-        ..Record::default()
-    });
-    records.collect()
+/// The messages of a recording: the lines of `folder/messages.jsonl`.
+///
+/// # Errors
+/// [`BenchError::Unreadable`].
+pub fn messages(folder: &Path) -> Result<Vec<String>, BenchError> {
+    let path = folder.join("messages.jsonl");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(source) => Err(BenchError::Unreadable { path, source }),
+    }
 }
 
-/// Cuts the recording where the worker's own decision says that a batch is ripe. What is left at the end is no batch.
+/// A message as the queue would deliver it.
+fn record(i: usize, body: &str) -> Option<Record> {
+    let fields = ingest::message::object(body).ok()?;
+    let captured_ms = ingest::message::number(&fields, "timestamp").ok()?;
+    Some(Record {
+        message_id: format!("m-{i}"),
+        body: body.to_owned(),
+        group_id: ingest::message::string(&fields, "sessionId").ok()?.to_owned(),
+        sequence_number: i as u128 + 1,
+        sent_at: EpochMs(captured_ms + UPLOAD_MS),
+        receive_count: 1,
+        ..Record::default()
+    })
+}
+
+/// Cuts a recording's messages where the worker's own decision says that a batch is ripe. What is left at the end is no batch.
 ///
 /// # Errors
 /// [`BenchError::BadMessage`]: only recordings without faults are measured.
-pub fn cut(recording: &Recording) -> Result<Vec<Batch>, BenchError> {
+pub fn cut(messages: &[String]) -> Result<Vec<Batch>, BenchError> {
     let mut batches = Vec::new();
     let mut start = Snapshot::default();
     let mut waiting: Vec<Record> = Vec::new();
-    let mut header = Vec::new();
-    for (i, record) in records(recording).into_iter().enumerate() {
-        waiting.push(record);
+    for (i, body) in messages.iter().enumerate() {
+        waiting.push(record(i, body).ok_or(BenchError::BadMessage(i))?);
         let (_, entries) = session_of(waiting.clone()).ok_or(BenchError::BadMessage(i))?;
         let Some(plan) = decided(&start, entries) else { continue };
         if !plan.refused.is_empty() {
             return Err(BenchError::BadMessage(i));
         }
-        let bytes = audio_of(&waiting);
-        if header.is_empty() {
-            header = header_of(&bytes);
-        }
-        let webm = if batches.is_empty() { bytes } else { [header.clone(), bytes].concat() };
+        let packets = packets_of(&plan);
         let next = next_of(&plan)?;
         batches.push(Batch {
             start: std::mem::replace(&mut start, next),
             records: std::mem::take(&mut waiting),
-            packets: packets_of(&plan),
+            webm: webm::write(&packets),
+            packets,
             samples: plan.advance.samples.0,
-            webm,
         });
     }
     Ok(batches)
@@ -163,27 +179,13 @@ fn packets_of(plan: &Plan) -> Vec<Vec<u8>> {
     packets.collect()
 }
 
-fn audio_of(records: &[Record]) -> Vec<u8> {
-    let audio = |record: &Record| {
-        let fields = ingest::message::object(&record.body).ok()?;
-        ingest::message::audio(fields.get("audioData")?.as_str()?).ok()
-    };
-    records.iter().filter_map(audio).flatten().collect()
-}
-
-fn header_of(webm: &[u8]) -> Vec<u8> {
-    let end = webm.windows(CLUSTER_ID.len()).position(|bytes| bytes == CLUSTER_ID).unwrap_or(webm.len());
-    webm[..end].to_vec()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use media::fragment::read::read_fragments;
 
-    fn recording(name: &str) -> Recording {
-        let folder = crate::project::root().join("tests/end-to-end/recordings").join(name);
-        Recording::read(&folder).unwrap()
+    fn recording(name: &str) -> Vec<String> {
+        messages(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../end-to-end/recordings").join(name)).unwrap()
     }
 
     #[test]
@@ -203,17 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn a_converter_gets_the_header_before_every_batch() {
-        let batches = cut(&recording("chromium-speech-default")).unwrap();
-        assert!(batches.iter().all(|batch| media::demux::starts_recording(&batch.webm)));
-        let header = header_of(&batches[0].webm);
-        assert!(header.len() < 300 && batches[1].webm.starts_with(&header));
-    }
-
-    #[test]
     fn a_recording_with_a_fault_is_not_measured() {
         let mut recording = recording("firefox-speech");
-        recording.lines[3] = Message::Raw("{".into());
+        recording[3] = "{".into();
         assert!(matches!(cut(&recording), Err(BenchError::BadMessage(3))));
     }
 }
