@@ -123,7 +123,8 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
     let path = "../../tests/end-to-end/recordings/firefox-speech/messages.jsonl";
     let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let body = text.lines().next().unwrap();
-    let group_id = serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"].as_str().unwrap().into();
+    let group_id =
+        serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"].as_str().unwrap().into();
     let first = parse(Record { body: body.into(), group_id, ..Record::default() }).unwrap();
     let Content::Chunk(first) = first.content else { panic!("not a chunk") };
     let new_page = || {
@@ -143,7 +144,11 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
     });
     checkpoint.live.opened_by = recording;
     let sorted = sort(&checkpoint, vec![new_page()]);
-    assert_eq!(sorted.duplicates.len(), 1, "a reconnected page's own chunk 0, redriven, would be written twice");
+    assert_eq!(
+        sorted.duplicates.len(),
+        1,
+        "a reconnected page's own chunk 0, redriven, would be written twice"
+    );
 }
 
 #[test]
