@@ -7,13 +7,11 @@ use crate::evidence::Evidence;
 use crate::faults::{Failure, Fate, Fault, On, Op};
 use crate::invariants::{Violation, check};
 use crate::run::{Double, Outcome, Scenario, run};
-use crate::speech::session::{Bad, Chunk, Passage, Session, Take};
+use crate::speech::session::{BEGIN_MS, Bad, Chunk, Passage, Session, Take};
 use crate::speech::tape::{TAPES, library};
 use crate::speech::webm::header;
 use crate::world::Services;
 
-/// When simulations begin, in epoch ms.
-const BEGIN_MS: u64 = 1_732_622_783_000;
 /// Acknowledgement errors that the service may answer with (aws-facts 1.4), and one that nobody documents.
 const ACKS: [u32; 8] = [4000, 4003, 4004, 4006, 4008, 5000, 5001, 4999];
 
@@ -33,6 +31,16 @@ pub struct Case {
 }
 
 impl Case {
+    /// Nobody speaks, and nothing goes wrong.
+    pub fn quiet() -> Self {
+        Self { seed: 1, processes: 2, sessions: Vec::new(), faults: Vec::new(), doubles: Vec::new() }
+    }
+
+    /// When the first session begins.
+    pub fn begins_ms(&self) -> u64 {
+        self.sessions.iter().map(|session| session.begins_ms).min().unwrap_or(BEGIN_MS)
+    }
+
     /// Draws a case.
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);

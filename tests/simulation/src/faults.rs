@@ -17,6 +17,8 @@ pub enum Op {
     Status,
     /// ChangeMessageVisibilityBatch.
     Hide,
+    /// DeleteMessageBatch, ahead of the answer.
+    Delete,
     /// `SendMessageBatch` to the dead-letter queue.
     Park,
     /// PutMedia.
@@ -29,13 +31,14 @@ pub enum Op {
 
 impl Op {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Load,
         Self::Save,
         Self::LoadSnapshot,
         Self::SaveSnapshot,
         Self::Status,
         Self::Hide,
+        Self::Delete,
         Self::Park,
         Self::Put,
         Self::Find,
@@ -48,6 +51,7 @@ impl Op {
             Self::Load | Self::LoadSnapshot | Self::Status => "GetItem",
             Self::Save | Self::SaveSnapshot => "PutItem",
             Self::Hide => "ChangeMessageVisibilityBatch",
+            Self::Delete => "DeleteMessageBatch",
             Self::Park => "SendMessageBatch",
             Self::Put => "PutMedia",
             Self::Find => "ListFragments",

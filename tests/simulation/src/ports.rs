@@ -220,6 +220,17 @@ impl Queue for Worker {
         .await
     }
 
+    async fn delete(&self, receipt_handles: &[String]) -> Result<()> {
+        let handles = receipt_handles.to_vec();
+        self.call(Op::Delete, "", move |world, now_ms| {
+            for handle in &handles {
+                let deleted = world.queue.delete(handle, now_ms);
+                world.note(now_ms, format!("  delete {handle} deleted={deleted}"));
+            }
+        })
+        .await
+    }
+
     async fn park(&self, messages: &[Parked]) -> Result<()> {
         let messages = messages.to_vec();
         let session = messages.first().map(|m| m.group_id.clone()).unwrap_or_default();

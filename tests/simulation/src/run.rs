@@ -75,6 +75,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// How often an operator redrives what services' failures have parked, once the queue has drained.
     pub redrives: u32,
+    /// Ends the run then, whatever is left; `None`: when the queue has drained.
+    pub until_ms: Option<u64>,
     /// Whether to keep a trace.
     pub trace: bool,
 }
@@ -91,6 +93,7 @@ impl Default for Scenario {
             doubles: Vec::new(),
             faults: Vec::new(),
             redrives: 0,
+            until_ms: None,
             trace: false,
         }
     }
@@ -169,7 +172,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
         arrived: 0,
     };
     run.idle = (0..scenario.processes).map(|_| run.process()).collect();
-    let mut drained = run.drain(begin_ms + MOST_MS);
+    let mut drained = run.drain(scenario.until_ms.unwrap_or(begin_ms + MOST_MS));
     let parked = lock(&run.world).queue.dead.clone();
     run.clock.advance_to(scenario.outages_end_ms());
     for _ in 0..scenario.redrives {

@@ -2,8 +2,8 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue,
-    SendMessageBatchRequestEntry,
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
+    MessageAttributeValue, SendMessageBatchRequestEntry,
 };
 use ingest::failure::ServiceFailure;
 use writer::ports::{Parked, Queue, Result};
@@ -23,6 +23,7 @@ const MAX_ATTRIBUTE_CHARS: usize = 1_024;
 const MAX_HIDDEN_SECONDS: i32 = 43_200;
 
 const HIDE: &str = "ChangeMessageVisibilityBatch";
+const DELETE: &str = "DeleteMessageBatch";
 const PARK: &str = "SendMessageBatch";
 
 /// The chunk queue and its DLQ.
@@ -53,6 +54,16 @@ impl ChunkQueue {
         let asked = self.client.change_message_visibility_batch().queue_url(&self.queue_url);
         let answer = call(HIDE, asked.set_entries(Some(entries)).send()).await?;
         first_failure(HIDE, answer.failed.iter().filter(|entry| !is_somebody_elses(entry)))
+    }
+
+    async fn delete_ten(&self, receipt_handles: &[String]) -> Result<()> {
+        let entries = receipt_handles.iter().enumerate().map(|(i, handle)| {
+            DeleteMessageBatchRequestEntry::builder().id(i.to_string()).receipt_handle(handle).build()
+        });
+        let entries = entries.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| garbled(DELETE, &e))?;
+        let asked = self.client.delete_message_batch().queue_url(&self.queue_url);
+        let answer = call(DELETE, asked.set_entries(Some(entries)).send()).await?;
+        first_failure(DELETE, answer.failed.iter().filter(|entry| !is_somebody_elses(entry)))
     }
 
     async fn park_batch(&self, messages: &[Parked]) -> Result<()> {
@@ -86,6 +97,14 @@ impl Queue for ChunkQueue {
         let mut outcome = Ok(());
         for ten in receipt_handles.chunks(MAX_ENTRIES) {
             outcome = outcome.and(self.hide_ten(ten, seconds).await);
+        }
+        outcome
+    }
+
+    async fn delete(&self, receipt_handles: &[String]) -> Result<()> {
+        let mut outcome = Ok(());
+        for ten in receipt_handles.chunks(MAX_ENTRIES) {
+            outcome = outcome.and(self.delete_ten(ten).await);
         }
         outcome
     }

@@ -20,6 +20,9 @@ use crate::ports::{Clock as _, Persisted, Ports, Store as _, Streams as _};
 use crate::session::{Batch, Held, SessionWork, Stop};
 use crate::warm::Warm;
 
+/// Kept from the invocation's time after a PutMedia, to write down what came of it.
+const AFTER_PUT_MS: u64 = 1_000;
+
 impl<P: Ports> SessionWork<'_, P> {
     /// Writes the batch, or parks it: either way its records are settled.
     pub(crate) async fn attempt(
@@ -40,6 +43,10 @@ impl<P: Ports> SessionWork<'_, P> {
             let reason = Reason::Crashed { attempts: lease.attempt - 1 };
             return self.park_batch(held, &batch, plan, &lease, reason, false).await;
         }
+        if let Some(since) = self.waited_out(held, &batch) {
+            let reason = Reason::StreamFailing { since };
+            return self.park_batch(held, &batch, plan, &lease, reason, false).await;
+        }
         self.save_snapshots(&plan.snapshots).await?;
         held.checkpoint.lease = Some(lease.clone());
         self.save(held).await?;
@@ -58,6 +65,15 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             Err(failure) => self.after_failure(held, &batch, plan, lease, failure).await,
         }
+    }
+
+    /// Since when the session fails, where that has blocked it and this batch for long enough: what queued up behind the
+    /// first failure does not get an attempt of its own, so that the live audio comes to its turn.
+    fn waited_out(&self, held: &Held, batch: &Batch<'_>) -> Option<EpochMs> {
+        let is_over =
+            |since: EpochMs| self.now().0.saturating_sub(since.0) >= self.writer.config.max_blocked_ms;
+        let sent_at = batch.pieces.iter().map(|piece| piece.record.sent_at).min()?;
+        held.checkpoint.failing_since.filter(|since| is_over(*since) && is_over(sent_at))
     }
 
     /// The lease of this attempt: it counts on where the same chunks were leased before.
@@ -110,7 +126,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let within_ms = config.put_within_ms.min(self.remaining_ms());
+            let within_ms = config.put_within_ms.min(self.remaining_ms().saturating_sub(AFTER_PUT_MS));
             let put = self.writer.ports.streams().put(&self.session, at, bytes.clone(), within_ms).await;
             let failure = match put {
                 Ok(persisted) => return Ok(persisted),
@@ -128,7 +144,7 @@ impl<P: Ports> SessionWork<'_, P> {
             let hopeless = failure.class() == Class::Lasting
                 || tries >= config.max_tries
                 || blocked_ms >= config.max_blocked_ms
-                || self.remaining_ms() < wait + config.put_within_ms / 2;
+                || self.remaining_ms() < wait + config.put_within_ms / 2 + AFTER_PUT_MS;
             if hopeless {
                 return Err(failure);
             }

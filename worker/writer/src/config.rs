@@ -15,6 +15,8 @@ pub struct Config {
     pub max_tries: u32,
     /// How long one PutMedia may take.
     pub put_within_ms: u64,
+    /// A session that is done waits so long for the others of its delivery before its messages are deleted.
+    pub release_after_ms: u64,
     /// Kept from the invocation's time to answer for every record.
     pub answer_margin_ms: u64,
     /// How long a stored fragment may stay invisible to ListFragments (aws-facts 3.3: usually under 1 s). A probe that
@@ -40,6 +42,7 @@ impl Default for Config {
             max_blocked_ms: 20_000,
             max_tries: 3,
             put_within_ms: 4_000,
+            release_after_ms: 500,
             answer_margin_ms: 500,
             probe_patience_ms: 2_000,
             retry_ms: 100,

@@ -11,15 +11,16 @@ pub mod ports;
 mod session;
 mod warm;
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, join, select};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use ingest::batch::{self, Settled};
 use ingest::message::Record;
 use media::time::EpochMs;
 
 pub use config::Config;
-use ports::{Clock as _, Ports};
+use ports::{Clock as _, Ports, Queue as _};
 use session::SessionWork;
 use warm::WarmSessions;
 
@@ -28,6 +29,22 @@ pub struct Writer<P> {
     pub(crate) ports: P,
     pub(crate) config: Config,
     pub(crate) warm: WarmSessions,
+}
+
+/// What the queue knows a delivered message by.
+pub(crate) struct Delivered {
+    id: String,
+    receipt_handle: String,
+}
+
+impl Delivered {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { id: record.message_id.clone(), receipt_handle: record.receipt_handle.clone() }
+    }
+}
+
+fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
+    settled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The answer to a delivery.
@@ -60,18 +77,52 @@ impl<P: Ports> Writer<P> {
             let work = SessionWork { writer: self, session, stop_at, delivery_full, settled: settled_here };
             work.run(entries)
         });
+        let refused = delivery.refused.iter().map(|rejected| Delivered::of(&rejected.record)).collect();
         let work = async {
-            self.park_refused(delivery.refused, &settled).await;
-            join_all(sessions).await;
+            let parking = self.park_refused(delivery.refused, &settled);
+            join(parking, self.all(sessions.collect(), refused, &settled)).await;
         };
-        let time_is_up = self.ports.clock().sleep_ms(stop_at.0.saturating_sub(self.ports.clock().now().0));
+        // Sessions stop by themselves; this is for one whose records cannot even be given back.
+        let end = deadline.0.saturating_sub(self.config.answer_margin_ms / 2);
+        let time_is_up = self.ports.clock().sleep_ms(end.saturating_sub(self.ports.clock().now().0));
         if let Either::Right(_) = select(Box::pin(work), Box::pin(time_is_up)).await {
             tracing::warn!(
                 records = delivered.len(),
-                "the invocation's time is up; unsettled records are given back"
+                "the invocation's time is up before all are given back"
             );
         }
-        let settled = settled.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settled = settled.into_inner().unwrap_or_else(PoisonError::into_inner);
         Answer { failed: settled.failures(delivered.iter().map(String::as_str)) }
+    }
+
+    /// Awaits all sessions. Those that are done do not wait for one that is not: their settled messages are deleted, so
+    /// that their groups go on.
+    async fn all<F: Future<Output = Vec<Delivered>>>(
+        &self,
+        mut running: FuturesUnordered<F>,
+        mut done: Vec<Delivered>,
+        settled: &Mutex<Settled>,
+    ) {
+        loop {
+            let patience = self.ports.clock().sleep_ms(self.config.release_after_ms);
+            match select(running.next(), Box::pin(patience)).await {
+                Either::Left((None, _)) => return,
+                Either::Left((Some(delivered), _)) => done.extend(delivered),
+                Either::Right(_) => self.release(&mut done, settled).await,
+            }
+        }
+    }
+
+    async fn release(&self, done: &mut Vec<Delivered>, settled: &Mutex<Settled>) {
+        let is_settled = |message: &Delivered| lock(settled).holds(&message.id);
+        let handles: Vec<String> =
+            done.iter().filter(|m| is_settled(m)).map(|message| message.receipt_handle.clone()).collect();
+        done.retain(|message| !is_settled(message));
+        if handles.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.ports.queue().delete(&handles).await {
+            tracing::warn!(%failure, "settled messages wait for the invocation's answer");
+        }
     }
 }

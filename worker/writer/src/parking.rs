@@ -26,6 +26,8 @@ pub(crate) enum Reason {
     NoPlace,
     #[error("{0}")]
     Service(ServiceFailure),
+    #[error("the session's stream has failed since {}, and this has waited its time", since.0)]
+    StreamFailing { since: EpochMs },
     #[error("the batch that this belongs to was parked")]
     BatchParked,
     #[error("{attempts} workers ended without finishing this batch")]
@@ -40,6 +42,7 @@ impl Reason {
             Self::SessionEnded => "SESSION_ENDED".into(),
             Self::NoPlace => "NO_PLACE".into(),
             Self::Service(failure) => failure.reason(),
+            Self::StreamFailing { .. } => "STREAM_FAILING".into(),
             Self::BatchParked => "BATCH_PARKED".into(),
             Self::Crashed { .. } => "CRASHED".into(),
         }
@@ -54,7 +57,7 @@ impl Reason {
                 ingest::failure::Class::Passing => "passing",
                 ingest::failure::Class::Lasting => "lasting",
             },
-            Self::BatchParked | Self::Crashed { .. } => "passing",
+            Self::StreamFailing { .. } | Self::BatchParked | Self::Crashed { .. } => "passing",
         }
     }
 }

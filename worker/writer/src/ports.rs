@@ -21,6 +21,10 @@ pub trait Queue: Send + Sync {
     /// the message is then somebody else's.
     fn hide(&self, receipt_handles: &[String], seconds: u32) -> impl Future<Output = Result<()>> + Send;
 
+    /// Deletes these deliveries, whose messages are settled, before the invocation's answer does. At most 10 handles; one
+    /// that is no longer in flight counts as success.
+    fn delete(&self, receipt_handles: &[String]) -> impl Future<Output = Result<()>> + Send;
+
     /// Puts copies into the DLQ, in order, group and body kept. Returns only when the DLQ has all of them.
     /// Sending the same message again within five minutes adds no second copy (deduplication id = message id).
     fn park(&self, messages: &[Parked]) -> impl Future<Output = Result<()>> + Send;

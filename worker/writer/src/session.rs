@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use futures::future::{Either, select};
 use ingest::batch::Settled;
 use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Snapshot};
 use ingest::decide::{Decision, View, decide};
@@ -12,13 +13,13 @@ use ingest::plan::{Plan, plan};
 use ingest::sort::{Entry, Sorted, sort};
 use media::time::EpochMs;
 
-use crate::Writer;
 use crate::event::{Event, Telemetry as _};
 use crate::parking::Reason;
 use crate::ports::{
     Clock as _, Ports, Queue as _, Saved, SessionStatus, Sessions as _, Store as _, Streams as _,
 };
 use crate::warm::Warm;
+use crate::{Delivered, Writer};
 
 /// Audio that ends later than now by less than this is clock jitter.
 const FUTURE_TOLERANCE_MS: u64 = 500;
@@ -32,6 +33,8 @@ pub(crate) enum Stop {
     NotOurs { seconds: u32 },
     /// A failure that may pass; without `seconds`, the wait grows with the deliveries.
     Failed { failure: ServiceFailure, seconds: Option<u32> },
+    /// The invocation's time is up.
+    TimeIsUp,
     /// The stored state cannot be read: nothing is touched, and an operator has to look.
     Unreadable(String),
 }
@@ -77,23 +80,33 @@ pub(crate) struct SessionWork<'a, P> {
 }
 
 impl<P: Ports> SessionWork<'_, P> {
-    /// Settles what can be settled; the rest is given back to the queue for a fitting time.
-    pub(crate) async fn run(self, entries: Vec<Entry>) {
+    /// Settles what can be settled; the rest is given back to the queue for a fitting time. Returns all of its messages.
+    pub(crate) async fn run(self, entries: Vec<Entry>) -> Vec<Delivered> {
+        let delivered = entries.iter().map(|entry| Delivered::of(record(entry))).collect();
         let mut entries = entries;
-        match self.work(&mut entries).await {
-            Ok(()) => {}
-            Err(Stop::NotOurs { seconds }) => {
+        let time_is_up = self.writer.ports.clock().sleep_ms(self.remaining_ms());
+        let stop = match select(Box::pin(self.work(&mut entries)), Box::pin(time_is_up)).await {
+            Either::Left((result, _)) => result.err(),
+            Either::Right(_) => Some(Stop::TimeIsUp),
+        };
+        match stop {
+            None => {}
+            Some(Stop::NotOurs { seconds }) => {
                 self.give_back(&entries, seconds, "not-ours", "another worker holds the session").await
             }
-            Err(Stop::Failed { failure, seconds }) => {
+            Some(Stop::Failed { failure, seconds }) => {
                 let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries));
                 self.give_back(&entries, seconds, &failure.reason(), &failure.to_string()).await;
             }
-            Err(Stop::Unreadable(why)) => {
+            Some(Stop::TimeIsUp) => {
+                self.give_back(&entries, 1, "time-is-up", "the invocation's time is up").await;
+            }
+            Some(Stop::Unreadable(why)) => {
                 tracing::error!(session = %self.session, why, "the session's state cannot be read");
                 self.give_back(&entries, 30, "unreadable", &why).await;
             }
         }
+        delivered
     }
 
     async fn work(&self, entries: &mut Vec<Entry>) -> Result<(), Stop> {

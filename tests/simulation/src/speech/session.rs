@@ -6,9 +6,11 @@ use serde_json::json;
 use writer::ports::SessionStatus;
 
 use super::tape::{FRAME, library};
-use super::webm::header;
+use super::webm::{Browser, header};
 use crate::run::{Arrival, Incident};
 
+/// When simulations begin, in epoch ms.
+pub const BEGIN_MS: u64 = 1_732_622_783_000;
 /// Samples of a millisecond.
 const PER_MS: usize = 16;
 
@@ -97,6 +99,33 @@ pub struct Fact {
 }
 
 impl Take {
+    /// A recorder that runs for `chunks` blobs without a hitch, on a page of its own.
+    pub fn steady(tape: usize, chunks: usize) -> Self {
+        let library = library();
+        let browser = library.tapes[tape].browser;
+        let mut take =
+            Self { tape, uid: tape as u64 + 1, new_page: false, connection: 0, chunks: Vec::new() };
+        let mut end = header(browser, take.uid).len();
+        let mut ends = library.tapes[tape].blocks.iter().map(|block| {
+            end += block.len();
+            end
+        });
+        let packet_ms = (browser.frames_per_packet() * FRAME / PER_MS) as u64;
+        for n in 0..chunks {
+            let packets = browser.packets_per_chunk();
+            let Some(until) = ends.nth(packets - 1) else { break };
+            let over = usize::from(browser == Browser::Chromium && n + 1 < chunks);
+            let handed_out_ms = ((n + 1) * packets) as u64 * packet_ms;
+            take.chunks.push(Chunk {
+                until: until + over,
+                handed_out_ms,
+                passage: Passage::Sent(40),
+                resent_after_ms: None,
+            });
+        }
+        take
+    }
+
     /// The whole recording, and where in it each packet ends.
     pub fn recording(&self) -> (Vec<u8>, Vec<usize>) {
         let tape = &library().tapes[self.tape];
@@ -125,6 +154,18 @@ impl Take {
 }
 
 impl Session {
+    /// A session of these takes, without anything special about it.
+    pub fn of(name: &str, takes: Vec<Take>) -> Self {
+        Self {
+            name: name.to_owned(),
+            begins_ms: BEGIN_MS,
+            skew_ms: 0,
+            tells_connection: false,
+            takes,
+            end_after_ms: None,
+        }
+    }
+
     /// Every chunk, in the order of recording.
     pub fn facts(&self) -> Vec<Fact> {
         let mut facts = Vec::new();
@@ -192,9 +233,7 @@ impl Session {
             Some(Bad::NotBase64) => "=?=".to_owned(),
             Some(Bad::Empty) => String::new(),
             Some(Bad::Noise) => STANDARD.encode(noise()),
-            Some(Bad::Stub) => {
-                STANDARD.encode([&header(super::webm::Browser::Chromium, 1)[..44], &[0; 66]].concat())
-            }
+            Some(Bad::Stub) => STANDARD.encode([&header(Browser::Chromium, 1)[..44], &[0; 66]].concat()),
         };
         let mut body = json!({
             "action": "writeToStream",
