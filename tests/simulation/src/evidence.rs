@@ -137,6 +137,18 @@ impl<'a> SessionEvidence<'a> {
         })
     }
 
+    /// Whether a page's chunk was overtaken by its successor's while messages do not tell the connection: one whose index
+    /// the successor waits for is then taken for its own.
+    pub fn pages_overlap(&self) -> bool {
+        let page =
+            |i: usize| self.session.takes[..=self.facts[i].take].iter().filter(|take| take.new_page).count();
+        let arrived = |i: usize| self.arrived_ms[i].map(|at| (at, page(i)));
+        let arrivals = || (0..self.facts.len()).filter_map(arrived);
+        let overtaken =
+            |(at, page): (u64, usize)| arrivals().any(|(before, later)| later > page && before < at);
+        !self.session.tells_connection && arrivals().any(overtaken)
+    }
+
     /// The facts of a take.
     pub fn chunks_of(&self, take: usize) -> Range<usize> {
         let from = self.facts.partition_point(|fact| fact.take < take);

@@ -156,6 +156,9 @@ struct Run<'a> {
     arrived: usize,
 }
 
+/// An operator waits so long after the last failure.
+const REDRIVEN_AFTER_MS: u64 = 30_000;
+
 /// Runs a scenario to its end.
 pub fn run(scenario: &Scenario) -> Outcome {
     let begin_ms = scenario.arrivals.first().map_or(0, |arrival| arrival.at_ms);
@@ -176,6 +179,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let parked = lock(&run.world).queue.dead.clone();
     run.clock.advance_to(scenario.outages_end_ms());
     for _ in 0..scenario.redrives {
+        run.clock.advance_to(run.clock.now_ms() + REDRIVEN_AFTER_MS);
         run.redrive();
         drained &= run.drain(run.clock.now_ms() + MOST_MS);
     }

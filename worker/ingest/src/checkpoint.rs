@@ -119,6 +119,19 @@ pub struct Gap {
     /// stream, and if it is there this is committed instead of writing again.
     #[serde(default)]
     pub unsure: Option<Box<Advance>>,
+    /// What of it was parked last.
+    #[serde(default)]
+    pub parked: Option<ParkedBatch>,
+}
+
+/// A parked batch that left a gap, or was to fill it. What was in the queue then and comes without the batch's first chunk
+/// follows it into the DLQ: redriven together, they sound as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedBatch {
+    /// Its first chunk.
+    pub first: u64,
+    /// When it was parked.
+    pub at: EpochMs,
 }
 
 /// A position and its media state, kept for the next batch or for a gap's return.
@@ -187,6 +200,9 @@ pub struct Advance {
     pub samples: Samples,
     /// Key of the snapshot where the live audio goes on.
     pub snapshot: String,
+    /// Where each chunk's audio ends, by index.
+    #[serde(default)]
+    pub placements: Vec<(u64, EpochMs)>,
     /// What was skipped before the batch's first Cluster belongs to the gap that looks on where the batch begins.
     #[serde(default)]
     pub skipped: Option<Skipped>,
@@ -282,6 +298,9 @@ pub struct Checkpoint {
     /// Since when every attempt has failed.
     #[serde(default)]
     pub failing_since: Option<EpochMs>,
+    /// When the latest of them failed.
+    #[serde(default)]
+    pub failed_at: Option<EpochMs>,
     /// Counts.
     #[serde(default)]
     pub totals: Totals,
@@ -317,6 +336,7 @@ impl Default for Checkpoint {
             past: Vec::new(),
             lease: None,
             failing_since: None,
+            failed_at: None,
             totals: Totals::default(),
         }
     }
@@ -351,8 +371,12 @@ impl Checkpoint {
         if let Line::Gap { numbering, from } = advance.line {
             self.lease = None;
             let same = |g: &&mut Gap| (g.chunks.numbering, g.chunks.from) == (numbering, from);
-            if let (Some(gap), Some(unsure)) = (self.gaps.iter_mut().find(same), whole.unsure) {
-                gap.unsure = Some(unsure);
+            if let Some(gap) = self.gaps.iter_mut().find(same) {
+                gap.unsure = whole.unsure.or(gap.unsure.take());
+                gap.parked = whole.parked.map(|now| ParkedBatch {
+                    first: gap.parked.map_or(now.first, |before| before.first.min(now.first)),
+                    ..now
+                });
             }
             return Vec::new();
         }

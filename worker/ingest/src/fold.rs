@@ -490,6 +490,7 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         looks_on_at: None,
         skipped: Vec::new(),
         unsure: None,
+        parked: None,
     };
     let mut position = end.clone();
     if position.numbering != piece.numbering {

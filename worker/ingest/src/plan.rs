@@ -3,7 +3,7 @@
 
 use media::fragment::{self, Block, FragmentError};
 use media::opus::{DecodeError, Decoder};
-use media::time::Samples;
+use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{
     Advance, ChunkRange, Gap, Heals, Heard, Line, MediaState, Position, Skipped, Snapshot,
@@ -56,6 +56,7 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
             until: folded.end.timeline.end().unwrap_or_default(),
             samples: folded.samples(),
             snapshot: String::new(),
+            placements: placements(pieces, &folded),
             skipped: None,
             heals: None,
         },
@@ -91,7 +92,10 @@ fn fold_with_residue(start: &Snapshot, gap: &Gap, pieces: &[Piece]) -> Folded {
         audio: Ok(residue.bytes.clone()),
     });
     let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
-    let mut folded = fold(start, Some(gap), &all);
+    // What was skipped is a chunk's beginning: where that chunk ends says nothing of it.
+    let mut start = start.clone();
+    start.placements.retain(|(placed, _)| *placed < index);
+    let mut folded = fold(&start, Some(gap), &all);
     folded.pieces.truncate(pieces.len());
     folded.spans.truncate(pieces.len());
     // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
@@ -102,6 +106,12 @@ fn fold_with_residue(start: &Snapshot, gap: &Gap, pieces: &[Piece]) -> Folded {
     folded
 }
 
+/// Where each piece's audio ends, by index.
+fn placements(pieces: &[Piece], folded: &Folded) -> Vec<(u64, EpochMs)> {
+    let ends = folded.spans.iter().map(|span| span.map(|(_, end)| end));
+    pieces.iter().zip(ends).filter_map(|(piece, end)| Some((piece.index, end?))).collect()
+}
+
 /// The gap that parking the whole batch leaves, back to where the line stood.
 fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Folded) -> (Gap, Snapshot) {
     let position = &start.position;
@@ -109,8 +119,7 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
     let from = if position.numbering == chunks.numbering { position.next.min(chunks.from) } else { 0 };
     let chunks = ChunkRange { from, ..chunks };
     let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
-    let ends = folded.spans.iter().map(|span| span.map(|(_, end)| end));
-    let placements = pieces.iter().zip(ends).filter_map(|(p, end)| Some((p.index, end?))).collect();
+    let placements = placements(pieces, folded);
     let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
     snapshot.position.timeline.learn_skew(&folded.end.timeline);
     if snapshot.position.numbering != chunks.numbering {
@@ -118,15 +127,20 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
         snapshot.position.next = 0;
         snapshot.position.numbering_began = pieces.first().map_or(at, |p| p.captured_at);
     }
+    // Before a page's chunk 0 lies the page before it, the end of which may come late.
+    let opens = position.numbering != chunks.numbering && pieces[0].index == 0;
+    let after =
+        if opens { EpochMs(pieces[0].captured_at.0.saturating_sub(1)) } else { position.last_captured };
     let gap = Gap {
         chunks,
         begins_at: position.timeline.end().unwrap_or(at),
         ends_at: None,
-        captured: (position.last_captured, until),
+        captured: (after, until),
         snapshot: snapshot.key("gap"),
         looks_on_at: is_looking(&folded.media).then_some(chunks.to),
         skipped: Vec::new(),
         unsure: None,
+        parked: None,
     };
     (gap, snapshot)
 }
@@ -142,10 +156,12 @@ impl Plan {
         for open in &folded.gaps {
             let mut snapshot = open.snapshot.clone();
             snapshot.position.timeline.learn_skew(&folded.end.timeline);
+            snapshot.placements.clone_from(&start.placements);
             let snapshot = self.store("gap", snapshot);
             let looks_on_at = on(open.gap.looks_on_at);
             let ends_at = open.gap.ends_at.or(gap.and_then(|gap| gap.ends_at));
-            self.advance.gaps.push(Gap { snapshot, looks_on_at, ends_at, ..open.gap.clone() });
+            let parked = gap.and_then(|gap| gap.parked);
+            self.advance.gaps.push(Gap { snapshot, looks_on_at, ends_at, parked, ..open.gap.clone() });
         }
         if !folded.residue.is_empty() {
             let position = start.position.clone();

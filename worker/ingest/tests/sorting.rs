@@ -50,6 +50,7 @@ fn gap(from: u64, to: u64) -> Gap {
         looks_on_at: None,
         skipped: Vec::new(),
         unsure: None,
+        parked: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
-use ingest::checkpoint::{Gap, Lease, Line, Snapshot};
+use ingest::checkpoint::{Advance, Gap, Lease, Line, ParkedBatch, Snapshot};
 use ingest::failure::{Class, ServiceFailure};
 use ingest::fold::{Piece, Refusal};
 use ingest::plan::{Plan, prime};
@@ -57,7 +57,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 return self.park_batch(held, &batch, plan, &lease, reason, false).await;
             }
         };
-        let failing_since = held.checkpoint.failing_since.unwrap_or(lease.first_attempt_at);
+        let failing_since = self.failing_since(held).unwrap_or(lease.first_attempt_at);
         match self.put(&lease, failing_since, bytes).await {
             Ok(persisted) => {
                 self.commit(held, lease, persisted).await?;
@@ -73,7 +73,13 @@ impl<P: Ports> SessionWork<'_, P> {
         let is_over =
             |since: EpochMs| self.now().0.saturating_sub(since.0) >= self.writer.config.max_blocked_ms;
         let sent_at = batch.pieces.iter().map(|piece| piece.record.sent_at).min()?;
-        held.checkpoint.failing_since.filter(|since| is_over(*since) && is_over(sent_at))
+        self.failing_since(held).filter(|since| is_over(*since) && is_over(sent_at))
+    }
+
+    /// Since when every attempt has failed. A failure longer ago than the bound says nothing of now.
+    fn failing_since(&self, held: &Held) -> Option<EpochMs> {
+        let quiet_ms = self.now().0.saturating_sub(held.checkpoint.failed_at?.0);
+        held.checkpoint.failing_since.filter(|_| quiet_ms < self.writer.config.max_blocked_ms)
     }
 
     /// The lease of this attempt: it counts on where the same chunks were leased before.
@@ -272,7 +278,8 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let now = self.now();
         let config = &self.writer.config;
-        let failing_since = *held.checkpoint.failing_since.get_or_insert(now);
+        let failing_since = self.failing_since(held).unwrap_or(now);
+        (held.checkpoint.failing_since, held.checkpoint.failed_at) = (Some(failing_since), Some(now));
         let lasting = failure.class() == Class::Lasting;
         let spent = lease.attempt >= config.max_attempts
             || now.0.saturating_sub(failing_since.0) >= config.max_blocked_ms
@@ -301,6 +308,7 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let (mut gap, snapshot) = plan.whole;
         gap.unsure = unsure.then(|| Box::new(plan.advance.clone()));
+        gap.parked = Some(ParkedBatch { first: plan.advance.chunks.from, at: self.now() });
         if batch.line == Line::Live {
             self.save_snapshots(&[(gap.snapshot.clone(), snapshot)]).await?;
             self.save_snapshots(&plan.snapshots).await?;
@@ -337,6 +345,9 @@ impl<P: Ports> SessionWork<'_, P> {
         if leased.line == batch.line && leased.chunks.numbering == plan.advance.chunks.numbering {
             plan.whole.0.chunks.to = leased.chunks.to;
             plan.whole.0.captured.1 = plan.whole.0.captured.1.max(leased.to.last_captured);
+            plan.whole.0.looks_on_at = looks_on_at(leased);
+            plan.whole.1.placements.clone_from(&leased.placements);
+            plan.whole.0.snapshot = plan.whole.1.key("gap");
             plan.advance = leased.clone();
             plan.snapshots.clear(); // the lease's are stored
         }
@@ -359,4 +370,11 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         Ok(self.writer.park(parking, self.settled).await?)
     }
+}
+
+/// Where the search for a Cluster goes on after a batch, if that ended amid one.
+fn looks_on_at(advance: &Advance) -> Option<u64> {
+    let of_gaps = advance.gaps.iter().map(|gap| gap.looks_on_at);
+    let of_skipped = advance.skipped.iter().map(|skipped| skipped.looks_on_at);
+    of_gaps.chain(of_skipped).flatten().find(|at| *at == advance.chunks.to)
 }

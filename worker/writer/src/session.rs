@@ -182,13 +182,11 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             Some(Decision::Write { chunks }) => as_leased(&held.checkpoint, c.line, c.pieces, chunks),
         };
-        let pieces = &c.pieces[..chunks];
-        let mut plan = plan(&c.start.snapshot, c.line, c.gap, pieces);
-        self.heal(&held.checkpoint, &mut plan).await?;
-        if c.gap.is_some_and(|gap| !plan.fits(gap)) {
-            self.park_unplaceable(pieces).await?;
+        let Some((pieces, mut plan)) = fitting(&c, chunks) else {
+            self.park_unplaceable(&c.pieces[..1]).await?;
             return Ok(true);
-        }
+        };
+        self.heal(&held.checkpoint, &mut plan).await?;
         let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
             self.defer(c.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
@@ -332,13 +330,13 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     /// Messages of a parked batch that come only now, without its beginning: written alone they would be decoded without
-    /// it. (What was redriven has a later sequence number.) `true` when there were such.
+    /// it. `true` when there were such.
     async fn park_stragglers(&self, gap: &Gap, pieces: &[Piece]) -> Result<bool, Stop> {
-        let Some(advance) = &gap.unsure else { return Ok(false) };
-        let has_beginning = pieces.iter().any(|p| p.index == advance.chunks.from);
-        let late = |p: &&Piece| p.record.sequence_number <= advance.to.last_sequence;
+        let Some(parked) = &gap.parked else { return Ok(false) };
+        let beginning = parked.first.max(gap.chunks.from);
+        let late = |p: &&Piece| p.record.sent_at <= parked.at;
         let stragglers: Vec<&Piece> = pieces.iter().filter(late).collect();
-        if has_beginning || stragglers.is_empty() {
+        if pieces.iter().any(|p| p.index == beginning) || stragglers.is_empty() {
             return Ok(false);
         }
         self.park_pieces(&stragglers, Reason::BatchParked, 1, self.now()).await?;
@@ -473,6 +471,14 @@ fn as_leased(checkpoint: &Checkpoint, line: Line, pieces: &[Piece], chunks: usiz
     let same = pieces.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();
     let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
     if advance.line == line && whole { same } else { chunks }
+}
+
+/// The longest beginning of a batch that fits into its gap.
+fn fitting<'a>(c: &Candidate<'a>, chunks: usize) -> Option<(&'a [Piece], Plan)> {
+    (1..=chunks).rev().find_map(|n| {
+        let plan = plan(&c.start.snapshot, c.line, c.gap, &c.pieces[..n]);
+        c.gap.is_none_or(|gap| plan.fits(gap)).then_some((&c.pieces[..n], plan))
+    })
 }
 
 /// 1, 2, 4, 8 s: longer with each delivery.
