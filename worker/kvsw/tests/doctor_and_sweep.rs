@@ -6,9 +6,7 @@ mod support;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
-use support::{Bench, now_ms};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use support::{Bench, now_ms, serve};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -88,23 +86,6 @@ async fn the_mapping_is_asked_where_lambda_is(bench: &Bench) {
     ] {
         assert!(told.stdout.contains(part), "{part} is not in\n{}", told.stdout);
     }
-}
-
-/// An HTTP server that answers each request with 200 and what `answer` says.
-async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = vec![0; 16 * 1_024];
-            let read = socket.read(&mut request).await.unwrap();
-            let body = answer(&String::from_utf8_lossy(&request[..read]));
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            socket.write_all((head + &body).as_bytes()).await.unwrap();
-        }
-    });
-    url
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,9 @@ impl Bar {
 
 impl Progress for Bar {
     fn phase(&self, name: &str) {
+        if self.0.is_hidden() {
+            eprintln!("{:>4} s  {name}", self.0.elapsed().as_secs());
+        }
         self.0.set_message(name.to_owned());
         self.0.set_position(0);
     }

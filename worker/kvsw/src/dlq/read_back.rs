@@ -7,7 +7,7 @@ use media::time::EpochMs;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::plan::{GapPlan, Plan};
+use super::plan::{GapPlan, Plan, SessionPlan};
 use crate::error::Result;
 use crate::output::{Output, Pen, Show, Tone};
 use crate::readback::StreamReader;
@@ -69,8 +69,10 @@ pub(super) async fn read_back(
     let began = Instant::now();
     let wanted: usize = plan.sessions.iter().map(|session| session.gaps.len()).sum();
     let bar = output.progress(wanted as u64, "reading back");
+    let sessions: Vec<Session> =
+        plan.sessions.iter().filter_map(|planned| Session::new(world, planned)).collect();
     loop {
-        let mut found = look(world, plan, since).await?;
+        let mut found = look(world, &sessions, since).await?;
         found.waited_ms = began.elapsed().as_millis() as u64;
         let closed = found.gaps.iter().filter(|gap| gap.closed && gap.fragments > 0).count();
         bar.set_position(closed as u64);
@@ -82,17 +84,31 @@ pub(super) async fn read_back(
     }
 }
 
-async fn look(world: &World, plan: &Plan, since: EpochMs) -> Result<ReadBack> {
+/// A session of the plan, and its stream.
+struct Session<'a> {
+    id: SessionId,
+    planned: &'a SessionPlan,
+    reader: StreamReader<'a>,
+}
+
+impl<'a> Session<'a> {
+    /// `None` for a message group that is no session's name: nothing of it can be in a stream.
+    fn new(world: &'a World, planned: &'a SessionPlan) -> Option<Self> {
+        let id = SessionId::parse(&planned.session_id).ok()?;
+        let reader = StreamReader::new(world, &id.stream_name());
+        Some(Self { id, planned, reader })
+    }
+}
+
+async fn look(world: &World, sessions: &[Session<'_>], since: EpochMs) -> Result<ReadBack> {
     let mut found = ReadBack::default();
-    for planned in &plan.sessions {
-        let Ok(session) = SessionId::parse(&planned.session_id) else { continue };
-        let notes = world.notes(Some(session.as_str())).await?;
+    for Session { id, planned, reader } in sessions {
+        let notes = world.notes(Some(id.as_str())).await?;
         found.parked_again += notes.iter().filter(|entry| entry.note.parked_at >= since).count();
         if planned.gaps.is_empty() {
             continue;
         }
-        let open = world.checkpoint(&session).await?.map(|checkpoint| checkpoint.gaps).unwrap_or_default();
-        let reader = StreamReader::new(world, &session.stream_name());
+        let open = world.checkpoint(id).await?.map(|checkpoint| checkpoint.gaps).unwrap_or_default();
         for gap in &planned.gaps {
             let missing = gap.returning.iter().flat_map(|&(first, last)| {
                 let same = open.iter().filter(|open| open.chunks.numbering == gap.numbering);

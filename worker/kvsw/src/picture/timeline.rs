@@ -44,9 +44,11 @@ pub enum Blank {
     Unknown,
 }
 
-/// A fragment's place.
+/// A stretch of audio without a hole: a whole fragment, or a part of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
+    /// Which fragment, counted from 0: neighbours get different shades.
+    pub fragment: usize,
     /// Its first sample, epoch ms.
     pub from_ms: u64,
     /// Its end.
@@ -97,7 +99,7 @@ pub struct Timeline {
     pub subtitle: String,
     /// The audio.
     pub wave: Wave,
-    /// Fragments, in time order.
+    /// In time order.
     pub bands: Vec<Band>,
     /// Times without audio: from, to, what it is.
     pub blanks: Vec<(u64, u64, Blank)>,
@@ -109,7 +111,7 @@ impl Timeline {
         let mut sheet = Sheet { from_ms: self.wave.from_ms, to_ms: self.wave.to_ms, shapes: Vec::new() };
         sheet.frame();
         self.blanks.iter().for_each(|blank| sheet.blank(*blank));
-        self.bands.iter().enumerate().for_each(|(i, band)| sheet.band(i, band));
+        self.bands.iter().for_each(|band| sheet.band(band));
         sheet.wave(&self.wave, &self.bands);
         self.blanks.iter().for_each(|blank| sheet.blank_label(*blank));
         sheet.labels(&self.bands);
@@ -216,9 +218,9 @@ impl Sheet {
         self.fitting(place, y + 9.0, &long, ink);
     }
 
-    fn band(&mut self, i: usize, band: &Band) {
+    fn band(&mut self, band: &Band) {
         let place = (self.x(band.from_ms), self.x(band.to_ms));
-        let shade = match (band.backfilled, i.is_multiple_of(2)) {
+        let shade = match (band.backfilled, band.fragment.is_multiple_of(2)) {
             (true, _) => BACKFILLED,
             (false, true) => EVEN,
             (false, false) => ODD,
@@ -328,6 +330,7 @@ mod tests {
         wave.add(1_000, &tone(32_000));
         wave.add(7_000, &tone(32_000));
         let band = |from_ms: u64, backfilled| Band {
+            fragment: 0,
             from_ms,
             to_ms: from_ms + 2_000,
             label: "0-7".into(),
@@ -385,7 +388,8 @@ mod tests {
         for (from, to) in [(0, 0), (5, 5), (u64::MAX - 1, u64::MAX), (0, u64::MAX)] {
             let mut wave = Wave::new(from.min(u64::MAX - 1), to);
             wave.add(from, &tone(100));
-            let bands = vec![Band { from_ms: from, to_ms: to, label: String::new(), backfilled: false }];
+            let bands =
+                vec![Band { fragment: 0, from_ms: from, to_ms: to, label: String::new(), backfilled: false }];
             let blanks = vec![(from, to, Blank::Gap)];
             let odd = Timeline { title: String::new(), subtitle: String::new(), wave, bands, blanks };
             let scene = odd.scene();

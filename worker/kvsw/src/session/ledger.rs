@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ingest::checkpoint::{Checkpoint, Gap};
-use media::time::EpochMs;
 use serde::Serialize;
 
 use super::facts::FragmentFacts;
@@ -330,11 +329,6 @@ fn chunk_row(
     row.written = row.written.without(&elsewhere);
     row.not_in_stream = Ranges::one(0, next).without(&elsewhere).without(&row.written);
     row
-}
-
-/// Where a fragment lies in the whole, for pictures.
-pub fn span_of(row: &FragmentRow) -> (EpochMs, EpochMs) {
-    (EpochMs(row.at), EpochMs(row.at + row.span_ms))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub async fn run(world: &World, output: &Output, args: &Args) -> Result<Exit> {
     .await?;
     let parked: Vec<Option<u64>> = known.parked.iter().map(|entry| entry.note.chunk_index).collect();
     let ledger = ledger(&fragments, &known.checkpoint.clone().unwrap_or_default(), &parked);
-    let picture = timeline(args.session.as_str(), &ledger, wave);
+    let picture = timeline(args.session.as_str(), &ledger, &fragments, wave);
     let bytes = match args.format {
         PictureFormat::Svg => picture.scene().svg().into_bytes(),
         PictureFormat::Png => picture.scene().png().unwrap_or_default(),
@@ -61,13 +61,18 @@ pub async fn run(world: &World, output: &Output, args: &Args) -> Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// The ledger's picture.
-pub fn timeline(session_id: &str, ledger: &Ledger, wave: Wave) -> Timeline {
-    let bands = ledger.fragments.iter().map(|row| Band {
-        from_ms: row.at,
-        to_ms: row.at + row.span_ms,
-        label: row.chunks.map_or(String::new(), |chunks| ranges(&[chunks])),
-        backfilled: row.backfilled,
+/// The ledger's picture; `fragments` are those that it was made of.
+pub fn timeline(session_id: &str, ledger: &Ledger, fragments: &[FragmentFacts], wave: Wave) -> Timeline {
+    let rows = ledger.fragments.iter().zip(fragments).enumerate();
+    let bands = rows.flat_map(|(i, (row, facts))| {
+        let longest = facts.stretches.iter().map(|(_, length)| *length).max();
+        facts.stretches.iter().map(move |(at, length)| Band {
+            fragment: i,
+            from_ms: at.0,
+            to_ms: at.0 + length.ms_ceil(),
+            label: row.chunks.filter(|_| Some(*length) == longest).map_or(String::new(), |c| ranges(&[c])),
+            backfilled: row.backfilled,
+        })
     });
     let blank = |from: u64, to: u64, kind| match kind {
         HoleKind::Pause => Blank::Pause,

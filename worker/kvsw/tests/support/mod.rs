@@ -7,12 +7,17 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use aws::parked_index::ParkedIndex;
-use aws_sdk_sqs::types::{MessageAttributeValue, MessageSystemAttributeName, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{
+    DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeName,
+    SendMessageBatchRequestEntry,
+};
 use local_stack::backend::{Backend, BackendKind};
 use local_stack::project;
 use local_stack::resources::{ResourceConfig, Resources};
 use media::time::EpochMs;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use writer::ports::ParkedNote;
 
 /// The program with its environment.
@@ -178,14 +183,18 @@ impl Bench {
             if messages.is_empty() {
                 return drained;
             }
-            for message in messages {
+            let mut handles = Vec::new();
+            for (i, message) in messages.into_iter().enumerate() {
                 let body: Value = serde_json::from_str(message.body().unwrap()).unwrap();
                 let group =
                     message.attributes().unwrap()[&MessageSystemAttributeName::MessageGroupId].clone();
                 drained.push((group, body["chunkIndex"].as_u64().unwrap_or(u64::MAX)));
-                let delete = self.sqs.delete_message().queue_url(&self.resources.queue_url);
-                delete.receipt_handle(message.receipt_handle.unwrap()).send().await.unwrap();
+                let entry = DeleteMessageBatchRequestEntry::builder().id(i.to_string());
+                handles.push(entry.receipt_handle(message.receipt_handle.unwrap()).build().unwrap());
             }
+            let delete = self.sqs.delete_message_batch().queue_url(&self.resources.queue_url);
+            let deleted = delete.set_entries(Some(handles)).send().await.unwrap();
+            assert!(deleted.failed.is_empty(), "{deleted:?}");
         }
     }
 
@@ -210,3 +219,33 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// Longer than anything here takes.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An HTTP server that answers each request (head and body) with 200 and what `answer` says.
+pub async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let body = answer(&request(&mut socket).await);
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            socket.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+    });
+    url
+}
+
+/// One request, as far as its content-length says.
+async fn request(socket: &mut TcpStream) -> String {
+    let (mut request, mut piece) = (String::new(), vec![0; 16 * 1_024]);
+    loop {
+        let read = socket.read(&mut piece).await.unwrap();
+        request.push_str(&String::from_utf8_lossy(&piece[..read]));
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { continue };
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if read == 0 || body.len() >= length.unwrap_or(0) {
+            return request;
+        }
+    }
+}

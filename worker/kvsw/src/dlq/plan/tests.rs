@@ -36,6 +36,7 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         looks_on_at: None,
         skipped: Vec::new(),
         unsure: None,
+        parked: None,
     }
 }
 

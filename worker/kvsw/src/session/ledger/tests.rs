@@ -1,5 +1,5 @@
 use ingest::checkpoint::{PastNumbering, Position};
-use media::time::Samples;
+use media::time::{EpochMs, Samples};
 use proptest::prelude::*;
 
 use super::*;
