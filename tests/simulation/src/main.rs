@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 use simulation::case::Case;
 use simulation::many;
 use simulation::shrink::shrink;
@@ -65,11 +66,30 @@ fn one(args: &Args, seed: u64) -> ExitCode {
 
 fn all(args: &Args) -> ExitCode {
     let started = Instant::now();
-    let failed = many::run_seeds(args.from..args.from + args.seeds, args.threads, args.failures);
-    println!("{} seeds in {:.1} s", args.seeds, started.elapsed().as_secs_f64());
-    for (seed, violations) in &failed {
-        println!("seed {seed}: {}", violations[0]);
-        println!("  reproduce: cargo run -p simulation -- --seed {seed} --shrink --trace");
-    }
+    let bar = ProgressBar::new(args.seeds).with_style(style());
+    let seeds = args.from..args.from.saturating_add(args.seeds);
+    let failed = many::run_seeds(seeds, args.threads, args.failures, |seed, violations| {
+        bar.inc(1);
+        if let Some(first) = violations.first() {
+            bar.suspend(|| {
+                println!("seed {seed}: {first}");
+                println!("  reproduce: cargo run -p simulation -- --seed {seed} --shrink --trace");
+            });
+        }
+    });
+    let run = bar.position();
+    bar.finish_and_clear();
+    println!(
+        "{run} seeds from {} in {:.1} s: {} broke a promise",
+        args.from,
+        started.elapsed().as_secs_f64(),
+        failed.len()
+    );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Shown on a terminal only.
+fn style() -> ProgressStyle {
+    let template = "{bar:40} {human_pos} of {human_len} seeds, {per_sec}, {eta} left";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

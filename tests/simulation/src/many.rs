@@ -10,8 +10,13 @@ use crate::case::Case;
 use crate::clock::lock;
 use crate::invariants::Violation;
 
-/// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed.
-pub fn run_seeds(seeds: Range<u64>, threads: usize, failures: usize) -> Vec<(u64, Vec<Violation>)> {
+/// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed. `done` is told of each.
+pub fn run_seeds(
+    seeds: Range<u64>,
+    threads: usize,
+    failures: usize,
+    done: impl Fn(u64, &[Violation]) + Sync,
+) -> Vec<(u64, Vec<Violation>)> {
     let threads = match threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         n => n,
@@ -25,6 +30,7 @@ pub fn run_seeds(seeds: Range<u64>, threads: usize, failures: usize) -> Vec<(u64
                 break;
             }
             let violations = judge(seed);
+            done(seed, &violations);
             if !violations.is_empty() {
                 lock(&failed).push((seed, violations));
             }

@@ -6,7 +6,7 @@ use simulation::shrink::shrink;
 
 #[test]
 fn ten_thousand_seeds_break_no_promise() {
-    let failed = run_seeds(0..10_000, 0, 1);
+    let failed = run_seeds(0..10_000, 0, 1, |_, _| ());
     if let Some((seed, violations)) = failed.first() {
         let small = shrink(&Case::draw(*seed), &violations[0]);
         panic!(
