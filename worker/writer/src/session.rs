@@ -166,8 +166,8 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn batch(&self, held: &mut Held, c: Candidate<'_>, sorted: &Sorted) -> Result<bool, Stop> {
         let now = self.now();
         let folded = fold(&c.start.snapshot, c.gap, c.pieces);
-        // A gap's last chunks fill it: there is nothing more to wait for.
-        let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to);
+        // A gap's last chunks fill it: there is nothing more to wait for, unless some are missing amid them.
+        let fills = c.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to && folded.gaps.is_empty());
         let end = if fills { Some(None) } else { (!sorted.ends.is_empty()).then_some(sorted.last_index) };
         let delivery_full = self.delivery_full;
         let view = View { pieces: c.pieces, folded: &folded, next: c.next, end, delivery_full, now };

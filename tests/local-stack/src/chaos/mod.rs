@@ -12,6 +12,7 @@ pub mod reference;
 pub mod report;
 pub mod schedule;
 mod speak;
+pub mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub const VISIBILITY: Duration = Duration::from_secs(12);
 pub const DRAIN: Duration = Duration::from_secs(60);
 /// How often the queue is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long sessions speak on after one stream's trouble.
+pub const CALM: Duration = Duration::from_secs(30);
 /// Streams that are read back at one time.
 const READERS: usize = 4;
 
@@ -58,8 +61,22 @@ pub struct Options {
     pub length: Duration,
     /// Chooses the faults.
     pub seed: u64,
+    /// What goes wrong.
+    pub trouble: Trouble,
     /// SQS and DynamoDB, emulated.
     pub backend: BackendKind,
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// All that can.
+    Everything,
+    /// The first session's stream answers each fragment with this ErrorId; all speak on for [`CALM`] when that is over.
+    OneStream {
+        /// ErrorId of the acknowledgement.
+        ack: u16,
+    },
 }
 
 /// Why a run has no result.
@@ -124,7 +141,11 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
     let scripts = scripts(options)?;
     let streams: Vec<String> =
         scripts.iter().map(|script| format!("session-{}", script.session_id)).collect();
-    let schedule = Arc::new(Schedule::new(options.seed, &streams, options.length, VISIBILITY));
+    let schedule = Arc::new(match options.trouble {
+        Trouble::Everything => Schedule::new(options.seed, &streams, options.length, VISIBILITY),
+        Trouble::OneStream { ack } => Schedule::one_stream(options.seed, &streams[0], ack),
+    });
+    let mut log = stack.log_lines();
     for script in &scripts {
         stack.put_session(&script.session_id, SessionStatus::Active).await?;
     }
@@ -133,17 +154,25 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
     let (spoken, injected) = inject::during(stack, &schedule, options.length, speaking).await;
     let sessions = sessions(spoken?)?;
     let mut left_in_queue = drain(stack, progress, "draining").await?;
+    let waits = waits::waits(&mut log, |session, index| {
+        let of_first_page = |key: &Key| *key == (0, index);
+        let session = sessions.iter().find(|known| known.id == session)?;
+        session.keys.iter().find(|(_, key)| of_first_page(key)).map(|((_, captured_ms), _)| *captured_ms)
+    });
 
     progress.phase("counting");
     let parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
     let before = look(stack, &sessions, &parked, &parked).await?;
+    let park_reasons = reasons(&parked);
 
     progress.phase("redriving");
     put_back(stack, &parked).await?;
     let redriven = if parked.is_empty() { None } else { Some(redrive::kvsw(stack).await?) };
     left_in_queue += drain(stack, progress, "draining the redrive").await?;
     let still_parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
-    let after = look(stack, &sessions, &still_parked, &parked).await?;
+    // What followed its batch into the DLQ had come late: it comes back late, too.
+    let in_order: Vec<Parked> = parked.into_iter().filter(|p| p.reason() != "BATCH_PARKED").collect();
+    let after = look(stack, &sessions, &still_parked, &in_order).await?;
 
     let outcomes = sessions.iter().zip(before).zip(after).map(|((session, before), after)| SessionOutcome {
         session_id: session.id.clone(),
@@ -161,7 +190,8 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         seconds: options.length.as_secs(),
         sessions: outcomes.collect(),
         injected,
-        park_reasons: reasons(&parked),
+        waits,
+        park_reasons,
         redriven,
         park_reasons_after: reasons(&still_parked),
         left_in_queue,
@@ -171,7 +201,11 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
 
 fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {
     let script = |n: usize| {
-        let pages = pages::pages(&options.recording, options.length, n % 2 == 1)?;
+        let length = match options.trouble {
+            Trouble::Everything => options.length,
+            Trouble::OneStream { .. } => options.length + CALM,
+        };
+        let pages = pages::pages(&options.recording, length, n % 2 == 1)?;
         // Spread over a second, so that no two sessions are in step.
         let delay = Duration::from_secs(1) * n as u32 / options.sessions as u32;
         Ok(Script { session_id: format!("chaos-{:02}", n + 1), pages, delay })
@@ -234,7 +268,7 @@ struct Found {
     audio: AudioCheck,
 }
 
-/// Reads all streams back and counts. `parked` is what the DLQ holds now, `ever` what it held before any redrive.
+/// Reads all streams back and counts. `parked` is what the DLQ holds now, `ever` what it held, in order, before any redrive.
 async fn look(
     stack: &Stack,
     sessions: &[Session],

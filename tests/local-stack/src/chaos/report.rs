@@ -12,6 +12,7 @@ use super::inject::Injected;
 use super::ledger::{Account, Fragment, Key, late_chunks};
 use super::redrive::Redriven;
 use super::reference::Expected;
+use super::waits::Waits;
 use crate::report::{align_right, plain_table};
 
 /// The longest Opus packet: a chunk's end may hold the beginning of one. 16 kHz samples.
@@ -133,6 +134,8 @@ pub struct Outcome {
     pub sessions: Vec<SessionOutcome>,
     /// What was done to the stack.
     pub injected: Injected,
+    /// The longest waits, by session.
+    pub waits: BTreeMap<String, Waits>,
     /// Messages in the DLQ before the redrive, by reason.
     pub park_reasons: BTreeMap<String, usize>,
     /// What kvsw said; `None` where nothing was parked.
@@ -228,6 +231,20 @@ impl Outcome {
             redriven,
             list(&self.park_reasons_after),
         )
+    }
+
+    /// How long chunks waited, one line a session.
+    pub fn waited(&self) -> String {
+        let line = |(session, waits): (&String, &Waits)| {
+            let again =
+                waits.live_again_ms.map_or_else(String::new, |ms| format!(", live again {ms} ms after that"));
+            let parked = match waits.parked_ms {
+                0 => String::new(),
+                ms => format!(", parked after {ms} ms at most{again}"),
+            };
+            format!("{session}: written after {} ms at most{parked}", waits.written_ms)
+        };
+        self.waits.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// What is broken, one line each; nothing where all holds.

@@ -62,6 +62,8 @@ pub struct Outage {
 pub struct Schedule {
     seed: u64,
     visibility: Duration,
+    /// Whether deliveries and calls are disturbed, too.
+    everywhere: bool,
     /// Kills of worker processes, in order.
     pub kills: Vec<Kill>,
     /// Outages.
@@ -85,7 +87,17 @@ impl Schedule {
             away(&mut random, "AmazonSQS", 0.65, SQS_AWAY),
         ];
         let media = media(&mut random, seed, streams, length);
-        Self { seed, visibility, kills, outages, media }
+        Self { seed, visibility, everywhere: true, kills, outages, media }
+    }
+
+    /// One stream's fragments meet this ErrorId for the whole run; all else is well.
+    pub fn one_stream(seed: u64, stream: &str, ack: u16) -> Self {
+        let kind =
+            FaultKind::ErrorAck { id: ack, code: None, at: Point::Persisted, bare: false, stored: false };
+        let (operation, nth, probability, count) = (None, None, None, None);
+        let media = vec![Fault { stream: stream.to_owned(), operation, nth, probability, seed, count, kind }];
+        let (kills, outages) = (Vec::new(), Vec::new());
+        Self { seed, visibility: Duration::ZERO, everywhere: false, kills, outages, media }
     }
 
     /// What happens to the `n`th delivery of the mapping.
@@ -93,6 +105,7 @@ impl Schedule {
         let mut random = random(self.seed, "delivery", n);
         let nothing = Disturbance::default();
         match random.f64() {
+            _ if !self.everywhere => nothing,
             ..0.03 => Disturbance { duplicate: Duplicate::AtOnce, ..nothing },
             ..0.06 => Disturbance { duplicate: Duplicate::AfterAnswer, ..nothing },
             ..0.075 => Disturbance { drop_deletes: true, ..nothing },
@@ -108,6 +121,9 @@ impl Schedule {
 
     /// What happens to the `n`th call of this operation, `now` after the run's beginning.
     pub fn call(&self, call: &Call, n: u64, now: Duration) -> proxy::Fault {
+        if !self.everywhere {
+            return proxy::Fault::None;
+        }
         let sends = call.operation == "SendMessage";
         let away = |outage: &Outage| {
             let until = if sends { outage.until.min(outage.from + SEND_AWAY) } else { outage.until };

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use indicatif::{ProgressBar, ProgressStyle};
 use local_stack::backend::BackendKind;
 use local_stack::chaos::report::Outcome;
-use local_stack::chaos::{ChaosError, Options, Progress, run as run_chaos, stack_config};
+use local_stack::chaos::{ChaosError, Options, Progress, Trouble, run as run_chaos, stack_config};
 use local_stack::project;
 use local_stack::replay::recording::Recording;
 use local_stack::stack::Stack;
@@ -31,6 +31,7 @@ Exit codes:
 Examples:
   make chaos
   make chaos SEED=42 SESSIONS=4 SECONDS=30
+  local-stack chaos --one-stream 5000 --seconds 60
   make chaos RECORDING=tests/end-to-end/recordings/firefox-speech")]
 pub struct Arguments {
     /// Folder that holds messages.jsonl; spoken as often as it takes.
@@ -45,6 +46,10 @@ pub struct Arguments {
     /// Chooses the faults; a random one if it is not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// Instead of all that: the first session's stream answers each fragment with this ErrorId (5000, say) for --seconds, and all sessions
+    /// speak on for half a minute.
+    #[arg(long, value_name = "ERROR_ID", value_parser = clap::value_parser!(u16).range(4000..=5999))]
+    one_stream: Option<u16>,
     /// SQS and DynamoDB: ministack or localstack.
     #[arg(long, env = "BACKEND", default_value = "ministack", hide_possible_values = true)]
     backend: BackendKind,
@@ -96,6 +101,7 @@ fn options(arguments: &Arguments) -> Options {
         sessions: usize::from(arguments.sessions),
         length: Duration::from_secs(arguments.seconds),
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        trouble: arguments.one_stream.map_or(Trouble::Everything, |ack| Trouble::OneStream { ack }),
         backend: arguments.backend,
     }
 }
@@ -112,6 +118,7 @@ fn tell(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
     }
     println!("{}", outcome.table());
     println!("{}", outcome.faults());
+    println!("{}", outcome.waited());
     let verdict = if outcome.holds() { "all promises hold" } else { "BROKEN" };
     let took_s = outcome.took_ms as f64 / 1000.0;
     println!("seed {} (schedule {}): {verdict}, {took_s:.0} s", outcome.seed, outcome.schedule);
