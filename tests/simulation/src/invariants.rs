@@ -15,6 +15,8 @@ const CLOCK_TOLERANCE_MS: u64 = 1_000;
 const LAG_MS: u64 = 600;
 /// What the events of a recorder jitter by.
 const JITTER_MS: u64 = 100;
+/// A pause is longer than this.
+const PAUSE_JITTER_MS: u64 = 200;
 /// DynamoDB's largest item.
 const MOST_ITEM_BYTES: usize = 400 * 1024;
 
@@ -170,7 +172,7 @@ fn follows(
         Some(first) if *first == session.chunks_of(a.0).start => LAG_MS, // its header: nobody knows which recording it is
         Some(_) => JITTER_MS,
     };
-    let apart = next && hole_ms > jitter_ms && !paused(session, a, b);
+    let apart = next && hole_ms > jitter_ms && !paused(session, a, b, heard);
     apart.then(|| format!("a hole of {hole_ms} ms between frames {} and {} of take {}", a.1, b.1, a.0))
 }
 
@@ -179,10 +181,18 @@ fn late(session: &SessionEvidence<'_>, take: usize) -> bool {
     session.disturbed.range(session.chunks_of(take)).next().is_some()
 }
 
-/// Whether the speaker's clock shows more time between two frames than the recording does.
-fn paused(session: &SessionEvidence<'_>, a: (usize, usize), b: (usize, usize)) -> bool {
+/// Whether the speaker's clock shows more time than the recording does: between the two frames, or before them, and the
+/// audio was still behind by that.
+fn paused(session: &SessionEvidence<'_>, a: (usize, usize), b: (usize, usize), heard: &Heard) -> bool {
     let at = |place| session.spoken_at(place).map(|s| s.at_ms);
-    at(a).zip(at(b)).is_none_or(|(a, b)| b > a + 20 + 200)
+    let between = at(a).zip(at(b)).is_none_or(|(a, b)| b > a + 20 + PAUSE_JITTER_MS);
+    let of_take = |h: &&Heard| place(session, h).is_some_and(|(take, _)| take == b.0);
+    let first = session.heard.iter().find(of_take);
+    let behind = first.and_then(|first| {
+        let spoken_ms = at(b)?.checked_sub(at(place(session, first)?)?)?;
+        Some((heard.at - first.at) / PER_MS <= spoken_ms + JITTER_MS)
+    });
+    between || behind == Some(true)
 }
 
 fn off_the_clock(session: &SessionEvidence<'_>, heard: &Heard) -> Option<String> {

@@ -63,6 +63,18 @@ fn a_fragment_at_a_wrong_time_is_noticed() {
 }
 
 #[test]
+fn a_hole_where_nobody_paused_is_noticed() {
+    let promises = broken(&case(), |outcome| {
+        let fragments = fragments(outcome);
+        let last = fragments.len() - 1;
+        for (at, _) in &mut fragments[last].media.blocks {
+            at.0 += 400;
+        }
+    });
+    assert_eq!(promises, [3]);
+}
+
+#[test]
 fn a_fragment_in_the_future_is_noticed() {
     let promises =
         broken(&case(), |outcome| fragments(outcome)[1].stored_ms = fragments(outcome)[1].at.0 - 1);
