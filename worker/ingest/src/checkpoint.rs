@@ -105,7 +105,8 @@ pub struct Gap {
     pub begins_at: EpochMs,
     /// Where the audio after it begins, once known.
     pub ends_at: Option<EpochMs>,
-    /// Capture times of the chunks before and after: they tell a redriven chunk from a new numbering's.
+    /// First and last capture time that a chunk of it can have: they tell a redriven chunk from another numbering's. The last
+    /// two chunks of a recorder have the same one.
     pub captured: (EpochMs, EpochMs),
     /// Key of the snapshot before it.
     pub snapshot: String,

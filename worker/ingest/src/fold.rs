@@ -466,6 +466,16 @@ fn extend_runs(runs: &mut Vec<Run>, at: EpochMs, joined: bool, d: &mut Demuxed) 
     }
 }
 
+/// The earliest capture time of what is missing between `before` and `piece`. The page before may have ended on the same
+/// index; where `piece` is a page's chunk 0, its end may still come.
+pub(crate) fn captured_from(before: &Position, piece: &Piece) -> EpochMs {
+    match (before.numbering == piece.numbering, piece.index) {
+        (true, _) => before.last_captured,
+        (false, 0) => piece.captured_at,
+        (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
+    }
+}
+
 /// Opens a gap before `piece`, or of `piece` itself where that is refused.
 fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool) {
     let end = &folded.end;
@@ -485,7 +495,7 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         chunks,
         begins_at,
         ends_at: None,
-        captured: (end.last_captured, piece.captured_at),
+        captured: (captured_from(end, piece), piece.captured_at),
         snapshot: String::new(), // known once the residue is
         looks_on_at: None,
         skipped: Vec::new(),

@@ -8,7 +8,7 @@ use media::time::{EpochMs, Samples};
 use crate::checkpoint::{
     Advance, ChunkRange, Gap, Heals, Heard, Line, MediaState, Position, Skipped, Snapshot,
 };
-use crate::fold::{Folded, Piece, Refusal, Run, Step, fold, is_looking};
+use crate::fold::{Folded, Piece, Refusal, Run, Step, captured_from, fold, is_looking};
 use crate::message::{Record, SessionId};
 
 /// A batch, ready to be leased, put and committed.
@@ -127,15 +127,11 @@ fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Fo
         snapshot.position.next = 0;
         snapshot.position.numbering_began = pieces.first().map_or(at, |p| p.captured_at);
     }
-    // Before a page's chunk 0 lies the page before it, the end of which may come late.
-    let opens = position.numbering != chunks.numbering && pieces[0].index == 0;
-    let after =
-        if opens { EpochMs(pieces[0].captured_at.0.saturating_sub(1)) } else { position.last_captured };
     let gap = Gap {
         chunks,
         begins_at: position.timeline.end().unwrap_or(at),
         ends_at: None,
-        captured: (after, until),
+        captured: (captured_from(position, &pieces[0]), until),
         snapshot: snapshot.key("gap"),
         looks_on_at: is_looking(&folded.media).then_some(chunks.to),
         skipped: Vec::new(),

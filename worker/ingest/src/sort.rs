@@ -255,8 +255,7 @@ fn recording(piece: &Piece) -> Option<String> {
 
 /// The open gap this chunk belongs to: its index lies inside, and so does its capture time.
 fn gap_of<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
-    // After the chunk before it: that one may have the same index on the page before.
-    let in_time = |gap: &Gap| gap.captured.0 < piece.captured_at && piece.captured_at <= gap.captured.1;
+    let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
     checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
 }
 

@@ -192,6 +192,16 @@ proptest! {
 }
 
 #[test]
+fn a_recorders_last_chunk_has_the_time_of_the_one_before_it_and_still_a_place() {
+    let pieces = pieces(&recordings()[3]);
+    let mut session = Session::default();
+    session.write(&pieces[..6]);
+    session.park(&[Piece { captured_at: pieces[5].captured_at, ..pieces[6].clone() }]);
+    let gap = &session.checkpoint.gaps[0];
+    assert!(pieces[5].captured_at >= gap.captured.0, "redriven, it would have no place: {gap:?}");
+}
+
+#[test]
 fn the_end_of_a_page_that_comes_late_is_not_taken_for_its_successors_parked_beginning() {
     let pieces = pieces(&recordings()[3]);
     let mut session = Session::default();
