@@ -75,6 +75,8 @@ pub enum Failure {
     TimedOut,
     /// The connection broke.
     Disconnected,
+    /// Exactly this.
+    As(ServiceFailure),
 }
 
 impl Failure {
@@ -94,12 +96,17 @@ impl Failure {
             Self::Denied => service(403, "AccessDeniedException"),
             Self::TimedOut => ServiceFailure::TimedOut { operation, waited_ms },
             Self::Disconnected => ServiceFailure::Disconnected { operation, detail: "injected".to_owned() },
+            Self::As(failure) => failure.clone(),
         }
     }
 
     /// Whether a caller that sees this can tell that the call had no effect.
     pub fn outcome_known(&self) -> bool {
-        matches!(self, Self::Ack(_) | Self::Throttled | Self::Denied)
+        match self {
+            Self::Ack(_) | Self::Throttled | Self::Denied => true,
+            Self::Internal | Self::TimedOut | Self::Disconnected => false,
+            Self::As(failure) => !failure.outcome_unknown(),
+        }
     }
 }
 

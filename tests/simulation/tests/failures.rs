@@ -1,0 +1,270 @@
+//! SPECIFICATION.md's two tables of failures, walked row by row through the writer: each culprit has its one consequence.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ingest::failure::ServiceFailure;
+use media::time::EpochMs;
+use serde_json::{Value, json};
+use simulation::case::Case;
+use simulation::faults::{Failure, Fate, Fault, On, Op};
+use simulation::model::queue::Dead;
+use simulation::run::{Arrival, Incident, Outcome, Scenario, run};
+use simulation::speech::session::{Passage, Session, Take};
+use simulation::speech::webm::{Browser, header};
+use writer::event::Event;
+use writer::ports::SessionStatus;
+
+const SPECIFICATION: &str = include_str!("../../../SPECIFICATION.md");
+/// How long a service fails: less than the writer's bound and its last attempt would need to park twice.
+const OUTAGE_MS: u64 = 40_000;
+
+fn cells(line: &str) -> Vec<String> {
+    line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+fn speaker(chunks: usize) -> Case {
+    let session = Session { end_after_ms: Some(60), ..Session::of("s", vec![Take::steady(0, chunks)]) };
+    Case { sessions: vec![session], ..Case::quiet() }
+}
+
+/// Runs without an operator.
+fn alone(case: &Case) -> Outcome {
+    run(&Scenario { redrives: 0, ..case.scenario(true) })
+}
+
+fn reason(dead: &Dead) -> &str {
+    &dead.attributes["reason"]
+}
+
+// --- services ---------------------------------------------------------------------------------------------------------
+
+struct Row {
+    failure: String,
+    class: String,
+    outcome: String,
+    consequence: String,
+}
+
+fn rows() -> Vec<Row> {
+    let table =
+        SPECIFICATION.split("<!-- failures -->").nth(1).unwrap().split("<!-- /failures -->").next().unwrap();
+    let row = |line: &str| {
+        let [failure, _, class, outcome, consequence] = cells(line).try_into().expect(line);
+        Row { failure: failure.trim_matches('`').to_owned(), class, outcome, consequence }
+    };
+    table.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+/// The failure that a row's short name stands for.
+fn failure(name: &str) -> ServiceFailure {
+    if let Some(id) = name.strip_prefix("ack-") {
+        return ServiceFailure::Ack { id: id.parse().unwrap(), code: String::new() };
+    }
+    let (operation, what) = name.split_once('-').unwrap();
+    let operation = operation.to_owned();
+    let service = |operation, status, code: &str| {
+        let (code, message) = (code.to_owned(), String::new());
+        ServiceFailure::Service { operation, status, code, message }
+    };
+    match (what, what.parse::<u16>()) {
+        ("timeout", _) => ServiceFailure::TimedOut { operation, waited_ms: 4_000 },
+        ("disconnected", _) => ServiceFailure::Disconnected { operation, detail: String::new() },
+        ("garbled", _) => ServiceFailure::Garbled { operation, detail: String::new() },
+        (_, Ok(status)) => service(operation, status, ""),
+        (code, Err(_)) => service(operation, 400, code),
+    }
+}
+
+/// A speaker whose service fails like that for a while.
+fn failing(failure: &ServiceFailure) -> Case {
+    let mut case = speaker(8);
+    let op = match failure.reason().split('-').next().unwrap() {
+        "GetItem" => Op::Load,
+        "ListFragments" => Op::Find,
+        _ => Op::Put, // CreateStream is part of it
+    };
+    let on = On::During { op, session: None, from_ms: 0, to_ms: case.begins_ms() + OUTAGE_MS };
+    case.faults.push(Fault { on, fate: Fate::Fail(Failure::As(failure.clone())) });
+    if op == Op::Find {
+        let on = On::Nth { op: Op::Put, session: "s".into(), n: 0 };
+        case.faults.push(Fault { on, fate: Fate::FailAfter(Failure::Disconnected) });
+    }
+    case
+}
+
+/// What the writer did about it, in the table's words.
+fn consequence(outcome: &Outcome, name: &str) -> String {
+    let trace = outcome.world.trace.as_deref().unwrap_or_default();
+    let is = |line: &&String, op: &str| line.contains(" call ") && line.contains(&format!(" {op} s"));
+    let first_batch = || trace.iter().take_while(|line| !is(line, "Park"));
+    let calls = |op: &str| first_batch().filter(|line| is(line, op)).count();
+    let parked = outcome.parked.iter().any(|dead| reason(dead) == name);
+    let gave_back = |event: &Event| matches!(event, Event::GivenBack { reason, .. } if reason == name);
+    let given_back = outcome.world.events.iter().any(|(_, event)| gave_back(event));
+    let mut did = Vec::new();
+    if calls("Put") > 0 && calls("Find") > 0 && !name.starts_with("ListFragments") {
+        did.push("ask");
+    }
+    if calls("Put") > 1 && !name.starts_with("GetItem") && !name.starts_with("ListFragments") {
+        did.push("retry");
+    }
+    if given_back {
+        did.push("give back");
+    }
+    if parked {
+        did.push(if did.is_empty() { "park at once" } else { "park" });
+    }
+    did.join(", ")
+}
+
+#[test]
+fn every_failure_of_a_service_has_the_consequence_of_the_specification() {
+    let rows = rows();
+    assert!(rows.len() >= 40, "only {} rows found: has the table moved?", rows.len());
+    for row in rows {
+        let failure = failure(&row.failure);
+        assert_eq!(failure.reason(), row.failure, "the DLQ's reason is the table's name");
+        assert_eq!(failure.class().to_string(), row.class, "{}: class", row.failure);
+        let outcome = if failure.outcome_unknown() { "unknown" } else { "not stored" };
+        assert_eq!(outcome, row.outcome, "{}: outcome", row.failure);
+        let case = failing(&failure);
+        let outcome = alone(&case);
+        assert_eq!(consequence(&outcome, &row.failure), row.consequence, "{}", row.failure);
+        assert_eq!(case.judge(), [], "{}: a redrive does not restore", row.failure);
+    }
+}
+
+// --- messages, audio, sessions ----------------------------------------------------------------------------------------
+
+fn codes() -> BTreeSet<String> {
+    let table =
+        SPECIFICATION.split("| refused | whose fault |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let first = table.lines().filter(|line| line.starts_with("| `")).map(|line| cells(line).remove(0));
+    first
+        .flat_map(|cell| cell.split(' ').map(|code| code.trim_matches('`').to_owned()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// A speaker, one of whose messages has this body instead.
+fn with_body(nth: usize, change: impl FnOnce(&mut Value) -> Option<String>) -> Scenario {
+    let mut scenario = Scenario { redrives: 0, ..speaker(10).scenario(false) };
+    let Arrival { what: Incident::Message { body, .. }, .. } = &mut scenario.arrivals[1 + nth] else {
+        panic!("no message")
+    };
+    let mut fields: Value = serde_json::from_str(body).unwrap();
+    *body = change(&mut fields).unwrap_or_else(|| fields.to_string());
+    scenario
+}
+
+fn with_field(name: &str, value: Value) -> Scenario {
+    with_body(4, |fields| {
+        fields[name] = value;
+        None
+    })
+}
+
+/// The first arrival says that the session is active.
+fn with_status(status: SessionStatus) -> Scenario {
+    let mut scenario = Scenario { redrives: 0, ..speaker(10).scenario(false) };
+    scenario.arrivals[0].what = Incident::Status("s".into(), status);
+    scenario
+}
+
+/// Forty seconds of audio in 16 kB: a Cluster of SimpleBlocks, each a one-byte packet that claims 20 ms.
+fn bomb() -> String {
+    let mut bytes = header(Browser::Chromium, 1);
+    bytes.extend(b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00");
+    bytes.extend((0..2_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
+    STANDARD.encode(bytes)
+}
+
+/// The end of a page that comes after its successor, with an index that neither waits for.
+fn late_end_of_a_page() -> Scenario {
+    let mut case = speaker(10);
+    let mut next = Take { new_page: true, connection: 1, ..Take::steady(1, 8) };
+    next.chunks.iter_mut().for_each(|chunk| chunk.handed_out_ms += 6_000);
+    case.sessions[0].takes[0].chunks[9].passage = Passage::Sent(12_000);
+    case.sessions[0].takes.push(next);
+    Scenario { redrives: 0, ..case.scenario(false) }
+}
+
+fn put_fails(mut case: Case, fates: impl IntoIterator<Item = Fate>, ms: u64) -> Scenario {
+    let to_ms = case.begins_ms() + ms;
+    for (n, fate) in fates.into_iter().enumerate() {
+        let on = match fate {
+            Fate::CrashBefore => On::Nth { op: Op::Put, session: "s".into(), n: n as u64 },
+            _ => On::During { op: Op::Put, session: None, from_ms: 0, to_ms },
+        };
+        case.faults.push(Fault { on, fate });
+    }
+    Scenario { redrives: 0, ..case.scenario(false) }
+}
+
+/// The parking of a batch fails, and its messages come again in two deliveries: the end without the beginning.
+fn straggler() -> Scenario {
+    let lost = Fault {
+        on: On::Nth { op: Op::Park, session: "s".into(), n: 0 },
+        fate: Fate::Fail(Failure::TimedOut),
+    };
+    let mut case = speaker(8);
+    case.faults.push(lost);
+    let scenario = put_fails(case, [Fate::Fail(Failure::Ack(5000))], 120_000);
+    let seeds = (0..100).map(|seed| Scenario { seed, ..scenario.clone() });
+    let in_two = |scenario: &Scenario| run(scenario).parked.iter().any(|dead| reason(dead) == "BATCH_PARKED");
+    seeds.into_iter().find(in_two).expect("SQS fills deliveries as it likes")
+}
+
+/// A run in which something is refused for this reason, and whether nothing else is.
+fn refusing(code: &str) -> (Scenario, bool) {
+    let big = |bytes: usize| json!("A".repeat(bytes));
+    let alone = match code {
+        "BODY_TOO_LARGE" => with_field("padding", big(200_000)),
+        "NOT_JSON" => with_body(4, |_| Some("{".into())),
+        "NOT_AN_OBJECT" => with_body(4, |_| Some("[1]".into())),
+        "MISSING_FIELD" => with_body(4, |_| Some("{}".into())),
+        "WRONG_TYPE" => with_field("audioData", json!(7)),
+        "UNKNOWN_ACTION" => with_field("action", json!("deleteEverything")),
+        "BAD_SESSION_ID" => with_field("sessionId", json!("no stream name!")),
+        "WRONG_GROUP" => with_field("sessionId", json!("another")),
+        "BAD_BASE64" => with_field("audioData", json!("%%%")),
+        "AUDIO_TOO_LARGE" => with_field("audioData", big(131_076)),
+        "EMPTY_AUDIO" => with_field("audioData", json!("")),
+        "UNSUPPORTED_FORMAT" => with_field("format", json!("mp3")),
+        "CHUNK_TOO_LONG" => with_field("audioData", json!(bomb())),
+        "NO_PLACE" => late_end_of_a_page(),
+        "SESSION_UNKNOWN" => with_status(SessionStatus::Unknown),
+        "SESSION_ENDED" => with_status(SessionStatus::Ended { at: Some(EpochMs(0)) }),
+        _ => return (refusing_among_others(code), false),
+    };
+    (alone, true)
+}
+
+fn refusing_among_others(code: &str) -> Scenario {
+    match code {
+        "UNDECODABLE_AUDIO" => with_body(0, |fields| {
+            fields["audioData"] = json!(STANDARD.encode([0x55; 300]));
+            None
+        }),
+        "STREAM_FAILING" => put_fails(speaker(76), [Fate::Fail(Failure::Ack(5000))], 60_000),
+        "BATCH_PARKED" => straggler(),
+        "CRASHED" => put_fails(speaker(8), [const { Fate::CrashBefore }; 4], 0),
+        _ => panic!("{code} is in SPECIFICATION.md, but nothing here makes it happen"),
+    }
+}
+
+#[test]
+fn every_refusal_of_the_specification_happens_and_says_its_name() {
+    let codes = codes();
+    assert!(codes.len() >= 20, "only {codes:?} found: has the table moved?");
+    for code in codes {
+        let (scenario, alone) = refusing(&code);
+        let outcome = run(&scenario);
+        assert!(outcome.drained, "{code}: the queue never drains");
+        let reasons: BTreeSet<&str> = outcome.parked.iter().map(reason).collect();
+        assert!(reasons.contains(code.as_str()), "{code}: the DLQ holds {reasons:?}");
+        assert!(!alone || reasons.len() == 1, "{code}: others are parked too: {reasons:?}");
+    }
+}
