@@ -466,12 +466,12 @@ fn extend_runs(runs: &mut Vec<Run>, at: EpochMs, joined: bool, d: &mut Demuxed) 
     }
 }
 
-/// The earliest capture time of what is missing between `before` and `piece`. The page before may have ended on the same
-/// index; where `piece` is a page's chunk 0, its end may still come.
-pub(crate) fn captured_from(before: &Position, piece: &Piece) -> EpochMs {
-    match (before.numbering == piece.numbering, piece.index) {
+/// The earliest capture time of `chunks`, which come after `before`; their numbering began at `began`. The page before may
+/// have ended on the same index; what was captured before a page's chunk 0 may still come.
+pub(crate) fn captured_from(before: &Position, chunks: ChunkRange, began: EpochMs) -> EpochMs {
+    match (before.numbering == chunks.numbering, chunks.from) {
         (true, _) => before.last_captured,
-        (false, 0) => piece.captured_at,
+        (false, 0) => began,
         (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
     }
 }
@@ -491,11 +491,12 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
     }
     let begins_at = end.timeline.end().unwrap_or(piece.captured_at);
     let chunks = ChunkRange { numbering: piece.numbering, from, to };
+    let at_piece = ChunkRange { from: piece.index, ..chunks };
     let gap = Gap {
         chunks,
         begins_at,
         ends_at: None,
-        captured: (captured_from(end, piece), piece.captured_at),
+        captured: (captured_from(end, at_piece, piece.captured_at), piece.captured_at),
         snapshot: String::new(), // known once the residue is
         looks_on_at: None,
         skipped: Vec::new(),

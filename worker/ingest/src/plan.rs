@@ -38,34 +38,34 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
     let folded = closes.map_or_else(|| fold(start, gap, pieces), |gap| fold_with_residue(start, gap, pieces));
     let chunks = range_of(pieces);
     let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
-    let whole = whole_gap(start, pieces, chunks, &folded);
     let refused: Vec<(usize, Refusal)> = folded
         .pieces
         .iter()
         .enumerate()
         .filter_map(|(i, piece)| piece.as_ref().err().map(|refusal| (i, refusal.clone())))
         .collect();
+    let advance = Advance {
+        line,
+        to: folded.end.clone(),
+        gaps: Vec::new(),
+        chunks,
+        count: (pieces.len() - refused.len()) as u64,
+        at,
+        until: folded.end.timeline.end().unwrap_or_default(),
+        samples: folded.samples(),
+        snapshot: String::new(),
+        placements: placements(pieces, &folded),
+        skipped: None,
+        heals: None,
+    };
     let mut plan = Plan {
-        advance: Advance {
-            line,
-            to: folded.end.clone(),
-            gaps: Vec::new(),
-            chunks,
-            count: (pieces.len() - refused.len()) as u64,
-            at,
-            until: folded.end.timeline.end().unwrap_or_default(),
-            samples: folded.samples(),
-            snapshot: String::new(),
-            placements: placements(pieces, &folded),
-            skipped: None,
-            heals: None,
-        },
+        whole: gap_over(start, &advance, is_looking(&folded.media).then_some(chunks.to)),
+        advance,
         snapshots: Vec::new(),
         recording: folded.end.recording.clone(),
         runs: folded.runs.clone(),
         pre_roll: start.media.pre_roll.clone(),
         refused,
-        whole,
         reaches: None,
     };
     plan.leave_holes(start, &folded, gap, closes.is_some());
@@ -112,28 +112,26 @@ fn placements(pieces: &[Piece], folded: &Folded) -> Vec<(u64, EpochMs)> {
     pieces.iter().zip(ends).filter_map(|(piece, end)| Some((piece.index, end?))).collect()
 }
 
-/// The gap that parking the whole batch leaves, back to where the line stood.
-fn whole_gap(start: &Snapshot, pieces: &[Piece], chunks: ChunkRange, folded: &Folded) -> (Gap, Snapshot) {
-    let position = &start.position;
-    let at = folded.runs.first().map_or_else(|| pieces[0].captured_at, |run| run.at);
-    let from = if position.numbering == chunks.numbering { position.next.min(chunks.from) } else { 0 };
-    let chunks = ChunkRange { from, ..chunks };
-    let until = pieces.iter().map(|p| p.captured_at).max().unwrap_or_default();
-    let placements = placements(pieces, folded);
+/// The gap that is left where all of a batch is parked, back to where its line stood at `start`; and its snapshot.
+pub fn gap_over(start: &Snapshot, batch: &Advance, looks_on_at: Option<u64>) -> (Gap, Snapshot) {
+    let (position, began) = (&start.position, batch.to.numbering_began);
+    let goes_on = position.numbering == batch.chunks.numbering;
+    let from = if goes_on { position.next.min(batch.chunks.from) } else { 0 };
+    let placements = batch.placements.clone();
     let mut snapshot = Snapshot { residue: Vec::new(), placements, ..start.clone() };
-    snapshot.position.timeline.learn_skew(&folded.end.timeline);
-    if snapshot.position.numbering != chunks.numbering {
-        snapshot.position.numbering = chunks.numbering;
+    snapshot.position.timeline.learn_skew(&batch.to.timeline);
+    if !goes_on {
+        snapshot.position.numbering = batch.chunks.numbering;
         snapshot.position.next = 0;
-        snapshot.position.numbering_began = pieces.first().map_or(at, |p| p.captured_at);
+        snapshot.position.numbering_began = began;
     }
     let gap = Gap {
-        chunks,
-        begins_at: position.timeline.end().unwrap_or(at),
+        chunks: ChunkRange { from, ..batch.chunks },
+        begins_at: position.timeline.end().unwrap_or(batch.at),
         ends_at: None,
-        captured: (captured_from(position, &pieces[0]), until),
+        captured: (captured_from(position, batch.chunks, began), batch.to.last_captured),
         snapshot: snapshot.key("gap"),
-        looks_on_at: is_looking(&folded.media).then_some(chunks.to),
+        looks_on_at,
         skipped: Vec::new(),
         unsure: None,
         parked: None,

@@ -8,7 +8,7 @@
 use media::demux::{Demuxer, Item, starts_recording};
 use media::time::EpochMs;
 
-use crate::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
+use crate::checkpoint::{Advance, Checkpoint, ChunkRange, Gap, Line, PastNumbering, Position};
 use crate::fold::Piece;
 use crate::message::{Arrival, Content, Record, Rejected};
 
@@ -32,6 +32,23 @@ pub struct Sorted {
     pub ends: Vec<Record>,
     /// See `ends`.
     pub last_index: Option<u64>,
+}
+
+impl Sorted {
+    /// What of a batch is at hand.
+    pub fn of(&self, batch: &Advance) -> Vec<&Piece> {
+        let of_line = match batch.line {
+            Line::Live => self.live.as_slice(),
+            Line::Gap { numbering, from } => {
+                let gap = |(gap, _): &&(Gap, Vec<Piece>)| {
+                    (gap.chunks.numbering, gap.chunks.from) == (numbering, from)
+                };
+                self.backfill.iter().find(gap).map_or(&[][..], |(_, pieces)| pieces)
+            }
+        };
+        let leased = batch.chunks;
+        of_line.iter().filter(|p| p.numbering == leased.numbering && leased.holds(p.index)).collect()
+    }
 }
 
 enum Place {

@@ -10,7 +10,8 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use ingest::checkpoint::{Advance, Gap, Lease, Line, ParkedBatch, Snapshot};
 use ingest::failure::{Class, ServiceFailure};
 use ingest::fold::{Piece, Refusal};
-use ingest::plan::{Plan, prime};
+use ingest::plan::{Plan, gap_over, prime};
+use ingest::sort::Sorted;
 use media::opus::Decoder;
 use media::time::EpochMs;
 
@@ -32,9 +33,6 @@ impl<P: Ports> SessionWork<'_, P> {
         plan: Plan,
         warm: Option<Decoder>,
     ) -> Result<(), Stop> {
-        if let (Some(failure), Some(lease)) = (held.unsure.take(), held.checkpoint.lease.clone()) {
-            return self.park_unsure(held, &batch, plan, lease, failure).await;
-        }
         let lease = self.next_lease(held, &plan);
         if plan.is_silent() {
             return self.carry(held, &batch, plan).await;
@@ -332,26 +330,37 @@ impl<P: Ports> SessionWork<'_, P> {
         self.park_pieces(&others, reason, attempts, since).await
     }
 
-    /// Parks what a lease may have stored while nobody can be asked: all that it leased, whatever of it is at hand.
-    async fn park_unsure(
+    /// Goes past what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    pub(crate) async fn park_unsure(
         &self,
         held: &mut Held,
-        batch: &Batch<'_>,
-        mut plan: Plan,
+        sorted: &Sorted,
         lease: Lease,
         failure: ServiceFailure,
     ) -> Result<(), Stop> {
-        let leased = &lease.advance;
-        if leased.line == batch.line && leased.chunks.numbering == plan.advance.chunks.numbering {
-            plan.whole.0.chunks.to = leased.chunks.to;
-            plan.whole.0.captured.1 = plan.whole.0.captured.1.max(leased.to.last_captured);
-            plan.whole.0.looks_on_at = looks_on_at(leased);
-            plan.whole.1.placements.clone_from(&leased.placements);
-            plan.whole.0.snapshot = plan.whole.1.key("gap");
-            plan.advance = leased.clone();
-            plan.snapshots.clear(); // the lease's are stored
+        let leased = lease.advance;
+        let mut gap = match leased.line {
+            Line::Live => {
+                let start = self.live_start(&held.checkpoint).await?.snapshot;
+                let (gap, snapshot) = gap_over(&start, &leased, looks_on_at(&leased));
+                self.save_snapshots(&[(gap.snapshot.clone(), snapshot)]).await?;
+                gap
+            }
+            Line::Gap { numbering, from } => match held.checkpoint.gap(numbering, from) {
+                Some(gap) => gap.clone(),
+                None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
+            },
+        };
+        gap.unsure = Some(Box::new(leased.clone()));
+        gap.parked = Some(ParkedBatch { first: leased.chunks.from, at: self.now() });
+        let pieces = sorted.of(&leased);
+        let is_live = leased.line == Line::Live;
+        let given_up = held.checkpoint.park(leased, gap.clone());
+        self.save(held).await?;
+        if is_live {
+            self.report_gaps(&[gap], &given_up);
         }
-        self.park_batch(held, batch, plan, &lease, Reason::Service(failure), true).await
+        self.park_pieces(&pieces, Reason::Service(failure), lease.attempt, lease.first_attempt_at).await
     }
 
     pub(crate) async fn park_pieces(

@@ -133,6 +133,10 @@ impl<P: Ports> SessionWork<'_, P> {
 
     /// Writes or parks the next batch. `false` when what is left waits for more, or nothing is.
     async fn next_batch(&self, held: &mut Held, sorted: &Sorted) -> Result<bool, Stop> {
+        if let Some((failure, lease)) = held.unsure.take().zip(held.checkpoint.lease.clone()) {
+            self.park_unsure(held, sorted, lease, failure).await?;
+            return Ok(true);
+        }
         if !sorted.live.is_empty() {
             let start = self.live_start(&held.checkpoint).await?;
             let next = (held.checkpoint.live.numbering, held.checkpoint.live.next);
@@ -293,7 +297,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     /// The live audio's state: from memory where this process wrote it last, from the store otherwise.
-    async fn live_start(&self, checkpoint: &Checkpoint) -> Result<Warm, Stop> {
+    pub(crate) async fn live_start(&self, checkpoint: &Checkpoint) -> Result<Warm, Stop> {
         let key = &checkpoint.live_snapshot;
         if let Some(warm) = self.writer.warm.take(&self.session, key) {
             return Ok(warm);
