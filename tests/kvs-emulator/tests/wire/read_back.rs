@@ -1,4 +1,6 @@
-use crate::support::{T0_MS, body, call, connect, create, emulator, mkv, put, refused, virtual_config};
+use crate::support::{
+    T0_MS, body, call, connect, create, emulator, list_all, mkv, put, refused, virtual_config,
+};
 use kvs_emulator::rules::document::{Document, Part};
 use kvs_emulator::{Elements, Emulator};
 use serde_json::{Value, json};
@@ -187,7 +189,7 @@ async fn a_persisted_fragment_is_listed_only_after_the_lag() {
     create(&emulator, "s", 1).await;
     put(&emulator, "s", &body(1)).await;
     let count = || async {
-        let answer = call(&emulator, "/listFragments", json!({ "StreamName": "s" })).await;
+        let answer = call(&emulator, "/listFragments", list_all("s")).await;
         answer["Fragments"].as_array().unwrap().len()
     };
     assert_eq!(count().await, 0);

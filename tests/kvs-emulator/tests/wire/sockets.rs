@@ -13,7 +13,8 @@ async fn connect(endpoint: &str) -> Http<TcpStream> {
 }
 
 async fn emulator_with_stream() -> Emulator {
-    let config = Config { create_ms: 0, persist_ms: 1, ..Config::default() };
+    let mut config = Config { create_ms: 0, persist_ms: 1, ..Config::default() };
+    config.limits.rates = false;
     let emulator = kvs_emulator::start(config).await.unwrap();
     let input = json!({ "StreamName": "s", "DataRetentionInHours": 1 });
     let (head, _) = connect(&emulator.endpoint()).await.call("/createStream", input).await;
