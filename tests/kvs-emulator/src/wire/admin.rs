@@ -90,7 +90,10 @@ fn requests(server: &Server, query: &str) -> Result<Value, (StatusCode, String)>
                 }
             },
             other => {
-                return Err((StatusCode::BAD_REQUEST, format!("{other} is none of stream, operation, after")));
+                return Err((
+                    StatusCode::BAD_REQUEST,
+                    format!("{other} is none of stream, operation, after"),
+                ));
             }
         }
     }
