@@ -6,7 +6,9 @@ mod support;
 
 mod control;
 mod faults;
+mod put_details;
 mod put_media;
 mod read_back;
 mod signature;
 mod sockets;
+mod updates;
