@@ -116,7 +116,7 @@ impl Disk {
         };
         let (jobs, received) = mpsc::channel();
         let thread = std::thread::Builder::new().name("kvs-disk".to_owned());
-        thread.spawn(move || run(&database, &received)).map_err(source)?;
+        thread.spawn(move || run(database, &received)).map_err(source)?;
         Ok((Self { jobs: Some(jobs) }, saved))
     }
 
@@ -228,7 +228,7 @@ fn share_header(fragment: &mut StoredFragment, stream: &Stream) {
     }
 }
 
-fn run(database: &Database, jobs: &mpsc::Receiver<Job>) {
+fn run(database: Database, jobs: &mpsc::Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let mut batch = vec![first];
         while batch.len() < BATCH_MAX
@@ -236,18 +236,22 @@ fn run(database: &Database, jobs: &mpsc::Receiver<Job>) {
         {
             batch.push(job);
         }
-        let closes = batch.iter().any(|job| matches!(job, Job::Close { .. }));
-        let written = write(database, &batch);
+        let written = write(&database, &batch);
         if let Err(error) = &written {
             tracing::error!(%error, "the disk did not take {} changes", batch.len());
         }
+        let mut closes = None;
         for job in batch {
-            if let Job::Put { done, .. } | Job::Flush { done } | Job::Close { done } = job {
+            match job {
                 // Nobody may wait any more.
-                let _ = done.send(written.is_ok());
+                Job::Put { done, .. } | Job::Flush { done } => drop(done.send(written.is_ok())),
+                Job::Close { done } => closes = Some(done),
+                Job::Save { .. } | Job::Forget { .. } | Job::Expire { .. } => {}
             }
         }
-        if closes {
+        if let Some(done) = closes {
+            drop(database);
+            let _ = done.send(written.is_ok());
             return;
         }
     }

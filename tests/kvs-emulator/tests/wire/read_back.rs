@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Documents as they come one after the other, each as (tags, PCM).
-fn read(bytes: &[u8]) -> Vec<Vec<(String, String)>> {
+pub fn read(bytes: &[u8]) -> Vec<Vec<(String, String)>> {
     let mut fragments: Vec<Vec<(String, String)>> = vec![vec![]];
     for part in parts(bytes) {
         match part {
@@ -45,7 +45,7 @@ fn pcm(bytes: &[u8]) -> Vec<u8> {
     frames.flatten().collect()
 }
 
-fn values<'a>(fragments: &'a [Vec<(String, String)>], name: &str) -> Vec<&'a str> {
+pub fn values<'a>(fragments: &'a [Vec<(String, String)>], name: &str) -> Vec<&'a str> {
     fragments.iter().flatten().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
