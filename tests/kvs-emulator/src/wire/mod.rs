@@ -21,7 +21,7 @@ use body::{Body, full};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -163,17 +163,18 @@ async fn json_answer(
     answer_after.map_or(Ok(response), |hangup| Err(Failure::Hangup(hangup)))
 }
 
-async fn json_body(body: Incoming, server: &Server) -> Result<Bytes, ApiError> {
-    tokio::select! {
-        collected = Limited::new(body, JSON_BYTES_MAX).collect() => match collected {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(_) => Err(ApiError::invalid(format!("The body has more than {JSON_BYTES_MAX} bytes."))),
-        },
+async fn json_body(mut body: Incoming, server: &Server) -> Result<Bytes, ApiError> {
+    let collected = tokio::select! {
+        collected = Limited::new(&mut body, JSON_BYTES_MAX).collect() => collected,
         () = server.now.sleep(JSON_TIMEOUT_MS) => {
             let message = format!("The body did not come within {} s.", JSON_TIMEOUT_MS / 1000);
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", message))
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", message));
         }
-    }
+    };
+    collected.map(Collected::to_bytes).map_err(|_| {
+        tokio::spawn(body::drain(body));
+        ApiError::invalid(format!("The body has more than {JSON_BYTES_MAX} bytes."))
+    })
 }
 
 /// Lets the faults of a request happen that come before its work; gives the one that comes after it.

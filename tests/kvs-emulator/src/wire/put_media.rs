@@ -17,13 +17,11 @@ use crate::server::Server;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 pub(crate) async fn answer(
     head: Parts,
@@ -37,7 +35,7 @@ pub(crate) async fn answer(
         Err(failure) => {
             // A client that waits for 100 sends no body, and asking for it would send the 100.
             if !expects && matches!(failure, Failure::Api(_)) {
-                tokio::spawn(drain(incoming));
+                tokio::spawn(body::drain(incoming));
             }
             return Err(failure);
         }
@@ -47,7 +45,7 @@ pub(crate) async fn answer(
     let call = call::Call::new(slot, timecodes, &faults, writer, recording.clone());
     tokio::spawn(async move {
         if call.run(first, &mut incoming).await {
-            drain(incoming).await;
+            body::drain(incoming).await;
         }
     });
     let mut response = Response::new(body);
@@ -80,13 +78,6 @@ async fn accept(
     let connection = store.begin_put(&stream, now_ms)?;
     let slot = call::Slot { server: server.clone(), stream, arn, connection, cut: true };
     Ok((slot, timecodes, faults))
-}
-
-/// Reads on for a moment after the answer ended early: a connection closed on unread bytes is reset, and a reset
-/// can take the answer away from a client that is still sending.
-async fn drain(mut incoming: Incoming) {
-    const LINGER: Duration = Duration::from_secs(1);
-    let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = incoming.frame().await {} }).await;
 }
 
 /// Makes hyper send `100 Continue` before the answer: it does so when the body is first asked for.

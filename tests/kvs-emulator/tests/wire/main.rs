@@ -6,6 +6,7 @@ mod support;
 
 mod control;
 mod faults;
+mod hostile;
 mod persistence;
 mod put_details;
 mod put_media;
