@@ -248,3 +248,43 @@ async fn without_retention_readers_have_a_buffer_of_five_minutes_and_200_mb() {
     tokio::time::advance(Duration::from_secs(300)).await;
     assert!(emulator.fragments("s").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_limit_of_a_fragment_holds_at_its_value() {
+    let now = EPOCH_MS as i64;
+    let two = [mkv::header(), mkv::tags(&[("ab", "cd"), ("e", "f")]), mkv::cluster(T0_MS, 20)].concat();
+    let cases = [
+        ("tracksMax", 0, 4012),
+        ("durationMsMax", 1999, 4002),
+        ("bytesMax", 63_999, 4001),
+        ("tagsMax", 1, 4009),
+        ("tagNameBytesMax", 1, 4009),
+        ("tagValueBytesMax", 1, 4009),
+        ("earliestTimestampMs", T0_MS + 1, 4007),
+        ("durationMsMin", 2001, 4013),
+    ];
+    for (quota, below, id) in cases {
+        let mut config = virtual_config();
+        config.rules.enforce_min_duration = true;
+        config.set_quota(quota, Some(below)).unwrap();
+        let (acks, _) = put(&started(config.clone()).await, "s", &two).await;
+        assert_eq!(acks.last().unwrap()["ErrorId"], id, "{quota} of {below}");
+        let enough =
+            if matches!(quota, "earliestTimestampMs" | "durationMsMin") { below - 1 } else { below + 1 };
+        config.set_quota(quota, Some(enough)).unwrap();
+        let (acks, _) = put(&started(config).await, "s", &two).await;
+        assert_eq!(acks.last().unwrap()["EventType"], "PERSISTED", "{quota} of {enough}");
+    }
+    let mut config = virtual_config();
+    config.rules.future_tolerance_ms = 500;
+    for (ahead_ms, event) in [(500, "PERSISTED"), (501, "ERROR")] {
+        let emulator = started(config.clone()).await;
+        let skew = (emulator.now_ms() as i64 - now) as u64;
+        let body = [mkv::header(), mkv::cluster(EPOCH_MS + skew + ahead_ms, 20)].concat();
+        assert_eq!(
+            put(&emulator, "s", &body).await.0.last().unwrap()["EventType"],
+            event,
+            "{ahead_ms} ms ahead"
+        );
+    }
+}

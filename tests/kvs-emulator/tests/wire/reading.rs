@@ -113,19 +113,24 @@ async fn errors_are_told_inside_the_media_where_the_service_does_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_line_takes_its_time_and_the_service_has_a_pace_too() {
-    let emulator = emulator().await;
-    create(&emulator, "s", 1).await;
-    put(&emulator, "s", &body(3)).await;
-    emulator.faults().add(
-        Fault::new(FaultKind::Slow { bytes_per_second: 32_000 }).operation(kvs_emulator::Operation::GetMedia),
-    );
-    let begun_ms = emulator.now_ms();
-    open(&emulator, "/getMedia", from("EARLIEST")).await.chunks().await;
-    let took_ms = emulator.now_ms() - begun_ms;
-    assert!(
-        (5900..6300).contains(&took_ms),
-        "192 kB at 32 kB/s with a second of it at once, and the linger: {took_ms}"
-    );
+    let slow = Fault::new(FaultKind::Slow { bytes_per_second: 32_000 });
+    for (quota, fault) in
+        [(25_000_000, Some(slow.operation(kvs_emulator::Operation::GetMedia))), (32_000, None)]
+    {
+        let mut config = virtual_config();
+        config.set_quota("getBytesPerSecond", Some(quota)).unwrap();
+        let emulator = kvs_emulator::start(config).await.unwrap();
+        create(&emulator, "s", 1).await;
+        put(&emulator, "s", &body(3)).await;
+        fault.map(|fault| emulator.faults().add(fault));
+        let begun_ms = emulator.now_ms();
+        open(&emulator, "/getMedia", from("EARLIEST")).await.chunks().await;
+        let took_ms = emulator.now_ms() - begun_ms;
+        assert!(
+            (5900..6300).contains(&took_ms),
+            "192 kB at 32 kB/s with a second of it at once, and the linger: {took_ms} ms"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -166,3 +166,22 @@ async fn a_file_of_faults_is_armed_from_the_start() {
     std::fs::remove_file(file).unwrap();
     assert_eq!(head.header("x-amzn-errortype"), Some("ClientLimitExceededException"));
 }
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_one_to_end() {
+    let mut config = Config::default();
+    config.set_quota("connectionsMax", Some(2)).unwrap();
+    let emulator = kvs_emulator::start(config).await.unwrap();
+    let mut first = connect_to(&emulator.endpoint()).await;
+    let mut second = connect_to(&emulator.endpoint()).await;
+    assert_eq!(first.plain("GET", "/emulator/stats").await.0, 200);
+    assert_eq!(second.plain("GET", "/emulator/stats").await.0, 200);
+    let mut third = connect_to(&emulator.endpoint()).await;
+    let waiting = third.plain("GET", "/emulator/stats");
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut waiting).await;
+    assert!(early.is_err(), "two are open already");
+    drop(first);
+    assert_eq!(waiting.await.0, 200);
+    emulator.shutdown().await;
+}

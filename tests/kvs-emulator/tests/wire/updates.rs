@@ -234,3 +234,50 @@ async fn a_shorter_retention_takes_hold_at_once() {
     call(&emulator, "/updateDataRetention", input).await;
     assert_eq!(emulator.fragments("s").len(), 0, "what is older than an hour is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_sixth_call_of_any_operation_on_a_stream_is_throttled() {
+    let emulator = emulator().await;
+    create(&emulator, "s", 1).await;
+    use kvs_emulator::Operation::*;
+    let others = [CreateStream, ListStreams, PutMedia, ListFragments, GetMediaForFragmentList];
+    for operation in kvs_emulator::Operation::ALL.iter().filter(|operation| !others.contains(operation)) {
+        let mut last = String::new();
+        for _ in 0..6 {
+            let arn =
+                format!("arn:aws:kinesisvideo:us-east-1:000000000000:stream/s/{}", crate::support::EPOCH_MS);
+            let input = if *operation == DeleteStream {
+                json!({ "StreamARN": arn, "CurrentVersion": "9" })
+            } else {
+                json!({ "StreamName": "s" })
+            };
+            let (head, _) = crate::support::connect(&emulator).call(operation.path(), input).await;
+            last = head.header("x-amzn-errortype").unwrap_or("").to_owned();
+        }
+        assert_eq!(last, "ClientLimitExceededException", "{operation:?}");
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_accounts_quotas_hold_at_their_value() {
+    let mut config = virtual_config();
+    for (quota, value) in
+        [("streamsMax", 1), ("streamTagsMax", 2), ("describePerSecond", 3), ("changePerSecond", 4)]
+    {
+        config.set_quota(quota, Some(value)).unwrap();
+    }
+    let emulator = kvs_emulator::start(config).await.unwrap();
+    create(&emulator, "s", 0).await;
+    let second = refused(&emulator, "/createStream", json!({ "StreamName": "t" })).await;
+    assert_eq!(second.1, "AccountStreamLimitExceededException");
+    let three = json!({ "StreamName": "s", "Tags": { "a": "1", "b": "2", "c": "3" } });
+    assert_eq!(refused(&emulator, "/tagStream", three).await.1, "TagsPerResourceExceededLimitException");
+    for (path, calls) in [("/describeStream", 3), ("/listStreams", 4)] {
+        for _ in 0..calls {
+            call(&emulator, path, json!({ "StreamName": "s" })).await;
+        }
+        let one_more = refused(&emulator, path, json!({ "StreamName": "s" })).await;
+        assert_eq!(one_more.1, "ClientLimitExceededException", "{path}");
+    }
+}
