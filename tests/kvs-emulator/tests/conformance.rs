@@ -96,7 +96,9 @@ fn every_exception_that_the_emulator_raises_has_a_row() {
     let answers: String = rows().iter().map(|row| row.answer.clone() + " ").collect();
     for (path, text) in sources("src") {
         let text = text.split("#[cfg(test)]").next().unwrap();
-        for literal in text.split('"').skip(1).step_by(2).filter(|literal| literal.ends_with("Exception")) {
+        for literal in text.split('"').skip(1).step_by(2) {
+            // The table leaves the ending away.
+            let Some(literal) = literal.strip_suffix("Exception") else { continue };
             assert!(answers.contains(literal), "{}: {literal} has no row", path.display());
         }
     }
