@@ -158,9 +158,7 @@ async fn headers_of_every_official_client_are_taken() {
         ),
         (
             "Go",
-            format!(
-                "X-Amzn-Stream-Name: s\r\nX-Amzn-Fragment-Timecode-Type: ABSOLUTE\r\nX-Amzn-Producer-Start-Timestamp: 0\r\n"
-            ),
+            "X-Amzn-Stream-Name: s\r\nX-Amzn-Fragment-Timecode-Type: ABSOLUTE\r\nX-Amzn-Producer-Start-Timestamp: 0\r\n".to_owned(),
         ),
         ("Rust", format!("x-amzn-stream-name: s\r\n{absolute}{time}1767225540040\r\n")),
         (
