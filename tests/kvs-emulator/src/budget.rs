@@ -25,6 +25,11 @@ impl Budget {
         Self { held: Arc::default(), max }
     }
 
+    /// True if more is held than there should be: who waits for something to be stored takes no more meanwhile.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.max
+    }
+
     /// Begins with nothing held.
     pub(crate) fn hold(&self) -> Held {
         Held { budget: self.clone(), bytes: 0 }
@@ -63,7 +68,7 @@ mod tests {
         let mut greedy = budget.hold();
         assert!(greedy.set(900_000));
         let mut second = budget.hold();
-        assert!(!second.set(300_000), "more than is left");
+        assert!(!second.set(300_000) && budget.is_full(), "more than is left");
         assert!(second.set(200_000), "a live fragment of audio always has room");
         drop(greedy);
         drop(second);

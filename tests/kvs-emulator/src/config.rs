@@ -220,7 +220,7 @@ impl Default for Config {
             segment_per_fragment: false,
             rules: FragmentRules::default(),
             limits: Limits::default(),
-            recorded_requests_max: 10_000,
+            recorded_requests_max: 5000,
             clock: Clock::System,
         }
     }

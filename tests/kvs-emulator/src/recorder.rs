@@ -39,9 +39,11 @@ pub struct RecordedRequest {
     pub ended: Option<bool>,
 }
 
-const INPUT_BYTES_MAX: usize = 16 * 1024;
-const ACKS_MAX: usize = 1000;
-const HEADER_BYTES_MAX: usize = 1024;
+// Together they bound what thousands of hostile requests can fill.
+const INPUT_BYTES_MAX: usize = 8 * 1024;
+const ACKS_MAX: usize = 100;
+const HEADERS_MAX: usize = 40;
+const HEADER_CHARS_MAX: usize = 512;
 
 /// The latest requests.
 #[derive(Debug, Default)]
@@ -91,14 +93,19 @@ impl Recorder {
 
 fn headers(head: &Parts) -> BTreeMap<String, String> {
     let text = |name: &str, value: &http::HeaderValue| {
-        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let short = |text: &str| text.chars().take(HEADER_CHARS_MAX).collect::<String>();
         match name {
-            "authorization" => text.split("Signature=").next().unwrap_or("").to_owned() + "Signature=...",
+            "authorization" => short(text.split("Signature=").next().unwrap_or("")) + "Signature=...",
             "x-amz-security-token" => "...".to_owned(),
-            _ => text.chars().take(HEADER_BYTES_MAX).collect(),
+            _ => short(&text),
         }
     };
-    head.headers.iter().map(|(name, value)| (name.to_string(), text(name.as_str(), value))).collect()
+    head.headers
+        .iter()
+        .take(HEADERS_MAX)
+        .map(|(name, value)| (name.to_string(), text(name.as_str(), value)))
+        .collect()
 }
 
 impl Recording {

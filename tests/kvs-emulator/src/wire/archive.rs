@@ -5,7 +5,7 @@ use super::control::{find_readable, seconds};
 use super::flow::{Flow, ReadFault};
 use super::get_media::CONTENT_TYPE;
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use super::media::{seconds_text, write_bare_header, write_tags};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -199,7 +199,10 @@ async fn send(numbers: Vec<String>, mut flow: Flow, lease: Lease, fault: Option<
                 fragment.header.write(&mut out);
             }
             (header_of, begun) = (Some(fragment.connection), true);
-            write_fragment(&fragment, &mut out);
+            write_fragment_tags(&fragment, &mut out);
+            if !flow.send_fragment(out, &fragment, &[]).await {
+                return;
+            }
         } else {
             // What cannot be given is told inside the media, and the rest goes on.
             if !begun {
@@ -213,14 +216,14 @@ async fn send(numbers: Vec<String>, mut flow: Flow, lease: Lease, fault: Option<
                 ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", message.to_owned()),
             ];
             write_tags(&tags, &mut out);
-        }
-        if !flow.send(out).await {
-            return;
+            if !flow.send(out).await {
+                return;
+            }
         }
     }
 }
 
-fn write_fragment(fragment: &StoredFragment, out: &mut Vec<u8>) {
+fn write_fragment_tags(fragment: &StoredFragment, out: &mut Vec<u8>) {
     let mut tags = vec![
         ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
         ("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
@@ -228,5 +231,4 @@ fn write_fragment(fragment: &StoredFragment, out: &mut Vec<u8>) {
     ];
     tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
     write_tags(&tags, out);
-    write_cluster(fragment, out);
 }

@@ -1,10 +1,16 @@
 //! Media on its way to a reader: no faster than the service sends it, and broken where a fault says so.
 
 use super::body::Writer;
+use super::media::{write_block_head, write_cluster_head};
 use crate::faults::FaultKind;
 use crate::rules::quota::Pace;
 use crate::server::Server;
+use crate::storage::StoredFragment;
+use bytes::Bytes;
 use std::sync::Arc;
+
+/// Several live fragments of audio, and little beside one of video.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// The answer's body.
 pub(super) struct Flow {
@@ -31,8 +37,31 @@ impl Flow {
         Self { server, writer, pace: Pace::default(), bytes_per_second, left }
     }
 
+    /// Sends what stands before a fragment, the fragment, and what stands behind it, piece by piece: a reader that
+    /// takes nothing keeps one piece in memory, and what the store keeps anyway. False as for [`send`](Self::send).
+    pub(super) async fn send_fragment(
+        &mut self,
+        before: Vec<u8>,
+        fragment: &StoredFragment,
+        behind: &[u8],
+    ) -> bool {
+        let mut out = before;
+        write_cluster_head(fragment, &mut out);
+        for block in &fragment.blocks {
+            write_block_head(block, &mut out);
+            if out.len() + block.data.len() <= PIECE_BYTES {
+                out.extend_from_slice(&block.data);
+            } else if !self.send(std::mem::take(&mut out)).await || !self.send(block.data.clone()).await {
+                return false;
+            }
+        }
+        out.extend_from_slice(behind);
+        self.send(out).await
+    }
+
     /// Sends bytes; false once the client is gone, or was cut off.
-    pub(super) async fn send(&mut self, mut bytes: Vec<u8>) -> bool {
+    pub(super) async fn send(&mut self, bytes: impl Into<Bytes>) -> bool {
+        let mut bytes = bytes.into();
         let wait_ms = self.pace.take(bytes.len() as u64, self.bytes_per_second, self.server.now_ms());
         tokio::select! {
             () = self.server.now.sleep(wait_ms) => {}

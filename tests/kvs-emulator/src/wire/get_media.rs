@@ -3,7 +3,7 @@
 use super::body::{self, Body};
 use super::flow::{Flow, ReadFault};
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use super::media::{seconds_text, write_bare_header, write_tags};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -220,10 +220,11 @@ impl Reader {
         ];
         tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
         write_tags(&tags, &mut out);
-        write_cluster(fragment, &mut out);
-        let behind = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
-        write_tags(&[behind, ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone())], &mut out);
-        self.flow.send(out).await
+        let mut behind = Vec::new();
+        let distance = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
+        let token = ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone());
+        write_tags(&[distance, token], &mut behind);
+        self.flow.send_fragment(out, fragment, &behind).await
     }
 }
 

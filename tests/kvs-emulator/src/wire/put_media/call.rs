@@ -206,10 +206,11 @@ impl Call {
     async fn event(&mut self, incoming: &mut Incoming, oldest_ms: u64, idle_ms: u64) -> Event {
         let now = &self.server.now;
         let paused = self.resume_ms > now.ms();
+        let has_room = self.pending < PENDING_MAX && (self.pending == 0 || !self.server.open.is_full());
         let due_ms =
             self.acks.due_ms().unwrap_or(u64::MAX).min(if paused { self.resume_ms } else { u64::MAX });
         tokio::select! {
-            frame = incoming.frame(), if self.pending < PENDING_MAX && !paused => Event::Frame(frame),
+            frame = incoming.frame(), if has_room && !paused => Event::Frame(frame),
             outcome = self.outcomes.1.recv() => Event::Outcome(outcome),
             () = self.acks.gone() => Event::Gone,
             () = now.sleep_until(due_ms), if due_ms < u64::MAX => Event::Time,
