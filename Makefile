@@ -20,7 +20,7 @@ ADVISORY_DB ?=
 export BACKEND ADVISORY_DB
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate bench chaos build environment clean
+.PHONY: help demo replay run test check simulate bench chaos throughput fuzz build environment clean
 
 STACK := target/debug/local-stack
 
@@ -57,6 +57,23 @@ bench: build environment ## Speed, memory, size and cold start of the release bu
 	cargo build --release -p functions # alone: what is measured is what is deployed, without features that others need
 	cargo build --release -p path-bench
 	$(STACK) bench
+
+throughput: ## [SESSIONS=200] [SECONDS=60]: how soon the Kinesis Video emulator says PERSISTED to many producers at once
+	cargo build --release -p kvs-emulator --bin kvs-emulator --example throughput
+	target/release/examples/throughput --seconds "$(SECONDS)" \
+		--sessions "$(if $(filter file,$(origin SESSIONS)),200,$(SESSIONS))"
+
+fuzz: ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV validator; findings in out/fuzz
+	mkdir -p out/fuzz/corpus
+	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path tests/kvs-emulator/fuzz/Cargo.toml \
+		--target-dir target/fuzz --target "$$(rustc -vV | sed -n 's/^host: //p')"
+	target/fuzz/*/release/fuzz-mkv out/fuzz/corpus tests/kvs-emulator/fuzz/seeds \
+		-dict=tests/kvs-emulator/fuzz/mkv.dict -artifact_prefix=out/fuzz/ \
+		-max_total_time="$(SECONDS)" -max_len=8192 -timeout=10 -rss_limit_mb=512
+
+# libFuzzer's coverage counters, with the stable compiler
+SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
 
 ##@ Parts of the above
 # One set of features for demo and test: a build of fewer packages or targets would compile the AWS SDKs once more.

@@ -22,7 +22,9 @@ described = control.describe_stream(StreamName=stream)["StreamInfo"]
 assert described["Status"] == "ACTIVE" and described["DataRetentionInHours"] >= 1, described
 
 archive = data("kinesis-video-archived-media", "LIST_FRAGMENTS")
-pages = archive.get_paginator("list_fragments").paginate(StreamName=stream)
+always = {"StartTimestamp": 0, "EndTimestamp": 4102444800}  # to the year 2100
+selector = {"FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": always}
+pages = archive.get_paginator("list_fragments").paginate(StreamName=stream, FragmentSelector=selector)
 fragments = sorted((f for page in pages for f in page["Fragments"]), key=lambda f: f["ProducerTimestamp"])
 numbers = [f["FragmentNumber"] for f in fragments]
 

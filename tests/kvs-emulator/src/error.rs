@@ -43,6 +43,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "AccountStreamLimitExceededException", message)
     }
 
+    /// A stream would have more tags than it may have.
+    pub fn tag_limit(count: usize, max: usize) -> Self {
+        let message = format!("{count} tags; a stream has at most {max}.");
+        Self::new(StatusCode::BAD_REQUEST, "TagsPerResourceExceededLimitException", message)
+    }
+
     /// Another update came first.
     pub fn version(current: &str) -> Self {
         let message = format!("The stream's version is {current}. Describe it again and repeat.");
@@ -60,6 +66,22 @@ impl ApiError {
     pub fn connection_limit(operation: Operation, stream: &str, max: usize) -> Self {
         let message = format!("{}: stream {stream} already has {max} connection(s).", operation.name());
         Self::new(StatusCode::BAD_REQUEST, "ConnectionLimitExceededException", message)
+    }
+
+    /// The stream retains nothing, so it has no archive.
+    pub fn no_retention(stream: &str) -> Self {
+        let message = format!("Stream {stream} has a DataRetentionInHours of 0.");
+        Self::new(StatusCode::BAD_REQUEST, "NoDataRetentionException", message)
+    }
+
+    /// The emulator itself failed.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", message)
+    }
+
+    /// True for what is refused before the operation is looked at, which answers `message` in lower case.
+    pub fn is_of_the_front_door(&self) -> bool {
+        self.status == StatusCode::FORBIDDEN
     }
 
     /// Not signed as it should be.

@@ -107,6 +107,27 @@ pub enum FaultKind {
     SplitAcks,
     /// PutMedia: acks are held back and sent in one piece with the next PERSISTED, ERROR or IDLE.
     MergeAcks,
+    /// PutMedia: each ack but ERROR and IDLE comes this much later.
+    HoldAcks {
+        /// Milliseconds on top.
+        ms: u64,
+    },
+    /// PutMedia, GetMedia, GetMediaForFragmentList: media flows no faster than this.
+    Slow {
+        /// Bytes a second.
+        bytes_per_second: u64,
+    },
+    /// GetMedia, GetMediaForFragmentList: an error is told in the media, in place of a fragment; GetMedia ends there.
+    ReadError {
+        /// AWS_KINESISVIDEO_ERROR_ID, or the code of GetMediaForFragmentList's exception.
+        id: u16,
+        /// The text beside it; `None` takes the documented one.
+        #[serde(default)]
+        code: Option<String>,
+        /// Fragments that are given before.
+        #[serde(default)]
+        after: u64,
+    },
     /// Any operation: an HTTP error.
     HttpError {
         /// Status.
@@ -142,8 +163,10 @@ impl FaultKind {
     fn concerns(&self, operation: Operation) -> bool {
         use FaultKind::*;
         match self {
-            NoAcks { .. } | SplitAcks | MergeAcks => operation == Operation::PutMedia,
+            NoAcks { .. } | SplitAcks | MergeAcks | HoldAcks { .. } => operation == Operation::PutMedia,
             CutAfterBytes { .. } => matches!(operation, Operation::PutMedia | Operation::GetMedia),
+            Slow { .. } => operation.carries_media(),
+            ReadError { .. } => operation.carries_media() && operation != Operation::PutMedia,
             _ if self.concerns_fragment() => operation == Operation::PutMedia,
             _ => true,
         }

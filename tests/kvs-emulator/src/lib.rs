@@ -10,20 +10,23 @@
 //!
 //! `rules` holds what is accepted and is pure; `storage` keeps it; `wire` speaks HTTP; `faults` breaks it on a script.
 
+mod budget;
 mod clock;
 mod config;
 mod error;
 mod faults;
 mod operation;
+mod recorder;
 pub mod rules;
 mod server;
 mod storage;
 mod wire;
 
-pub use config::{Clock, Config, Limits};
+pub use config::{Clock, Config, Limits, QuotaError};
 pub use faults::{Armed, Fault, FaultKind, Faults, Point};
 pub use operation::Operation;
+pub use recorder::RecordedRequest;
 pub use rules::fragment::FragmentRules;
 pub use rules::schema::Elements;
 pub use server::{Emulator, start};
-pub use storage::{RefusalNote, Stats, StoredFragment};
+pub use storage::{DiskError, RefusalNote, Stats, StoredFragment};

@@ -22,6 +22,13 @@ macro_rules! operations {
                 }
             }
 
+            /// Its path, as the SDKs send it.
+            pub fn path(self) -> &'static str {
+                match self {
+                    $(Operation::$name => $path),*
+                }
+            }
+
             /// Its name in the API reference.
             pub fn name(self) -> &'static str {
                 match self {
@@ -37,6 +44,9 @@ operations! {
     DescribeStream "/describeStream" "Tells a stream's state.",
     ListStreams "/listStreams" "Names the account's streams.",
     DeleteStream "/deleteStream" "Ends a stream and its media.",
+    UpdateStream "/updateStream" "Changes a stream's device name and media type.",
+    DescribeStreamStorageConfiguration "/describeStreamStorageConfiguration" "Tells a stream's storage tier.",
+    UpdateStreamStorageConfiguration "/updateStreamStorageConfiguration" "Changes a stream's storage tier.",
     UpdateDataRetention "/updateDataRetention" "Changes how long media is kept.",
     TagStream "/tagStream" "Adds tags to a stream.",
     UntagStream "/untagStream" "Takes tags from a stream.",
@@ -46,12 +56,27 @@ operations! {
     GetMedia "/getMedia" "Gives fragments in the order they came.",
     ListFragments "/listFragments" "Tells which fragments are archived.",
     GetMediaForFragmentList "/getMediaForFragmentList" "Gives archived fragments by number.",
+    GetHLSStreamingSessionURL "/getHLSStreamingSessionURL" "Refused: PCM has no HLS.",
+    GetDASHStreamingSessionURL "/getDASHStreamingSessionURL" "Refused: PCM has no DASH.",
+    GetClip "/getClip" "Refused: PCM has no MP4.",
+    GetImages "/getImages" "Refused: PCM has no images.",
 }
 
 impl Operation {
     /// True for the operations of the data endpoints.
     pub fn is_media(self) -> bool {
         use Operation::*;
-        matches!(self, PutMedia | GetMedia | ListFragments | GetMediaForFragmentList)
+        matches!(self, PutMedia | GetMedia | ListFragments | GetMediaForFragmentList) || self.is_playback()
+    }
+
+    /// True for the operations whose body or answer is media.
+    pub fn carries_media(self) -> bool {
+        matches!(self, Operation::PutMedia | Operation::GetMedia | Operation::GetMediaForFragmentList)
+    }
+
+    /// True for the operations that turn media into something playable.
+    pub fn is_playback(self) -> bool {
+        use Operation::*;
+        matches!(self, GetHLSStreamingSessionURL | GetDASHStreamingSessionURL | GetClip | GetImages)
     }
 }

@@ -1,12 +1,15 @@
 //! A running emulator.
 
+use crate::budget::Budget;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::faults::Faults;
-use crate::storage::{Stats, Store, StoredFragment};
+use crate::recorder::{RecordedRequest, Recorder};
+use crate::storage::{Disk, Saved, Stats, Store, StoredFragment};
 use crate::wire;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::DuplexStream;
@@ -20,6 +23,12 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) now: Now,
     pub(crate) faults: Faults,
+    pub(crate) recorder: Recorder,
+    /// Memory of fragments that are not stored yet.
+    pub(crate) open: Budget,
+    pub(crate) disk: Disk,
+    /// Counts answers, for their request ids.
+    pub(crate) answers: AtomicU64,
     /// Rings whenever a fragment was stored.
     pub(crate) stored: Notify,
     store: Mutex<Store>,
@@ -38,6 +47,11 @@ impl Server {
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
+
+    /// What GetDataEndpoint answers.
+    pub(crate) fn advertised_endpoint(&self) -> String {
+        self.config.advertised_endpoint.clone().unwrap_or_else(|| self.endpoint())
+    }
 }
 
 /// A running emulator; dropping it stops it.
@@ -50,17 +64,45 @@ pub struct Emulator {
 /// Starts an emulator on `config.listen`; it runs on the current tokio runtime.
 ///
 /// # Errors
-/// The address cannot be bound.
+/// The address cannot be bound, or the data folder cannot be used (a [`DiskError`](crate::DiskError) inside).
 pub async fn start(config: Config) -> io::Result<Emulator> {
     let listener = TcpListener::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let store = Mutex::new(Store::new(config.limits.clone()));
+    let (disk, saved) = match config.data_dir.clone() {
+        None => (Disk::default(), Saved::default()),
+        Some(folder) => {
+            tokio::task::spawn_blocking(move || Disk::open(&folder)).await?.map_err(io::Error::other)?
+        }
+    };
     let now = Now::new(config.clock);
-    let faults = Faults::default();
-    let server = Arc::new(Server { address, now, faults, stored: Notify::new(), store, config });
+    let mut store = Store::new(config.limits.clone(), disk.clone(), saved);
+    store.settle_all(now.ms());
+    let server = Arc::new(Server {
+        address,
+        now,
+        faults: Faults::default(),
+        recorder: Recorder::new(config.recorded_requests_max),
+        open: Budget::new(config.limits.open_bytes_max),
+        disk,
+        answers: AtomicU64::new(0),
+        stored: Notify::new(),
+        store: Mutex::new(store),
+        config,
+    });
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(accept(listener, server.clone(), stopped));
     Ok(Emulator { server, stop, task })
+}
+
+/// How often what nobody asks for is looked through for media that has outlived its retention.
+const SWEEP_MS: u64 = 60_000;
+
+async fn sweep(server: &Server) {
+    loop {
+        server.now.sleep(SWEEP_MS).await;
+        let now_ms = server.now_ms();
+        server.store().settle_all(now_ms);
+    }
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +110,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 async fn accept(listener: TcpListener, server: Arc<Server>, mut stopped: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(server.config.limits.connections_max));
     let mut connections = JoinSet::new();
+    let sweeping_server = server.clone();
+    let mut sweeping = std::pin::pin!(sweep(&sweeping_server));
     loop {
         let slot = tokio::select! {
             _ = stopped.changed() => break,
@@ -75,6 +119,7 @@ async fn accept(listener: TcpListener, server: Arc<Server>, mut stopped: watch::
         };
         let socket = tokio::select! {
             _ = stopped.changed() => break,
+            () = &mut sweeping => continue,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
@@ -133,6 +178,21 @@ impl Emulator {
         self.server.now_ms()
     }
 
+    /// Puts the emulator's clock forward: streams become ACTIVE, media expires, connections grow old.
+    pub fn advance(&self, ms: u64) {
+        self.server.now.advance(ms);
+    }
+
+    /// The latest requests, oldest first.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.server.recorder.all()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.server.recorder.clear();
+    }
+
     /// A connection without a socket, so that a test can pause tokio's clock.
     pub fn connect(&self) -> DuplexStream {
         const PIPE_BYTES: usize = 64 * 1024;
@@ -141,15 +201,17 @@ impl Emulator {
         near
     }
 
-    /// Stops listening and closes all connections.
+    /// Stops listening, closes all connections, and the file of `data_dir` if there is one.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
         let _ = (&mut self.task).await;
+        self.server.disk.close().wait().await;
     }
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
+        drop(self.server.disk.close());
     }
 }

@@ -126,6 +126,63 @@ def refused(error_type, call, **arguments):
     raise AssertionError(f"{arguments}: not refused")
 
 
+def playback_is_refused(archive, video, first, last):
+    """HLS, DASH, clips and images answer PCM as the service does, each with its own type."""
+    span = {"StartTimestamp": first, "EndTimestamp": last}
+    selector = {"FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": span}
+    unsupported = "UnsupportedStreamMediaTypeException"
+    refused(unsupported, archive.get_clip, StreamName="session-1", ClipFragmentSelector=selector)
+    mode = {"PlaybackMode": "ON_DEMAND"}
+    refused(unsupported, archive.get_hls_streaming_session_url, StreamName="session-1", HLSFragmentSelector=selector, **mode)
+    refused(unsupported, archive.get_dash_streaming_session_url, StreamName="session-1", DASHFragmentSelector=selector, **mode)
+    images = {"ImageSelectorType": "PRODUCER_TIMESTAMP", "Format": "PNG", "SamplingInterval": 1000, **span}
+    refused("InvalidArgumentException", archive.get_images, StreamName="session-1", **images)
+    video.create_stream(StreamName="unretained")
+    refused("NoDataRetentionException", archive.get_clip, StreamName="unretained", ClipFragmentSelector=selector)
+
+
+def changes(video, arn):
+    """Every call that changes a stream, each for the version that the one before left."""
+
+    def version():
+        return {"StreamARN": arn, "CurrentVersion": video.describe_stream(StreamARN=arn)["StreamInfo"]["Version"]}
+
+    first = version()
+    video.update_stream(**first, DeviceName="laptop", MediaType="audio/x-matroska")
+    refused("VersionMismatchException", video.update_stream, **first, DeviceName="phone")
+    info = video.describe_stream(StreamARN=arn)["StreamInfo"]
+    assert (info["DeviceName"], info["MediaType"]) == ("laptop", "audio/x-matroska"), info
+    time.sleep(1)  # five calls a second
+    video.update_data_retention(**version(), Operation="INCREASE_DATA_RETENTION", DataRetentionChangeInHours=2)
+    video.update_data_retention(**version(), Operation="DECREASE_DATA_RETENTION", DataRetentionChangeInHours=1)
+    assert video.describe_stream(StreamARN=arn)["StreamInfo"]["DataRetentionInHours"] == 2
+    tier = {"DefaultStorageTier": "WARM"}
+    video.update_stream_storage_configuration(**version(), StreamStorageConfiguration=tier)
+    assert video.describe_stream_storage_configuration(StreamARN=arn)["StreamStorageConfiguration"] == tier
+    video.tag_stream(StreamARN=arn, Tags={"c": "d"})
+    video.untag_stream(StreamARN=arn, TagKeyList=["a"])
+    assert video.list_tags_for_stream(StreamARN=arn)["Tags"] == {"c": "d"}
+    refused("InvalidResourceFormatException", video.tag_stream, StreamARN="arn:aws:kinesisvideo:x:1:channel/x/1", Tags={"c": "d"})
+    pages = video.get_paginator("list_streams").paginate(PaginationConfig={"PageSize": 1})
+    assert [info["StreamName"] for page in pages for info in page["StreamInfoList"]] == ["session-1", "unretained"]
+
+
+def reads(media, found, moment, times, sounds):
+    """Every StartSelector begins where it says."""
+    numbers = [fragment["FragmentNumber"] for fragment in found]
+    selectors = [
+        ({"StartSelectorType": "NOW"}, 2),
+        ({"StartSelectorType": "CONTINUATION_TOKEN", "ContinuationToken": numbers[0]}, 1),
+        ({"StartSelectorType": "PRODUCER_TIMESTAMP", "StartTimestamp": moment(times[1] + 500)}, 1),
+        ({"StartSelectorType": "SERVER_TIMESTAMP", "StartTimestamp": found[2]["ServerTimestamp"]}, 2),
+    ]
+    time.sleep(1)  # five calls a second
+    for selector, first in selectors:
+        payload = media.get_media(StreamName="session-1", StartSelector=selector)["Payload"].read()
+        given = [index for index, sound in enumerate(sounds) if sound[:3200] in payload]
+        assert given == list(range(first, 3)), f"{selector} gave the fragments {given}"
+
+
 def main(endpoint, access_key, secret_key, folder):
     folder = pathlib.Path(folder)
     keys = {"aws_access_key_id": access_key, "aws_secret_access_key": secret_key, "region_name": REGION}
@@ -203,9 +260,9 @@ def main(endpoint, access_key, secret_key, folder):
     check_file(folder / "list.mkv", sounds[0] + sounds[1], "GetMediaForFragmentList")
     refused("InvalidArgumentException", media.get_media, StreamName="session-1", StartSelector={"StartSelectorType": "PRODUCER_TIMESTAMP"})
 
-    video.update_data_retention(
-        StreamName="session-1", CurrentVersion=stream["Version"], Operation="INCREASE_DATA_RETENTION", DataRetentionChangeInHours=1
-    )
+    playback_is_refused(archive, video, moment(times[0]), moment(times[2] + 2000))
+    changes(video, arn)
+    reads(media, found, moment, times, sounds)
     video.delete_stream(StreamARN=arn)
     refused("ResourceNotFoundException", video.describe_stream, StreamName="session-1")
     stranger = boto3.client(

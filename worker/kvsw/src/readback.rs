@@ -89,7 +89,8 @@ impl<'a> StreamReader<'a> {
     pub async fn list(&self, range: Option<(EpochMs, EpochMs)>) -> Result<Vec<Listed>> {
         let client = self.list_client.get_or_try_init(|| self.client(ApiName::ListFragments)).await?;
         let Some(client) = client else { return Ok(Vec::new()) };
-        let selector = range.map(selector).transpose()?;
+        // ListFragments asks for a range in every call that has no token.
+        let selector = Some(selector(range.unwrap_or((EpochMs(0), LATEST)))?);
         let (mut listed, mut token) = (Vec::new(), None);
         loop {
             let answer = patiently(async || {
@@ -187,6 +188,9 @@ pub(crate) async fn patiently<T>(
     }
     attempt().await
 }
+
+/// Later than any fragment: the year 2100.
+const LATEST: EpochMs = EpochMs(4_102_444_800_000);
 
 fn selector((from, to): (EpochMs, EpochMs)) -> Result<FragmentSelector> {
     let moment = |ms: u64| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));

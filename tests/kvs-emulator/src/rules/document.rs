@@ -155,6 +155,11 @@ impl Document {
         Ok(None)
     }
 
+    /// Bytes that wait for the rest of their element, or of the header.
+    pub fn held_bytes(&self) -> u64 {
+        (self.reader.buffered() + self.tree_bytes) as u64
+    }
+
     /// Bytes read so far, to the end of an element.
     pub fn offset(&self) -> u64 {
         self.reader.offset()

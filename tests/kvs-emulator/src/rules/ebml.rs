@@ -130,6 +130,11 @@ impl ElementReader {
         Ok(self.close())
     }
 
+    /// Bytes that wait for the rest of their element.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Bytes that were read to the end of an element.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -19,6 +19,9 @@ pub const END_OF_FRAGMENT: &str = "AWS_KINESISVIDEO_END_OF_FRAGMENT";
 /// Keeps empty blocks, which cost memory but count no bytes, from growing without end.
 const BLOCKS_MAX: usize = 100_000;
 
+/// What a block weighs in memory beside its frame.
+const BLOCK_WEIGHT: u64 = 96;
+
 /// What the service takes in one fragment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -196,6 +199,12 @@ impl PutCall {
     pub fn cut(&mut self) -> Option<Fragment> {
         let open = self.open.take().filter(|open| !open.blocks.is_empty())?;
         self.close(open).ok()
+    }
+
+    /// Bytes that wait for the rest of their fragment.
+    pub fn held_bytes(&self) -> u64 {
+        let open = self.open.as_ref().map_or(0, |open| open.bytes + open.blocks.len() as u64 * BLOCK_WEIGHT);
+        open + self.document.held_bytes()
     }
 
     /// Timecode of the fragment that is open.

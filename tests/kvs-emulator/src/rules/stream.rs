@@ -17,7 +17,7 @@ pub enum Status {
 }
 
 /// When the states change, in milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     /// CreateStream.
     pub created_ms: u64,
@@ -52,6 +52,11 @@ pub fn is_device_name(name: &str) -> bool {
     is_word(name, 128)
 }
 
+/// `[a-zA-Z0-9]{1,64}`
+pub fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 fn is_word(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
@@ -60,7 +65,8 @@ fn is_word(text: &str, bytes_max: usize) -> bool {
 /// `type/sub[,type/sub]`, each part of `[\w\-.+]+`, 128 characters in all.
 pub fn is_media_type(text: &str) -> bool {
     let part = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '+'))
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+'))
     };
     text.chars().count() <= 128
         && text
@@ -73,7 +79,7 @@ pub fn is_tag(key: &str, value: &str) -> bool {
     let good = |text: &str| {
         text.chars().all(|c| {
             c.is_alphanumeric()
-                || c.is_whitespace()
+                || (c.is_whitespace() && !c.is_control())
                 || matches!(c, '_' | '.' | ':' | '/' | '=' | '+' | '-' | '@')
         })
     };

@@ -11,13 +11,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 const HELP: &str = "GET /emulator/streams, GET /emulator/streams/NAME, GET /emulator/stats, GET /emulator/faults, \
-                    POST /emulator/faults (one fault or a list), DELETE /emulator/faults, DELETE /emulator/faults/ID";
+                    POST /emulator/faults (one fault or a list), DELETE /emulator/faults, DELETE /emulator/faults/ID, \
+                    GET /emulator/requests[?stream=NAME&operation=NAME&after=ID], DELETE /emulator/requests, \
+                    GET /emulator/clock, POST /emulator/clock {\"advanceMs\": N}";
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Script {
     Many(Vec<Value>),
     One(Value),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Step {
+    advance_ms: u64,
 }
 
 pub(super) async fn answer(request: Request<Incoming>, server: &Server) -> Response<Body> {
@@ -36,10 +44,19 @@ pub(super) async fn answer(request: Request<Incoming>, server: &Server) -> Respo
             Ok(id) if server.faults.remove(id) => Ok(json!({})),
             _ => Err((StatusCode::NOT_FOUND, format!("there is no fault {id}"))),
         },
-        (&Method::POST, ["faults"]) => match Limited::new(body, JSON_BYTES_MAX).collect().await {
-            Ok(collected) => arm(server, &collected.to_bytes()),
-            Err(error) => Err((StatusCode::BAD_REQUEST, error.to_string())),
-        },
+        (&Method::GET, ["requests"]) => requests(server, head.uri.query().unwrap_or("")),
+        (&Method::DELETE, ["requests"]) => {
+            server.recorder.clear();
+            Ok(json!({}))
+        }
+        (&Method::GET, ["clock"]) => Ok(json!({ "nowMs": server.now_ms() })),
+        (&Method::POST, [what @ ("faults" | "clock")]) => {
+            match Limited::new(body, JSON_BYTES_MAX).collect().await {
+                Ok(collected) if *what == "clock" => advance(server, &collected.to_bytes()),
+                Ok(collected) => arm(server, &collected.to_bytes()),
+                Err(error) => Err((StatusCode::BAD_REQUEST, error.to_string())),
+            }
+        }
         _ => Err((StatusCode::NOT_FOUND, format!("try: {HELP}"))),
     };
     let (status, value) = match outcome {
@@ -50,6 +67,37 @@ pub(super) async fn answer(request: Request<Incoming>, server: &Server) -> Respo
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+fn advance(server: &Server, bytes: &[u8]) -> Result<Value, (StatusCode, String)> {
+    let wrong = |error: serde_json::Error| (StatusCode::BAD_REQUEST, format!("not a step: {error}"));
+    let Step { advance_ms } = serde_json::from_slice(bytes).map_err(wrong)?;
+    server.now.advance(advance_ms);
+    Ok(json!({ "nowMs": server.now_ms() }))
+}
+
+/// The recorded requests; of one stream, of one operation, after one id, if the query says so.
+fn requests(server: &Server, query: &str) -> Result<Value, (StatusCode, String)> {
+    let mut found = server.recorder.all();
+    for (key, wanted) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "stream" => found.retain(|request| request.stream.as_deref() == Some(&wanted)),
+            "operation" => found.retain(|request| request.operation.is_some_and(|o| o.name() == wanted)),
+            "after" => match wanted.parse::<u64>() {
+                Ok(after) => found.retain(|request| request.id > after),
+                Err(_) => {
+                    return Err((StatusCode::BAD_REQUEST, format!("after={wanted} is no request's id")));
+                }
+            },
+            other => {
+                return Err((
+                    StatusCode::BAD_REQUEST,
+                    format!("{other} is none of stream, operation, after"),
+                ));
+            }
+        }
+    }
+    Ok(json!(found))
 }
 
 /// All faults of the script are understood before the first is armed.
@@ -75,11 +123,11 @@ fn streams(server: &Server) -> Value {
             "name": name,
             "arn": stream.arn,
             "status": stream.life.status(now_ms),
-            "retentionHours": stream.retention_hours,
-            "tags": stream.tags,
+            "retentionHours": stream.is.retention_hours,
+            "tags": stream.is.tags,
             "fragments": stream.fragments.len(),
-            "bytes": stream.fragments.values().map(|fragment| fragment.size_bytes).sum::<u64>(),
-            "putting": stream.putting.is_some(),
+            "bytes": stream.bytes,
+            "putting": !stream.putting.is_empty(),
         }))
     };
     json!(names.into_iter().filter_map(describe).collect::<Vec<_>>())

@@ -1,11 +1,13 @@
 //! The archive: which fragments there are, and their media by number.
 
-use super::body::{self, Body, Writer};
-use super::control::{find, seconds};
+use super::body::{self, Body};
+use super::control::{find_readable, seconds};
+use super::flow::{Flow, ReadFault};
 use super::get_media::CONTENT_TYPE;
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use super::media::{seconds_text, write_bare_header, write_tags};
 use crate::error::ApiError;
+use crate::faults::FaultKind;
 use crate::operation::Operation;
 use crate::server::Server;
 use crate::storage::StoredFragment;
@@ -22,6 +24,7 @@ const LIST_DEFAULT: u64 = 100;
 /// Which time a selector means, and from when to when, both included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Range {
+    stream: String,
     server: bool,
     from_ms: u64,
     to_ms: u64,
@@ -39,14 +42,15 @@ pub(super) fn decode_token(token: &str) -> Result<String, ApiError> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-fn range(input: &Input) -> Result<Range, ApiError> {
+fn range(input: &Input, stream: &str) -> Result<Range, ApiError> {
     if let Some(token) = input.text("NextToken")? {
-        let wrong = |_| ApiError::invalid("NextToken is not one that this service gave.");
-        return serde_json::from_str(&decode_token(token)?).map_err(wrong);
+        let wrong = || ApiError::invalid("NextToken is not one that this service gave.");
+        let range: Range = serde_json::from_str(&decode_token(token)?).map_err(|_| wrong())?;
+        return if range.stream == stream { Ok(range) } else { Err(wrong()) };
     }
-    let Some(selector) = input.object("FragmentSelector")? else {
-        return Ok(Range { server: true, from_ms: 0, to_ms: u64::MAX, after: String::new() });
-    };
+    let selector = input
+        .object("FragmentSelector")?
+        .ok_or_else(|| ApiError::invalid("FragmentSelector is missing; only a NextToken takes its place."))?;
     let server = match selector.required_text("FragmentSelectorType")? {
         "SERVER_TIMESTAMP" => true,
         "PRODUCER_TIMESTAMP" => false,
@@ -63,7 +67,7 @@ fn range(input: &Input) -> Result<Range, ApiError> {
     if from_ms > to_ms {
         return Err(ApiError::invalid("StartTimestamp is after EndTimestamp."));
     }
-    Ok(Range { server, from_ms, to_ms, after: String::new() })
+    Ok(Range { stream: stream.to_owned(), server, from_ms, to_ms, after: String::new() })
 }
 
 /// ListFragments, in the order of fragment numbers.
@@ -71,9 +75,9 @@ pub(super) fn list(input: &Input, server: &Server) -> Result<Value, ApiError> {
     let now_ms = server.now_ms();
     let wanted = input.stream()?;
     let max = input.number("MaxResults", 1, LIST_MAX)?.unwrap_or(LIST_DEFAULT);
-    let mut range = range(input)?;
+    let mut range = range(input, &wanted.name)?;
     let mut store = server.store();
-    let stream = find(&mut store, &wanted, now_ms)?;
+    let stream = find_readable(&mut store, &wanted, now_ms)?;
     let limits = &server.config.limits;
     if limits.rates && !stream.spend(Operation::ListFragments, limits.metadata_per_second, max, now_ms) {
         return Err(ApiError::throttled(
@@ -89,7 +93,7 @@ pub(super) fn list(input: &Input, server: &Server) -> Result<Value, ApiError> {
             && fragment.number > range.after
     };
     // Without retention nothing is archived; what readers still get is a buffer.
-    let archived = stream.fragments.values().filter(|_| stream.retention_hours > 0);
+    let archived = stream.fragments.values().filter(|_| stream.is.retention_hours > 0);
     let found: Vec<&Arc<StoredFragment>> = archived.filter(within).take(max as usize + 1).collect();
     let more = found.len() as u64 > max;
     let shown = &found[..found.len().min(max as usize)];
@@ -113,7 +117,11 @@ fn describe(fragment: &StoredFragment) -> Value {
 }
 
 /// GetMediaForFragmentList, in the order of the request.
-pub(super) fn media(input: &Input, server: &Arc<Server>) -> Result<Response<Body>, ApiError> {
+pub(super) fn media(
+    input: &Input,
+    server: &Arc<Server>,
+    faults: &[FaultKind],
+) -> Result<Response<Body>, ApiError> {
     let now_ms = server.now_ms();
     let wanted = input.stream()?;
     let numbers = input.texts("Fragments")?.ok_or_else(|| ApiError::invalid("Fragments is missing."))?;
@@ -124,7 +132,7 @@ pub(super) fn media(input: &Input, server: &Arc<Server>) -> Result<Response<Body
         return Err(ApiError::invalid(format!("{bad:?} is no fragment number.")));
     }
     let mut store = server.store();
-    let stream = find(&mut store, &wanted, now_ms)?;
+    let stream = find_readable(&mut store, &wanted, now_ms)?;
     let limits = &server.config.limits;
     if stream.listing >= limits.fragment_list_connections {
         let max = limits.fragment_list_connections;
@@ -135,16 +143,12 @@ pub(super) fn media(input: &Input, server: &Arc<Server>) -> Result<Response<Body
         return Err(ApiError::throttled(operation, Some(&wanted.name), limits.media_per_second));
     }
     stream.listing += 1;
-    let archived = stream.retention_hours > 0;
-    let found = numbers.iter().map(|number| {
-        let fragment = stream.fragments.get(*number).filter(|_| archived).cloned();
-        fragment.ok_or_else(|| (*number).to_owned())
-    });
-    let found: Vec<Result<Arc<StoredFragment>, String>> = found.collect();
+    let numbers = numbers.into_iter().map(str::to_owned).collect();
     let lease = Lease { server: server.clone(), name: wanted.name, arn: stream.arn.clone() };
     drop(store);
     let (writer, body) = body::channel();
-    tokio::spawn(send(found, writer, lease));
+    let flow = Flow::new(server.clone(), writer, faults);
+    tokio::spawn(send(numbers, flow, lease, ReadFault::of(faults)));
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(response)
@@ -172,40 +176,54 @@ impl Drop for Lease {
     }
 }
 
-async fn send(found: Vec<Result<Arc<StoredFragment>, String>>, writer: Writer, _lease: Lease) {
+impl Lease {
+    /// The fragment, if it is archived and still there.
+    fn fragment(&self, number: &str) -> Option<Arc<StoredFragment>> {
+        let mut store = self.server.store();
+        let stream = store.stream(&self.name, self.server.now_ms()).ok()?;
+        let archived = stream.arn == self.arn && stream.is.retention_hours > 0;
+        stream.fragments.get(number).filter(|_| archived).cloned()
+    }
+}
+
+/// Looks each fragment up when its turn comes, so that a slow reader keeps one of them, not a thousand.
+async fn send(numbers: Vec<String>, mut flow: Flow, lease: Lease, fault: Option<ReadFault>) {
     let mut header_of = None;
     let mut begun = false;
-    for entry in found {
+    for (index, number) in numbers.into_iter().enumerate() {
         let mut out = Vec::new();
-        match entry {
-            Ok(fragment) => {
-                if header_of != Some(fragment.connection) {
-                    fragment.header.write(&mut out);
-                }
-                (header_of, begun) = (Some(fragment.connection), true);
-                write_fragment(&fragment, &mut out);
+        let fault = fault.as_ref().filter(|fault| fault.after <= index as u64);
+        let found = if fault.is_none() { lease.fragment(&number) } else { None };
+        if let Some(fragment) = found {
+            if header_of != Some(fragment.connection) {
+                fragment.header.write(&mut out);
             }
-            // Missing fragments are told inside the media, and the rest goes on.
-            Err(number) => {
-                if !begun {
-                    write_bare_header(&mut out);
-                    begun = true;
-                }
-                let tags = [
-                    ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number),
-                    ("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE", "3000".to_owned()),
-                    ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", "FRAGMENT_NOT_FOUND".to_owned()),
-                ];
-                write_tags(&tags, &mut out);
+            (header_of, begun) = (Some(fragment.connection), true);
+            write_fragment_tags(&fragment, &mut out);
+            if !flow.send_fragment(out, &fragment, &[]).await {
+                return;
             }
-        }
-        if !writer.send(out).await {
-            return;
+        } else {
+            // What cannot be given is told inside the media, and the rest goes on.
+            if !begun {
+                write_bare_header(&mut out);
+                begun = true;
+            }
+            let (code, message) = fault.map_or((3000, "FRAGMENT_NOT_FOUND"), |fault| (fault.id, &fault.code));
+            let tags = [
+                ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number),
+                ("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE", code.to_string()),
+                ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", message.to_owned()),
+            ];
+            write_tags(&tags, &mut out);
+            if !flow.send(out).await {
+                return;
+            }
         }
     }
 }
 
-fn write_fragment(fragment: &StoredFragment, out: &mut Vec<u8>) {
+fn write_fragment_tags(fragment: &StoredFragment, out: &mut Vec<u8>) {
     let mut tags = vec![
         ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
         ("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
@@ -213,5 +231,4 @@ fn write_fragment(fragment: &StoredFragment, out: &mut Vec<u8>) {
     ];
     tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
     write_tags(&tags, out);
-    write_cluster(fragment, out);
 }

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The body of every answer.
@@ -23,6 +25,13 @@ pub(crate) fn channel() -> (Writer, Body) {
     // One piece at a time: what the client does not read, the writer must wait for.
     let (sender, receiver) = mpsc::channel(1);
     (Writer { sender }, Written { receiver, cutting: false }.boxed_unsync())
+}
+
+/// Reads on for a moment after the answer ended early: a connection closed on unread bytes is reset, and a reset
+/// can take the answer away from a client that is still sending.
+pub(crate) async fn drain(mut incoming: Incoming) {
+    const LINGER: Duration = Duration::from_secs(1);
+    let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = incoming.frame().await {} }).await;
 }
 
 enum Piece {

@@ -1,8 +1,9 @@
 //! GetMedia: fragments in the order they arrived, and those that arrive meanwhile.
 
-use super::body::{self, Body, Writer};
+use super::body::{self, Body};
+use super::flow::{Flow, ReadFault};
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_cluster, write_tags};
+use super::media::{seconds_text, write_bare_header, write_tags};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -11,8 +12,6 @@ use crate::storage::{Store, StoredFragment, Stream};
 use http::{HeaderValue, Response, header};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
 
 /// What GetMedia answers and the archive answers alike.
 pub(super) const CONTENT_TYPE: &str = "video/webm";
@@ -36,7 +35,7 @@ pub(super) fn answer(
         input.object("StartSelector")?.ok_or_else(|| ApiError::invalid("StartSelector is missing."))?;
     let mut store = server.store();
     let connections_max = server.config.limits.get_media_connections;
-    let stream = super::control::find(&mut store, &wanted, now_ms)?;
+    let stream = super::control::find_readable(&mut store, &wanted, now_ms)?;
     let start = start(&selector, stream)?;
     if stream.getting >= connections_max {
         return Err(ApiError::connection_limit(Operation::GetMedia, &wanted.name, connections_max));
@@ -45,11 +44,8 @@ pub(super) fn answer(
     let (arn, name) = (stream.arn.clone(), wanted.name);
     drop(store);
     let (writer, body) = body::channel();
-    let cut_after = faults.iter().find_map(|fault| match fault {
-        FaultKind::CutAfterBytes { bytes, .. } => Some(*bytes),
-        _ => None,
-    });
-    let reader = Reader { server: server.clone(), name, arn, writer, left: cut_after, header_of: None };
+    let (flow, fault) = (Flow::new(server.clone(), writer, faults), ReadFault::of(faults));
+    let reader = Reader { server: server.clone(), name, arn, flow, fault, given: 0, header_of: None };
     tokio::spawn(reader.run(start));
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
@@ -124,11 +120,22 @@ struct Reader {
     server: Arc<Server>,
     name: String,
     arn: String,
-    writer: Writer,
-    /// Bytes until a fault cuts the connection.
-    left: Option<u64>,
+    flow: Flow,
+    fault: Option<ReadFault>,
+    /// Fragments so far.
+    given: u64,
     /// Whose header the open Segment has.
     header_of: Option<u64>,
+}
+
+/// What comes after a fragment.
+enum Next {
+    /// This one, and how far it is behind the newest, in milliseconds.
+    Fragment(Arc<StoredFragment>, u64),
+    /// None so far.
+    Nothing,
+    /// The stream was deleted.
+    Gone,
 }
 
 impl Drop for Reader {
@@ -146,47 +153,58 @@ impl Reader {
     async fn run(mut self, start: Start) {
         let mut last = match start {
             Start::After(number) => number,
-            Start::Missing => {
-                let mut out = Vec::new();
-                write_bare_header(&mut out);
-                let code = ("AWS_KINESISVIDEO_ERROR_CODE", "Requested fragment is not found".to_owned());
-                write_tags(&[code, ("AWS_KINESISVIDEO_ERROR_ID", "4000".to_owned())], &mut out);
-                self.send(out).await;
-                return;
-            }
+            Start::Missing => return self.error(4000, "Requested fragment is not found").await,
         };
-        let linger = Duration::from_millis(self.server.config.get_media_linger_ms);
-        let mut ends_at = Instant::now() + linger;
+        let linger_ms = self.server.config.get_media_linger_ms;
         let server = self.server.clone();
+        let mut ends_ms = server.now_ms().saturating_add(linger_ms);
         loop {
+            if let Some(fault) = self.fault.take_if(|fault| fault.after <= self.given) {
+                return self.error(fault.id, &fault.code).await;
+            }
             // Listening begins before looking, so that no fragment slips between.
             let mut stored = std::pin::pin!(server.stored.notified());
             stored.as_mut().enable();
             match self.next(&last) {
-                Some((fragment, behind_ms)) => {
+                Next::Fragment(fragment, behind_ms) => {
                     last = fragment.number.clone();
                     if !self.fragment(&fragment, behind_ms).await {
                         return;
                     }
-                    ends_at = Instant::now() + linger;
+                    self.given += 1;
+                    ends_ms = server.now_ms().saturating_add(linger_ms);
                 }
-                None => tokio::select! {
-                    waited = timeout_at(ends_at, stored) => if waited.is_err() { return },
-                    () = self.writer.gone() => return,
+                Next::Nothing => tokio::select! {
+                    () = stored => {}
+                    () = server.now.sleep_until(ends_ms) => return,
+                    () = self.flow.gone() => return,
                 },
+                Next::Gone => return,
             }
         }
     }
 
-    /// The fragment after `last`, and how far it is behind the newest one.
-    fn next(&self, last: &str) -> Option<(Arc<StoredFragment>, u64)> {
+    /// Tells inside the media why it ends.
+    async fn error(mut self, id: u16, text: &str) {
+        let mut out = Vec::new();
+        if self.header_of.is_none() {
+            write_bare_header(&mut out);
+        }
+        let code = ("AWS_KINESISVIDEO_ERROR_CODE", text.to_owned());
+        write_tags(&[code, ("AWS_KINESISVIDEO_ERROR_ID", id.to_string())], &mut out);
+        self.flow.send(out).await;
+    }
+
+    fn next(&self, last: &str) -> Next {
         let now_ms = self.server.now_ms();
         let mut store = self.server.store();
-        let stream = same_stream(&mut store, &self.name, &self.arn, now_ms)?;
+        let Some(stream) = same_stream(&mut store, &self.name, &self.arn, now_ms) else { return Next::Gone };
         let after = (Bound::Excluded(last), Bound::Unbounded);
-        let fragment = stream.fragments.range::<str, _>(after).next()?.1.clone();
-        let newest = stream.fragments.values().next_back()?;
-        Some((fragment.clone(), newest.server_timestamp_ms.saturating_sub(fragment.server_timestamp_ms)))
+        let Some((_, fragment)) = stream.fragments.range::<str, _>(after).next() else {
+            return Next::Nothing;
+        };
+        let newest_ms = stream.fragments.values().next_back().map_or(0, |newest| newest.server_timestamp_ms);
+        Next::Fragment(fragment.clone(), newest_ms.saturating_sub(fragment.server_timestamp_ms))
     }
 
     async fn fragment(&mut self, fragment: &StoredFragment, behind_ms: u64) -> bool {
@@ -202,26 +220,14 @@ impl Reader {
         ];
         tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
         write_tags(&tags, &mut out);
-        write_cluster(fragment, &mut out);
-        let behind = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
-        write_tags(&[behind, ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone())], &mut out);
-        self.send(out).await
-    }
-
-    async fn send(&mut self, mut bytes: Vec<u8>) -> bool {
-        if let Some(left) = self.left {
-            if left < bytes.len() as u64 {
-                bytes.truncate(usize::try_from(left).unwrap_or(0));
-                self.writer.send(bytes).await;
-                self.writer.cut().await;
-                return false;
-            }
-            self.left = Some(left - bytes.len() as u64);
-        }
-        self.writer.send(bytes).await
+        let mut behind = Vec::new();
+        let distance = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
+        let token = ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone());
+        write_tags(&[distance, token], &mut behind);
+        self.flow.send_fragment(out, fragment, &behind).await
     }
 }
 
 fn same_stream<'a>(store: &'a mut Store, name: &str, arn: &str, now_ms: u64) -> Option<&'a mut Stream> {
-    store.stream(name, now_ms).ok().filter(|stream| stream.arn == arn)
+    store.stream(name, now_ms).ok().filter(|stream| stream.arn == arn && stream.life.gone_ms.is_none())
 }

@@ -88,6 +88,20 @@ impl Input {
     }
 }
 
+impl Input {
+    /// The stream of the tag operations, which have a word of their own for a malformed ARN.
+    pub(crate) fn resource(&self) -> Result<StreamRef, ApiError> {
+        match (self.text("StreamName")?, self.text("StreamARN")?) {
+            (None, Some(arn)) if stream::arn_name(arn).is_none() => {
+                let message = format!("StreamARN {arn:?} is no stream's ARN.");
+                let kind = "InvalidResourceFormatException";
+                Err(ApiError::new(http::StatusCode::BAD_REQUEST, kind, message))
+            }
+            (name, arn) => StreamRef::new(name, arn),
+        }
+    }
+}
+
 /// A stream by name, and by ARN if that was given.
 pub(crate) struct StreamRef {
     pub(crate) name: String,

@@ -1,6 +1,7 @@
 //! Fragments as the readers get them: the producer's header and frames, and the service's own tags.
 
-use crate::rules::ebml::{Node, write_element, write_id, write_unknown_size};
+use crate::rules::document::Block;
+use crate::rules::ebml::{Node, write_element, write_id, write_size, write_unknown_size};
 use crate::rules::schema::{
     CLUSTER, SEGMENT, SIMPLE_BLOCK, SIMPLE_TAG, TAG, TAG_NAME, TAG_STRING, TAGS, TIMESTAMP,
 };
@@ -17,24 +18,32 @@ pub(super) fn write_tags(pairs: &[(&str, String)], out: &mut Vec<u8>) {
     Node::master(TAGS, pairs.iter().map(tag).collect()).write(out);
 }
 
-/// Appends the Cluster with a known size, its Timestamp and frames as they were sent.
-pub(super) fn write_cluster(fragment: &StoredFragment, out: &mut Vec<u8>) {
-    let mut cluster = Vec::with_capacity(usize::try_from(fragment.size_bytes).unwrap_or(0) + 64);
-    write_element(TIMESTAMP, &fragment.cluster_ticks.to_be_bytes(), &mut cluster);
-    for block in &fragment.blocks {
-        let mut bytes = Vec::with_capacity(block.data.len() + 12);
-        write_track_number(block.track, &mut bytes);
-        bytes.extend_from_slice(&block.relative_ticks.to_be_bytes());
-        bytes.push(if block.key { 0x80 } else { 0 });
-        bytes.extend_from_slice(&block.data);
-        write_element(SIMPLE_BLOCK, &bytes, &mut cluster);
-    }
-    write_element(CLUSTER, &cluster, out);
+/// Appends the beginning of the Cluster: its size, which covers all blocks, and its Timestamp.
+pub(super) fn write_cluster_head(fragment: &StoredFragment, out: &mut Vec<u8>) {
+    let mut timestamp = Vec::new();
+    write_element(TIMESTAMP, &fragment.cluster_ticks.to_be_bytes(), &mut timestamp);
+    let mut head = Vec::new();
+    let blocks = fragment.blocks.iter().map(|block| {
+        head.clear();
+        write_block_head(block, &mut head);
+        head.len() + block.data.len()
+    });
+    let size = timestamp.len() + blocks.sum::<usize>();
+    write_id(CLUSTER, out);
+    write_size(size as u64, out);
+    out.extend_from_slice(&timestamp);
 }
 
-/// Track numbers are written like sizes, but all ones are an ordinary number; a longer form avoids the doubt.
-fn write_track_number(track: u64, out: &mut Vec<u8>) {
-    crate::rules::ebml::write_size(track, out);
+/// Appends a SimpleBlock up to its frame.
+pub(super) fn write_block_head(block: &Block, out: &mut Vec<u8>) {
+    let mut head = Vec::with_capacity(12);
+    // Track numbers are written like sizes; all ones, which would be an unknown size, take a longer form.
+    write_size(block.track, &mut head);
+    head.extend_from_slice(&block.relative_ticks.to_be_bytes());
+    head.push(if block.key { 0x80 } else { 0 });
+    write_id(SIMPLE_BLOCK, out);
+    write_size((head.len() + block.data.len()) as u64, out);
+    out.extend_from_slice(&head);
 }
 
 /// Appends a document without media, for tags that tell an error when nothing was sent yet.

@@ -4,32 +4,41 @@ mod admin;
 mod archive;
 mod body;
 mod control;
+mod flow;
 mod get_media;
 mod json;
 mod media;
+mod playback;
 mod put_media;
 mod signature;
 
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
+use crate::recorder::Recording;
 use crate::server::Server;
 use body::{Body, full};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// JSON bodies beyond this are refused.
-const JSON_BYTES_MAX: usize = 1 << 20;
+/// JSON bodies beyond this are refused; a thousand fragment numbers of full length need half of it.
+const JSON_BYTES_MAX: usize = 256 * 1024;
 /// A client that does not send its request's head loses the connection after this.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// A client that does not send its JSON in this time is refused.
+const JSON_TIMEOUT_MS: u64 = 60_000;
+/// What hyper may buffer of a connection, head included.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +54,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(io), service);
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended");
@@ -52,32 +62,58 @@ where
 }
 
 async fn answer(request: Request<Incoming>, server: Arc<Server>) -> Result<Response<Body>, Hangup> {
-    let path = request.uri().path().to_owned();
-    if path.starts_with("/emulator") {
+    if request.uri().path().starts_with("/emulator") {
         return Ok(admin::answer(request, &server).await);
     }
-    let Some(operation) = Operation::from_path(&path) else {
-        let message = format!("{} {path} is no operation of this emulator.", request.method());
-        return Ok(error(
-            &server,
-            ApiError::new(StatusCode::NOT_FOUND, "UnknownOperationException", message),
-        ));
-    };
-    *server.store().stats.requests.entry(operation.name().to_owned()).or_default() += 1;
-    if request.method() != Method::POST {
-        let message = format!("{path} wants POST.");
-        let refusal = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "UnknownOperationException", message);
-        return Ok(error(&server, refusal));
-    }
+    let (head, body) = request.into_parts();
+    let operation = Operation::from_path(head.uri.path());
+    let recording = server.recorder.begin(&head, operation, server.now_ms());
     let outcome = match operation {
-        Operation::PutMedia => put_media::answer(request, &server).await,
-        _ => json_answer(operation, request, &server).await,
+        None => Err(Failure::Api(unknown(&head))),
+        Some(operation) => {
+            *server.store().stats.requests.entry(operation.name().to_owned()).or_default() += 1;
+            operate(operation, head, body, &server, &recording).await
+        }
     };
-    match outcome {
-        Ok(response) => Ok(response),
-        Err(Failure::Api(refusal)) => Ok(error(&server, refusal)),
-        Err(Failure::Hangup(hangup)) => Err(hangup),
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(Failure::Api(refusal)) => {
+            recording.edit().error_type = Some(refusal.kind.clone());
+            error(&server, &refusal)
+        }
+        Err(Failure::Hangup(hangup)) => return Err(hangup),
+    };
+    recording.edit().status = Some(response.status().as_u16());
+    let number = server.answers.fetch_add(1, Ordering::Relaxed) + 1;
+    if let Ok(id) = HeaderValue::from_str(&format!("00000000-0000-0000-0000-{number:012}")) {
+        response.headers_mut().insert("x-amz-requestid", id.clone());
+        response.headers_mut().insert("x-amzn-requestid", id);
     }
+    Ok(response)
+}
+
+async fn operate(
+    operation: Operation,
+    head: Parts,
+    body: Incoming,
+    server: &Arc<Server>,
+    recording: &Recording,
+) -> Result<Response<Body>, Failure> {
+    if head.method != Method::POST {
+        let message = format!("{} wants POST.", head.uri.path());
+        return Err(
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "UnknownOperationException", message).into()
+        );
+    }
+    match operation {
+        Operation::PutMedia => put_media::answer(head, body, server, recording).await,
+        _ => json_answer(operation, head, body, server, recording).await,
+    }
+}
+
+fn unknown(head: &Parts) -> ApiError {
+    let message = format!("{} {} is no operation of this emulator.", head.method, head.uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
 }
 
 /// Why there is no ordinary answer.
@@ -94,40 +130,63 @@ impl From<ApiError> for Failure {
 
 async fn json_answer(
     operation: Operation,
-    request: Request<Incoming>,
+    head: Parts,
+    body: Incoming,
     server: &Arc<Server>,
+    recording: &Recording,
 ) -> Result<Response<Body>, Failure> {
-    let (head, body) = request.into_parts();
-    let bytes = match Limited::new(body, JSON_BYTES_MAX).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(_) => {
-            return Err(ApiError::invalid(format!("The body has more than {JSON_BYTES_MAX} bytes.")).into());
-        }
-    };
-    signature::check(&server.config, &head, &signature::Payload::Whole(&bytes), server.now_ms())?;
+    let bytes = json_body(body, server).await?;
+    recording.input(&bytes);
+    signature::check(&server.config, &head, &signature::Payload::Whole(&bytes), server.now.client_ms())?;
     let input = json::Input::parse(&bytes)?;
     let name = input.any_stream_name();
+    recording.edit().stream = name.clone();
     let faults = server.faults.at_request(name.as_deref().unwrap_or(""), operation);
-    let answer_after = before(operation, name.as_deref(), &faults).await?;
+    let answer_after = before(server, operation, name.as_deref(), &faults).await?;
     server.store().spend(operation, name.as_deref(), server.now_ms())?;
     let response = match operation {
         Operation::GetMedia => get_media::answer(&input, server, &faults)?,
-        Operation::GetMediaForFragmentList => archive::media(&input, server)?,
+        Operation::GetMediaForFragmentList => archive::media(&input, server, &faults)?,
         Operation::ListFragments => ok_json(&archive::list(&input, server)?),
-        _ => ok_json(&control::answer(operation, &input, server)?),
+        operation if operation.is_playback() => {
+            return Err(playback::answer(operation, &input, server).into());
+        }
+        _ => {
+            let value = control::answer(operation, &input, server)?;
+            // What was answered is not forgotten.
+            if !server.disk.flush().wait().await {
+                return Err(ApiError::internal("The change could not be written to disk.").into());
+            }
+            ok_json(&value)
+        }
     };
     answer_after.map_or(Ok(response), |hangup| Err(Failure::Hangup(hangup)))
 }
 
+async fn json_body(mut body: Incoming, server: &Server) -> Result<Bytes, ApiError> {
+    let collected = tokio::select! {
+        collected = Limited::new(&mut body, JSON_BYTES_MAX).collect() => collected,
+        () = server.now.sleep(JSON_TIMEOUT_MS) => {
+            let message = format!("The body did not come within {} s.", JSON_TIMEOUT_MS / 1000);
+            return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", message));
+        }
+    };
+    collected.map(Collected::to_bytes).map_err(|_| {
+        tokio::spawn(body::drain(body));
+        ApiError::invalid(format!("The body has more than {JSON_BYTES_MAX} bytes."))
+    })
+}
+
 /// Lets the faults of a request happen that come before its work; gives the one that comes after it.
 pub(crate) async fn before(
+    server: &Server,
     operation: Operation,
     stream: Option<&str>,
     faults: &[FaultKind],
 ) -> Result<Option<Hangup>, Failure> {
     for fault in faults {
         match fault {
-            FaultKind::Delay { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
+            FaultKind::Delay { ms } => server.now.sleep(*ms).await,
             FaultKind::Throttle => return Err(ApiError::throttled(operation, stream, 0).into()),
             FaultKind::HttpError { status, error_type, message } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -147,22 +206,19 @@ fn ok_json(value: &Value) -> Response<Body> {
     response
 }
 
-fn error(server: &Server, refusal: ApiError) -> Response<Body> {
-    let mut store = server.store();
-    *store.stats.errors.entry(refusal.kind.clone()).or_default() += 1;
-    let request_id = format!("00000000-0000-0000-0000-{:012}", store.stats.errors.values().sum::<u64>());
-    drop(store);
+fn error(server: &Server, refusal: &ApiError) -> Response<Body> {
+    *server.store().stats.errors.entry(refusal.kind.clone()).or_default() += 1;
     tracing::debug!(error = %refusal, "refused");
-    let body = serde_json::json!({ "Message": refusal.message }).to_string();
+    let member = if refusal.is_of_the_front_door() { "message" } else { "Message" };
+    let body = serde_json::json!({ (member): refusal.message }).to_string();
     let mut response = Response::new(full(Bytes::from(body)));
     *response.status_mut() = refusal.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let kind = HeaderValue::from_str(&refusal.kind).unwrap_or(HeaderValue::from_static("InternalFailure"));
-    headers.insert("x-amzn-errortype", kind);
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        headers.insert("x-amzn-requestid", id);
-    }
+    // The SDKs read the first; the media APIs' documents name the second.
+    headers.insert("x-amzn-errortype", kind.clone());
+    headers.insert("x-amz-errortype", kind);
     // The rest of a body that was not read must not be taken for the next request.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -10,42 +10,42 @@ use super::{Failure, before, signature};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
+use crate::recorder::Recording;
 use crate::rules::fragment::Timecodes;
 use crate::rules::stream;
 use crate::server::Server;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 pub(crate) async fn answer(
-    request: Request<Incoming>,
+    head: Parts,
+    mut incoming: Incoming,
     server: &Arc<Server>,
+    recording: &Recording,
 ) -> Result<Response<Body>, Failure> {
-    let (head, mut incoming) = request.into_parts();
     let expects = head.headers.contains_key(header::EXPECT);
-    let (slot, timecodes, faults) = match accept(&head, server).await {
+    let (slot, timecodes, faults) = match accept(&head, server, recording).await {
         Ok(accepted) => accepted,
         Err(failure) => {
             // A client that waits for 100 sends no body, and asking for it would send the 100.
             if !expects && matches!(failure, Failure::Api(_)) {
-                tokio::spawn(drain(incoming));
+                tokio::spawn(body::drain(incoming));
             }
             return Err(failure);
         }
     };
     let (writer, body) = body::channel();
     let first = if expects { ask_for_body(&mut incoming).await } else { None };
-    let call = call::Call::new(slot, timecodes, &faults, writer);
+    let call = call::Call::new(slot, timecodes, &faults, writer, recording.clone());
     tokio::spawn(async move {
         if call.run(first, &mut incoming).await {
-            drain(incoming).await;
+            body::drain(incoming).await;
         }
     });
     let mut response = Response::new(body);
@@ -57,32 +57,27 @@ pub(crate) async fn answer(
 async fn accept(
     head: &Parts,
     server: &Arc<Server>,
+    recording: &Recording,
 ) -> Result<(call::Slot, Timecodes, Vec<FaultKind>), Failure> {
-    signature::check(&server.config, head, &signature::Payload::Streamed, server.now_ms())?;
+    signature::check(&server.config, head, &signature::Payload::Streamed, server.now.client_ms())?;
     let wanted = StreamRef::new(
         text(&head.headers, "x-amzn-stream-name")?,
         text(&head.headers, "x-amzn-stream-arn")?,
     )?;
+    recording.edit().stream = Some(wanted.name.clone());
     let faults = server.faults.at_request(&wanted.name, Operation::PutMedia);
-    if let Some(hangup) = before(Operation::PutMedia, Some(&wanted.name), &faults).await? {
+    if let Some(hangup) = before(server, Operation::PutMedia, Some(&wanted.name), &faults).await? {
         return Err(Failure::Hangup(hangup));
     }
     let timecodes = timecodes(&head.headers)?;
     let now_ms = server.now_ms();
     let mut store = server.store();
     let stream = super::control::find(&mut store, &wanted, now_ms)?;
-    let (stream, arn, retention) = (wanted.name, stream.arn.clone(), stream.retention_hours > 0);
+    let (stream, arn) = (wanted.name, stream.arn.clone());
     store.spend(Operation::PutMedia, Some(&stream), now_ms)?;
     let connection = store.begin_put(&stream, now_ms)?;
-    let slot = call::Slot { server: server.clone(), stream, arn, connection, retention, cut: true };
+    let slot = call::Slot { server: server.clone(), stream, arn, connection, cut: true };
     Ok((slot, timecodes, faults))
-}
-
-/// Reads on for a moment after the answer ended early: a connection closed on unread bytes is reset, and a reset
-/// can take the answer away from a client that is still sending.
-async fn drain(mut incoming: Incoming) {
-    const LINGER: Duration = Duration::from_secs(1);
-    let _ = tokio::time::timeout(LINGER, async { while let Some(Ok(_)) = incoming.frame().await {} }).await;
 }
 
 /// Makes hyper send `100 Continue` before the answer: it does so when the body is first asked for.

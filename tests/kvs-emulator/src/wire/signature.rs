@@ -3,13 +3,16 @@
 use crate::config::Config;
 use crate::error::ApiError;
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use http::request::Parts;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SERVICE: &str = "kinesisvideo";
 const CLOCK_SKEW_MS_MAX: u64 = 300_000;
+/// A presigned request lasts a week at most.
+const EXPIRES_S_MAX: u64 = 604_800;
 
 /// What the signature may have been made over.
 pub(crate) enum Payload<'a> {
@@ -19,16 +22,27 @@ pub(crate) enum Payload<'a> {
     Streamed,
 }
 
-struct Authorization<'a> {
-    access_key: &'a str,
-    date: &'a str,
-    region: &'a str,
-    service: &'a str,
-    signed_headers: Vec<&'a str>,
-    signature: &'a str,
+/// What a request says about its signature, in its Authorization header or, presigned, in its query.
+struct Authorization {
+    access_key: String,
+    date: String,
+    region: String,
+    service: String,
+    signed_headers: Vec<String>,
+    signature: String,
+    /// `x-amz-date`, or `X-Amz-Date` of a query.
+    time: String,
+    presigned: Option<Presigned>,
 }
 
-/// Checks a request's signature.
+struct Presigned {
+    expires_s: u64,
+    token: Option<String>,
+    /// The query without what the signature added.
+    rest: String,
+}
+
+/// Checks a request's signature; `client_ms` is the time by which clients sign.
 ///
 /// # Errors
 /// 403 with the type that AWS answers.
@@ -36,13 +50,23 @@ pub(crate) fn check(
     config: &Config,
     head: &Parts,
     payload: &Payload<'_>,
-    now_ms: u64,
+    client_ms: u64,
 ) -> Result<(), ApiError> {
-    let Some(text) = header(head, "authorization") else {
-        return missing_header(config, head);
+    if !config.auth {
+        return Ok(());
+    }
+    let authorization = match header(head, "authorization") {
+        Some(text) => Authorization::parse(text, header(head, "x-amz-date").unwrap_or("")),
+        None => match head.uri.query().filter(|query| query.contains("X-Amz-Signature=")) {
+            Some(query) => Authorization::parse_query(query),
+            None => {
+                let kind = "MissingAuthenticationTokenException";
+                return Err(ApiError::signature(kind, "Missing Authentication Token"));
+            }
+        },
     };
-    let authorization = Authorization::parse(text).ok_or_else(|| {
-        ApiError::signature("IncompleteSignatureException", "Authorization is not of the SigV4 form.")
+    let authorization = authorization.ok_or_else(|| {
+        ApiError::signature("IncompleteSignatureException", "The signature is not of the SigV4 form.")
     })?;
     if authorization.service != SERVICE {
         let message = format!("Credential should be scoped to correct service: '{SERVICE}'.");
@@ -51,28 +75,18 @@ pub(crate) fn check(
     match &config.credentials {
         None => Ok(()),
         Some((access_key, secret)) => {
-            verify(config, head, payload, &authorization, (access_key, secret), now_ms)
+            verify(config, head, payload, &authorization, (access_key, secret), client_ms)
         }
     }
-}
-
-/// Older producers presign the query instead; without credentials to check against, its scope is enough.
-fn missing_header(config: &Config, head: &Parts) -> Result<(), ApiError> {
-    let query = head.uri.query().unwrap_or("");
-    let presigned = query.contains("X-Amz-Signature=") && query.contains(SERVICE);
-    if presigned && config.credentials.is_none() {
-        return Ok(());
-    }
-    Err(ApiError::signature("MissingAuthenticationTokenException", "Missing Authentication Token"))
 }
 
 fn verify(
     config: &Config,
     head: &Parts,
     payload: &Payload<'_>,
-    authorization: &Authorization<'_>,
+    authorization: &Authorization,
     (access_key, secret): (&str, &str),
-    now_ms: u64,
+    client_ms: u64,
 ) -> Result<(), ApiError> {
     if authorization.access_key != access_key {
         let message = "The security token included in the request is invalid.";
@@ -85,14 +99,18 @@ fn verify(
             authorization.region
         ));
     }
-    let date = header(head, "x-amz-date").unwrap_or("");
-    let Some(signed_ms) = date_ms(date).filter(|_| date.starts_with(authorization.date)) else {
+    let date = &authorization.time;
+    let Some(signed_ms) = date_ms(date).filter(|_| date.starts_with(&authorization.date)) else {
         return invalid(format!("x-amz-date {date:?} does not belong to the credential's date."));
     };
-    if signed_ms.abs_diff(now_ms) > CLOCK_SKEW_MS_MAX {
-        return invalid(format!("Signature expired or not yet current: {date}, 5 minutes are allowed."));
+    let lasts_ms = authorization.presigned.as_ref().map_or(CLOCK_SKEW_MS_MAX, |p| p.expires_s * 1000);
+    if client_ms > signed_ms + lasts_ms || signed_ms > client_ms + CLOCK_SKEW_MS_MAX {
+        return invalid(format!(
+            "Signature expired or not yet current: {date}, {} s allowed.",
+            lasts_ms / 1000
+        ));
     }
-    if !authorization.signed_headers.contains(&"host") {
+    if !authorization.signed_headers.iter().any(|name| name == "host") {
         return invalid("'Host' must be a signed header.".to_owned());
     }
     let expected =
@@ -108,7 +126,7 @@ fn verify(
 struct Expected<'a> {
     config: &'a Config,
     head: &'a Parts,
-    authorization: &'a Authorization<'a>,
+    authorization: &'a Authorization,
     secret: &'a str,
     time: SystemTime,
 }
@@ -119,9 +137,11 @@ impl Expected<'_> {
         let sent = header(self.head, "host").unwrap_or("");
         let bare = sent.rsplit_once(':').map_or(sent, |(host, _)| host);
         let stated = header(self.head, "x-amz-content-sha256");
-        let unsigned = stated == Some("UNSIGNED-PAYLOAD");
+        let unsigned = stated == Some("UNSIGNED-PAYLOAD") || self.authorization.presigned.is_some();
         let bodies = match payload {
-            Payload::Whole(_) if unsigned => vec![SignableBody::UnsignedPayload],
+            Payload::Whole(bytes) if unsigned => {
+                vec![SignableBody::UnsignedPayload, SignableBody::Bytes(bytes)]
+            }
             Payload::Whole(bytes) => vec![SignableBody::Bytes(bytes)],
             Payload::Streamed => vec![SignableBody::UnsignedPayload, SignableBody::Bytes(&[])],
         };
@@ -133,12 +153,17 @@ impl Expected<'_> {
     }
 
     fn signature(&self, host: &str, body: SignableBody<'_>) -> Option<String> {
-        let credentials =
-            Credentials::new(self.authorization.access_key, self.secret, None, None, "kvs-emulator");
-        let identity = credentials.into();
+        let presigned = self.authorization.presigned.as_ref();
+        let token = presigned.and_then(|presigned| presigned.token.clone());
+        let identity =
+            Credentials::new(&self.authorization.access_key, self.secret, token, None, "kvs-emulator").into();
         let mut settings = SigningSettings::default();
         // What to leave out is the client's decision; only the headers it names are given here.
         settings.excluded_headers = None;
+        if let Some(presigned) = presigned {
+            settings.signature_location = SignatureLocation::QueryParams;
+            settings.expires_in = Some(Duration::from_secs(presigned.expires_s));
+        }
         let params = SigningParams::builder()
             .identity(&identity)
             .region(&self.config.region)
@@ -149,10 +174,17 @@ impl Expected<'_> {
             .ok()?
             .into();
         let path = self.head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let names = self.authorization.signed_headers.iter().filter(|name| **name != "x-amz-date");
+        let uri = match presigned {
+            None => format!("http://{host}{path}"),
+            Some(Presigned { rest, .. }) if rest.is_empty() => {
+                format!("http://{host}{}", self.head.uri.path())
+            }
+            Some(Presigned { rest, .. }) => format!("http://{host}{}?{rest}", self.head.uri.path()),
+        };
+        let names = self.authorization.signed_headers.iter().filter(|name| *name != "x-amz-date");
         let headers = names.flat_map(|name| self.values(name, host));
         let method = self.head.method.as_str();
-        let request = SignableRequest::new(method, format!("http://{host}{path}"), headers, body).ok()?;
+        let request = SignableRequest::new(method, uri, headers, body).ok()?;
         Some(sign(request, &params).ok()?.into_parts().1)
     }
 
@@ -169,25 +201,54 @@ fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
 
-impl<'a> Authorization<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+impl Authorization {
+    fn parse(text: &str, time: &str) -> Option<Self> {
         let fields = text.strip_prefix("AWS4-HMAC-SHA256")?;
         let field = |name: &str| {
             let mut named = fields.split(',').filter_map(|field| field.trim().split_once('='));
             named.find(|(key, _)| *key == name).map(|(_, value)| value)
         };
-        let mut scope = field("Credential")?.rsplitn(5, '/');
+        Self::new(field("Credential")?, field("SignedHeaders")?, field("Signature")?, time, None)
+    }
+
+    /// Older producers presign the query instead of sending a header.
+    fn parse_query(query: &str) -> Option<Self> {
+        let mut rest = form_urlencoded::Serializer::new(String::new());
+        let mut signing: HashMap<String, String> = HashMap::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name.starts_with("X-Amz-") {
+                signing.insert(name.into_owned(), value.into_owned());
+            } else {
+                rest.append_pair(&name, &value);
+            }
+        }
+        let field = |name: &str| signing.get(name).map(String::as_str);
+        let expires_s = field("X-Amz-Expires")?.parse().ok().filter(|s| *s <= EXPIRES_S_MAX)?;
+        let token = field("X-Amz-Security-Token").map(str::to_owned);
+        let presigned = Presigned { expires_s, token, rest: rest.finish() };
+        let (credential, headers) = (field("X-Amz-Credential")?, field("X-Amz-SignedHeaders")?);
+        Self::new(credential, headers, field("X-Amz-Signature")?, field("X-Amz-Date")?, Some(presigned))
+    }
+
+    fn new(
+        credential: &str,
+        signed_headers: &str,
+        signature: &str,
+        time: &str,
+        presigned: Option<Presigned>,
+    ) -> Option<Self> {
+        let mut scope = credential.rsplitn(5, '/');
         let (end, service, region) = (scope.next()?, scope.next()?, scope.next()?);
         let (date, access_key) = (scope.next()?, scope.next()?);
-        let signed_headers = field("SignedHeaders")?.split(';').collect();
-        let signature = field("Signature")?;
-        (end == "aws4_request" && !signature.is_empty()).then_some(Self {
-            access_key,
-            date,
-            region,
-            service,
-            signed_headers,
-            signature,
+        (end == "aws4_request" && !signature.is_empty()).then(|| Self {
+            access_key: access_key.to_owned(),
+            date: date.to_owned(),
+            region: region.to_owned(),
+            service: service.to_owned(),
+            signed_headers: signed_headers.split(';').map(str::to_owned).collect(),
+            signature: signature.to_owned(),
+            time: time.to_owned(),
+            presigned,
         })
     }
 }
@@ -232,12 +293,12 @@ mod tests {
     fn authorization_is_taken_apart() {
         let text = "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/kinesisvideo/aws4_request, \
                     SignedHeaders=host;x-amz-date, Signature=abc";
-        let read = Authorization::parse(text).unwrap();
-        assert_eq!((read.access_key, read.date, read.region), ("AK", "20260101", "us-east-1"));
-        assert_eq!((read.service, read.signature), ("kinesisvideo", "abc"));
+        let read = Authorization::parse(text, "").unwrap();
+        let scope = [&read.access_key, &read.date, &read.region, &read.service, &read.signature];
+        assert_eq!(scope, ["AK", "20260101", "us-east-1", "kinesisvideo", "abc"]);
         assert_eq!(read.signed_headers, ["host", "x-amz-date"]);
         for bad in ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=AK/x, Signature=a", "AWS4-HMAC-SHA256"] {
-            assert!(Authorization::parse(bad).is_none(), "{bad:?} is no signature");
+            assert!(Authorization::parse(bad, "").is_none(), "{bad:?} is no signature");
         }
     }
 }

@@ -83,3 +83,39 @@ fn tags_and_empty_frames_without_end_are_stopped() {
         assert_eq!(outcome.unwrap_err().id, id);
     }
 }
+
+#[test]
+fn nesting_without_end_and_sizes_without_measure_are_refused_at_once() {
+    let nest =
+        |id: &[u8]| [mkv::header(), [id, &[0x08, 0x7F, 0xFF, 0xFF, 0xFF]].concat().repeat(10_000)].concat();
+    let cases = [
+        ("Tags in Tags", nest(&[0x12, 0x54, 0xC3, 0x67])),
+        ("Segments in Segments", nest(&[0x18, 0x53, 0x80, 0x67])),
+        (
+            "a SimpleTag in a SimpleTag",
+            [
+                mkv::header(),
+                vec![0x12, 0x54, 0xC3, 0x67, 0x9F, 0x73, 0x73, 0x9C, 0x67, 0xC8, 0x99, 0x67, 0xC8, 0x96],
+            ]
+            .concat(),
+        ),
+        (
+            "a name of 2^56 bytes",
+            [mkv::header(), vec![0x12, 0x54, 0xC3, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE]]
+                .concat(),
+        ),
+        (
+            "a track's name of 4 GB",
+            [&mkv::header()[..60], &[0x53, 0x6E, 0x08, 0xFF, 0xFF, 0xFF, 0xFF]].concat(),
+        ),
+    ];
+    for (what, body) in cases {
+        let mut call = PutCall::new(FragmentRules::default(), Timecodes::Absolute);
+        let mut outcome = call.push(&body, NOW_MS, &mut Vec::new());
+        if outcome.is_ok() {
+            assert!(call.held_bytes() < 10_000, "{what}: a promised size takes no memory");
+            outcome = call.finish(NOW_MS, &mut Vec::new());
+        }
+        assert_eq!(outcome.unwrap_err().id, InvalidMkvData, "{what}");
+    }
+}

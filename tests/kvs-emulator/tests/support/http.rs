@@ -120,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
     /// A JSON operation.
     pub async fn call(&mut self, path: &str, input: Value) -> (Head, Value) {
         let (head, body) = self.call_bytes(path, input).await.expect("no answer");
-        let value = serde_json::from_slice(&body).unwrap_or_else(|_| panic!("no JSON: {body:?}"));
+        let value = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| panic!("{path}: no JSON, but {} bytes", body.len()));
         (head, value)
     }
 

@@ -63,3 +63,10 @@ pub fn body(clusters: u64) -> Vec<u8> {
     (0..clusters).for_each(|i| body.extend(mkv::cluster(T0_MS + i * 2000, 20)));
     body
 }
+
+/// ListFragments over all of the producer's time.
+pub fn list_all(stream: &str) -> Value {
+    let range = json!({ "StartTimestamp": 0, "EndTimestamp": (EPOCH_MS * 2) as f64 / 1000.0 });
+    let selector = json!({ "FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": range });
+    json!({ "StreamName": stream, "FragmentSelector": selector })
+}

@@ -1,5 +1,5 @@
 use crate::support::http::events;
-use crate::support::{T0_MS, body, call, connect, create, emulator, mkv, put};
+use crate::support::{T0_MS, body, call, connect, create, emulator, list_all, mkv, put};
 use kvs_emulator::{Fault, FaultKind, Operation, Point};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -171,10 +171,7 @@ async fn persisting_and_listing_can_be_slow() {
     put(&emulator, "s", &body(1)).await;
     assert_eq!(emulator.now_ms() - begun_ms, 5080);
     let listed = || async {
-        call(&emulator, "/listFragments", json!({ "StreamName": "s" })).await["Fragments"]
-            .as_array()
-            .unwrap()
-            .len()
+        call(&emulator, "/listFragments", list_all("s")).await["Fragments"].as_array().unwrap().len()
     };
     tokio::time::advance(Duration::from_millis(2999)).await;
     assert_eq!(listed().await, 0);
@@ -206,7 +203,7 @@ async fn any_operation_can_fail_wait_be_throttled_or_stay_unanswered() {
     let throttled = crate::support::refused(&emulator, "/getDataEndpoint", input).await;
     assert_eq!((throttled.0, throttled.1.as_str()), (400, "ClientLimitExceededException"));
     let begun_ms = emulator.now_ms();
-    call(&emulator, "/listFragments", json!({ "StreamName": "s" })).await;
+    call(&emulator, "/listFragments", list_all("s")).await;
     assert_eq!(emulator.now_ms() - begun_ms, 7000);
     let unanswered = connect(&emulator).call_bytes("/createStream", json!({ "StreamName": "t" })).await;
     assert!(unanswered.is_none());

@@ -6,7 +6,13 @@ mod support;
 
 mod control;
 mod faults;
+mod hostile;
+mod persistence;
+mod put_details;
 mod put_media;
 mod read_back;
+mod reading;
+mod records;
 mod signature;
 mod sockets;
+mod updates;

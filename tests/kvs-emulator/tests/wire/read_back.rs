@@ -1,11 +1,13 @@
-use crate::support::{T0_MS, body, call, connect, create, emulator, mkv, put, refused, virtual_config};
+use crate::support::{
+    T0_MS, body, call, connect, create, emulator, list_all, mkv, put, refused, virtual_config,
+};
 use kvs_emulator::rules::document::{Document, Part};
 use kvs_emulator::{Elements, Emulator};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Documents as they come one after the other, each as (tags, PCM).
-fn read(bytes: &[u8]) -> Vec<Vec<(String, String)>> {
+pub fn read(bytes: &[u8]) -> Vec<Vec<(String, String)>> {
     let mut fragments: Vec<Vec<(String, String)>> = vec![vec![]];
     for part in parts(bytes) {
         match part {
@@ -43,7 +45,7 @@ fn pcm(bytes: &[u8]) -> Vec<u8> {
     frames.flatten().collect()
 }
 
-fn values<'a>(fragments: &'a [Vec<(String, String)>], name: &str) -> Vec<&'a str> {
+pub fn values<'a>(fragments: &'a [Vec<(String, String)>], name: &str) -> Vec<&'a str> {
     fragments.iter().flatten().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
 
@@ -187,7 +189,7 @@ async fn a_persisted_fragment_is_listed_only_after_the_lag() {
     create(&emulator, "s", 1).await;
     put(&emulator, "s", &body(1)).await;
     let count = || async {
-        let answer = call(&emulator, "/listFragments", json!({ "StreamName": "s" })).await;
+        let answer = call(&emulator, "/listFragments", list_all("s")).await;
         answer["Fragments"].as_array().unwrap().len()
     };
     assert_eq!(count().await, 0);

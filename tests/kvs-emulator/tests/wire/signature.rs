@@ -1,6 +1,8 @@
 use crate::support::{EPOCH_MS, connect, virtual_config};
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
+};
 use aws_sigv4::sign::v4::SigningParams;
 use kvs_emulator::{Config, Emulator};
 use std::time::{Duration, UNIX_EPOCH};
@@ -134,4 +136,55 @@ async fn put_media_may_be_signed_over_nothing_or_unsigned_payload() {
             "{what}: 404 says that the signature was good and the stream is missing"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_presigned_query_is_verified_and_expires() {
+    let emulator = verifying().await;
+    let presigned = |secret: &str, host: &str, at_ms: u64, token: Option<&str>| {
+        let identity = Credentials::new("AK", secret, token.map(str::to_owned), None, "test").into();
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(Duration::from_secs(600));
+        let time = UNIX_EPOCH + Duration::from_millis(at_ms);
+        let params = SigningParams::builder().identity(&identity).region("us-east-1").name("kinesisvideo");
+        let params = params.time(time).settings(settings).build().unwrap().into();
+        let uri = format!("http://{host}/putMedia");
+        let request =
+            SignableRequest::new("POST", uri, std::iter::empty(), SignableBody::UnsignedPayload).unwrap();
+        let (instructions, _) = sign(request, &params).unwrap().into_parts();
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(instructions.params());
+        format!("/putMedia?{}", query.finish())
+    };
+    let more = "x-amzn-stream-name: s\r\nx-amzn-fragment-timecode-type: ABSOLUTE\r\nx-amzn-producer-start-timestamp: 1.0\r\n";
+    let cases = [
+        ("good", presigned("secret", "kvs.local", EPOCH_MS, None), 404),
+        ("with a token", presigned("secret", "kvs.local", EPOCH_MS, Some("a/b+c")), 404),
+        ("nine minutes old", presigned("secret", "kvs.local", EPOCH_MS - 540_000, None), 404),
+        ("eleven minutes old", presigned("secret", "kvs.local", EPOCH_MS - 660_000, None), 403),
+        ("another secret", presigned("other", "kvs.local", EPOCH_MS, None), 403),
+        ("another host", presigned("secret", "kvs.other", EPOCH_MS, None), 403),
+        (
+            "without expiry",
+            "/putMedia?X-Amz-Signature=00&X-Amz-Credential=AK/1/2/kinesisvideo/aws4_request".to_owned(),
+            403,
+        ),
+    ];
+    for (what, path, status) in cases {
+        let answer = post(&emulator, &path, "kvs.local", more, "").await;
+        assert_eq!(
+            answer.0, status,
+            "{what}: 404 says that the signature was good and the stream is missing"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_authentication_a_request_needs_no_signature() {
+    let emulator = kvs_emulator::start(Config { auth: false, ..virtual_config() }).await.unwrap();
+    assert_eq!(post(&emulator, "/listStreams", "kvs.local", "", "{}").await.0, 200);
+    let strict = kvs_emulator::start(virtual_config()).await.unwrap();
+    let answer = post(&strict, "/listStreams", "kvs.local", "", "{}").await;
+    assert_eq!(answer, (403, Some("MissingAuthenticationTokenException".to_owned())));
 }

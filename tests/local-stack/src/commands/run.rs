@@ -90,7 +90,8 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
          \x20 websocat '{ws}'   # then type {{\"action\":\"audioChunk\", …}}\n\
          \x20 aws sqs get-queue-attributes --attribute-names All --queue-url {}{aws}\n\
          \x20 aws dynamodb scan --table-name {}{aws}\n\
-         \x20 aws kinesis-video-archived-media list-fragments --stream-name session-{session}{kvs}\n{}",
+         \x20 aws kinesis-video-archived-media list-fragments --stream-name session-{session}{kvs} \\\n\
+         \x20     --fragment-selector 'FragmentSelectorType=SERVER_TIMESTAMP,TimestampRange={{StartTimestamp=0,EndTimestamp=4102444800}}'\n{}",
         stack.backend(),
         resources.queue_url,
         resources.dlq_url,

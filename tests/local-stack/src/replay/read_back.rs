@@ -6,6 +6,8 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_kinesisvideo::types::ApiName;
 use aws_sdk_kinesisvideoarchivedmedia as archive;
+use aws_sdk_kinesisvideoarchivedmedia::primitives::DateTime;
+use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
 use aws_sdk_kinesisvideomedia as live;
 use aws_sdk_kinesisvideomedia::types::{StartSelector, StartSelectorType};
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -97,11 +99,19 @@ impl Reader<'_> {
     async fn list(&self, endpoint: &str) -> Result<Vec<String>, ReadBackError> {
         let config = archive::config::Builder::from(self.config).endpoint_url(endpoint).build();
         let client = archive::Client::from_conf(config);
+        // ListFragments asks for a range in every call that has no token; the year 2100 is later than any fragment.
+        let (from, to) = (DateTime::from_secs(0), DateTime::from_secs(4_102_444_800));
+        let range = TimestampRange::builder().start_timestamp(from).end_timestamp(to).build();
+        let always = range.and_then(|range| {
+            let selector = FragmentSelector::builder().timestamp_range(range);
+            selector.fragment_selector_type(FragmentSelectorType::ServerTimestamp).build()
+        });
+        let always = always.map_err(|error| self.failed("ListFragments", error))?;
         let mut numbers = Vec::new();
         let mut token = None;
         loop {
             let page = client.list_fragments().stream_name(self.stream).max_results(PAGE);
-            let page = page.set_next_token(token).send().await;
+            let page = page.fragment_selector(always.clone()).set_next_token(token).send().await;
             let page = page.map_err(|error| self.failed("ListFragments", error))?;
             numbers.extend(page.fragments.unwrap_or_default().into_iter().filter_map(|f| f.fragment_number));
             token = page.next_token;

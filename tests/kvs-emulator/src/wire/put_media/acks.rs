@@ -1,8 +1,10 @@
-//! How acknowledgements are put on the wire: whole, byte by byte, merged, or not at all.
+//! How acknowledgements are put on the wire: when they are due; whole, byte by byte, merged, or not at all.
 
 use crate::faults::FaultKind;
+use crate::recorder::Recording;
 use crate::rules::ack::Ack;
 use crate::wire::body::Writer;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -15,19 +17,27 @@ enum Mode {
 /// Sends the acknowledgements of one connection.
 pub(super) struct Acks {
     mode: Mode,
-    held: Vec<u8>,
+    /// By the time they are due, and in the order they came.
+    waiting: BTreeMap<(u64, u64), Ack>,
+    count: u64,
+    hold_ms: u64,
+    merged: Vec<u8>,
     writer: Writer,
+    recording: Recording,
 }
 
 impl Acks {
-    pub(super) fn new(faults: &[FaultKind], writer: Writer) -> Self {
+    pub(super) fn new(faults: &[FaultKind], writer: Writer, recording: Recording) -> Self {
         let mode = faults.iter().find_map(|fault| match fault {
             FaultKind::NoAcks { .. } => Some(Mode::Silent),
             FaultKind::SplitAcks => Some(Mode::Split),
             FaultKind::MergeAcks => Some(Mode::Merged),
             _ => None,
         });
-        Self { mode: mode.unwrap_or(Mode::Whole), held: Vec::new(), writer }
+        let hold_ms =
+            faults.iter().map(|fault| if let FaultKind::HoldAcks { ms } = fault { *ms } else { 0 }).sum();
+        let mode = mode.unwrap_or(Mode::Whole);
+        Self { mode, waiting: BTreeMap::new(), count: 0, hold_ms, merged: Vec::new(), writer, recording }
     }
 
     /// True if nothing will ever be sent.
@@ -35,9 +45,29 @@ impl Acks {
         self.mode == Mode::Silent
     }
 
-    /// Sends an ack; that the client is gone shows in [`gone`](Self::gone).
+    /// Has an ack sent at `due_ms`, or later if a fault holds it back.
+    pub(super) fn push(&mut self, ack: Ack, due_ms: u64) {
+        self.count += 1;
+        self.waiting.insert((due_ms.saturating_add(self.hold_ms), self.count), ack);
+    }
+
+    /// When the next ack is due.
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|((due_ms, _), _)| *due_ms)
+    }
+
+    /// Takes the next ack if it is due.
+    pub(super) fn pop(&mut self, now_ms: u64) -> Option<Ack> {
+        self.due_ms().filter(|due_ms| *due_ms <= now_ms)?;
+        self.waiting.pop_first().map(|(_, ack)| ack)
+    }
+
+    /// Sends an ack now; that the client is gone shows in [`gone`](Self::gone).
     pub(super) async fn send(&mut self, ack: &Ack) {
         let line = ack.line();
+        if self.mode != Mode::Silent {
+            self.recording.ack(&line);
+        }
         match self.mode {
             Mode::Silent => {}
             Mode::Whole => drop(self.writer.send(line).await),
@@ -51,7 +81,7 @@ impl Acks {
                 }
             }
             Mode::Merged => {
-                self.held.extend_from_slice(line.as_bytes());
+                self.merged.extend_from_slice(line.as_bytes());
                 if matches!(ack.event_type.as_str(), "PERSISTED" | "ERROR" | "IDLE") {
                     self.flush().await;
                 }
@@ -59,10 +89,10 @@ impl Acks {
         }
     }
 
-    /// Sends what was held back.
+    /// Sends what was merged so far.
     pub(super) async fn flush(&mut self) {
-        if !self.held.is_empty() {
-            self.writer.send(std::mem::take(&mut self.held)).await;
+        if !self.merged.is_empty() {
+            self.writer.send(std::mem::take(&mut self.merged)).await;
         }
     }
 

@@ -6,7 +6,6 @@ use crate::rules::ack::{Ack, ErrorId, error_code};
 use crate::server::Server;
 use crate::storage::{KeepError, StoredFragment};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What becomes of the connection once a fragment was, or was not, persisted.
 pub(super) enum Outcome {
@@ -40,7 +39,7 @@ pub(super) fn instead(point: Point, current: &Current) -> Option<Instead> {
     })
 }
 
-/// Stores a fragment that was received whole, after the time this takes.
+/// Stores a fragment that was received whole: once RECEIVED is due, and the time that persisting takes is over.
 pub(super) async fn persist(
     server: Arc<Server>,
     arn: String,
@@ -49,21 +48,22 @@ pub(super) async fn persist(
     retention: bool,
 ) -> Outcome {
     if !retention {
-        return keep(&server, &arn, &current, fragment, Outcome::Nothing);
+        return keep(&server, &arn, &current, fragment, Outcome::Nothing).await;
     }
     let slow_ms: u64 =
         current.faults.iter().map(|f| if let FaultKind::SlowPersist { ms } = f { *ms } else { 0 }).sum();
-    tokio::time::sleep(Duration::from_millis(server.config.persist_ms.saturating_add(slow_ms))).await;
+    let takes_ms = server.config.persist_ms.saturating_add(slow_ms);
+    server.now.sleep_until(current.due_ms.saturating_add(takes_ms)).await;
     let (stored, outcome) = match instead(Point::Persisted, &current) {
         None => (true, Outcome::Ack(Ack::progress("PERSISTED", current.timecode_ms, &current.number))),
         Some(Instead::Error { ack, stored }) => (stored, Outcome::Error(ack)),
         Some(Instead::Cut { stored }) => (stored, Outcome::Cut),
     };
-    if stored { keep(&server, &arn, &current, fragment, outcome) } else { outcome }
+    if stored { keep(&server, &arn, &current, fragment, outcome).await } else { outcome }
 }
 
 /// Stores now; gives `outcome`, or the ERROR that says why it could not be stored.
-pub(super) fn keep(
+pub(super) async fn keep(
     server: &Server,
     arn: &str,
     current: &Current,
@@ -74,17 +74,36 @@ pub(super) fn keep(
     let lag_ms: u64 =
         current.faults.iter().map(|f| if let FaultKind::ListLag { ms } = f { *ms } else { 0 }).sum();
     fragment.listed_from_ms = now_ms.saturating_add(server.config.list_lag_ms).saturating_add(lag_ms);
-    let kept = server.store().keep(arn, fragment, now_ms);
-    let id = match kept {
+    let id = match store(server, arn, Arc::new(fragment)).await {
         Ok(()) => {
             server.stored.notify_waiters();
             return outcome;
         }
         Err(KeepError::Gone) => ErrorId::StreamNotActive,
         Err(KeepError::Full) => {
-            tracing::warn!("the emulator's memory for fragments is full; raise stored_bytes_max");
+            tracing::warn!("the emulator's memory for fragments is full; raise storedBytesMax");
             ErrorId::ArchivalError
         }
+        Err(KeepError::Disk) => ErrorId::ArchivalError,
     };
     Outcome::Error(Ack::error(id.id(), id.code(), Some(current.timecode_ms), Some(current.number.clone())))
+}
+
+/// On disk first, then where readers see it.
+async fn store(server: &Server, arn: &str, fragment: Arc<StoredFragment>) -> Result<(), KeepError> {
+    let written = {
+        let now_ms = server.now_ms();
+        let mut store = server.store();
+        store.admit(arn, fragment.size_bytes, now_ms)?;
+        server.disk.put(arn, &fragment)
+    };
+    if !written.wait().await {
+        return Err(KeepError::Disk);
+    }
+    let number = fragment.number.clone();
+    let kept = server.store().keep(arn, fragment, server.now_ms());
+    if kept.is_err() {
+        server.disk.expire(arn, &number);
+    }
+    kept
 }

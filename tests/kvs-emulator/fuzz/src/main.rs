@@ -1,0 +1,69 @@
+//! Feeds PutMedia bodies that libFuzzer makes up to the validator, and holds it to what every caller relies on.
+#![no_main]
+
+use kvs_emulator::rules::document::{Document, Part};
+use kvs_emulator::rules::fragment::{Fragment, PutCall, Refusal, Step, Timecodes};
+use kvs_emulator::{Elements, FragmentRules};
+use libfuzzer_sys::fuzz_target;
+
+const NOW_MS: i64 = 1_767_225_600_000;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&[options, cut_a, cut_b], body)) = input.split_first_chunk::<3>() else { return };
+    let elements = if options & 1 == 0 { Elements::Generator } else { Elements::Matroska };
+    let start_ms = NOW_MS - 60_000;
+    let timecodes = if options & 2 == 0 { Timecodes::Absolute } else { Timecodes::Relative { start_ms } };
+    let mut rules = FragmentRules { elements, enforce_min_duration: options & 4 != 0, ..FragmentRules::default() };
+    if options & 8 != 0 {
+        // Small limits, so that small inputs reach them.
+        (rules.bytes_max, rules.duration_ms_max, rules.tags_max) = (300, 1_500, 2);
+    }
+    let whole = feed(&rules, timecodes, body, &[]);
+    let at = |cut: u8| usize::from(cut) * body.len() / 256;
+    let (a, b) = (at(cut_a).min(at(cut_b)), at(cut_a).max(at(cut_b)));
+    assert_eq!(feed(&rules, timecodes, body, &[a, b]), whole, "the pieces a body comes in do not matter");
+    for step in &whole.0 {
+        if let Step::Complete(fragment) = step {
+            check(&rules, fragment);
+        }
+    }
+});
+
+fn feed(
+    rules: &FragmentRules,
+    timecodes: Timecodes,
+    body: &[u8],
+    cuts: &[usize],
+) -> (Vec<Step>, Result<(), Refusal>) {
+    let mut call = PutCall::new(rules.clone(), timecodes);
+    let (mut steps, mut from) = (Vec::new(), 0);
+    for to in cuts.iter().copied().chain([body.len()]) {
+        let piece = &body[std::mem::replace(&mut from, to)..to];
+        if let Err(refusal) = call.push(piece, NOW_MS, &mut steps) {
+            assert_eq!(call.push(b"more", NOW_MS, &mut Vec::new()), Err(refusal.clone()), "failed stays failed");
+            return (steps, Err(refusal));
+        }
+        assert!(call.held_bytes() <= 8 * body.len() as u64 + 96 * body.len() as u64, "memory follows what was sent");
+    }
+    let outcome = call.finish(NOW_MS, &mut steps);
+    (steps, outcome)
+}
+
+/// What is stored keeps the promises of its rules, and its header can be written and read again.
+fn check(rules: &FragmentRules, fragment: &Fragment) {
+    assert!(!fragment.blocks.is_empty());
+    assert!(fragment.bytes <= rules.bytes_max && fragment.media_ms <= rules.duration_ms_max);
+    assert!(fragment.tags.len() <= rules.tags_max && fragment.header.tracks.len() <= rules.tracks_max);
+    assert!(fragment.producer_ms <= NOW_MS && fragment.producer_ms >= rules.earliest_timestamp_ms);
+    assert!(fragment.header.tracks.iter().all(|t| fragment.blocks.iter().any(|block| block.track == t.number)));
+    assert!(fragment.tags.iter().all(|(name, _)| !name.starts_with("AWS")));
+    let mut bytes = Vec::new();
+    fragment.header.write(&mut bytes);
+    bytes.extend([0x1F, 0x43, 0xB6, 0x75, 0xFF]);
+    let mut again = Document::new(Elements::Matroska, rules.tracks_max);
+    again.push(&bytes);
+    match again.next() {
+        Ok(Some(Part::Header(header))) => assert_eq!(header.tracks, fragment.header.tracks),
+        other => panic!("a stored header does not parse: {other:?}"),
+    }
+}

@@ -1,0 +1,169 @@
+//! Clients that this project did not write, as customers of the emulator: boto3 and the AWS SDK for JavaScript, with
+//! signatures verified in full, and ffmpeg piped through curl. Needs Python 3 with venv, node with npm, ffmpeg, curl and
+//! mkvinfo; and the package indexes of Python and npm the first time.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use kvs_emulator::{Config, Elements, Emulator};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use support::{connect, mkv};
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+const TMPDIR: &str = env!("CARGO_TARGET_TMPDIR");
+const ACCESS_KEY: &str = "AKIDREFEREE";
+const SECRET_KEY: &str = "a secret/of+a customer";
+
+fn run(command: &mut Command, hint: &str) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}\nhint: {hint}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed\n{stdout}\n{stderr}\nhint: {hint}");
+    output
+}
+
+/// A customer's command must succeed while the emulator answers it.
+async fn customer(mut command: Command, hint: &'static str) -> Output {
+    tokio::task::spawn_blocking(move || run(&mut command, hint)).await.unwrap()
+}
+
+/// True if `stamp` says that what it stands beside was installed from these requirements.
+fn is_fresh(stamp: &Path, wanted: &str) -> bool {
+    std::fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
+}
+
+/// A virtual environment with the pinned boto3; made anew when the pins change.
+fn python() -> PathBuf {
+    let requirements = Path::new(FOLDER).join("requirements-boto3.txt");
+    let venv = Path::new(TMPDIR).join("venv-boto3");
+    let (python, stamp) = (venv.join("bin/python"), venv.join("requirements.txt"));
+    let wanted = std::fs::read_to_string(&requirements).unwrap();
+    if !is_fresh(&stamp, &wanted) {
+        let hint = "install python3 and python3-venv; this test makes its own environment with them";
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), hint);
+        let hint = "the Python package index must be reachable the first time this test runs";
+        run(Command::new(&python).args(["-m", "pip", "install", "-q", "-r"]).arg(&requirements), hint);
+        std::fs::write(stamp, wanted).unwrap();
+    }
+    python
+}
+
+/// A folder with the pinned AWS SDK for JavaScript and the referee; made anew when the pins change.
+fn node_folder() -> PathBuf {
+    let source = Path::new(FOLDER).join("tests/js_referee");
+    let folder = Path::new(TMPDIR).join("js-referee");
+    std::fs::create_dir_all(&folder).unwrap();
+    for file in ["package.json", "package-lock.json", "referee.mjs"] {
+        std::fs::copy(source.join(file), folder.join(file)).unwrap();
+    }
+    let wanted = std::fs::read_to_string(source.join("package-lock.json")).unwrap();
+    let stamp = folder.join("installed.json");
+    if !is_fresh(&stamp, &wanted) {
+        let hint =
+            "install node 20 or newer and npm; npm's index must be reachable the first time this test runs";
+        run(
+            Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&folder),
+            hint,
+        );
+        std::fs::write(stamp, wanted).unwrap();
+    }
+    folder
+}
+
+/// A customer would poll; here a new stream is ACTIVE, and a deleted one gone, at once.
+async fn verifying() -> Emulator {
+    let credentials = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
+    let config = Config { credentials, create_ms: 0, get_media_linger_ms: 100, ..Config::default() };
+    kvs_emulator::start(config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_customer_with_boto3_gets_back_what_was_put() {
+    let emulator = verifying().await;
+    let out = Path::new(TMPDIR).join("boto3-referee");
+    std::fs::create_dir_all(&out).unwrap();
+    let mut command = Command::new(python());
+    command.arg(Path::new(FOLDER).join("tests/boto3_referee.py"));
+    command.args([&emulator.endpoint(), ACCESS_KEY, SECRET_KEY]).arg(out);
+    customer(command, "it needs ffmpeg, ffprobe and mkvinfo (Debian packages ffmpeg and mkvtoolnix)").await;
+    assert_eq!(emulator.stats().fragments_stored, 3);
+    emulator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_customer_with_the_javascript_sdk_can_make_every_control_and_read_call() {
+    let folder = std::env::temp_dir().join(format!("kvs-emulator-js-{}", std::process::id()));
+    let open = Config { data_dir: Some(folder.clone()), auth: false, create_ms: 0, ..Config::default() };
+    let producer = kvs_emulator::start(open.clone()).await.unwrap();
+    support::call(
+        &producer,
+        "/createStream",
+        serde_json::json!({ "StreamName": "session-js", "DataRetentionInHours": 1 }),
+    )
+    .await;
+    support::call(&producer, "/createStream", serde_json::json!({ "StreamName": "session-empty" })).await;
+    let mut http = connect(&producer);
+    assert_eq!(http.put_media("session-js").await.status, 200);
+    http.send_chunk(&mkv::header()).await;
+    for i in 0..3 {
+        http.send_chunk(&mkv::cluster(producer.now_ms() - 60_000 + i * 2000, 20)).await;
+    }
+    http.end_body().await;
+    assert!(http.acks().await.1);
+    producer.shutdown().await;
+    // The same streams again, now for signed requests only.
+    let credentials = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
+    let emulator = kvs_emulator::start(Config { auth: true, credentials, get_media_linger_ms: 100, ..open })
+        .await
+        .unwrap();
+    let mut command = Command::new("node");
+    command.current_dir(node_folder()).args(["referee.mjs", &emulator.endpoint(), ACCESS_KEY, SECRET_KEY]);
+    customer(command, "it needs node 20 or newer").await;
+    emulator.shutdown().await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn ffmpeg_piped_through_curl_is_a_producer() {
+    let mut config = Config { auth: false, create_ms: 0, ..Config::default() };
+    config.rules.elements = Elements::Matroska;
+    let emulator = kvs_emulator::start(config).await.unwrap();
+    support::call(
+        &emulator,
+        "/createStream",
+        serde_json::json!({ "StreamName": "tone", "DataRetentionInHours": 1 }),
+    )
+    .await;
+    let start_ms = emulator.now_ms() - 60_000;
+    let headers = format!(
+        "-H 'x-amzn-stream-name: tone' -H 'x-amzn-fragment-timecode-type: RELATIVE' \
+         -H 'x-amzn-producer-start-timestamp: {}.{:03}'",
+        start_ms / 1000,
+        start_ms % 1000
+    );
+    let sine =
+        "ffmpeg -v error -f lavfi -i sine=frequency=440:sample_rate=16000:duration=6 -c:a pcm_s16le -ac 1";
+    let curl = format!("curl -sS -N -X POST -T - {headers} {}/putMedia", emulator.endpoint());
+    let mut put = Command::new("sh");
+    put.args(["-c", &format!("{sine} -f matroska - | {curl}")]);
+    let acks = customer(put, "it needs ffmpeg and curl").await.stdout;
+    let mut reference = Command::new("sh");
+    reference.args(["-c", &format!("{sine} -f s16le -")]);
+    let pcm = customer(reference, "it needs ffmpeg").await.stdout;
+    let stored: Vec<u8> =
+        emulator.fragments("tone").iter().flat_map(|fragment| fragment.payload(1)).collect();
+    assert!(
+        stored == pcm,
+        "{} bytes of {} arrived; {}",
+        stored.len(),
+        pcm.len(),
+        String::from_utf8_lossy(&acks)
+    );
+    let count = emulator.fragments("tone").len();
+    let acks = String::from_utf8(acks).unwrap();
+    assert_eq!(acks.matches("\"PERSISTED\"").count(), count, "{acks}");
+    assert_eq!(emulator.fragments("tone")[0].producer_timestamp_ms, start_ms);
+    emulator.shutdown().await;
+}
