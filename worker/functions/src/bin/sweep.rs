@@ -13,6 +13,7 @@ async fn main() -> Result<(), Error> {
     logs::init();
     let world = &World::connect(Settings::read(process_env)?).await?;
     let limits = Limits::read(process_env)?;
+    aws::telemetry::cold_start("sweep");
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| async move {
         let swept = sweep(world, &limits.until(EpochMs(event.context.deadline), world.now())).await?;
         let (ended, deleted) = (swept.ended.len(), swept.deleted.len());
