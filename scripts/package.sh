@@ -74,7 +74,7 @@ pack() { # pack FOLDER-OF-BINARIES FOLDER
     for name in "${functions[@]}"; do
         [ -f "$1/$name" ] || { echo "package: $1/$name is missing" >&2 && exit 1; }
         mkdir -p "$2/$name"
-        cp "$1/$name" "$2/$name/bootstrap"
+        strip -o "$2/$name/bootstrap" "$1/$name" 2>/dev/null || cp "$1/$name" "$2/$name/bootstrap" # another machine's are stripped already
     done
     python3 scripts/package_zip.py "$2" "${functions[@]}"
     python3 scripts/package_sbom.py "$2/sbom.cdx.json"

@@ -11,4 +11,4 @@ for name in sorted(sys.argv[2:]):
     entry.external_attr = 0o100755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
     with zipfile.ZipFile(folder / f"{name}.zip", "w") as package:
-        package.writestr(entry, (folder / name / "bootstrap").read_bytes(), compresslevel=9)
+        package.writestr(entry, (folder / name / "bootstrap").read_bytes(), compresslevel=6)

@@ -1,0 +1,8 @@
+//! The template and the packages, deployed to LocalStack.
+
+use local_stack::backend::BackendKind;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_template_deployed_to_localstack() {
+    end_to_end::deployed::deployed(BackendKind::LocalStack).await;
+}
