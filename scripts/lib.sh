@@ -1,4 +1,6 @@
-# Sourced by the scripts that talk to an account.
+# shellcheck shell=bash
+# Sourced by the scripts that talk to an account; they set root.
+: "${root:?}"
 
 # The AWS command line reads only the second of the two names that the SDKs know.
 [ -z "${AWS_REGION:-}" ] || export AWS_DEFAULT_REGION=$AWS_REGION

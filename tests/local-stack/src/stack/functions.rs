@@ -41,7 +41,7 @@ impl Binaries {
                 || StackError::Binary { path: folders.last().cloned().unwrap_or_default().join(name) };
             candidates.find(|path| path.is_file()).ok_or_else(missing)
         };
-        Ok(Self { authorizer: find(AUTHORIZER)?, writer: find(WRITER)?, handler: find(HANDLER)? })
+        Ok(Self { writer: find(WRITER)?, handler: find(HANDLER)?, authorizer: find(AUTHORIZER)? })
     }
 }
 
