@@ -60,7 +60,9 @@ struct Account {
 
 async fn checks(account: &Account, emulator: &Emulator) {
     if std::env::var_os("PACKAGES").is_none() {
-        account.script("package.sh", &["--from", &text(&bin_dir()), "--out", &text(&account.packages())]).await;
+        account
+            .script("package.sh", &["--from", &text(&bin_dir()), "--out", &text(&account.packages())])
+            .await;
     }
     account.told("packed");
     let parameters = ["TokenIssuer=https://issuer.example", "TokenAudience=test"];

@@ -57,7 +57,8 @@ async fn records_of(records: &[Value], deadline: u64) -> Result<Value, Error> {
 
 fn allowed(event: &Value) -> Value {
     let query = &event["queryStringParameters"];
-    let statement = json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]});
+    let statement =
+        json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]});
     json!({
         "principalId": "somebody",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},

@@ -56,9 +56,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Ok(starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
     };
     let starts = starts_of(&worker)?;
-    let median_of = |name: &str| {
-        cpu::median(starts_of(&arguments.release.join(name))?).context("no start was measured")
-    };
+    let median_of =
+        |name: &str| cpu::median(starts_of(&arguments.release.join(name))?).context("no start was measured");
     let other_starts = [median_of("connection-handler")?, median_of("session-authorizer")?];
     bar.set_message("memory");
     let config = StackConfig { bin_dir: Some(arguments.release), ..StackConfig::default() };

@@ -80,7 +80,9 @@ pub async fn handle(
         },
     };
     let Err(refusal) = outcome else { return Answer { status_code: 200, body: None } };
+    let session = context.authorizer.fields.get("sessionId").and_then(Value::as_str);
     tracing::warn!(
+        sessionId = session, // as the writer's lines have it
         connection_id = context.connection_id,
         event_type = kind,
         code = refusal.code,
