@@ -59,14 +59,14 @@ build() { # build TARGET
         c_flags+=("-ffile-prefix-map=$map")
     done
     rust_flags+=("-Clink-arg=-Wl,--build-id=none")
-    local command=(cargo build)
+    local command=(cargo build) target=$1
     if [ "$1" = aarch64-unknown-linux-gnu ] && command -v cargo-zigbuild >/dev/null; then
-        command=(cargo zigbuild)
+        command=(cargo zigbuild) target=$1.2.34 # glibc of provided.al2023
     fi
     # Encoded flags replace those of the configuration, so nothing of this machine's own gets in.
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && echo "${rust_flags[*]}") CFLAGS="${c_flags[*]}" CXXFLAGS="${c_flags[*]}" \
         CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=315532800 \
-        "${command[@]}" --release --locked --package functions --target "$1"
+        "${command[@]}" --release --locked --package functions --target "$target"
 }
 
 pack() { # pack FOLDER-OF-BINARIES FOLDER
