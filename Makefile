@@ -27,7 +27,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate bench chaos package deploy deploy-websocket-dev smoke-test teardown deployed build environment clean
+.PHONY: help demo replay run test check simulate bench chaos package reproduce deploy deploy-websocket-dev smoke-test teardown deployed build environment clean
 
 STACK := target/debug/local-stack
 
@@ -71,6 +71,9 @@ bench: build environment ## Speed, memory, size and cold start of the release bu
 ##@ Put it into an account
 package: ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums
 	scripts/package.sh $(if $(ARCH),--arch "$(ARCH)")
+
+reproduce: ## Builds the packages of the last commit in two folders and compares their bytes (half an hour)
+	scripts/reproduce.sh
 
 deploy: ## ENV=dev [ARCH=...] [PARAMETERS="TokenIssuer=... ..."]: packages and template into the account of your credentials
 	scripts/deploy.sh --env "$(ENV)" $(if $(ARCH),--arch "$(ARCH)") $(PARAMETERS)
