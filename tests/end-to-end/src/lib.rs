@@ -5,6 +5,7 @@
 //! breaks for a user.
 #![allow(clippy::unwrap_used)] // these are tests
 
+pub mod deployed;
 pub mod hostile;
 pub mod live;
 pub mod recordings;

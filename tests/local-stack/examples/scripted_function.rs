@@ -3,7 +3,7 @@
 //! SQS records: the body is `{"n": 1, "do": …}`, where `do` is absent (succeed), `{"failUntil": 3}` (fail until that receive count),
 //! `"error"`, `"crash"`, `"hang"`, `"garbage"`. After a failure the rest of the message group is failed too. Each record is logged as
 //! one JSON line. WebSocket events: `$connect` is refused unless the role is `speaker`; a body `{"fail": true}` is an error; any other
-//! is answered with what the function saw.
+//! is answered with what the function saw. An authorizer's event is allowed as the session and role that the query string names.
 
 use std::collections::HashSet;
 
@@ -22,6 +22,7 @@ async fn main() -> Result<(), Error> {
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     match event.payload["Records"].as_array() {
         Some(records) => records_of(records, event.context.deadline).await,
+        None if event.payload["type"] == "REQUEST" => Ok(allowed(&event.payload)),
         None => websocket(&event.payload),
     }
 }
@@ -52,6 +53,17 @@ async fn records_of(records: &[Value], deadline: u64) -> Result<Value, Error> {
         }
     }
     Ok(json!({"batchItemFailures": failures}))
+}
+
+fn allowed(event: &Value) -> Value {
+    let query = &event["queryStringParameters"];
+    let statement =
+        json!({"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": event["methodArn"]});
+    json!({
+        "principalId": "somebody",
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": {"sessionId": query["sessionId"], "role": query["role"]},
+    })
 }
 
 fn websocket(event: &Value) -> Result<Value, Error> {

@@ -29,7 +29,7 @@ struct Api {
 impl Api {
     async fn start(config: GatewayConfig) -> Self {
         let (function, lines) = scripted_function(&Folder::new(), Duration::from_secs(10), 4, &[]);
-        let gateway = Gateway::start(function.clone(), config).await.unwrap();
+        let gateway = Gateway::start(function.clone(), None, config).await.unwrap();
         Self { gateway, function, lines }
     }
 

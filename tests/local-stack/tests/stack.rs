@@ -1,4 +1,4 @@
-//! The assembled stack, with the scripted function in both places; the real functions have their own end-to-end tests.
+//! The assembled stack, with the scripted function in all places; the real functions have their own end-to-end tests.
 #![allow(clippy::unwrap_used)] // a test may
 
 mod support;

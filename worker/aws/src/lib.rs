@@ -3,9 +3,11 @@
 //! [`Aws`] is all of them. Nothing in here decides: an adapter carries a value to a service and the answer, or the
 //! sorted failure, back. The SDK repeats what is safe to repeat; PutMedia and conditional writes are tried once.
 
+pub mod announce;
 pub mod clock;
 pub mod config;
 pub mod connections;
+pub mod document;
 pub mod failure;
 pub mod parked_index;
 pub mod put_media;
@@ -25,9 +27,12 @@ mod retry;
 #[cfg(test)]
 mod test_server;
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use writer::ports::Ports;
 
+use self::announce::Announcer;
 use self::clock::SystemClock;
 use self::credentials::CachedCredentials;
 use self::put_media::PutMedia;
@@ -45,6 +50,8 @@ pub struct Aws {
     store: StateTable,
     sessions: SessionsTable,
     streams: VideoStreams,
+    telemetry: StdoutEvents,
+    announcer: Option<Announcer>,
 }
 
 impl Aws {
@@ -69,8 +76,23 @@ impl Aws {
             queue: ChunkQueue::new(sqs, settings.queue_url.clone(), settings.dlq_url.clone()),
             sessions: SessionsTable::new(dynamodb, settings.sessions_table.clone()),
             streams: VideoStreams::new(config, media, store.clone(), settings.retention_hours),
+            telemetry: StdoutEvents::new(settings.event_bus.is_some()),
+            announcer: settings.event_bus.clone().map(|bus| Announcer::new(config, bus, store.clone())),
             store,
         })
+    }
+
+    /// From here on events belong to this invocation.
+    pub fn begin(&self, request_id: &str) {
+        self.telemetry.begin(request_id);
+    }
+
+    /// Tells the event bus, if there is one, of the fragments written since [`Aws::begin`], within a time.
+    pub async fn announce(&self, within: Duration) {
+        let written = self.telemetry.take_written();
+        if let Some(announcer) = self.announcer.as_ref().filter(|_| !written.is_empty()) {
+            announcer.announce(&written, within).await;
+        }
     }
 }
 
@@ -115,6 +137,6 @@ impl Ports for Aws {
     }
 
     fn telemetry(&self) -> &StdoutEvents {
-        &StdoutEvents
+        &self.telemetry
     }
 }

@@ -6,6 +6,7 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue, SendMessageBatchRequestEntry,
 };
 use ingest::failure::ServiceFailure;
+use ingest::message::TRACEPARENT;
 use writer::ports::{Parked, Queue, Result};
 
 use crate::failure::{call, of_entry};
@@ -134,13 +135,21 @@ impl ChunkSender {
     ///
     /// # Errors
     /// The message may have been enqueued where the failure's outcome is unknown; sending it again is safe.
-    pub async fn send(&self, group_id: &str, deduplication_id: &str, body: String) -> Result<()> {
+    pub async fn send(
+        &self,
+        group_id: &str,
+        deduplication_id: &str,
+        body: String,
+        traceparent: Option<String>,
+    ) -> Result<()> {
+        let trace = traceparent.as_deref().and_then(attribute);
         let asked = self
             .client
             .send_message()
             .queue_url(&self.queue_url)
             .message_group_id(group_id)
             .message_deduplication_id(deduplication_id)
+            .set_message_attributes(trace.map(|value| [(TRACEPARENT.to_owned(), value)].into()))
             .message_body(body);
         call("SendMessage", asked.send()).await.map(drop)
     }

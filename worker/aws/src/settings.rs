@@ -16,6 +16,20 @@ pub const STATE_TABLE: &str = "STATE_TABLE";
 pub const QUEUE_URL: &str = "QUEUE_URL";
 /// URL of the FIFO dead-letter queue.
 pub const DLQ_URL: &str = "DLQ_URL";
+/// Name or ARN of the EventBridge bus that is told of each fragment; without it nobody is.
+pub const EVENT_BUS: &str = "EVENT_BUS";
+/// `iss` of the tokens that open a connection.
+pub const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
+/// `aud` of these tokens.
+pub const TOKEN_AUDIENCE: &str = "TOKEN_AUDIENCE";
+/// `RS256` or `ES256`: how they are signed.
+pub const TOKEN_ALGORITHM: &str = "TOKEN_ALGORITHM";
+/// Where the issuer publishes its keys; [`TOKEN_ISSUER`] and `/.well-known/jwks.json` where it is not set.
+pub const JWKS_URL: &str = "JWKS_URL";
+/// The claim that holds the sessionId; `sessionId` where it is not set.
+pub const SESSION_CLAIM: &str = "SESSION_CLAIM";
+/// The claim that holds the role; `role` where it is not set.
+pub const ROLE_CLAIM: &str = "ROLE_CLAIM";
 
 /// The longest retention that Kinesis Video Streams has, ten years.
 const MAX_RETENTION_HOURS: i32 = 87_600;
@@ -35,6 +49,8 @@ pub struct Settings {
     pub retention_hours: i32,
     /// [`PUT_MEDIA_PAYLOAD`].
     pub payload: PayloadSigning,
+    /// [`EVENT_BUS`].
+    pub event_bus: Option<String>,
 }
 
 /// What connection-handler needs to know.
@@ -46,6 +62,41 @@ pub struct GatewaySettings {
     pub connections_table: String,
     /// [`QUEUE_URL`].
     pub queue_url: String,
+}
+
+/// What session-authorizer needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizerSettings {
+    /// [`TOKEN_ISSUER`].
+    pub issuer: String,
+    /// [`TOKEN_AUDIENCE`].
+    pub audience: String,
+    /// [`TOKEN_ALGORITHM`].
+    pub algorithm: TokenAlgorithm,
+    /// [`JWKS_URL`].
+    pub key_set_url: String,
+    /// [`SESSION_CLAIM`].
+    pub session_claim: String,
+    /// [`ROLE_CLAIM`].
+    pub role_claim: String,
+}
+
+/// How tokens are signed. One is configured; a token's header chooses nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// RSA, as Cognito and most OIDC issuers do.
+    Rs256,
+    /// ECDSA on P-256.
+    Es256,
+}
+
+impl std::fmt::Display for TokenAlgorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        })
+    }
 }
 
 /// A variable that is missing or makes no sense.
@@ -84,6 +135,7 @@ impl Settings {
             dlq_url: fifo_url(&env, DLQ_URL)?,
             retention_hours: retention_hours(&env)?,
             payload: payload(&env)?,
+            event_bus: optional(&env, EVENT_BUS),
         })
     }
 }
@@ -98,6 +150,26 @@ impl GatewaySettings {
             sessions_table: required(&env, SESSIONS_TABLE)?,
             connections_table: required(&env, CONNECTIONS_TABLE)?,
             queue_url: fifo_url(&env, QUEUE_URL)?,
+        })
+    }
+}
+
+impl AuthorizerSettings {
+    /// Reads from `env`, which gives a variable's value.
+    ///
+    /// # Errors
+    /// Names the first variable that is missing or wrong.
+    pub fn read(env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let issuer = required(&env, TOKEN_ISSUER)?;
+        let default = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'));
+        let or = |name, default: &str| optional(&env, name).unwrap_or_else(|| default.to_owned());
+        Ok(Self {
+            audience: required(&env, TOKEN_AUDIENCE)?,
+            algorithm: algorithm(&env)?,
+            key_set_url: secure_url(JWKS_URL, or(JWKS_URL, &default))?,
+            session_claim: or(SESSION_CLAIM, "sessionId"),
+            role_claim: or(ROLE_CLAIM, "role"),
+            issuer,
         })
     }
 }
@@ -121,6 +193,25 @@ fn fifo_url(env: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result
         return Ok(value);
     }
     Err(SettingsError::Invalid { name, value, expected: "the URL of a FIFO queue, which ends with .fifo," })
+}
+
+fn algorithm(env: &impl Fn(&str) -> Option<String>) -> Result<TokenAlgorithm> {
+    let name = TOKEN_ALGORITHM;
+    let value = required(env, name)?;
+    match value.as_str() {
+        "RS256" => Ok(TokenAlgorithm::Rs256),
+        "ES256" => Ok(TokenAlgorithm::Es256),
+        _ => Err(SettingsError::Invalid { name, value, expected: "RS256 or ES256" }),
+    }
+}
+
+/// Keys that come over an open line prove nothing; only this machine itself may be asked so.
+fn secure_url(name: &'static str, value: String) -> Result<String> {
+    let is_local = ["http://127.0.0.1:", "http://127.0.0.1/"].iter().any(|local| value.starts_with(local));
+    if value.starts_with("https://") || is_local {
+        return Ok(value);
+    }
+    Err(SettingsError::Invalid { name, value, expected: "an address that begins with https://" })
 }
 
 fn retention_hours(env: &impl Fn(&str) -> Option<String>) -> Result<i32> {
@@ -170,6 +261,35 @@ mod tests {
         assert_eq!((settings.retention_hours, settings.payload), (1, PayloadSigning::Unsigned));
         let chosen = read(&[(KVS_RETENTION_HOURS, "24"), (PUT_MEDIA_PAYLOAD, "empty")]).unwrap();
         assert_eq!((chosen.retention_hours, chosen.payload), (24, PayloadSigning::EmptyHash));
+    }
+
+    #[test]
+    fn an_issuer_has_its_keys_where_oidc_puts_them_and_never_behind_an_open_line() {
+        let read = |changes: &[(&str, &str)]| {
+            let base = [
+                (TOKEN_ISSUER, "https://issuer.example/pool/"),
+                (TOKEN_AUDIENCE, "app"),
+                (TOKEN_ALGORITHM, "RS256"),
+            ];
+            AuthorizerSettings::read(|name| {
+                let mut all = changes.iter().chain(&base);
+                all.find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.key_set_url, "https://issuer.example/pool/.well-known/jwks.json");
+        assert_eq!((settings.session_claim.as_str(), settings.role_claim.as_str()), ("sessionId", "role"));
+        assert!(read(&[(JWKS_URL, "http://127.0.0.1:9/keys")]).is_ok());
+        for (name, value) in [
+            (JWKS_URL, "http://issuer.example/keys"),
+            (JWKS_URL, "http://127.0.0.1.issuer.example/keys"),
+            (TOKEN_ISSUER, "http://issuer.example"),
+            (TOKEN_ALGORITHM, "HS256"),
+            (TOKEN_ALGORITHM, "none"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(message.contains(value), "{message}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Events as JSON lines on stdout, each carrying its metrics in CloudWatch's embedded metric format (EMF): no API
-//! call, one line per decision.
+//! call, one line per decision. Log line and metrics are the same struct, so they cannot disagree.
 
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
-use media::time::EpochMs;
+use media::time::{EpochMs, Samples};
 use serde_json::{Map, Value, json};
 use writer::event::{Event, Telemetry};
 use writer::ports::Clock;
@@ -13,35 +14,103 @@ use crate::clock::SystemClock;
 /// The CloudWatch namespace.
 pub const NAMESPACE: &str = "KvsStreamWriter";
 
-/// Writes events to stdout.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StdoutEvents;
+/// Writes events to stdout, with the invocation that they happened in, and keeps the fragments that are to be announced.
+#[derive(Debug, Default)]
+pub struct StdoutEvents {
+    invocation: Mutex<Invocation>,
+    announces: bool,
+}
 
-impl Telemetry for StdoutEvents {
-    fn emit(&self, event: &Event) {
-        // Telemetry must not fail: a closed stdout is no reason to lose audio.
-        let _ = writeln!(std::io::stdout().lock(), "{}", line(event, SystemClock.now()));
+#[derive(Debug, Default)]
+struct Invocation {
+    request_id: Option<String>,
+    written: Vec<Event>,
+}
+
+impl StdoutEvents {
+    /// With `announces`, fragments are kept for [`StdoutEvents::take_written`].
+    pub fn new(announces: bool) -> Self {
+        Self { invocation: Mutex::default(), announces }
+    }
+
+    /// What follows happens in this invocation (Lambda's request id).
+    pub fn begin(&self, request_id: &str) {
+        self.lock().request_id = Some(request_id.to_owned());
+    }
+
+    /// The fragments written since the last call, [`Event::FragmentWritten`] each. Lambda runs one invocation of a
+    /// process at a time, so they are this invocation's.
+    pub fn take_written(&self) -> Vec<Event> {
+        std::mem::take(&mut self.lock().written)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Invocation> {
+        self.invocation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Telemetry for StdoutEvents {
+    fn emit(&self, event: &Event) {
+        let mut invocation = self.lock();
+        let line = line(event, SystemClock.now(), invocation.request_id.as_deref());
+        if self.announces && matches!(event, Event::FragmentWritten { .. }) {
+            invocation.written.push(event.clone());
+        }
+        drop(invocation);
+        print(&line);
+    }
+}
+
+/// Tells that a process has started: the metric `coldStarts`, by function.
+pub fn cold_start(function: &str) {
+    let version = env!("CARGO_PKG_VERSION");
+    let fields = json!({"event": "started", "function": function, "workerVersion": version});
+    count(fields, ("coldStarts", 1), &["function"]);
+}
+
+/// Reports a number that is no event of a session: one line, one metric, beside the fields.
+pub fn count(fields: Value, metric: (&'static str, u64), dimensions: &[&'static str]) {
+    let Value::Object(fields) = fields else { return };
+    let metrics = Metrics { level: "INFO", counter: metric, fields: &[], dimensions };
+    print(&embed(fields, &metrics, SystemClock.now()));
+}
+
+fn print(line: &Value) {
+    // Telemetry must not fail: a closed stdout is no reason to lose audio.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
 /// An event's metrics.
-struct Metrics {
+struct Metrics<'a> {
     level: &'static str,
     /// A metric of the event's own, that is not among its fields.
     counter: (&'static str, u64),
     /// Fields of the event that are metrics too, with their units.
     fields: &'static [(&'static str, &'static str)],
-    /// The field that is a dimension, beside the total over all. Never an id: each value is a metric to pay for.
-    dimension: Option<&'static str>,
+    /// Fields that are a dimension each, beside the total over all. Never an id: each value is a metric to pay for.
+    dimensions: &'a [&'static str],
 }
 
 /// Renders an event: its fields, a level, and the `_aws` member that makes metrics of some of them.
-fn line(event: &Event, now: EpochMs) -> Value {
-    let metrics = metrics(event);
+fn line(event: &Event, now: EpochMs, request_id: Option<&str>) -> Value {
     let mut fields = match serde_json::to_value(event) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(), // an Event is a struct of plain values
     };
+    if let Some(request_id) = request_id {
+        fields.insert("requestId".into(), json!(request_id));
+    }
+    if let Event::FragmentWritten { samples, backfill, .. } = event {
+        fields.insert("audioSeconds".into(), json!(*samples as f64 / f64::from(Samples::RATE_HZ)));
+        fields.insert("backfills".into(), json!(u64::from(*backfill)));
+    }
+    if let Event::GapOpened { .. } = event {
+        fields.insert("gapsOpened".into(), json!(1));
+    }
+    embed(fields, &metrics(event), now)
+}
+
+fn embed(mut fields: Map<String, Value>, metrics: &Metrics<'_>, now: EpochMs) -> Value {
     let (name, count) = metrics.counter;
     fields.insert("level".into(), json!(metrics.level));
     fields.insert("timestampMs".into(), json!(now.0));
@@ -49,40 +118,45 @@ fn line(event: &Event, now: EpochMs) -> Value {
     let numeric = metrics.fields.iter().filter(|(name, _)| fields.get(*name).is_some_and(Value::is_number));
     let definitions: Vec<_> =
         numeric.chain([&(name, "Count")]).map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
-    let dimensions = match metrics.dimension {
-        Some(dimension) => json!([[], [dimension]]),
-        None => json!([[]]),
-    };
+    let sets = std::iter::once(json!([])).chain(metrics.dimensions.iter().map(|name| json!([name])));
+    let dimensions: Vec<Value> = sets.collect();
     let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions});
     fields.insert("_aws".into(), json!({"Timestamp": now.0, "CloudWatchMetrics": [directive]}));
     Value::Object(fields)
 }
 
-fn metrics(event: &Event) -> Metrics {
+fn metrics(event: &Event) -> Metrics<'static> {
     const MS: &str = "Milliseconds";
-    let of = |level, counter, dimension| Metrics { level, counter, fields: &[], dimension };
+    let of = |level, counter, dimensions| Metrics { level, counter, fields: &[], dimensions };
     match event {
         Event::FragmentWritten { .. } => Metrics {
             level: "INFO",
             counter: ("fragmentsWritten", 1),
             fields: &[
+                ("audioSeconds", "Seconds"),
+                ("backfills", "Count"),
                 ("chunks", "Count"),
                 ("persistedAfterMs", MS),
+                ("decodeUs", "Microseconds"),
                 ("ageMs", MS),
                 ("driftMs", MS),
                 ("attempts", "Count"),
             ],
-            dimension: None,
+            dimensions: &[],
         },
-        Event::Deferred { .. } => of("INFO", ("deferrals", 1), Some("why")),
-        Event::GivenBack { records, .. } => of("WARN", ("recordsGivenBack", *records), Some("reason")),
-        Event::Parked { messages, .. } => of("WARN", ("messagesParked", *messages), Some("reason")),
-        Event::GapOpened { chunk_first, chunk_last, .. } => {
-            let chunks = chunk_last.saturating_sub(*chunk_first).saturating_add(1);
-            of("WARN", ("gapChunks", chunks), None)
-        }
-        Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), None),
-        Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), None),
+        Event::Deferred { .. } => of("INFO", ("deferrals", 1), &["why"]),
+        Event::Retried { .. } => of("WARN", ("retries", 1), &["reason"]),
+        Event::GivenBack { records, .. } => of("WARN", ("recordsGivenBack", *records), &["class", "reason"]),
+        Event::Parked { messages, .. } => of("WARN", ("messagesParked", *messages), &["class", "reason"]),
+        Event::GapOpened { chunk_first, chunk_last, .. } => Metrics {
+            level: "WARN",
+            counter: ("gapChunks", chunk_last.saturating_sub(*chunk_first).saturating_add(1)),
+            fields: &[("gapsOpened", "Count")],
+            dimensions: &[],
+        },
+        Event::GapClosed { .. } => of("INFO", ("gapsClosed", 1), &[]),
+        Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
+        Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), &[]),
     }
 }
 
@@ -101,19 +175,32 @@ mod tests {
             chunk_last: 15,
             chunks: 8,
             persisted_after_ms,
+            decode_us: persisted_after_ms.map(|_| 2_150),
             age_ms: 400,
             attempts: 1,
             backfill: false,
             drift_ms: -3,
+            traceparent: persisted_after_ms
+                .map(|_| "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
         };
         vec![
             fragment(Some(120)),
             fragment(None),
-            Event::Deferred { session_id: session_id(), records: 2, seconds: 2, why: "young" },
+            Event::Deferred {
+                session_id: session_id(),
+                records: 2,
+                seconds: 2,
+                why: "young",
+                chunk_first: Some(3),
+                chunk_last: Some(4),
+            },
             Event::GivenBack {
                 session_id: session_id(),
                 records: 8,
                 seconds: 4,
+                chunk_first: None,
+                chunk_last: None,
+                class: "passing",
                 reason: "PutMedia-timeout".into(),
                 message: "PutMedia did not answer within 4000 ms".into(),
             },
@@ -129,14 +216,23 @@ mod tests {
             Event::GapOpened { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
+            Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
+            Event::Retried {
+                session_id: session_id(),
+                chunk_first: 8,
+                chunk_last: 15,
+                reason: "ack-5000".into(),
+                tries: 1,
+            },
         ]
     }
 
     #[test]
     fn every_line_is_one_line_that_cloudwatch_accepts() {
         for event in events() {
-            let value = line(&event, EpochMs(1_795_335_947_000));
+            let value = line(&event, EpochMs(1_795_335_947_000), Some("8f7c"));
             assert!(!value.to_string().contains('\n'));
+            assert_eq!(value["requestId"], "8f7c");
             assert_eq!(value["_aws"]["Timestamp"], 1_795_335_947_000_u64);
             let directive = &value["_aws"]["CloudWatchMetrics"][0];
             assert_eq!(directive["Namespace"], NAMESPACE);
@@ -162,14 +258,46 @@ mod tests {
 
     #[test]
     fn a_fragment_found_by_a_probe_reports_no_time_to_persisted() {
-        let line = line(&events()[1], EpochMs(0));
+        let line = line(&events()[1], EpochMs(0), None);
         assert!(!line["_aws"].to_string().contains("persistedAfterMs"));
         assert_eq!((&line["event"], &line["fragmentsWritten"]), (&json!("fragmentWritten"), &json!(1)));
     }
 
     #[test]
+    fn a_fragments_line_counts_its_audio_and_leads_back_to_the_message() {
+        let line = line(&events()[0], EpochMs(0), None);
+        assert_eq!(
+            (&line["audioSeconds"], &line["decodeUs"], &line["backfills"]),
+            (&json!(2.0), &json!(2_150), &json!(0))
+        );
+        assert!(line["traceparent"].as_str().unwrap().starts_with("00-4bf92f35"));
+        let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].to_string();
+        for name in [
+            "audioSeconds",
+            "backfills",
+            "decodeUs",
+            "persistedAfterMs",
+            "ageMs",
+            "driftMs",
+            "fragmentsWritten",
+        ] {
+            assert!(metrics.contains(name), "{name} is no metric");
+        }
+    }
+
+    #[test]
+    fn fragments_are_kept_only_where_they_are_to_be_announced() {
+        for (announces, kept) in [(false, 0), (true, 2)] {
+            let stdout = StdoutEvents::new(announces);
+            events().iter().for_each(|event| stdout.emit(event));
+            assert_eq!(stdout.take_written().len(), kept);
+            assert!(stdout.take_written().is_empty());
+        }
+    }
+
+    #[test]
     fn a_gap_counts_its_chunks() {
-        assert_eq!(line(&events()[5], EpochMs(0))["gapChunks"], 3);
-        assert_eq!(line(&events()[4], EpochMs(0))["messagesParked"], 1);
+        assert_eq!(line(&events()[5], EpochMs(0), None)["gapChunks"], 3);
+        assert_eq!(line(&events()[4], EpochMs(0), None)["messagesParked"], 1);
     }
 }

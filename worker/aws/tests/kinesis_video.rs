@@ -46,6 +46,7 @@ fn aws(emulator: &Emulator, payload: PayloadSigning) -> Aws {
         dlq_url: "http://127.0.0.1/chunks-dlq.fifo".into(),
         retention_hours: 1,
         payload,
+        event_bus: None,
     };
     Aws::with_config(&config, &settings).unwrap()
 }

@@ -210,6 +210,9 @@ pub struct Advance {
     /// A backfill ends where another line was looking for a Cluster: that goes on from the backfill's end instead.
     #[serde(default)]
     pub heals: Option<Heals>,
+    /// W3C trace context of the batch's first chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// Bytes that were skipped in search of a Cluster.

@@ -70,6 +70,26 @@ pub struct Record {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// The message attribute that carries the W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+
+impl Record {
+    /// The W3C trace context that came with the message, if it is one.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.attributes.get(TRACEPARENT).map(String::as_str).filter(|text| is_traceparent(text))
+    }
+}
+
+/// Whether the text is a version 00 `traceparent` (W3C Trace Context, 3.2.2): `00-{32 hex}-{16 hex}-{2 hex}`, ids not zero.
+pub fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, digits: usize| {
+        part.len() == digits && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let named = |part: &str, digits: usize| hex(part, digits) && part.bytes().any(|b| b != b'0');
+    matches!(parts[..], ["00", trace, parent, flags] if named(trace, 32) && named(parent, 16) && hex(flags, 2))
+}
+
 /// How the message's author says the audio is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

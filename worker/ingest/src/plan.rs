@@ -57,6 +57,7 @@ pub fn plan(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -
         placements: placements(pieces, &folded),
         skipped: None,
         heals: None,
+        traceparent: pieces.first().and_then(|piece| piece.record.traceparent()).map(str::to_owned),
     };
     let mut plan = Plan {
         whole: gap_over(start, &advance, is_looking(&folded.media).then_some(chunks.to)),
@@ -244,7 +245,7 @@ impl Plan {
         let blocks: Vec<Block> =
             self.runs.iter().map(|run| Block { at: run.at, pcm: decode(run, decoder) }).collect();
         let chunks = self.advance.chunks;
-        let tags = [
+        let mut tags = vec![
             ("sessionId", session.to_string()),
             ("recordingId", self.recording.clone().unwrap_or_else(|| "unknown".into())),
             ("numbering", chunks.numbering.to_string()),
@@ -253,6 +254,7 @@ impl Plan {
             ("samples", self.advance.samples.0.to_string()),
             ("sampleRate", "16000".to_string()),
         ];
+        tags.extend(self.advance.traceparent.clone().map(|context| ("traceparent", context)));
         fragment::write(&blocks, &tags)
     }
 }

@@ -89,6 +89,8 @@ pub struct Swept {
     pub ended: Vec<Silent>,
     /// Streams deleted.
     pub deleted: Vec<Expired>,
+    /// Streams looked at: all of this project's, unless there is more to do.
+    pub streams: usize,
     /// Active sessions that never sent a chunk: only their owner knows what to do.
     pub never_spoke: usize,
     /// Streams that stay although their session is over, because messages of it are parked.
@@ -223,6 +225,7 @@ async fn delete_expired(world: &World, limits: &Limits, swept: &mut Swept) -> Re
         let page = call("ListStreams", asked.set_next_token(token).send()).await?;
         let streams = page.stream_info_list.unwrap_or_default();
         looked_at += streams.len().max(1);
+        swept.streams += streams.len();
         for some in streams.chunks(LOOKED_UP) {
             for expired in expired(world, some, &parked, swept).await? {
                 if swept.deleted.len() >= limits.max || limits.time_is_up() {

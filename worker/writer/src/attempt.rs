@@ -48,6 +48,7 @@ impl<P: Ports> SessionWork<'_, P> {
         self.save_snapshots(&plan.snapshots).await?;
         held.checkpoint.lease = Some(lease.clone());
         self.save(held).await?;
+        let decode_from = self.writer.ports.clock().now_us();
         let (bytes, decoder) = match self.render(&plan, warm) {
             Ok(rendered) => rendered,
             Err(why) => {
@@ -55,10 +56,11 @@ impl<P: Ports> SessionWork<'_, P> {
                 return self.park_batch(held, &batch, plan, &lease, reason, false).await;
             }
         };
+        let decode_us = self.writer.ports.clock().now_us().saturating_sub(decode_from);
         let failing_since = self.failing_since(held).unwrap_or(lease.first_attempt_at);
         match self.put(&lease, failing_since, bytes).await {
             Ok(persisted) => {
-                self.commit(held, lease, persisted).await?;
+                self.commit(held, lease, persisted, Some(decode_us)).await?;
                 self.settle_written(held, &batch, plan, decoder).await
             }
             Err(failure) => self.after_failure(held, &batch, plan, lease, failure).await,
@@ -152,6 +154,13 @@ impl<P: Ports> SessionWork<'_, P> {
             if hopeless {
                 return Err(failure);
             }
+            self.emit(Event::Retried {
+                session_id: self.session.to_string(),
+                chunk_first: lease.advance.chunks.from,
+                chunk_last: lease.advance.chunks.to.saturating_sub(1),
+                reason: failure.reason(),
+                tries,
+            });
             self.writer.ports.clock().sleep_ms(wait).await;
         }
     }
@@ -191,6 +200,7 @@ impl<P: Ports> SessionWork<'_, P> {
         held: &mut Held,
         lease: Lease,
         persisted: Persisted,
+        decode_us: Option<u64>,
     ) -> Result<(), Stop> {
         let advance = lease.advance;
         let gaps = advance.gaps.clone();
@@ -203,14 +213,21 @@ impl<P: Ports> SessionWork<'_, P> {
             chunk_last: advance.chunks.to.saturating_sub(1),
             chunks: advance.count,
             persisted_after_ms: persisted.acknowledged_after_ms,
+            decode_us,
             age_ms: self.now().0.saturating_sub(advance.until.0),
             attempts: lease.attempt,
             backfill: advance.line != Line::Live,
             drift_ms: advance.to.timeline.drift_ms(),
+            traceparent: advance.traceparent.clone(),
         };
+        let closes = advance.line != Line::Live && gaps.is_empty();
+        let (chunk_first, chunk_last) = (advance.chunks.from, advance.chunks.to.saturating_sub(1));
         let given_up = held.checkpoint.commit(advance);
         self.save(held).await?;
         self.emit(event);
+        if closes {
+            self.emit(Event::GapClosed { session_id: self.session.to_string(), chunk_first, chunk_last });
+        }
         self.report_gaps(&gaps, &given_up);
         Ok(())
     }

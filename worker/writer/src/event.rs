@@ -25,6 +25,8 @@ pub enum Event {
         chunks: u64,
         /// From the start of PutMedia to PERSISTED; absent where a probe found the fragment.
         persisted_after_ms: Option<u64>,
+        /// Time to decode and pack its audio; absent where an earlier attempt did that.
+        decode_us: Option<u64>,
         /// From the end of its audio, by the speaker's clock, to the commit.
         age_ms: u64,
         /// Real attempts, this one included.
@@ -33,6 +35,9 @@ pub enum Event {
         backfill: bool,
         /// The speaker's clock minus the media clock since the recording began.
         drift_ms: i64,
+        /// W3C trace context of its first chunk, where the page or the gateway gave one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        traceparent: Option<String>,
     },
     /// A batch that is not ripe was handed back to the queue for a moment.
     Deferred {
@@ -44,6 +49,23 @@ pub enum Event {
         seconds: u32,
         /// Why: `young`, `hole`, `future`.
         why: &'static str,
+        /// First chunkIndex.
+        chunk_first: Option<u64>,
+        /// Last chunkIndex.
+        chunk_last: Option<u64>,
+    },
+    /// A PutMedia failed and is tried again at once.
+    Retried {
+        /// Whose.
+        session_id: String,
+        /// First chunkIndex.
+        chunk_first: u64,
+        /// Last chunkIndex.
+        chunk_last: u64,
+        /// The failure's short name.
+        reason: String,
+        /// Tries so far.
+        tries: u32,
     },
     /// Records were handed back because of a failure that may pass.
     GivenBack {
@@ -53,6 +75,12 @@ pub enum Event {
         records: u64,
         /// For how long.
         seconds: u32,
+        /// First chunkIndex, where known.
+        chunk_first: Option<u64>,
+        /// Last chunkIndex, where known.
+        chunk_last: Option<u64>,
+        /// `passing`, `lasting`, `session` (another worker holds it) or `state` (unreadable).
+        class: &'static str,
         /// The failure's short name.
         reason: String,
         /// The failure, for a person.
@@ -80,6 +108,15 @@ pub enum Event {
         /// Whose.
         session_id: String,
         /// First chunkIndex of the gap.
+        chunk_first: u64,
+        /// Last chunkIndex of the gap.
+        chunk_last: u64,
+    },
+    /// A gap's last missing chunks were written at their true time.
+    GapClosed {
+        /// Whose.
+        session_id: String,
+        /// First chunkIndex of what closed it.
         chunk_first: u64,
         /// Last chunkIndex of the gap.
         chunk_last: u64,

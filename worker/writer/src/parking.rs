@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use ingest::batch::Settled;
 use ingest::failure::ServiceFailure;
 use ingest::fold::Refusal;
-use ingest::message::{Record, Rejected};
+use ingest::message::{Record, Rejected, TRACEPARENT};
 use media::time::EpochMs;
 
 use crate::Writer;
@@ -62,6 +62,11 @@ impl Reason {
     }
 }
 
+/// The trace context goes with the copy, so that a redriven chunk is still found under it.
+fn trace(record: &Record) -> Vec<(&'static str, String)> {
+    record.traceparent().map(|context| (TRACEPARENT, context.to_owned())).into_iter().collect()
+}
+
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
@@ -110,7 +115,7 @@ impl<P: Ports> Writer<P> {
                 message_id: record.message_id.clone(),
                 group_id: record.group_id.clone(),
                 body: record.body.clone(),
-                attributes: attributes.clone(),
+                attributes: [attributes.clone(), trace(record)].concat(),
             })
             .collect();
         self.ports.queue().park(&messages).await?;

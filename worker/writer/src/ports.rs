@@ -173,6 +173,10 @@ pub trait Streams: Send + Sync {
 pub trait Clock: Send + Sync {
     /// Now, in Unix epoch milliseconds.
     fn now(&self) -> EpochMs;
+    /// A monotonic clock, to measure what takes less than a millisecond.
+    fn now_us(&self) -> u64 {
+        self.now().0 * 1_000
+    }
     /// Waits.
     fn sleep_ms(&self, ms: u64) -> impl Future<Output = ()> + Send;
 }

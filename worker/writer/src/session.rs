@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use ingest::batch::Settled;
 use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Snapshot};
 use ingest::decide::{Decision, View, decide};
-use ingest::failure::ServiceFailure;
+use ingest::failure::{Class, ServiceFailure};
 use ingest::fold::{Piece, fold};
 use ingest::message::{Content, Record, SessionId};
 use ingest::plan::{Plan, plan};
@@ -92,18 +92,23 @@ impl<P: Ports> SessionWork<'_, P> {
         match stop {
             None => {}
             Some(Stop::NotOurs { seconds }) => {
-                self.give_back(&entries, seconds, "not-ours", "another worker holds the session").await
+                let why = "another worker holds the session";
+                self.give_back(&entries, seconds, "session", "not-ours", why).await
             }
             Some(Stop::Failed { failure, seconds }) => {
                 let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries));
-                self.give_back(&entries, seconds, &failure.reason(), &failure.to_string()).await;
+                let class = match failure.class() {
+                    Class::Passing => "passing",
+                    Class::Lasting => "lasting",
+                };
+                self.give_back(&entries, seconds, class, &failure.reason(), &failure.to_string()).await;
             }
             Some(Stop::TimeIsUp) => {
-                self.give_back(&entries, 1, "time-is-up", "the invocation's time is up").await;
+                self.give_back(&entries, 1, "passing", "time-is-up", "the invocation's time is up").await;
             }
             Some(Stop::Unreadable(why)) => {
                 tracing::error!(session = %self.session, why, "the session's state cannot be read");
-                self.give_back(&entries, 30, "unreadable", &why).await;
+                self.give_back(&entries, 30, "state", "unreadable", &why).await;
             }
         }
         delivered
@@ -274,7 +279,7 @@ impl<P: Ports> SessionWork<'_, P> {
             // The clock first: an answer is believed for what was stored before the question.
             let asked_at = self.now().0;
             match self.writer.ports.streams().find(&self.session, lease.advance.at).await {
-                Ok(Some(found)) => return self.commit(held, lease, found).await,
+                Ok(Some(found)) => return self.commit(held, lease, found, None).await,
                 Ok(None) => {}
                 Err(failure) => {
                     let blocked_ms = asked_at.saturating_sub(lease.first_attempt_at.0);
@@ -399,16 +404,30 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
         let records = pieces.iter().map(|p| &p.record).chain(ends);
         let records = self.hide(records, seconds).await;
-        self.emit(Event::Deferred { session_id: self.session.to_string(), records, seconds, why });
+        let (chunk_first, chunk_last) = (pieces.first().map(|p| p.index), pieces.last().map(|p| p.index));
+        let session_id = self.session.to_string();
+        self.emit(Event::Deferred { session_id, records, seconds, why, chunk_first, chunk_last });
     }
 
-    async fn give_back(&self, entries: &[Entry], seconds: u32, reason: &str, message: &str) {
+    async fn give_back(
+        &self,
+        entries: &[Entry],
+        seconds: u32,
+        class: &'static str,
+        reason: &str,
+        message: &str,
+    ) {
+        let indices = || entries.iter().filter_map(index);
+        let (chunk_first, chunk_last) = (indices().min(), indices().max());
         let open: Vec<&Record> = entries.iter().map(record).filter(|r| !self.is_settled(r)).collect();
         let records = self.hide(open.into_iter(), seconds).await;
         self.emit(Event::GivenBack {
             session_id: self.session.to_string(),
             records,
             seconds,
+            chunk_first,
+            chunk_last,
+            class,
             reason: reason.to_owned(),
             message: message.to_owned(),
         });
@@ -456,6 +475,16 @@ impl<P: Ports> SessionWork<'_, P> {
 
     pub(crate) fn emit(&self, event: Event) {
         self.writer.ports.telemetry().emit(&event);
+    }
+}
+
+fn index(entry: &Entry) -> Option<u64> {
+    match entry {
+        Ok(arrival) => match &arrival.content {
+            Content::Chunk(chunk) => Some(chunk.index),
+            Content::EndOfStream { .. } => None,
+        },
+        Err(rejected) => rejected.chunk.map(|(index, _)| index),
     }
 }
 

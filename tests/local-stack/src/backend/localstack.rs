@@ -8,6 +8,7 @@ use tokio::process::{Child, Command};
 
 use super::readiness::{Emulator, python};
 use super::{BackendError, Life};
+use crate::process::Process;
 use crate::{process, project};
 
 /// The last images that start without a licence token; `LOCALSTACK_IMAGE` names another.
@@ -40,6 +41,25 @@ pub(super) async fn start(folder: &Path) -> Result<(String, Life), BackendError>
         Emulator { name: "localstack", port, health: HEALTH, patience: Duration::from_secs(120), folder };
     let process = emulator.launch(host_mode(&emulator).await?).await?;
     Ok((emulator.endpoint(), Life::Process(process)))
+}
+
+/// Host mode with all its services, and Lambda as child processes (scripts/localstack-providers). A container would have no
+/// way to the functions' Kinesis Video.
+pub(super) async fn start_account(
+    folder: &Path,
+    kinesis_video: &str,
+) -> Result<(String, Process), BackendError> {
+    let port = process::free_port()
+        .map_err(|source| BackendError::Start { program: "localstack".into(), source })?;
+    let emulator =
+        Emulator { name: "localstack", port, health: HEALTH, patience: Duration::from_secs(120), folder };
+    let mut command = host_mode(&emulator).await?;
+    command
+        .env_remove("SERVICES")
+        .env("TMPDIR", folder)
+        .envs([("LAMBDA_RUNTIME_EXECUTOR", "process"), ("AWS_ENDPOINT_URL_KINESIS_VIDEO", kinesis_video)]);
+    command.env("KVS_FUNCTION_LOGS", folder);
+    Ok((emulator.endpoint(), emulator.launch(command).await?))
 }
 
 /// Host mode: the real LocalStack as a Python process, with DynamoDB from moto (scripts/localstack-providers).

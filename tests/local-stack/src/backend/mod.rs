@@ -150,7 +150,7 @@ impl Backend {
         match kind {
             BackendKind::Aws => Ok(backend(None, true, Life::NotOurs)),
             BackendKind::MiniStack => {
-                let (endpoint, process) = ministack::start(folder).await?;
+                let (endpoint, process) = ministack::start(folder, None).await?;
                 Ok(backend(Some(endpoint), false, Life::Process(process)))
             }
             BackendKind::LocalStack => {
@@ -159,6 +159,26 @@ impl Backend {
                 Ok(backend(Some(endpoint), shared, life))
             }
         }
+    }
+
+    /// Starts an emulator with all that the deployment template needs: CloudFormation, Lambda, event source mappings and
+    /// the rest. Its functions find Kinesis Video at `kinesis_video`, a URL, and leave their logs in `folder`.
+    ///
+    /// # Errors
+    /// [`BackendError`]; a real account is none to start.
+    pub async fn start_account(
+        kind: BackendKind,
+        folder: &Path,
+        kinesis_video: &str,
+    ) -> Result<Self, BackendError> {
+        let (endpoint, process) = match kind {
+            BackendKind::Aws => {
+                return Err(BackendError::Unknown("aws, where a whole account is to be emulated".into()));
+            }
+            BackendKind::MiniStack => ministack::start(folder, Some(kinesis_video)).await?,
+            BackendKind::LocalStack => localstack::start_account(folder, kinesis_video).await?,
+        };
+        Ok(Self { kind, endpoint: Some(endpoint), shared: false, life: Life::Process(process) })
     }
 
     /// Which backend this is.

@@ -104,7 +104,7 @@ fn head(reading: &mut impl BufRead) -> Option<(String, u64)> {
 }
 
 /// What Lambda and the template set. No service is called before the first invocation, so nothing listens at these addresses.
-fn environment() -> [(&'static str, &'static str); 16] {
+fn environment() -> [(&'static str, &'static str); 19] {
     [
         ("AWS_LAMBDA_FUNCTION_NAME", "kvs-stream-writer"),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -122,5 +122,8 @@ fn environment() -> [(&'static str, &'static str); 16] {
         ("CONNECTIONS_TABLE", "connections"),
         ("STATE_TABLE", "writer-state"),
         ("KVS_RETENTION_HOURS", "1"),
+        ("TOKEN_ISSUER", "https://issuer.example"),
+        ("TOKEN_AUDIENCE", "bench"),
+        ("TOKEN_ALGORITHM", "RS256"),
     ]
 }

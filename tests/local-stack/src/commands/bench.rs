@@ -51,8 +51,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     bar.set_message("CPU of the media path");
     let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
     bar.set_message("cold starts");
-    let starts = cold_starts(&worker, arguments.starts)?;
-    let starts: Vec<f64> = starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
+    let starts_of = |binary: &Path| -> anyhow::Result<Vec<f64>> {
+        let starts = cold_starts(binary, arguments.starts)?;
+        Ok(starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
+    };
+    let starts = starts_of(&worker)?;
+    let median_of =
+        |name: &str| cpu::median(starts_of(&arguments.release.join(name))?).context("no start was measured");
+    let other_starts = [median_of("connection-handler")?, median_of("session-authorizer")?];
     bar.set_message("memory");
     let config = StackConfig { bin_dir: Some(arguments.release), ..StackConfig::default() };
     let stack = Stack::start(config).await.context("the stack did not start")?;
@@ -66,6 +72,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         path_over_libopus_cold: path.cold,
         ffmpeg_cpu_over_ours: path.ffmpeg,
         cold_start_ms_median: cpu::median(starts.clone()).context("no start was measured")?,
+        other_cold_starts_ms_median: other_starts,
         rss_mb: memory.rss_mb,
         binary_mb: worker_bytes as f64 / 1e6,
         fresh_process_over_libopus: path.fresh_process,

@@ -1,8 +1,9 @@
 //! A WebSocket API as API Gateway runs it: events of its shapes, its routes and its limits.
 //!
 //! The API has the routes `$connect`, `$disconnect`, `audioChunk`, `endStream` and `$default`, selected by `$request.body.action`, all
-//! integrated with one function, all with a route response. In the place of a Lambda authorizer stands the query string:
-//! `ws://…/local?sessionId=S&role=speaker` puts both values into `requestContext.authorizer`.
+//! integrated with one function, all with a route response. `$connect` asks session-authorizer, with the tokens of a local issuer:
+//! `ws://…/local?token=…`. With `?sessionId=S&role=speaker` instead, the issuer makes such a token first. Without a [`Door`] those two values
+//! are taken as they are.
 //!
 //! | limit (API Gateway quotas for WebSocket APIs) | what happens |
 //! |---|---|
@@ -12,11 +13,15 @@
 //! | two messages of one connection | may run at the same time: nothing promises an order of their effects |
 
 mod connection;
+mod door;
 mod event;
+mod issuer;
 mod server;
 
 use std::time::Duration;
 
+pub use door::Door;
+pub use issuer::Issuer;
 pub use server::Gateway;
 
 /// The limits of the API; the default is API Gateway's.

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::GatewayConfig;
 use super::connection::Connection;
+use super::door::{Door, asked};
 use super::event::{Identity, STAGE, connection_id};
 use crate::runtime_api::Function;
 
@@ -29,20 +30,25 @@ pub struct Gateway {
 #[derive(Clone)]
 struct Shared {
     function: Function,
+    door: Option<Arc<Door>>,
     config: GatewayConfig,
     closing: watch::Sender<bool>,
 }
 
 impl Gateway {
-    /// Starts it on the loopback interface, with `function` behind every route.
+    /// Starts it on the loopback interface, with `function` behind every route and the `door` before `$connect`.
     ///
     /// # Errors
     /// The operating system's, when the port is taken.
-    pub async fn start(function: Function, config: GatewayConfig) -> std::io::Result<Self> {
+    pub async fn start(
+        function: Function,
+        door: Option<Arc<Door>>,
+        config: GatewayConfig,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
         let address = listener.local_addr()?;
         let (closing, _) = watch::channel(false);
-        let shared = Arc::new(Shared { function, config, closing: closing.clone() });
+        let shared = Arc::new(Shared { function, door, config, closing: closing.clone() });
         let router = Router::new().fallback(connect).with_state(shared);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
@@ -78,17 +84,26 @@ async fn connect(
     };
     let query: Vec<(String, String)> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let asked = |name: &str| query.iter().rev().find(|(key, value)| key == name && !value.is_empty());
-    let (Some((_, session_id)), Some((_, role))) = (asked("sessionId"), asked("role")) else {
-        return refused(StatusCode::UNAUTHORIZED, "Unauthorized: the query string needs sessionId and role");
+    let admitted = match &shared.door {
+        Some(door) => door.admit(&query, &peer.ip().to_string()).await,
+        None => match asked(&query, "sessionId").zip(asked(&query, "role")) {
+            Some((session_id, role)) => Ok((session_id.to_owned(), role.to_owned())),
+            None => Err(StatusCode::UNAUTHORIZED),
+        },
+    };
+    let (session_id, role) = match admitted {
+        Ok(admitted) => admitted,
+        Err(status) => {
+            return refused(status, "not admitted: the query string needs a token, or sessionId and role");
+        }
     };
     let header =
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let identity = Identity {
         connection_id: connection_id(),
         connected_at: SystemTime::now(),
-        session_id: session_id.clone(),
-        role: role.clone(),
+        session_id,
+        role,
         host: header("host"),
         source_ip: peer.ip().to_string(),
         user_agent: header("user-agent"),

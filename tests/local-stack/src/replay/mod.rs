@@ -5,7 +5,7 @@ mod dead_letters;
 mod events;
 pub mod ledger;
 mod matroska_file;
-pub(crate) mod read_back;
+pub mod read_back;
 pub mod recording;
 mod schedule;
 pub mod speaker;

@@ -34,6 +34,8 @@ pub struct StackConfig {
     pub writer: FunctionSettings,
     /// `connection-handler`.
     pub handler: FunctionSettings,
+    /// `session-authorizer`.
+    pub authorizer: FunctionSettings,
     /// From the queue to the writer.
     pub mapping: MappingConfig,
     /// The WebSocket API.
@@ -66,6 +68,7 @@ impl Default for StackConfig {
             kinesis_video: kvs_emulator::Config::default(),
             writer: function(256, 5),
             handler: function(128, 4),
+            authorizer: function(128, 4),
             mapping: MappingConfig::default(),
             gateway: GatewayConfig::default(),
             visibility_timeout: None,

@@ -1,4 +1,4 @@
-//! The two functions: their binaries, and the environment in which they find everything else.
+//! The functions: their binaries, and the environment in which they find everything else.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,12 @@ pub(super) const WRITER: &str = "kvs-stream-writer";
 /// Name of the connection handler, of its binary and of its log.
 pub(super) const HANDLER: &str = "connection-handler";
 
+/// Name of the authorizer, of its binary and of its log.
+pub(super) const AUTHORIZER: &str = "session-authorizer";
+
 /// The functions' binaries.
 pub(super) struct Binaries {
+    pub(super) authorizer: PathBuf,
     pub(super) writer: PathBuf,
     pub(super) handler: PathBuf,
 }
@@ -37,7 +41,7 @@ impl Binaries {
                 || StackError::Binary { path: folders.last().cloned().unwrap_or_default().join(name) };
             candidates.find(|path| path.is_file()).ok_or_else(missing)
         };
-        Ok(Self { writer: find(WRITER)?, handler: find(HANDLER)? })
+        Ok(Self { writer: find(WRITER)?, handler: find(HANDLER)?, authorizer: find(AUTHORIZER)? })
     }
 }
 

@@ -30,7 +30,7 @@ pub use config::{FunctionSettings, StackConfig};
 pub use error::StackError;
 
 use crate::backend::{Backend, BackendKind, local_sdk_config};
-use crate::gateway::Gateway;
+use crate::gateway::{Door, Gateway, Issuer};
 use crate::mapping::{Mapping, MappingStats};
 use crate::project;
 use crate::proxy::Proxy;
@@ -52,6 +52,7 @@ pub struct Stack {
     handler: Function,
     mapping: Mapping,
     gateway: Gateway,
+    door: Arc<Door>,
     lines: broadcast::Sender<Arc<LogLine>>,
     folder: PathBuf,
     remove_folder: bool,
@@ -116,16 +117,22 @@ impl Stack {
         };
         let writer = make(functions::WRITER, &binaries.writer, &config.writer)?;
         let handler = make(functions::HANDLER, &binaries.handler, &config.handler)?;
+        let issuer = Issuer::start().await.map_err(io("the issuer of tokens"))?;
+        let mut settings = config.authorizer.clone();
+        settings.environment.splice(0..0, issuer.environment());
+        let authorizer = make(functions::AUTHORIZER, &binaries.authorizer, &settings)?;
         let warmed = tokio::try_join!(
+            functions::warm(&authorizer, functions::AUTHORIZER, settings.warm),
             functions::warm(&writer, functions::WRITER, config.writer.warm),
             functions::warm(&handler, functions::HANDLER, config.handler.warm),
         );
         if let Err(error) = warmed {
-            tokio::join!(writer.shutdown(), handler.shutdown());
+            tokio::join!(writer.shutdown(), handler.shutdown(), authorizer.shutdown());
             return Err(error);
         }
-        let gateway =
-            Gateway::start(handler.clone(), config.gateway).await.map_err(io("the WebSocket gateway"))?;
+        let door = Arc::new(Door::new(authorizer, issuer));
+        let gateway = Gateway::start(handler.clone(), Some(Arc::clone(&door)), config.gateway);
+        let gateway = gateway.await.map_err(io("the WebSocket gateway"))?;
         let Resources { queue_url, queue_arn, .. } = &resources;
         let mapping = Mapping::start(sqs.clone(), queue_url, queue_arn, writer.clone(), config.mapping);
         let remove_folder = config.folder.is_none();
@@ -141,6 +148,7 @@ impl Stack {
             handler,
             mapping,
             gateway,
+            door,
             lines,
             folder,
             remove_folder,
@@ -210,6 +218,11 @@ impl Stack {
         &self.writer
     }
 
+    /// Issues the tokens that open connections.
+    pub fn issuer(&self) -> &Issuer {
+        self.door.issuer()
+    }
+
     /// `connection-handler`.
     pub fn handler(&self) -> &Function {
         &self.handler
@@ -272,7 +285,7 @@ impl Stack {
     /// stack's own.
     pub async fn shutdown(self) {
         self.gateway.shutdown().await;
-        tokio::join!(self.mapping.abandon(), self.handler.shutdown());
+        tokio::join!(self.mapping.abandon(), self.handler.shutdown(), self.door.authorizer().shutdown());
         self.writer.shutdown().await;
         drop(self.proxy);
         if let Some(emulator) = self.emulator {

@@ -79,11 +79,11 @@ pub fn scripted_binary() -> PathBuf {
     binary
 }
 
-/// A folder in which the scripted function plays both functions of the stack.
+/// A folder in which the scripted function plays all functions of the stack.
 pub fn scripted_bin_dir(folder: &std::path::Path) -> PathBuf {
     let bin_dir = folder.join("bin");
     std::fs::create_dir_all(&bin_dir).unwrap();
-    for name in ["kvs-stream-writer", "connection-handler"] {
+    for name in ["kvs-stream-writer", "connection-handler", "session-authorizer"] {
         std::os::unix::fs::symlink(scripted_binary(), bin_dir.join(name)).unwrap();
     }
     bin_dir

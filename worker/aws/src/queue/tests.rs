@@ -135,7 +135,8 @@ async fn a_missing_queue_will_not_pass_and_a_throttle_will() {
 async fn a_chunk_is_sent_with_its_group_and_deduplication_id() {
     let (server, calls) = json_service(|_, _| (200, json!({"MessageId": "m", "SequenceNumber": "1"}))).await;
     let sender = ChunkSender::new(Client::new(&server.config()), "http://q/chunks.fifo".into());
-    sender.send("quiet-fox-1", "3-1795335945729-ab", "{}".into()).await.unwrap();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    sender.send("quiet-fox-1", "3-1795335945729-ab", "{}".into(), Some(trace.into())).await.unwrap();
     let calls = calls.lock().unwrap();
     assert_eq!(
         calls[0],
@@ -146,6 +147,7 @@ async fn a_chunk_is_sent_with_its_group_and_deduplication_id() {
                 "MessageGroupId": "quiet-fox-1",
                 "MessageDeduplicationId": "3-1795335945729-ab",
                 "MessageBody": "{}",
+                "MessageAttributes": {"traceparent": {"DataType": "String", "StringValue": trace}},
             })
         )
     );

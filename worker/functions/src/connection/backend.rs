@@ -51,7 +51,8 @@ impl Backend for AwsBackend {
     }
 
     async fn send(&self, message: Enqueue) -> Outcome<()> {
-        self.queue.send(&message.group_id, &message.deduplication_id, message.body).await
+        let Enqueue { group_id, deduplication_id, body, traceparent } = message;
+        self.queue.send(&group_id, &deduplication_id, body, traceparent).await
     }
 
     fn now(&self) -> EpochMs {

@@ -1,6 +1,8 @@
 //! What a message on a connection means: a value to enqueue, or a refusal. No clock, no services.
 
-use ingest::message::{Rejection, SessionId, audio, format, number, object, string};
+use ingest::message::{
+    Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string,
+};
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -34,6 +36,8 @@ pub struct Enqueue {
     pub deduplication_id: String,
     /// The body.
     pub body: String,
+    /// W3C trace context, beside the body: what is sent again under another one is still the same message.
+    pub traceparent: Option<String>,
 }
 
 /// The queue's messages, as `ingest::message` reads them.
@@ -102,7 +106,9 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Enqueue, Refusa
         connection_id: &caller.connection_id,
     };
     let hash = fnv1a(audio_data.as_bytes());
-    Ok(enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body))
+    let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
+    let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
+    Ok(Enqueue { traceparent: traceparent.map(str::to_owned), ..enqueued })
 }
 
 fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Enqueue, Refusal> {
@@ -133,6 +139,7 @@ fn enqueue(caller: &Caller, deduplication_id: String, body: &Body<'_>) -> Enqueu
         group_id: caller.session.as_str().to_owned(),
         deduplication_id,
         body: serde_json::to_string(body).expect("strings and numbers are JSON"),
+        traceparent: None,
     }
 }
 

@@ -61,7 +61,13 @@ pub struct Answer {
 }
 
 /// Handles one event.
-pub async fn handle(backend: &impl Backend, event: ApiGatewayWebsocketProxyRequest) -> Answer {
+///
+/// `trace` is the invocation's own W3C trace context; a message's own comes first.
+pub async fn handle(
+    backend: &impl Backend,
+    event: ApiGatewayWebsocketProxyRequest,
+    trace: Option<String>,
+) -> Answer {
     let context = &event.request_context;
     let kind = context.event_type.as_deref().unwrap_or_default();
     let outcome = match context.connection_id.as_deref() {
@@ -69,12 +75,14 @@ pub async fn handle(backend: &impl Backend, event: ApiGatewayWebsocketProxyReque
         Some(id) => match kind {
             "CONNECT" => connect(backend, id, context).await,
             "DISCONNECT" => disconnect(backend, id, context).await,
-            "MESSAGE" => message(backend, id, &event).await,
+            "MESSAGE" => message(backend, id, &event, trace).await,
             _ => Err(Refusal::not_an_event("eventType")),
         },
     };
     let Err(refusal) = outcome else { return Answer { status_code: 200, body: None } };
+    let session = context.authorizer.fields.get("sessionId").and_then(Value::as_str);
     tracing::warn!(
+        sessionId = session, // as the writer's lines have it
         connection_id = context.connection_id,
         event_type = kind,
         code = refusal.code,
@@ -113,13 +121,15 @@ async fn message(
     backend: &impl Backend,
     id: &str,
     event: &ApiGatewayWebsocketProxyRequest,
+    trace: Option<String>,
 ) -> Result<(), Refusal> {
     let caller = known_caller(backend, id, &event.request_context).await?;
     if event.is_base64_encoded {
         return Err(Refusal::binary());
     }
     let text = event.body.as_deref().unwrap_or_default();
-    let enqueue = message::read(&caller, text, backend.now())?;
+    let mut enqueue = message::read(&caller, text, backend.now())?;
+    enqueue.traceparent = enqueue.traceparent.or(trace);
     let sent = backend.send(enqueue).await;
     sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))
 }

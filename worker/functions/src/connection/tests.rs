@@ -80,7 +80,7 @@ impl Memory {
             "body": body,
             "isBase64Encoded": false,
         });
-        let answer = handle(self, serde_json::from_value(event).unwrap()).await;
+        let answer = handle(self, serde_json::from_value(event).unwrap(), Some(INVOCATION.into())).await;
         let body = answer.body.map(|body| serde_json::from_str(&body).unwrap()).unwrap_or_default();
         (answer.status_code, body)
     }
@@ -97,6 +97,25 @@ fn as_authorized(session: &str, role: &str) -> Value {
 
 const CHUNK: &str = r#"{"action":"audioChunk","audioData":"GkXfo59C","timestamp":1795335945729,"format":"webm-opus","chunkIndex":3}"#;
 const NOBODY: Value = Value::Null;
+const INVOCATION: &str = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01";
+const PAGE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[tokio::test]
+async fn a_messages_own_trace_goes_into_the_queue_and_the_invocations_where_it_has_none_that_makes_sense() {
+    let memory = Memory::default();
+    let with = |context: Value| {
+        let mut chunk: Value = serde_json::from_str(CHUNK).unwrap();
+        chunk["traceparent"] = context;
+        chunk.to_string()
+    };
+    for (context, expected) in [(json!(PAGE), PAGE), (json!("nonsense"), INVOCATION), (json!(7), INVOCATION)]
+    {
+        memory.event("MESSAGE", as_authorized("live", "speaker"), Some(&with(context))).await;
+        let sent = memory.queue.lock().unwrap().pop().unwrap();
+        assert_eq!(sent.traceparent.as_deref(), Some(expected));
+        assert!(!sent.body.contains("traceparent"), "what is sent again must stay the same message");
+    }
+}
 
 #[tokio::test]
 async fn a_connection_is_recorded_used_and_forgotten_with_an_end_in_the_queue() {
