@@ -191,9 +191,12 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             Some(Decision::Write { chunks }) => as_leased(&held.checkpoint, c.line, c.pieces, chunks),
         };
-        let Some((pieces, mut plan)) = fitting(&c, chunks) else {
-            self.park_unplaceable(&c.pieces[..1]).await?;
-            return Ok(true);
+        let (pieces, mut plan) = match fitting(&c, chunks) {
+            Ok(fits) => fits,
+            Err(too_much) => {
+                self.park_unplaceable(std::slice::from_ref(too_much)).await?;
+                return Ok(true);
+            }
         };
         self.heal(&held.checkpoint, &mut plan).await?;
         let ahead_ms = plan.advance.until.0.saturating_sub(now.0);
@@ -506,12 +509,18 @@ fn as_leased(checkpoint: &Checkpoint, line: Line, pieces: &[Piece], chunks: usiz
     if advance.line == line && whole { same } else { chunks }
 }
 
-/// The longest beginning of a batch that fits into its gap.
-fn fitting<'a>(c: &Candidate<'a>, chunks: usize) -> Option<(&'a [Piece], Plan)> {
-    (1..=chunks).rev().find_map(|n| {
-        let plan = plan(&c.start.snapshot, c.line, c.gap, &c.pieces[..n]);
-        c.gap.is_none_or(|gap| plan.fits(gap)).then_some((&c.pieces[..n], plan))
-    })
+/// The longest beginning of a batch that fits into its gap, or the chunk that is too much: one that came late into a parked
+/// batch, whose other chunks have their places.
+fn fitting<'a>(c: &Candidate<'a>, chunks: usize) -> Result<(&'a [Piece], Plan), &'a Piece> {
+    let planned = |n: usize| (&c.pieces[..n], plan(&c.start.snapshot, c.line, c.gap, &c.pieces[..n]));
+    let whole = planned(chunks);
+    let Some(gap) = c.gap.filter(|gap| !whole.1.fits(gap)) else { return Ok(whole) };
+    let placed = &c.start.snapshot.placements;
+    let was_late = |p: &&Piece| !placed.is_empty() && !placed.iter().any(|(index, _)| *index == p.index);
+    if let Some(late) = whole.0.iter().find(was_late) {
+        return Err(late);
+    }
+    (1..chunks).rev().map(planned).find(|(_, plan)| plan.fits(gap)).ok_or(&c.pieces[0])
 }
 
 /// 1, 2, 4, 8 s: longer with each delivery.
