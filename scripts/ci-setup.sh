@@ -16,6 +16,9 @@ need ffprobe ffmpeg
 need mkvinfo mkvtoolnix
 need setpriv util-linux
 need flock util-linux
+need curl curl
+need node nodejs
+need npm npm
 python_works() {
     for python in python3.11 python3.12 python3.13 python3; do
         "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && return
