@@ -211,7 +211,7 @@ impl Walk {
 
     /// A chunk whose index the current page has gone past.
     fn gone_past(&self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
-        if self.other_recording(piece) {
+        if self.other_recording(piece) || (piece.index > 0 && piece.captured_at < self.began) {
             return Place::Unplaceable(self.numbering); // of a page that was never seen
         }
         match gap_of_set_clock(checkpoint, piece) {

@@ -207,3 +207,11 @@ fn one_mad_index_does_not_swallow_the_session() {
     let sorted = sort(&checkpoint, vec![chunk(11, 1011, 120, None)]);
     assert_eq!(live(&sorted), [(1, 11)], "the session goes on in a new numbering");
 }
+
+#[test]
+fn a_late_chunk_of_a_page_that_was_never_seen_is_parked_and_not_taken_for_a_duplicate() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering_began = EpochMs(1000);
+    let sorted = sort(&checkpoint, vec![chunk(1, 400, 110, None)]);
+    assert_eq!((sorted.duplicates.len(), sorted.unplaceable.len()), (0, 1), "it would be lost");
+}

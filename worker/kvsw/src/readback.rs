@@ -27,7 +27,7 @@ const LIST: &str = "ListFragments";
 const MEDIA: &str = "GetMediaForFragmentList";
 
 /// Fragments on a page of ListFragments. The quota counts what is asked for, 10,000 a second.
-const PAGE: i64 = 1_000;
+const PAGE: i64 = 100;
 /// Fragments of one GetMediaForFragmentList: about 100 × 64 KB.
 const MEDIA_PAGE: usize = 100;
 /// Fragments a second, below the quota of 500.

@@ -17,8 +17,8 @@ use media::fragment::read::{ReadError, ReadFragment, read_fragments};
 const QUIET: Duration = Duration::from_secs(5);
 /// A body that lacks fragments that are listed is asked for again so many times.
 const TRIES: u32 = 3;
-/// ListFragments gives so many at most in one page.
-const PAGE: i64 = 1_000;
+/// Fragments on a page of ListFragments. The quota counts what is asked for, 10,000 a second.
+const PAGE: i64 = 100;
 
 /// Why a stream could not be read back.
 #[derive(Debug, thiserror::Error)]
