@@ -1,5 +1,6 @@
 //! A batch's packets as a whole WebM file: what a converter without state would be given.
 
+use media::ebml::write::{element, uint};
 use media::opus::packet_samples;
 use media::time::Samples;
 
@@ -37,18 +38,6 @@ fn cluster(packets: &[Vec<u8>]) -> Vec<u8> {
         at += packet_samples(packet).unwrap_or_default();
     }
     element(0x1F43_B675, &content)
-}
-
-fn uint(id: u32, value: u64) -> Vec<u8> {
-    element(id, &value.to_be_bytes())
-}
-
-/// The ID, the size in eight bytes (RFC 8794 section 4), the content.
-fn element(id: u32, content: &[u8]) -> Vec<u8> {
-    let id = id.to_be_bytes();
-    let zeros = id.iter().take_while(|byte| **byte == 0).count();
-    let size = (content.len() as u64 | 1 << 56).to_be_bytes();
-    [&id[zeros..], &size, content].concat()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! Streams takes it). [`time`] holds a type for each of the timebases on the way.
 
 pub mod demux;
-mod ebml;
+pub mod ebml;
 pub mod fragment;
 pub mod opus;
 pub mod time;

@@ -2,6 +2,7 @@
 //! as they were read and in the order of their times, a Cluster wherever another fragment takes over. DateUTC keeps the true time of
 //! the beginning.
 
+use media::ebml::write::{element, master, uint};
 use media::fragment::read::ReadFragment;
 
 use super::{Block, in_time_order};
@@ -90,24 +91,6 @@ fn cluster(blocks: &[(usize, &Block)], start_ms: u64) -> Vec<u8> {
         parts.push(element(0xA3, &block));
     }
     master(CLUSTER, &parts)
-}
-
-fn master(id: u32, children: &[Vec<u8>]) -> Vec<u8> {
-    element(id, &children.concat())
-}
-
-fn uint(id: u32, value: u64) -> Vec<u8> {
-    let bytes = value.to_be_bytes();
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count().min(7);
-    element(id, &bytes[zeros..])
-}
-
-/// The ID, the size in eight bytes (RFC 8794 section 4), the content.
-fn element(id: u32, content: &[u8]) -> Vec<u8> {
-    let id = id.to_be_bytes();
-    let zeros = id.iter().take_while(|byte| **byte == 0).count();
-    let size = (content.len() as u64 | 1 << 56).to_be_bytes();
-    [&id[zeros..], &size, content].concat()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
+use media::ebml::write::{element, master, uint};
 use media::time::{EpochMs, Samples};
 
 const EBML: u32 = 0x1A45_DFA3;
@@ -105,8 +106,10 @@ fn info(title: &str, start: EpochMs) -> (Vec<u8>, usize) {
         element(0x4D80, b"kvs-stream-writer"),
         element(0x5741, b"kvsw"),
     ];
-    let before = master(INFO, &[]).len() + parts[0].len() + parts[1].len() - 8;
-    (master(INFO, &parts), before)
+    let info = master(INFO, &parts);
+    let after: usize = parts[2..].iter().map(Vec::len).sum();
+    let duration = info.len() - after - 8;
+    (info, duration)
 }
 
 fn tracks() -> Vec<u8> {
@@ -136,24 +139,6 @@ fn cluster(at_ms: u64, pcm: &[i16]) -> Vec<u8> {
         parts.push(element(0xA3, &block));
     }
     master(CLUSTER, &parts)
-}
-
-fn master(id: u32, children: &[Vec<u8>]) -> Vec<u8> {
-    element(id, &children.concat())
-}
-
-fn uint(id: u32, value: u64) -> Vec<u8> {
-    let bytes = value.to_be_bytes();
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count().min(7);
-    element(id, &bytes[zeros..])
-}
-
-/// The ID, the size in eight bytes (RFC 8794 section 4), the content.
-fn element(id: u32, content: &[u8]) -> Vec<u8> {
-    let id = id.to_be_bytes();
-    let zeros = id.iter().take_while(|byte| **byte == 0).count();
-    let size = (content.len() as u64 | 1 << 56).to_be_bytes();
-    [&id[zeros..], &size, content].concat()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! EBML (RFC 8794), as much as Matroska needs: element headers, IDs, integers; [`write`] puts them together.
 
 pub(crate) mod id;
-pub(crate) mod write;
+pub mod write;
 
 /// An element's header: its ID, the size of its content, and its own length.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 const MAX_HEADER: usize = 12;
 
 /// An element's whole bytes.
-pub(crate) fn element(id: u32, content: &[u8]) -> Vec<u8> {
+pub fn element(id: u32, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(MAX_HEADER + content.len());
     append(&mut out, id, content.len());
     out.extend_from_slice(content);
@@ -12,7 +12,7 @@ pub(crate) fn element(id: u32, content: &[u8]) -> Vec<u8> {
 }
 
 /// A master element of these children.
-pub(crate) fn master(id: u32, children: &[Vec<u8>]) -> Vec<u8> {
+pub fn master(id: u32, children: &[Vec<u8>]) -> Vec<u8> {
     let size = children.iter().map(Vec::len).sum();
     let mut out = Vec::with_capacity(MAX_HEADER + size);
     append(&mut out, id, size);
@@ -21,7 +21,7 @@ pub(crate) fn master(id: u32, children: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// An unsigned integer element, as short as its value allows.
-pub(crate) fn uint(id: u32, value: u64) -> Vec<u8> {
+pub fn uint(id: u32, value: u64) -> Vec<u8> {
     let bytes = value.to_be_bytes();
     let unused = (value.leading_zeros() as usize / 8).min(7);
     element(id, &bytes[unused..])
