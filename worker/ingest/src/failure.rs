@@ -63,12 +63,19 @@ pub enum Class {
     Lasting,
 }
 
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Class {
+    /// As logs, metrics and the DLQ's `class` attribute say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Class::Passing => "passing",
             Class::Lasting => "lasting",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -321,18 +321,12 @@ impl<P: Ports> SessionWork<'_, P> {
         reason: Reason,
         unsure: bool,
     ) -> Result<(), Stop> {
-        let (mut gap, snapshot) = plan.whole;
-        gap.unsure = unsure.then(|| Box::new(plan.advance.clone()));
-        gap.parked = Some(ParkedBatch { first: plan.advance.chunks.from, at: self.now() });
+        let (gap, snapshot) = plan.whole;
         if batch.line == Line::Live {
             self.save_snapshots(&[(gap.snapshot.clone(), snapshot)]).await?;
             self.save_snapshots(&plan.snapshots).await?;
         }
-        let given_up = held.checkpoint.park(plan.advance, gap.clone());
-        self.save(held).await?;
-        if batch.line == Line::Live {
-            self.report_gaps(&[gap], &given_up);
-        }
+        self.go_past(held, plan.advance, gap, unsure).await?;
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
         let own = |i: usize| plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
         let mut others = Vec::new();
@@ -356,7 +350,7 @@ impl<P: Ports> SessionWork<'_, P> {
         failure: ServiceFailure,
     ) -> Result<(), Stop> {
         let leased = lease.advance;
-        let mut gap = match leased.line {
+        let gap = match leased.line {
             Line::Live => {
                 let start = self.live_start(&held.checkpoint).await?.snapshot;
                 let (gap, snapshot) = gap_over(&start, &leased, looks_on_at(&leased));
@@ -368,16 +362,22 @@ impl<P: Ports> SessionWork<'_, P> {
                 None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
             },
         };
-        gap.unsure = Some(Box::new(leased.clone()));
-        gap.parked = Some(ParkedBatch { first: leased.chunks.from, at: self.now() });
         let pieces = sorted.of(&leased);
-        let is_live = leased.line == Line::Live;
-        let given_up = held.checkpoint.park(leased, gap.clone());
+        self.go_past(held, leased, gap, true).await?;
+        self.park_pieces(&pieces, Reason::Service(failure), lease.attempt, lease.first_attempt_at).await
+    }
+
+    /// Moves the checkpoint past a batch that is to be parked; it leaves `gap`, or stays in it.
+    async fn go_past(&self, held: &mut Held, batch: Advance, mut gap: Gap, unsure: bool) -> Result<(), Stop> {
+        let is_live = batch.line == Line::Live;
+        gap.unsure = unsure.then(|| Box::new(batch.clone()));
+        gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
+        let given_up = held.checkpoint.park(batch, gap.clone());
         self.save(held).await?;
         if is_live {
             self.report_gaps(&[gap], &given_up);
         }
-        self.park_pieces(&pieces, Reason::Service(failure), lease.attempt, lease.first_attempt_at).await
+        Ok(())
     }
 
     pub(crate) async fn park_pieces(

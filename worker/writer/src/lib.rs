@@ -43,7 +43,7 @@ impl Delivered {
     }
 }
 
-fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
+pub(crate) fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
     settled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -53,10 +53,7 @@ impl Reason {
             Self::Refused(Refusal::Message(_)) => "message",
             Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) => "audio",
             Self::SessionUnknown | Self::SessionEnded | Self::NoPlace => "session",
-            Self::Service(failure) => match failure.class() {
-                ingest::failure::Class::Passing => "passing",
-                ingest::failure::Class::Lasting => "lasting",
-            },
+            Self::Service(failure) => failure.class().as_str(),
             Self::StreamFailing { .. } | Self::BatchParked | Self::Crashed { .. } => "passing",
         }
     }
@@ -120,7 +117,7 @@ impl<P: Ports> Writer<P> {
             .collect();
         self.ports.queue().park(&messages).await?;
         self.note(&parking).await;
-        let mut settled = settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut settled = crate::lock(settled);
         parking.records.iter().for_each(|(record, _)| settled.settle(&record.message_id));
         drop(settled);
         self.ports.telemetry().emit(&Event::Parked {

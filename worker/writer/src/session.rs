@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 use ingest::batch::Settled;
 use ingest::checkpoint::{Checkpoint, Gap, Lease, Line, Snapshot};
 use ingest::decide::{Decision, View, decide};
-use ingest::failure::{Class, ServiceFailure};
+use ingest::failure::ServiceFailure;
 use ingest::fold::{Piece, fold};
 use ingest::message::{Content, Record, SessionId};
 use ingest::plan::{Plan, plan};
@@ -19,7 +19,7 @@ use crate::ports::{
     Clock as _, Ports, Queue as _, Saved, SessionStatus, Sessions as _, Store as _, Streams as _,
 };
 use crate::warm::Warm;
-use crate::{Delivered, Writer};
+use crate::{Delivered, Writer, lock};
 
 /// Audio that ends later than now by less than this is clock jitter.
 const FUTURE_TOLERANCE_MS: u64 = 500;
@@ -97,10 +97,7 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             Some(Stop::Failed { failure, seconds }) => {
                 let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries));
-                let class = match failure.class() {
-                    Class::Passing => "passing",
-                    Class::Lasting => "lasting",
-                };
+                let class = failure.class().as_str();
                 self.give_back(&entries, seconds, class, &failure.reason(), &failure.to_string()).await;
             }
             Some(Stop::TimeIsUp) => {
@@ -447,12 +444,12 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     pub(crate) fn settle<'r>(&self, records: impl IntoIterator<Item = &'r Record>) {
-        let mut settled = self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut settled = lock(self.settled);
         records.into_iter().for_each(|record| settled.settle(&record.message_id));
     }
 
     fn is_settled(&self, record: &Record) -> bool {
-        let settled = self.settled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let settled = lock(self.settled);
         settled.holds(&record.message_id)
     }
 

@@ -1,14 +1,14 @@
 //! What of a stream can be changed: each change names the version it was made for.
 
-use super::{check_version, checked_device_name, checked_media_type, checked_tier, find};
+use super::{
+    RETENTION_HOURS_MAX, check_version, checked_device_name, checked_media_type, checked_tier, find,
+};
 use crate::error::ApiError;
 use crate::rules::stream;
 use crate::server::Server;
 use crate::storage::{Store, Stream};
 use crate::wire::json::Input;
 use serde_json::{Value, json};
-
-const RETENTION_HOURS_MAX: u64 = super::RETENTION_HOURS_MAX;
 
 /// The stream in the version the caller knows, if it is ACTIVE.
 fn changeable<'a>(input: &Input, store: &'a mut Store, now_ms: u64) -> Result<&'a mut Stream, ApiError> {
