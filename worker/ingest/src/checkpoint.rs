@@ -384,8 +384,9 @@ impl Checkpoint {
             }
             return Vec::new();
         }
-        // Holes inside the batch are part of the one gap, whose snapshot stands before all of it.
-        self.apply(Advance { gaps: vec![whole], ..advance })
+        // Holes inside the batch are part of the one gap, whose snapshot stands before all of it; what the batch skipped comes
+        // back with it.
+        self.apply(Advance { gaps: vec![whole], skipped: None, ..advance })
     }
 
     /// A parked batch turned out to be stored: its gap closes, the holes inside it stay.
@@ -394,6 +395,7 @@ impl Checkpoint {
         self.totals.chunks += advance.count;
         self.totals.samples += advance.samples;
         self.gaps.retain(|g| g.chunks != gap.chunks);
+        self.keep_skipped(advance);
         self.gaps.extend(advance.gaps.iter().cloned().map(|mut hole| {
             if hole.looks_on_at.is_some() {
                 (hole.looks_on_at, hole.skipped) = (gap.looks_on_at, gap.skipped.clone());
@@ -405,6 +407,7 @@ impl Checkpoint {
 
     fn apply(&mut self, advance: Advance) -> Vec<Gap> {
         self.lease = None;
+        self.keep_skipped(&advance);
         match advance.line {
             Line::Live => {
                 if advance.to.numbering != self.live.numbering {
@@ -430,18 +433,11 @@ impl Checkpoint {
                 }
             }
         }
-        let of_batch = |g: &&mut Gap| g.chunks.numbering == advance.chunks.numbering;
-        if let Some(skipped) = advance.skipped {
-            let looks = |g: &&mut Gap| of_batch(g) && g.looks_on_at == Some(skipped.from);
-            for gap in self.gaps.iter_mut().filter(looks) {
-                gap.looks_on_at = skipped.looks_on_at;
-                gap.skipped.push(skipped.snapshot.clone());
-            }
-        }
         match advance.heals {
             Some(Heals::Live(position, snapshot)) => (self.live, self.live_snapshot) = (*position, snapshot),
             Some(Heals::Gap(from, snapshot)) => {
-                let healed = |g: &&mut Gap| of_batch(g) && g.chunks.from == from;
+                let healed =
+                    |g: &&mut Gap| (g.chunks.numbering, g.chunks.from) == (advance.chunks.numbering, from);
                 self.gaps.iter_mut().filter(healed).for_each(|gap| gap.snapshot = snapshot.clone());
             }
             None => {}
@@ -453,6 +449,18 @@ impl Checkpoint {
         self.given_up.extend(given_up.iter().map(|g| g.chunks));
         self.bound_given_up();
         given_up
+    }
+
+    /// What a batch skipped before its first Cluster belongs to the gap that looks on where the batch begins.
+    fn keep_skipped(&mut self, batch: &Advance) {
+        let Some(skipped) = &batch.skipped else { return };
+        let looks = |g: &&mut Gap| {
+            g.chunks.numbering == batch.chunks.numbering && g.looks_on_at == Some(skipped.from)
+        };
+        for gap in self.gaps.iter_mut().filter(looks) {
+            gap.looks_on_at = skipped.looks_on_at;
+            gap.skipped.push(skipped.snapshot.clone());
+        }
     }
 
     /// Past the bound, neighbours of one numbering are joined: a chunk between them is parked rather than lost.

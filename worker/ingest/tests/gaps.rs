@@ -53,7 +53,12 @@ impl Session {
         let mut start = self.stored(&gap.snapshot);
         start.residue.extend(gap.skipped.iter().flat_map(|key| self.stored(key).residue));
         let line = Line::Gap { numbering: gap.chunks.numbering, from: gap.chunks.from };
-        let (plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
+        let (mut plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
+        if let Some(healed) =
+            plan.reaches().and_then(|(numbering, from)| self.checkpoint.gap(numbering, from))
+        {
+            plan.heal_gap(self.stored(&healed.snapshot));
+        }
         self.snapshots.extend(plan.snapshots);
         self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
         self.checkpoint.commit(plan.advance);
@@ -121,6 +126,20 @@ fn lost_chunks_cost_their_own_audio_and_come_back_into_their_hole() {
         let whole = undisturbed(&pieces).len();
         assert_eq!(with, whole, "{}: {without} samples without the lost chunks", folder.display());
     }
+}
+
+/// What a parked batch skipped in search of a Cluster is in the DLQ: it comes back with the batch, not with the gap before.
+#[test]
+fn a_parked_batch_with_a_hole_behind_a_hole_comes_back() {
+    let pieces = pieces(recordings().iter().find(|folder| folder.ends_with("firefox-speech")).unwrap());
+    let mut session = Session::default();
+    session.write(&pieces[..4]);
+    session.write(&pieces[5..6]); // 4 is late, and 5 the middle of its Cluster
+    session.park(&[&pieces[6..7], &pieces[8..14]].concat()); // so is 6; 7 is late
+    session.write(&pieces[14..]);
+    session.backfill(&pieces[4..5]);
+    session.backfill(&pieces[6..14]);
+    assert!(session.audio() == undisturbed(&pieces), "redrive did not restore");
 }
 
 #[test]

@@ -322,20 +322,23 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(Warm { snapshot, decoder: None })
     }
 
-    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can.
+    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can. The same is asked of
+    /// the gap that this one's last packet goes on in.
     async fn already_stored(&self, held: &mut Held, gap: &Gap, pieces: &[Piece]) -> Result<bool, Stop> {
-        let Some(advance) = &gap.unsure else {
-            return Ok(false);
-        };
-        if self.writer.ports.streams().find(&self.session, advance.at).await?.is_none() {
-            return Ok(false);
+        let goes_on = gap.looks_on_at.and_then(|at| held.checkpoint.gap(gap.chunks.numbering, at));
+        for gap in [Some(gap.clone()), goes_on.cloned()].into_iter().flatten() {
+            let Some(advance) = &gap.unsure else { continue };
+            if self.writer.ports.streams().find(&self.session, advance.at).await?.is_none() {
+                continue;
+            }
+            held.checkpoint.close_stored(&gap, advance);
+            self.save(held).await?;
+            let missing = |p: &Piece| advance.gaps.iter().any(|hole| hole.chunks.holds(p.index));
+            let stored = pieces.iter().filter(|p| advance.chunks.holds(p.index) && !missing(p));
+            self.settle(stored.map(|p| &p.record));
+            return Ok(true);
         }
-        held.checkpoint.close_stored(gap, advance);
-        self.save(held).await?;
-        let missing = |p: &Piece| advance.gaps.iter().any(|hole| hole.chunks.holds(p.index));
-        let stored = pieces.iter().filter(|p| advance.chunks.holds(p.index) && !missing(p));
-        self.settle(stored.map(|p| &p.record));
-        Ok(true)
+        Ok(false)
     }
 
     /// Messages of a parked batch that come only now, without its beginning: written alone they would be decoded without
