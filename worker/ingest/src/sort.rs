@@ -14,6 +14,9 @@ use crate::message::{Arrival, Content, Record, Rejected};
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
+/// By how much a page's chunk may come late, after the next page's first one. A clock that is set back goes further, or less far
+/// than the page before it was open.
+const STRAGGLER_MS: u64 = 5_000;
 /// By how much a speaker's clock may be set while a gap is open.
 const CLOCK_SET_MS: u64 = 5_000;
 
@@ -199,7 +202,8 @@ impl Walk {
         if piece.index < self.next || repeats {
             // Nothing that was gone past was captured later; sequence numbers tell less, since pages overtake each other.
             let later = piece.captured_at > self.last_captured;
-            if later || (newer && self.other_recording(piece) && self.other_connection(piece)) {
+            let clock_set_back = newer && !self.is_straggler(piece);
+            if later || (clock_set_back && self.other_recording(piece) && self.other_connection(piece)) {
                 self.begin_numbering(piece);
             } else if piece.index < self.next {
                 return self.gone_past(checkpoint, piece);
@@ -218,6 +222,11 @@ impl Walk {
             Some(gap) => Place::Gap(gap.clone()),
             None => gone_past(checkpoint, self.numbering, piece),
         }
+    }
+
+    /// Captured just before the page began: of the page before it, which was hardly seen.
+    fn is_straggler(&self, piece: &Piece) -> bool {
+        piece.captured_at < self.began && self.began.ms_since(piece.captured_at) <= STRAGGLER_MS
     }
 
     fn other_connection(&self, piece: &Piece) -> bool {

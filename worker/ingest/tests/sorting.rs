@@ -128,23 +128,27 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
         serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"].as_str().unwrap().into();
     let first = parse(Record { body: body.into(), group_id, ..Record::default() }).unwrap();
     let Content::Chunk(first) = first.content else { panic!("not a chunk") };
-    let new_page = || {
-        let mut entry = chunk(0, 400, 110, Some("c2"));
+    let new_page = |captured| {
+        let mut entry = chunk(0, captured, 110, Some("c2"));
         if let Ok(Arrival { content: Content::Chunk(chunk), .. }) = &mut entry {
             chunk.audio = first.audio.clone();
         }
         entry
     };
     let mut checkpoint = written();
+    (checkpoint.live.numbering_began, checkpoint.live.last_captured) = (EpochMs(10_000), EpochMs(10_009));
     checkpoint.live.opened_by = Some("another recording".into());
-    assert_eq!(live(&sort(&checkpoint, vec![new_page()])), [(1, 0)]);
+    assert_eq!(live(&sort(&checkpoint, vec![new_page(400)])), [(1, 0)]);
+    let late = sort(&checkpoint, vec![new_page(9_000), chunk(10, 10_010, 111, Some("c1"))]);
+    assert_eq!(live(&late), [(0, 10)], "the page before, not the clock, was late: this page goes on");
+    assert_eq!(late.unplaceable.len(), 1);
 
     let recording = Demuxer::new().push(&first.audio).into_iter().find_map(|item| match item {
         Item::RecordingStart(head) => Some(head.id),
         _ => None,
     });
     checkpoint.live.opened_by = recording;
-    let sorted = sort(&checkpoint, vec![new_page()]);
+    let sorted = sort(&checkpoint, vec![new_page(400)]);
     assert_eq!(
         sorted.duplicates.len(),
         1,
