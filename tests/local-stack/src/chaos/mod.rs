@@ -32,7 +32,7 @@ use self::speak::{Script, Spoken, speak};
 use crate::backend::BackendKind;
 use crate::replay::read_back::{ReadBackError, read_back};
 use crate::replay::recording::Recording;
-use crate::replay::speaker::SpeakError;
+use crate::replay::speaker::{SpeakError, now_ms};
 use crate::resources::{ResourceError, SessionStatus};
 use crate::stack::{Stack, StackConfig};
 
@@ -150,11 +150,12 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         stack.put_session(&script.session_id, SessionStatus::Active).await?;
     }
     progress.phase("faults and speech");
+    let over_ms = now_ms() + options.length.as_millis() as u64;
     let speaking = futures::future::try_join_all(scripts.iter().map(|script| speak(stack, script, progress)));
     let (spoken, injected) = inject::during(stack, &schedule, options.length, speaking).await;
     let sessions = sessions(spoken?)?;
     let mut left_in_queue = drain(stack, progress, "draining").await?;
-    let waits = waits::waits(&mut log, |session, index| {
+    let waits = waits::waits(&mut log, over_ms, |session, index| {
         let of_first_page = |key: &Key| *key == (0, index);
         let session = sessions.iter().find(|known| known.id == session)?;
         session.keys.iter().find(|(_, key)| of_first_page(key)).map(|((_, captured_ms), _)| *captured_ms)

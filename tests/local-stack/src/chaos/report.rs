@@ -17,6 +17,8 @@ use crate::report::{align_right, plain_table};
 
 /// The longest Opus packet: a chunk's end may hold the beginning of one. 16 kHz samples.
 const PACKET_MAX: usize = 1_920;
+/// The writer's longest deferral of a young batch.
+const DEFERRAL_MS: u64 = 2_000;
 
 /// How a stream's sound compares with that of the undisturbed run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -152,7 +154,17 @@ impl Outcome {
     /// Whether all that was promised holds for every session.
     pub fn holds(&self) -> bool {
         let redriven = self.redriven.as_ref().is_none_or(|redriven| redriven.exit_code == Some(0));
-        self.left_in_queue == 0 && redriven && self.sessions.iter().all(SessionOutcome::holds)
+        let sessions = self.sessions.iter().all(SessionOutcome::holds) && self.held_up().is_empty();
+        self.left_in_queue == 0 && redriven && sessions
+    }
+
+    /// Sessions whose own stream was well and that were written later by more than a deferral while another's failed than when
+    /// that was over.
+    fn held_up(&self) -> Vec<String> {
+        let well: Vec<_> = self.waits.iter().filter(|(_, waits)| waits.parked_ms == 0).collect();
+        let after_ms = well.iter().map(|(_, waits)| waits.written_after_ms).max().unwrap_or_default();
+        let late = |waits: &Waits| after_ms > 0 && waits.written_ms > after_ms + DEFERRAL_MS;
+        well.iter().filter(|(_, waits)| late(waits)).map(|(session, _)| (*session).clone()).collect()
     }
 
     /// The table of the sessions.
@@ -242,7 +254,11 @@ impl Outcome {
                 0 => String::new(),
                 ms => format!(", parked after {ms} ms at most{again}"),
             };
-            format!("{session}: written after {} ms at most{parked}", waits.written_ms)
+            let after = match waits.written_after_ms {
+                0 => String::new(),
+                ms => format!(" ({ms} ms when it was over)"),
+            };
+            format!("{session}: written after {} ms at most{after}{parked}", waits.written_ms)
         };
         self.waits.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -255,6 +271,9 @@ impl Outcome {
         }
         if let Some(Redriven { exit_code, .. }) = self.redriven.as_ref().filter(|r| r.exit_code != Some(0)) {
             lines.push(format!("kvsw dlq redrive ended with {exit_code:?}; kvsw.json and kvsw.log say why"));
+        }
+        for id in self.held_up() {
+            lines.push(format!("{id}: held up by more than a deferral while another's stream failed"));
         }
         for session in &self.sessions {
             let id = &session.session_id;

@@ -13,8 +13,10 @@ use crate::runtime_api::LogLine;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waits {
-    /// From the end of a live fragment's audio until it was persisted, ms.
+    /// From the end of a live fragment's audio until it was persisted, ms, of what was spoken while things went wrong.
     pub written_ms: u64,
+    /// The same of what was spoken when that was over.
+    pub written_after_ms: u64,
     /// From a chunk's capture until it was parked, ms.
     pub parked_ms: u64,
     /// From a session's last parking until its next live fragment, ms; `None` where either is missing.
@@ -28,9 +30,11 @@ struct Seen {
     parked_at: Option<u64>,
 }
 
-/// Reads the lines that have come so far. `captured_ms` knows when a session's chunk was captured.
+/// Reads the lines that have come so far. Things went wrong until `over_ms` (epoch ms); `captured_ms` knows when a session's chunk was
+/// captured.
 pub fn waits(
     lines: &mut Receiver<Arc<LogLine>>,
+    over_ms: u64,
     captured_ms: impl Fn(&str, u64) -> Option<u64>,
 ) -> BTreeMap<String, Waits> {
     let mut sessions: BTreeMap<String, Seen> = BTreeMap::new();
@@ -53,7 +57,12 @@ pub fn waits(
         let seen = sessions.entry(session.to_owned()).or_default();
         match event {
             "fragmentWritten" if line.value["backfill"] == false => {
-                seen.waits.written_ms = seen.waits.written_ms.max(number("ageMs").unwrap_or_default());
+                let waited = number("ageMs").unwrap_or_default();
+                let longest = match now.saturating_sub(waited) < over_ms {
+                    true => &mut seen.waits.written_ms,
+                    false => &mut seen.waits.written_after_ms,
+                };
+                *longest = waited.max(*longest);
                 if let Some(parked_at) = seen.parked_at.take() {
                     seen.waits.live_again_ms = Some(now.saturating_sub(parked_at));
                 }
