@@ -123,6 +123,9 @@ pub struct Gap {
     /// What of it was parked last.
     #[serde(default)]
     pub parked: Option<ParkedBatch>,
+    /// Chunks from before it came back, and their audio lies up to here.
+    #[serde(default)]
+    pub taken_until: Option<EpochMs>,
 }
 
 /// A parked batch that left a gap, or was to fill it. What was in the queue then and comes without the batch's first chunk
@@ -427,9 +430,8 @@ impl Checkpoint {
             }
             Line::Gap { numbering, from } => {
                 self.gaps.retain(|g| (g.chunks.numbering, g.chunks.from) != (numbering, from));
-                let before = |g: &&mut Gap| g.chunks.numbering == numbering && g.chunks.to <= from;
-                for gap in self.gaps.iter_mut().filter(before).filter(|_| advance.samples > Samples(0)) {
-                    gap.ends_at = Some(gap.ends_at.map_or(advance.at, |end| end.min(advance.at)));
+                if advance.samples > Samples(0) {
+                    self.take_place((numbering, from), advance.at, advance.until);
                 }
             }
         }
@@ -449,6 +451,17 @@ impl Checkpoint {
         self.given_up.extend(given_up.iter().map(|g| g.chunks));
         self.bound_given_up();
         given_up
+    }
+
+    /// A backfill of the gap at `place` lies from `at` to `until`: what else comes back lies before or after it.
+    fn take_place(&mut self, place: (u32, u64), at: EpochMs, until: EpochMs) {
+        for gap in &mut self.gaps {
+            match (gap.chunks.numbering, gap.chunks.from) < place {
+                true => gap.ends_at = Some(gap.ends_at.map_or(at, |end| end.min(at))),
+                false => gap.taken_until = gap.taken_until.max(Some(until)),
+            }
+        }
+        self.live.timeline.go_on_after(until);
     }
 
     /// What a batch skipped before its first Cluster belongs to the gap that looks on where the batch begins.

@@ -378,6 +378,9 @@ fn place(
         let mut span = None;
         if d.samples == Samples(0) {
             // A header alone, or packets that are all pre-skip: no audio, but the decoder must hear them.
+            if d.refusal.is_none() {
+                folded.end.timeline.pass_silent(&timings[i]);
+            }
             match folded.runs.last_mut() {
                 Some(run) => run.steps.append(&mut d.steps),
                 None => silent.append(&mut d.steps),
@@ -502,6 +505,7 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         skipped: Vec::new(),
         unsure: None,
         parked: None,
+        taken_until: None,
     };
     let mut position = end.clone();
     if position.numbering != piece.numbering {

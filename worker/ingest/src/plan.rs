@@ -136,6 +136,7 @@ pub fn gap_over(start: &Snapshot, batch: &Advance, looks_on_at: Option<u64>) -> 
         skipped: Vec::new(),
         unsure: None,
         parked: None,
+        taken_until: None,
     };
     (gap, snapshot)
 }

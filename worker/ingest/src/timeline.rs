@@ -27,6 +27,9 @@ pub struct Timeline {
     skew_ms: i64,
     /// The last lag seen.
     lag_ms: i64,
+    /// Nothing more lies before this: there, chunks that came back were written.
+    #[serde(default)]
+    taken_until: Option<EpochMs>,
 }
 
 /// How a chunk joins the audio before it.
@@ -79,16 +82,15 @@ impl Timeline {
         self.correct_skew(chunk);
         self.skip_missing(chunk);
         let lag_ms = self.lowest_lag_ms(chunk, after);
-        let within = |start: u64| latest.map_or(start, |latest| start.min(latest.0));
         let start = match self.end() {
-            None => within(self.capture_start(chunk).saturating_add_signed(lag_ms.min(0))),
+            None => self.capture_start(chunk).saturating_add_signed(lag_ms.min(0)),
             Some(end) => {
                 let jumps = lag_ms > PAUSE_MS || (chunk.joint == Joint::Clock && lag_ms > 0);
-                let lag = if jumps { lag_ms.unsigned_abs() } else { 0 };
-                within(end.0 + lag).max(end.0)
+                end.0 + if jumps { lag_ms.unsigned_abs() } else { 0 }
             }
         };
-        self.put(chunk, EpochMs(start), lag_ms)
+        let within = latest.map_or(start, |latest| start.min(latest.0));
+        self.put(chunk, EpochMs(within).max(self.free_from()), lag_ms)
     }
 
     /// Places `chunk` so that it ends where an earlier plan had it end.
@@ -101,7 +103,24 @@ impl Timeline {
             Some(end) if at <= end.0 + 1 => end, // parts of a ms are rounded apart
             _ => EpochMs(at),
         };
-        self.put(chunk, at, lag_ms)
+        self.put(chunk, at.max(self.free_from()), lag_ms)
+    }
+
+    /// A chunk without audio of its own has a time, too: it may be what tells that the speaker's clock is ahead.
+    pub fn pass_silent(&mut self, chunk: &Timing) {
+        self.correct_skew(chunk);
+    }
+
+    /// Chunks from before this place came back, and their audio lies up to `until`.
+    pub fn go_on_after(&mut self, until: EpochMs) {
+        if self.end() < Some(until) {
+            self.taken_until = self.taken_until.max(Some(until));
+        }
+    }
+
+    /// Where audio can begin at the earliest.
+    fn free_from(&self) -> EpochMs {
+        self.end().max(self.taken_until).unwrap_or_default()
     }
 
     /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot tell.
@@ -123,7 +142,8 @@ impl Timeline {
             let joined = !matches!(chunk.joint, Joint::Missing(hole) if hole > Samples(0));
             return Placement { at, joined };
         }
-        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms: self.skew_ms, lag_ms: 0 };
+        let begun = Self { stretch_at: Some(at), samples: chunk.samples, ..Self::default() };
+        *self = Self { skew_ms: self.skew_ms, ..begun };
         Placement { at, joined: false }
     }
 
@@ -229,6 +249,17 @@ mod tests {
         let mut ahead = chunk(60_000, 300, Joint::Clock);
         ahead.sent_at = EpochMs(T0 + 400);
         assert_eq!(place_all(&[ahead]), [100]);
+    }
+
+    #[test]
+    fn a_chunk_without_audio_tells_of_a_clock_that_is_ahead_for_one_that_came_late() {
+        let ahead = |captured_ms: u64, sent_ms: u64| Timing {
+            sent_at: EpochMs(T0 + sent_ms),
+            ..chunk(60_000 + captured_ms, 300, Joint::Clock)
+        };
+        let mut timeline = Timeline::default();
+        timeline.pass_silent(&ahead(600, 640));
+        assert_eq!(timeline.place(&ahead(300, 1_500), &[], None).at, EpochMs(T0 + 40));
     }
 
     #[test]

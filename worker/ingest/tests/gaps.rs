@@ -7,6 +7,7 @@ mod common;
 use common::{batch, recordings};
 use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot};
 use ingest::fold::Piece;
+use ingest::message::Rejection;
 use proptest::prelude::*;
 
 /// A recording without the stubs at its end, which hold no audio and are parked for good.
@@ -26,7 +27,10 @@ struct Session {
 impl Session {
     fn live_start(&self) -> Snapshot {
         let key = &self.checkpoint.live_snapshot;
-        if key.is_empty() { Snapshot::default() } else { self.stored(key) }
+        match key.is_empty() {
+            true => Snapshot::default(),
+            false => Snapshot { position: self.checkpoint.live.clone(), ..self.stored(key) },
+        }
     }
 
     fn stored(&self, key: &str) -> Snapshot {
@@ -51,6 +55,7 @@ impl Session {
         let holds = |g: &&Gap| g.chunks.numbering == pieces[0].numbering && g.chunks.holds(pieces[0].index);
         let gap = self.checkpoint.gaps.iter().find(holds).cloned().expect("the gap is remembered");
         let mut start = self.stored(&gap.snapshot);
+        gap.taken_until.iter().for_each(|until| start.position.timeline.go_on_after(*until));
         start.residue.extend(gap.skipped.iter().flat_map(|key| self.stored(key).residue));
         let line = Line::Gap { numbering: gap.chunks.numbering, from: gap.chunks.from };
         let (mut plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
@@ -140,6 +145,25 @@ fn a_parked_batch_with_a_hole_behind_a_hole_comes_back() {
     session.backfill(&pieces[4..5]);
     session.backfill(&pieces[6..14]);
     assert!(session.audio() == undisturbed(&pieces), "redrive did not restore");
+}
+
+/// The speaker's clock is 45 s ahead, the first chunks come 5 s late, and the fourth is bad: nothing but what was written
+/// tells where the live audio may begin.
+#[test]
+fn live_audio_begins_after_what_came_back_before_there_was_any() {
+    let mut pieces = pieces(recordings().iter().find(|folder| folder.ends_with("firefox-speech")).unwrap());
+    for (i, piece) in pieces.iter_mut().enumerate() {
+        piece.record.sent_at.0 = piece.captured_at.0 + if i < 4 { 5_000 } else { 40 };
+        piece.captured_at.0 += 45_000;
+    }
+    pieces[3].audio = Err(Rejection::EmptyAudio);
+    let mut session = Session::default();
+    session.write(&pieces[2..4]); // the third is the middle of a Cluster
+    session.backfill(&pieces[..2]);
+    session.write(&pieces[4..14]);
+    let [.., (_, until, came_back), (at, _, live)] = &session.stream[..] else { panic!("too few batches") };
+    assert!(!came_back.is_empty() && !live.is_empty());
+    assert!(until <= at, "the live audio begins {} ms before the end of what precedes it", until - at);
 }
 
 #[test]

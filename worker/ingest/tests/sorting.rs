@@ -51,6 +51,7 @@ fn gap(from: u64, to: u64) -> Gap {
         skipped: Vec::new(),
         unsure: None,
         parked: None,
+        taken_until: None,
     }
 }
 

@@ -301,24 +301,27 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// The live audio's state: from memory where this process wrote it last, from the store otherwise.
+    /// The live audio's state: from memory where this process wrote it last, from the store otherwise. The checkpoint knows
+    /// what has come back meanwhile.
     pub(crate) async fn live_start(&self, checkpoint: &Checkpoint) -> Result<Warm, Stop> {
         let key = &checkpoint.live_snapshot;
-        if let Some(warm) = self.writer.warm.take(&self.session, key) {
+        if let Some(mut warm) = self.writer.warm.take(&self.session, key) {
+            warm.snapshot.position.clone_from(&checkpoint.live);
             return Ok(warm);
         }
         if key.is_empty() {
             return Ok(Warm { snapshot: Snapshot::default(), decoder: None });
         }
-        let snapshot = match self.snapshot(key).await? {
+        let mut snapshot = match self.snapshot(key).await? {
             Some(snapshot) => snapshot,
             None => {
                 // Kept for a day: the session slept longer. Audio goes on at the next Cluster or header.
-                let mut snapshot = Snapshot { position: checkpoint.live.clone(), ..Snapshot::default() };
+                let mut snapshot = Snapshot::default();
                 snapshot.media.demuxer.bytes_missing();
                 snapshot
             }
         };
+        snapshot.position.clone_from(&checkpoint.live);
         Ok(Warm { snapshot, decoder: None })
     }
 
@@ -376,6 +379,9 @@ impl<P: Ports> SessionWork<'_, P> {
         let Some(mut snapshot) = self.snapshot(&gap.snapshot).await? else {
             return Ok(None);
         };
+        if let Some(until) = gap.taken_until {
+            snapshot.position.timeline.go_on_after(until);
+        }
         for key in &gap.skipped {
             snapshot.residue.extend(self.snapshot(key).await?.unwrap_or_default().residue);
         }

@@ -37,6 +37,7 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         skipped: Vec::new(),
         unsure: None,
         parked: None,
+        taken_until: None,
     }
 }
 
