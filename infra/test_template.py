@@ -161,7 +161,7 @@ class Queues(unittest.TestCase):
         self.assertEqual(target["deadLetterTargetArn"], {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]})
 
     def test_deferrals_do_not_spend_the_retry_budget(self):
-        self.assertGreaterEqual(properties("ChunkQueue")["RedrivePolicy"]["maxReceiveCount"], 20)
+        self.assertGreaterEqual(properties("ChunkQueue")["RedrivePolicy"]["maxReceiveCount"], 100)
 
     def test_a_failed_session_does_not_bring_back_the_others_of_its_batch(self):
         mapping = properties("WriterFunction")["Events"]["Chunks"]["Properties"]

@@ -15,7 +15,7 @@ pub const VISIBILITY_PER_TIMEOUT: u32 = 6;
 
 /// Receives before SQS itself moves a message to the dead-letter queue. Deferrals count as receives, so it is far above the worker's
 /// own attempts.
-pub const MAX_RECEIVE_COUNT: u32 = 20;
+pub const MAX_RECEIVE_COUNT: u32 = 100;
 
 /// Names and addresses of the queues and tables.
 #[derive(Clone, Debug, PartialEq, Eq)]

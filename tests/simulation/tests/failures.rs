@@ -9,7 +9,9 @@ use ingest::failure::ServiceFailure;
 use media::time::EpochMs;
 use serde_json::{Value, json};
 use simulation::case::Case;
+use simulation::evidence::Evidence;
 use simulation::faults::{Failure, Fate, Fault, On, Op};
+use simulation::invariants::check;
 use simulation::model::queue::Dead;
 use simulation::run::{Arrival, Incident, Outcome, Scenario, run};
 use simulation::speech::session::{Passage, Session, Take};
@@ -134,6 +136,27 @@ fn every_failure_of_a_service_has_the_consequence_of_the_specification() {
         let outcome = alone(&case);
         assert_eq!(consequence(&outcome, &row.failure), row.consequence, "{}", row.failure);
         assert_eq!(case.judge(), [], "{}: a redrive does not restore", row.failure);
+    }
+}
+
+/// Each time that a chunk is given back counts towards the queue's redrive policy, which would move it without a reason.
+#[test]
+fn a_store_that_is_away_for_six_hours_delays_and_parks_nothing() {
+    for (op, fate) in [
+        (Op::Load, Fate::Fail(Failure::Throttled)),
+        (Op::Save, Fate::Fail(Failure::TimedOut)),
+        (Op::Load, Fate::Slow(60_000)),
+    ] {
+        let mut case = speaker(12);
+        let over_ms = case.begins_ms() + 6 * 3_600_000;
+        case.faults.push(Fault { on: On::During { op, session: None, from_ms: 0, to_ms: over_ms }, fate });
+        let mut scenario =
+            Scenario { redrives: 0, until_ms: Some(over_ms + 600_000), ..case.scenario(false) };
+        scenario.services.queue.max_receive_count = 100; // infra/template.yaml
+        let outcome = run(&scenario);
+        assert!(outcome.drained, "{op:?}: chunks are still in the queue ten minutes later");
+        assert_eq!(check(&Evidence::gather(&case.sessions, &outcome, true)), [], "{op:?}");
+        assert!(outcome.parked.is_empty(), "{op:?}: {:?}", outcome.parked);
     }
 }
 

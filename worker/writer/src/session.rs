@@ -21,6 +21,8 @@ use crate::ports::{
 use crate::warm::Warm;
 use crate::{Delivered, Writer, lock};
 
+/// The longest that chunks are given back for while a service is away.
+const MAX_AWAY_SECONDS: u32 = 300;
 /// Audio that ends later than now by less than this is clock jitter.
 const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
@@ -96,16 +98,19 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.give_back(&entries, seconds, "session", "not-ours", why).await
             }
             Some(Stop::Failed { failure, seconds }) => {
-                let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries));
+                let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries, self.now()));
                 let class = failure.class().as_str();
                 self.give_back(&entries, seconds, class, &failure.reason(), &failure.to_string()).await;
             }
             Some(Stop::TimeIsUp) => {
-                self.give_back(&entries, 1, "passing", "time-is-up", "the invocation's time is up").await;
+                let seconds = growing_seconds(&entries, self.now());
+                self.give_back(&entries, seconds, "passing", "time-is-up", "the invocation's time is up")
+                    .await;
             }
             Some(Stop::Unreadable(why)) => {
                 tracing::error!(session = %self.session, why, "the session's state cannot be read");
-                self.give_back(&entries, 30, "state", "unreadable", &why).await;
+                let seconds = growing_seconds(&entries, self.now());
+                self.give_back(&entries, seconds, "state", "unreadable", &why).await;
             }
         }
         delivered
@@ -529,8 +534,11 @@ fn fitting<'a>(c: &Candidate<'a>, chunks: usize) -> Result<(&'a [Piece], Plan), 
     (1..chunks).rev().map(planned).find(|(_, plan)| plan.fits(gap)).ok_or(&c.pieces[0])
 }
 
-/// 1, 2, 4, 8 s: longer with each delivery.
-fn growing_seconds(entries: &[Entry]) -> u32 {
+/// 1, 2, 4 s and so on: longer with each delivery, but no longer than half as long as the chunks have waited so far. A short
+/// trouble is over soon; one that lasts for hours does not use up the receives that the queue's redrive policy allows.
+fn growing_seconds(entries: &[Entry], now: EpochMs) -> u32 {
     let deliveries = entries.iter().map(|entry| record(entry).receive_count).max().unwrap_or(1);
-    1 << deliveries.clamp(1, 4).saturating_sub(1)
+    let oldest = entries.iter().map(|entry| record(entry).sent_at).min().unwrap_or(now);
+    let waited = u32::try_from(now.ms_since(oldest) / 2_000).unwrap_or(MAX_AWAY_SECONDS);
+    (1 << deliveries.clamp(1, 16).saturating_sub(1)).min(waited).clamp(1, MAX_AWAY_SECONDS)
 }
