@@ -116,6 +116,10 @@ pub struct Gap {
     /// Keys of what it skipped in later batches.
     #[serde(default)]
     pub skipped: Vec<String>,
+    /// The chunks from the gap's end up to this one were skipped as a whole, the middle of a Cluster that begins in the gap: they
+    /// are held here until it comes back. 0: none.
+    #[serde(default)]
+    pub held_to: u64,
     /// The batch was parked before anybody could tell whether it is stored: its first chunk to come back asks the
     /// stream, and if it is there this is committed instead of writing again.
     #[serde(default)]
@@ -227,6 +231,9 @@ pub struct Skipped {
     pub snapshot: String,
     /// The search goes on at this chunk.
     pub looks_on_at: Option<u64>,
+    /// See [`Gap::held_to`].
+    #[serde(default)]
+    pub held_to: u64,
 }
 
 /// A line that goes on from a backfill's end.
@@ -401,7 +408,8 @@ impl Checkpoint {
         self.keep_skipped(advance);
         self.gaps.extend(advance.gaps.iter().cloned().map(|mut hole| {
             if hole.looks_on_at.is_some() {
-                (hole.looks_on_at, hole.skipped) = (gap.looks_on_at, gap.skipped.clone());
+                (hole.looks_on_at, hole.held_to) = (gap.looks_on_at, hole.held_to.max(gap.held_to));
+                hole.skipped.clone_from(&gap.skipped);
             }
             hole
         }));
@@ -448,7 +456,8 @@ impl Checkpoint {
         self.gaps.sort_by_key(|g| (g.chunks.numbering, g.chunks.from));
         let surplus = self.gaps.len().saturating_sub(MAX_GAPS);
         let given_up: Vec<Gap> = self.gaps.drain(..surplus).collect();
-        self.given_up.extend(given_up.iter().map(|g| g.chunks));
+        let with_held = |g: &Gap| ChunkRange { to: g.chunks.to.max(g.held_to), ..g.chunks };
+        self.given_up.extend(given_up.iter().map(with_held));
         self.bound_given_up();
         given_up
     }
@@ -473,6 +482,7 @@ impl Checkpoint {
         for gap in self.gaps.iter_mut().filter(looks) {
             gap.looks_on_at = skipped.looks_on_at;
             gap.skipped.push(skipped.snapshot.clone());
+            gap.held_to = gap.held_to.max(skipped.held_to);
         }
     }
 

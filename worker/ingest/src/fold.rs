@@ -121,6 +121,8 @@ pub struct Folded {
     pub residue: Vec<Residue>,
     /// Where that goes on, if no Cluster came.
     pub looks_on_at: Option<u64>,
+    /// See [`Gap::held_to`]: what of the residue is whole chunks.
+    pub held_to: u64,
     /// For each chunk: its audio, and why it is refused.
     pub pieces: Vec<Result<Samples, Refusal>>,
     /// For each chunk with audio, where that begins and ends.
@@ -355,6 +357,7 @@ fn place(
         gaps: Vec::new(),
         residue: Vec::new(),
         looks_on_at: None,
+        held_to: 0,
         pieces: Vec::new(),
         spans: Vec::new(),
     };
@@ -368,11 +371,10 @@ fn place(
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
         if !d.residue.is_empty() {
+            let held_to = if d.steps.is_empty() { piece.index + 1 } else { 0 };
             let bytes = std::mem::take(&mut d.residue);
-            keep_residue(
-                &mut folded,
-                Residue { bytes, captured_at: piece.captured_at, sent_at: piece.record.sent_at },
-            );
+            let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
+            keep_residue(&mut folded, Residue { bytes, captured_at, sent_at }, held_to);
         }
         pass(&mut folded.end, piece, d.recording.take());
         let mut span = None;
@@ -424,11 +426,12 @@ pub(crate) fn is_looking(media: &MediaState) -> bool {
 }
 
 /// Skipped bytes belong to the gap before them.
-fn keep_residue(folded: &mut Folded, mut residue: Residue) {
-    let kept = match folded.gaps.last_mut() {
-        Some(open) => &mut open.snapshot.residue,
-        None => &mut folded.residue,
+fn keep_residue(folded: &mut Folded, mut residue: Residue, held_to: u64) {
+    let (kept, held) = match folded.gaps.last_mut() {
+        Some(open) => (&mut open.snapshot.residue, &mut open.gap.held_to),
+        None => (&mut folded.residue, &mut folded.held_to),
     };
+    *held = held_to.max(*held);
     let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
     residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
     kept.push(residue);
@@ -503,6 +506,7 @@ fn open_gap(folded: &mut Folded, media: MediaState, piece: &Piece, refused: bool
         snapshot: String::new(), // known once the residue is
         looks_on_at: None,
         skipped: Vec::new(),
+        held_to: 0,
         unsure: None,
         parked: None,
         taken_until: None,

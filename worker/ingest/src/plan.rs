@@ -134,6 +134,7 @@ pub fn gap_over(start: &Snapshot, batch: &Advance, looks_on_at: Option<u64>) -> 
         snapshot: snapshot.key("gap"),
         looks_on_at,
         skipped: Vec::new(),
+        held_to: 0,
         unsure: None,
         parked: None,
         taken_until: None,
@@ -163,8 +164,9 @@ impl Plan {
             let position = start.position.clone();
             let residue = Snapshot { position, residue: folded.residue.clone(), ..Snapshot::default() };
             let snapshot = self.store("residue", residue);
+            let (from, held_to) = (start.position.next, folded.held_to);
             let looks_on_at = on(folded.looks_on_at);
-            self.advance.skipped = Some(Skipped { from: start.position.next, snapshot, looks_on_at });
+            self.advance.skipped = Some(Skipped { from, snapshot, looks_on_at, held_to });
         }
     }
 

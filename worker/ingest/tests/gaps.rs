@@ -133,6 +133,22 @@ fn lost_chunks_cost_their_own_audio_and_come_back_into_their_hole() {
     }
 }
 
+/// A Cluster lasts a second: what follows a lost chunk of it is good for nothing until that comes, and the ledger must not
+/// call it written.
+#[test]
+fn chunks_in_the_middle_of_a_lost_cluster_are_held_and_named() {
+    let pieces = pieces(recordings().iter().find(|folder| folder.ends_with("firefox-speech")).unwrap());
+    let mut session = Session::default();
+    session.write(&pieces[..4]);
+    session.write(&pieces[5..6]); // 4 is late
+    assert_eq!(session.checkpoint.gaps[0].held_to, 6);
+    session.write(&pieces[6..14]); // 6 is held, too; a Cluster begins in 7
+    assert_eq!(session.checkpoint.gaps[0].held_to, 7);
+    session.backfill(&pieces[4..5]);
+    session.write(&pieces[14..]);
+    assert_eq!(session.audio().len(), undisturbed(&pieces).len());
+}
+
 /// What a parked batch skipped in search of a Cluster is in the DLQ: it comes back with the batch, not with the gap before.
 #[test]
 fn a_parked_batch_with_a_hole_behind_a_hole_comes_back() {

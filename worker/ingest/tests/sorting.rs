@@ -49,6 +49,7 @@ fn gap(from: u64, to: u64) -> Gap {
         snapshot: "gap".into(),
         looks_on_at: None,
         skipped: Vec::new(),
+        held_to: 0,
         unsure: None,
         parked: None,
         taken_until: None,

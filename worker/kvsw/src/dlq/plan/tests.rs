@@ -35,6 +35,7 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         snapshot: format!("gap-{numbering}-{from}"),
         looks_on_at: None,
         skipped: Vec::new(),
+        held_to: 0,
         unsure: None,
         parked: None,
         taken_until: None,
