@@ -76,6 +76,8 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
             "  curl --aws-sigv4 aws:amz:us-east-1:kinesisvideo --user test:test --json '{{}}' {url}/listStreams\n"
         )
     });
+    let kvsw = stack.writer().config().environment.iter().filter(|(name, _)| of_kvsw(name));
+    let kvsw: String = kvsw.map(|(name, value)| format!("  export {name}={value}\n")).collect();
     format!(
         "The stack is up ({}). Ctrl-C ends it.\n\
          \n  WebSocket       {ws}\
@@ -91,7 +93,9 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
          \x20 aws sqs get-queue-attributes --attribute-names All --queue-url {}{aws}\n\
          \x20 aws dynamodb scan --table-name {}{aws}\n\
          \x20 aws kinesis-video-archived-media list-fragments --stream-name session-{session}{kvs} \\\n\
-         \x20     --fragment-selector 'FragmentSelectorType=SERVER_TIMESTAMP,TimestampRange={{StartTimestamp=0,EndTimestamp=4102444800}}'\n{}",
+         \x20     --fragment-selector 'FragmentSelectorType=SERVER_TIMESTAMP,TimestampRange={{StartTimestamp=0,EndTimestamp=4102444800}}'\n{}\
+         \nOperate it:\n{kvsw}\
+         \x20 cargo run -p kvsw -- session show {session}\n",
         stack.backend(),
         resources.queue_url,
         resources.dlq_url,
@@ -104,4 +108,10 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
         resources.state_table,
         curl.unwrap_or_default(),
     )
+}
+
+/// Whether kvsw needs this variable of the writer's to find everything. Credentials are nobody's business.
+fn of_kvsw(name: &str) -> bool {
+    let places = ["AWS_REGION", "AWS_ENDPOINT_URL"];
+    places.iter().any(|place| name.starts_with(place)) || name.ends_with("_URL") || name.ends_with("_TABLE")
 }
