@@ -184,6 +184,10 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         after: after.account,
         audio: after.audio,
     });
+    let held_up = match options.trouble {
+        Trouble::Everything => Vec::new(),
+        Trouble::OneStream { .. } => waits::held_up(&waits),
+    };
     Ok(Outcome {
         seed: options.seed,
         schedule: schedule.digest(),
@@ -192,6 +196,7 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         sessions: outcomes.collect(),
         injected,
         waits,
+        held_up,
         park_reasons,
         redriven,
         park_reasons_after: reasons(&still_parked),

@@ -17,8 +17,6 @@ use crate::report::{align_right, plain_table};
 
 /// The longest Opus packet: a chunk's end may hold the beginning of one. 16 kHz samples.
 const PACKET_MAX: usize = 1_920;
-/// The writer's longest deferral of a young batch.
-const DEFERRAL_MS: u64 = 2_000;
 
 /// How a stream's sound compares with that of the undisturbed run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -138,6 +136,8 @@ pub struct Outcome {
     pub injected: Injected,
     /// The longest waits, by session.
     pub waits: BTreeMap<String, Waits>,
+    /// Sessions that one failing stream held up although it is not theirs.
+    pub held_up: Vec<String>,
     /// Messages in the DLQ before the redrive, by reason.
     pub park_reasons: BTreeMap<String, usize>,
     /// What kvsw said; `None` where nothing was parked.
@@ -154,17 +154,8 @@ impl Outcome {
     /// Whether all that was promised holds for every session.
     pub fn holds(&self) -> bool {
         let redriven = self.redriven.as_ref().is_none_or(|redriven| redriven.exit_code == Some(0));
-        let sessions = self.sessions.iter().all(SessionOutcome::holds) && self.held_up().is_empty();
+        let sessions = self.sessions.iter().all(SessionOutcome::holds) && self.held_up.is_empty();
         self.left_in_queue == 0 && redriven && sessions
-    }
-
-    /// Sessions whose own stream was well and that were written later by more than a deferral while another's failed than when
-    /// that was over.
-    fn held_up(&self) -> Vec<String> {
-        let well: Vec<_> = self.waits.iter().filter(|(_, waits)| waits.parked_ms == 0).collect();
-        let after_ms = well.iter().map(|(_, waits)| waits.written_after_ms).max().unwrap_or_default();
-        let late = |waits: &Waits| after_ms > 0 && waits.written_ms > after_ms + DEFERRAL_MS;
-        well.iter().filter(|(_, waits)| late(waits)).map(|(session, _)| (*session).clone()).collect()
     }
 
     /// The table of the sessions.
@@ -272,7 +263,7 @@ impl Outcome {
         if let Some(Redriven { exit_code, .. }) = self.redriven.as_ref().filter(|r| r.exit_code != Some(0)) {
             lines.push(format!("kvsw dlq redrive ended with {exit_code:?}; kvsw.json and kvsw.log say why"));
         }
-        for id in self.held_up() {
+        for id in &self.held_up {
             lines.push(format!("{id}: held up by more than a deferral while another's stream failed"));
         }
         for session in &self.sessions {

@@ -9,6 +9,9 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::runtime_api::LogLine;
 
+/// The writer's longest deferral of a young batch.
+const DEFERRAL_MS: u64 = 2_000;
+
 /// The longest waits of a session's chunks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -21,6 +24,15 @@ pub struct Waits {
     pub parked_ms: u64,
     /// From a session's last parking until its next live fragment, ms; `None` where either is missing.
     pub live_again_ms: Option<u64>,
+}
+
+/// Sessions whose own stream was well and whose chunks waited longer by more than a deferral while another's failed than those of
+/// all the well ones when that was over.
+pub fn held_up(waits: &BTreeMap<String, Waits>) -> Vec<String> {
+    let well: Vec<_> = waits.iter().filter(|(_, waits)| waits.parked_ms == 0).collect();
+    let calm_ms = well.iter().map(|(_, waits)| waits.written_after_ms).max().unwrap_or_default();
+    let late = well.iter().filter(|(_, waits)| waits.written_ms > calm_ms + DEFERRAL_MS);
+    late.map(|(session, _)| (*session).clone()).collect()
 }
 
 /// What the log tells of a session.
