@@ -155,8 +155,30 @@ async fn one_sweep_does_a_bounded_amount_of_work() {
     }
     let some = bench.kvsw.run(&["sweep", "--max", "5", "--json"]).await;
     assert_eq!((some.code, some.json()["ended"].as_array().unwrap().len()), (1, 5), "{some:?}");
+    assert_eq!(bench.drain().await.len(), 5, "the writer takes the markers");
     let rest = bench.kvsw.run(&["sweep", "--max", "5", "--json"]).await;
     assert_eq!((rest.code, rest.json()["ended"].as_array().unwrap().len()), (0, 2), "{rest:?}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_ends_nobody_whose_words_may_wait_for_the_writer() {
+    let bench = Bench::start().await;
+    bench.session("speaking", "active", None, Some(now_ms() - HOUR_MS)).await;
+    let chunk = json!({"action": "writeToStream", "sessionId": "speaking", "chunkIndex": 9}).to_string();
+    let send = bench.sqs.send_message().queue_url(&bench.resources.queue_url).message_body(chunk);
+    send.message_group_id("speaking").message_deduplication_id("9").send().await.unwrap();
+
+    let held = bench.kvsw.run(&["sweep", "--json"]).await;
+    assert_eq!((held.code, held.json()["ended"].as_array().unwrap().len()), (1, 0), "{held:?}");
+    let (held, status) = (held.json()["heldBack"].clone(), bench.status("speaking").await);
+    assert_eq!((&held["sessions"], &held["queued"], &status[..]), (&json!(1), &json!(1), "active"));
+
+    // Another session is being written: this one is truly silent.
+    bench.session("talking", "active", None, Some(now_ms() - 1_000)).await;
+    let swept = bench.kvsw.run(&["sweep", "--json"]).await;
+    assert_eq!((swept.code, &swept.json()["heldBack"]), (0, &Value::Null), "{swept:?}");
+    assert_eq!(bench.status("speaking").await, "ended");
     bench.stop().await;
 }
 
