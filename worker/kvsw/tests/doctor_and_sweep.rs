@@ -16,11 +16,14 @@ async fn the_doctor_finds_what_is_wrong() {
     let healthy = bench.kvsw.run(&["doctor"]).await;
     assert_eq!(healthy.code, 0, "{}", healthy.stdout);
     assert!(healthy.stdout.contains("nothing is wrong"), "{}", healthy.stdout);
-    assert!(
-        healthy.stdout.contains("not checked  mapping"),
-        "what cannot be asked is said: {}",
-        healthy.stdout
-    );
+    for subject in ["mapping", "writer", "writer's role"] {
+        let line = format!("not checked  {subject:<14} ");
+        assert!(healthy.stdout.contains(&line), "what cannot be asked is said: {}", healthy.stdout);
+    }
+    for args in [["doctor", "--timeout", "0"], ["doctor", "--writer", " "]] {
+        let wrong = bench.kvsw.run(&args).await;
+        assert!(wrong.code == 2 && wrong.stderr.contains("hint: "), "{wrong:?}");
+    }
 
     let set = bench.sqs.set_queue_attributes().queue_url(&bench.resources.queue_url);
     set.attributes(QueueAttributeName::VisibilityTimeout, "10").send().await.unwrap();
@@ -70,7 +73,8 @@ async fn the_mapping_is_asked_where_lambda_is(bench: &Bench) {
             }
             _ if request.contains("/functions/") => function.to_string(),
             _ => {
-                "<EvalActionName>sqs:SendMessage</EvalActionName><EvalDecision>allowed</EvalDecision>".into()
+                assert_eq!(request.matches("ResourceArns").count(), 1, "{request}");
+                "<EvalDecision>allowed</EvalDecision><EvalActionName>sqs:SendMessage</EvalActionName>".into()
             }
         }
     })
@@ -83,6 +87,7 @@ async fn the_mapping_is_asked_where_lambda_is(bench: &Bench) {
         "has STATE_TABLE=another-table",
         "the writer's time-out is 1 s",
         "lacks sqs:ReceiveMessage, sqs:DeleteMessage",
+        "dynamodb:GetItem on the sessions table",
     ] {
         assert!(told.stdout.contains(part), "{part} is not in\n{}", told.stdout);
     }
