@@ -12,6 +12,8 @@ use crate::ranges::Ranges;
 
 /// A hole no longer than this is rounding: times are whole milliseconds.
 const ROUNDING_MS: u64 = 1;
+/// Live audio is written or parked within 20 s, where the writer runs at all.
+const LATE_MS: u64 = 30_000;
 /// A gap at the end is never guessed longer than this: a speaker's clock may say anything.
 const LONGEST_GUESS_MS: u64 = 24 * 3_600_000;
 
@@ -55,7 +57,8 @@ pub struct FragmentRow {
     pub numbering: Option<u32>,
     /// First and last chunk.
     pub chunks: Option<(u64, u64)>,
-    /// It was written after fragments of later times.
+    /// It was written after fragments of later times; or nothing follows it, chunks were parked, and it was written long
+    /// after the audio before it.
     pub backfilled: bool,
 }
 
@@ -180,7 +183,7 @@ pub fn ledger_within(
     Ledger {
         time,
         holes,
-        fragments: fragment_rows(fragments),
+        fragments: fragment_rows(fragments, checkpoint.totals.parked > 0),
         chunks: chunk_rows(fragments, checkpoint, &gaps),
         gaps,
         parked_elsewhere: indices.without(&in_gaps),
@@ -224,13 +227,15 @@ fn gap_row(gap: &Gap, until: u64, parked: &Ranges) -> GapRow {
     }
 }
 
-fn fragment_rows(fragments: &[FragmentFacts]) -> Vec<FragmentRow> {
+fn fragment_rows(fragments: &[FragmentFacts], parked: bool) -> Vec<FragmentRow> {
+    let late_from = if parked { late_from(fragments) } else { fragments.len() };
     let mut lowest_after: Option<(usize, &str)> = None;
     let mut rows: Vec<FragmentRow> = fragments
         .iter()
+        .enumerate()
         .rev()
-        .map(|fragment| {
-            let backfilled = lowest_after.is_some_and(|lowest| lowest < fragment.order());
+        .map(|(i, fragment)| {
+            let overtaken = lowest_after.is_some_and(|lowest| lowest < fragment.order());
             lowest_after = Some(lowest_after.map_or(fragment.order(), |lowest| lowest.min(fragment.order())));
             FragmentRow {
                 number: fragment.number.clone(),
@@ -239,12 +244,21 @@ fn fragment_rows(fragments: &[FragmentFacts]) -> Vec<FragmentRow> {
                 samples: fragment.samples().0,
                 numbering: fragment.numbering,
                 chunks: fragment.chunks,
-                backfilled,
+                backfilled: overtaken || i >= late_from,
             }
         })
         .collect();
     rows.reverse();
     rows
+}
+
+/// Where the fragments at the end begin that were written later after their audio than live audio ever is. Their numbers
+/// tell nothing: no others follow.
+fn late_from(fragments: &[FragmentFacts]) -> usize {
+    let after = |fragment: &FragmentFacts| fragment.server_at.0.saturating_sub(fragment.end().0);
+    let least = fragments.iter().map(after).min().unwrap_or_default();
+    let in_time = |fragment: &FragmentFacts| after(fragment) <= least.saturating_add(LATE_MS);
+    fragments.iter().rposition(in_time).map_or(0, |last| last + 1)
 }
 
 /// A stretch of audio and the fragment that it is in.

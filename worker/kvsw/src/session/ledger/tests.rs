@@ -74,6 +74,29 @@ fn a_backfill_is_known_by_its_number_and_closes_the_account() {
 }
 
 #[test]
+fn a_backfill_with_nothing_after_it_is_known_by_its_lateness() {
+    let written = |number: u32, at: u64, chunks, late: u64| FragmentFacts {
+        server_at: EpochMs(at + 2_000 + late),
+        ..fragment(number, at, 2_000, chunks)
+    };
+    let fragments = [
+        written(1, 0, (0, 6), 3_600_500), // the speaker's clock is an hour behind
+        written(2, 2_000, (7, 13), 3_620_000),
+        written(3, 4_000, (14, 20), 3_700_000),
+        written(4, 6_000, (21, 27), 3_701_000),
+    ];
+    let mut state = checkpoint(28, vec![]);
+    let backfilled = |fragments: &[FragmentFacts], state: &Checkpoint| {
+        ledger(fragments, state, &[]).fragments.iter().map(|row| row.backfilled).collect::<Vec<_>>()
+    };
+    assert_eq!(backfilled(&fragments, &state), [false; 4], "nothing was parked: the writer was away");
+    state.totals.parked = 14;
+    assert_eq!(backfilled(&fragments, &state), [false, false, true, true]);
+    let caught_up = [fragments[0].clone(), fragments[2].clone(), written(5, 8_000, (28, 34), 3_600_400)];
+    assert_eq!(backfilled(&caught_up, &state), [false; 3], "live again");
+}
+
+#[test]
 fn a_hole_inside_a_fragment_is_no_second_copy_when_it_is_filled() {
     let mut holed = fragment(1, 0, 1_000, (0, 9));
     holed.stretches.push((EpochMs(2_000), Samples::from_ms(1_000)));
