@@ -8,7 +8,7 @@ use media::fragment::read::ReadFragment;
 use media::time::{EpochMs, Samples};
 use serde::Serialize;
 
-use super::facts::{facts, no_audio, part, read};
+use super::facts::{Part, facts, no_audio, part, read};
 use super::mkv::MkvWriter;
 use crate::args::{AudioFormat, SessionExport};
 use crate::error::{Error, Exit, Result, usage};
@@ -222,22 +222,47 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
     if part.listed.is_empty() && !args.fill_gaps {
         return Err(no_audio("no audio lies in that part of the session"));
     }
-    let failed = |error: WriteError| write_error(&args.out, error);
     // Without silence the file begins with its first sample.
     let bare = args.span.from.is_none() && !args.fill_gaps;
     let from = part.listed.first().filter(|_| bare).map_or(part.from, |first| first.at);
-    let span = (from, part.to);
-    let mut file = AudioFile::create(&args.out, args.format, args.session.as_str(), span, args.fill_gaps)
-        .map_err(failed)?;
-    let written = read(&reader, output, part.listed, |fragment| file.append(&fragment).map_err(failed)).await;
-    let exported = written.and_then(|()| file.finish(&args.out, part.until).map_err(failed));
-    let exported = exported.inspect_err(|_| drop(std::fs::remove_file(&args.out)))?;
-    if exported.samples + exported.silence == 0 {
-        let _ = std::fs::remove_file(&args.out);
+    let exported = export(&reader, output, args, &part, (from, part.to)).await;
+    let Some(exported) = exported? else {
         return Err(no_audio("no audio lies in that part of the session"));
-    }
+    };
     output.show(&exported);
     Ok(Exit::Fine)
+}
+
+/// Writes the file. `None` where there is nothing to write: then what lay there before still does.
+async fn export(
+    reader: &StreamReader<'_>,
+    output: &Output,
+    args: &SessionExport,
+    part: &Part<'_>,
+    span: (EpochMs, EpochMs),
+) -> Result<Option<Exported>> {
+    let failed = |error: WriteError| write_error(&args.out, error);
+    let create = || AudioFile::create(&args.out, args.format, args.session.as_str(), span, args.fill_gaps);
+    let mut file = None;
+    let written = read(reader, output, part.listed, |fragment| {
+        if file.is_none() && touches(&fragment, span) {
+            file = Some(create().map_err(failed)?);
+        }
+        file.as_mut().map_or(Ok(()), |file| file.append(&fragment)).map_err(failed)
+    });
+    let written = written.await;
+    if written.is_ok() && file.is_none() && args.fill_gaps && span.0 < part.until {
+        file = Some(create().map_err(failed)?);
+    }
+    let Some(file) = file else { return written.map(|()| None) };
+    let exported = written.and_then(|()| file.finish(&args.out, part.until).map_err(failed));
+    exported.map(Some).inspect_err(|_| drop(std::fs::remove_file(&args.out)))
+}
+
+/// Whether a fragment has audio in `span`.
+fn touches(fragment: &ReadFragment, (from, to): (EpochMs, EpochMs)) -> bool {
+    let end = |at: EpochMs, bytes: &[u8]| at.0 + Samples::from(bytes.len() / 2).ms_ceil();
+    fragment.blocks.iter().any(|(at, bytes)| *at < to && end(*at, bytes) > from.0)
 }
 
 fn write_error(path: &Path, error: WriteError) -> Error {
