@@ -308,7 +308,8 @@ class Watching(unittest.TestCase):
             self.assertIn(f'"{metric}"', sources, f"nothing reports {metric}")
 
     def test_what_is_behind_an_alarm_on_a_class_is_a_class_that_exists(self):
-        sources = "".join(path.read_text() for path in (ROOT / "worker/writer/src").rglob("*.rs"))
+        folders = [ROOT / "worker/ingest/src", ROOT / "worker/writer/src"]
+        sources = "".join(path.read_text() for folder in folders for path in folder.rglob("*.rs"))
         for name, alarm in resources("AWS::CloudWatch::Alarm").items():
             for dimension in alarm.get("Dimensions", []):
                 if dimension["Name"] == "class":

@@ -1,7 +1,8 @@
 //! `kvsw sweep`, and the scheduled function of the same name: ends sessions that fell silent, deletes streams whose
 //! sessions are over and whose fragments have expired.
 //!
-//! A silent session first gets an endStream marker, so that its last chunks are written, and is then marked as ended. A
+//! A silent session first gets an endStream marker, so that its last chunks are written, and is then marked as ended. Nobody
+//! is ended while chunks wait in the queue and none are written: then not the speakers are silent, but the writer. A
 //! stream goes when its session ended, its retention has passed since the last activity, and nothing of it is parked. Streams
 //! that the Sessions table does not know are left alone. One run does a bounded amount of work; the next goes on.
 
@@ -31,6 +32,9 @@ pub const SILENT_FOR_MINUTES: &str = "SILENT_FOR_MINUTES";
 /// Sessions that one run of the scheduled function ends, and streams that it deletes.
 pub const SWEEP_MAX: &str = "SWEEP_MAX";
 
+/// While messages wait in the queue, some session's checkpoint is written at least this often: a failing stream is given up
+/// after 20 s, a crashed writer's batch comes back after a minute.
+const WORKING_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// Kept from the invocation's time for the calls under way and the answer.
 const ANSWER_MARGIN: Duration = Duration::from_secs(8);
 /// DeleteStream calls a second; the account has 50 for it and its siblings together.
@@ -79,6 +83,18 @@ pub struct Expired {
     version: Option<String>,
 }
 
+/// Why silent sessions stay: the writer is not working off the queue, which may hold what they said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBack {
+    /// Silent sessions that stay.
+    pub sessions: usize,
+    /// Messages in the chunk queue, by SQS's approximation.
+    pub queued: usize,
+    /// Since when no session's checkpoint has been written, ms.
+    pub unwritten_ms: u64,
+}
+
 /// What a run did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -87,6 +103,8 @@ pub struct Swept {
     pub dry_run: bool,
     /// Sessions ended.
     pub ended: Vec<Silent>,
+    /// Silent sessions were not ended, because the writer seems to stand still.
+    pub held_back: Option<HeldBack>,
     /// Streams deleted.
     pub deleted: Vec<Expired>,
     /// Streams looked at: all of this project's, unless there is more to do.
@@ -142,8 +160,46 @@ impl Limits {
 
 async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result<()> {
     let now = world.now();
-    let (mut from, mut looked_at) = (None, 0);
-    while looked_at < LOOKS {
+    // The queue first: what is written after this look shows in the checkpoints.
+    let queued = queued(&world.queue_attributes(&world.settings.queue_url).await?);
+    let active = active(world, limits, swept).await?;
+    let since = |at: EpochMs| now.0.saturating_sub(at.0);
+    let silent: Vec<_> =
+        active.iter().filter(|(_, at)| since(*at) >= limits.silent_for.as_millis() as u64).collect();
+    let unwritten_ms = active.iter().map(|(_, at)| since(*at)).min().unwrap_or_default();
+    if stands_still(queued, unwritten_ms) {
+        let held_back = HeldBack { sessions: silent.len(), queued, unwritten_ms };
+        swept.held_back = (!silent.is_empty()).then_some(held_back);
+        return Ok(());
+    }
+    for (session, at) in silent {
+        if swept.ended.len() >= limits.max || limits.time_is_up() {
+            swept.more = true;
+            return Ok(());
+        }
+        if limits.dry_run || end(world, session, *at).await? {
+            swept.ended.push(Silent { session_id: session.to_string(), silent_ms: since(*at) });
+        }
+    }
+    Ok(())
+}
+
+/// Messages of a queue in any state: visible, in flight, delayed.
+fn queued(attributes: &BTreeMap<String, String>) -> usize {
+    let number = |name: &str| attributes.get(name)?.parse::<usize>().ok();
+    let states = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
+    states.iter().filter_map(|name| number(name)).sum()
+}
+
+/// Whether chunks wait and nobody writes.
+fn stands_still(queued: usize, unwritten_ms: u64) -> bool {
+    queued > 0 && unwritten_ms > WORKING_WITHIN.as_millis() as u64
+}
+
+/// Sessions that have not ended and have spoken, with their last activity.
+async fn active(world: &World, limits: &Limits, swept: &mut Swept) -> Result<Vec<(SessionId, EpochMs)>> {
+    let (mut active, mut from, mut looked_at) = (Vec::new(), None, 0);
+    while looked_at < LOOKS && !limits.time_is_up() {
         let scanned = world
             .dynamodb
             .scan()
@@ -162,26 +218,14 @@ async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result
         let sessions: Vec<SessionId> = ids.collect();
         let activity = world.last_activity(&sessions).await?;
         swept.never_spoke += sessions.len() - activity.len();
-        for (session, at) in activity {
-            let silent_ms = now.0.saturating_sub(at.0);
-            if silent_ms < limits.silent_for.as_millis() as u64 {
-                continue;
-            }
-            if swept.ended.len() >= limits.max || limits.time_is_up() {
-                swept.more = true;
-                return Ok(());
-            }
-            if limits.dry_run || end(world, &session, at).await? {
-                swept.ended.push(Silent { session_id: session.to_string(), silent_ms });
-            }
-        }
+        active.extend(activity);
         from = page.last_evaluated_key.filter(|key| !key.is_empty());
         if from.is_none() {
-            return Ok(());
+            return Ok(active);
         }
     }
     swept.more = true;
-    Ok(())
+    Ok(active)
 }
 
 /// Flushes the session's tail and marks it as ended. `false` where somebody else has ended it meanwhile.
@@ -339,7 +383,14 @@ pub async fn run(world: &World, output: &Output, args: &args::Sweep) -> Result<E
     let limits = Limits { dry_run: args.dry_run, silent_for: args.silent_for, max: args.max, deadline: None };
     let swept = sweep(world, &limits).await?;
     output.show(&swept);
-    Ok(if swept.more { Exit::Finding } else { Exit::Fine })
+    Ok(swept.exit())
+}
+
+impl Swept {
+    /// Whether something is left undone.
+    fn exit(&self) -> Exit {
+        if self.more || self.held_back.is_some() { Exit::Finding } else { Exit::Fine }
+    }
 }
 
 impl Show for Swept {
@@ -371,6 +422,15 @@ impl Show for Swept {
                 lines.push(pen.tone(Tone::Faint, &format!("{n} × {what}")));
             }
         }
+        if let Some(held) = &self.held_back {
+            let text = format!(
+                "{} not ended: {} in the chunk queue, and nothing was written for {}. Does the writer run? `kvsw doctor` looks",
+                count(held.sessions, "silent session"),
+                count(held.queued, "message"),
+                length(held.unwritten_ms)
+            );
+            lines.push(pen.tone(Tone::Bad, &text));
+        }
         if self.more {
             lines.push(pen.tone(Tone::Warn, "there is more to do; the next run goes on"));
         }
@@ -394,6 +454,22 @@ mod tests {
             let message = read(name, value).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains(value), "{message}");
         }
+    }
+
+    #[test]
+    fn nobody_is_ended_while_the_writer_stands_still() {
+        let attributes = [("", "0"), ("NotVisible", "2"), ("Delayed", "1")]
+            .map(|(state, n)| (format!("ApproximateNumberOfMessages{state}"), n.to_owned()));
+        assert_eq!(queued(&attributes.into()), 3);
+        let minute = 60_000;
+        assert!(stands_still(1, 6 * minute));
+        assert!(!stands_still(1, 4 * minute), "the writer is working");
+        assert!(!stands_still(0, 600 * minute), "nobody speaks");
+        let held_back = Some(HeldBack { sessions: 2, queued: 3, unwritten_ms: 40 * minute });
+        let swept = Swept { held_back, ..Swept::default() };
+        assert_eq!(swept.exit(), Exit::Finding);
+        let text = swept.text(Pen::PLAIN);
+        assert!(text.contains("2 silent sessions not ended: 3 messages in the chunk queue"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -125,7 +125,10 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         text.parse::<f64>().ok().filter(|_| plain)
     };
     let total = match text.contains(':') {
-        true => text.split(':').try_fold(0.0, |total, part| Some(total * 60.0 + seconds(part)?))?,
+        true => text.split(':').enumerate().try_fold(0.0, |total, (i, part)| {
+            let part = seconds(part).filter(|part| i == 0 || *part < 60.0)?;
+            Some(total * 60.0 + part)
+        })?,
         false => {
             let (mut rest, mut total) = (text, 0.0);
             while !rest.is_empty() {
@@ -174,7 +177,8 @@ mod tests {
         for (text, ms) in cases {
             assert_eq!(duration_ms(text), Some(ms), "{text}");
         }
-        for wrong in ["", "x", "1x", "-1", "1:x", "1e9", "inf", "nan", "99999d", ".", "s"] {
+        for wrong in ["", "x", "1x", "-1", "1:x", "1:99", "1:60:00", "1e9", "inf", "nan", "99999d", ".", "s"]
+        {
             assert_eq!(duration_ms(wrong), None, "{wrong:?}");
         }
         let at = place("2026-11-22T10:00:00.250Z");

@@ -16,11 +16,14 @@ async fn the_doctor_finds_what_is_wrong() {
     let healthy = bench.kvsw.run(&["doctor"]).await;
     assert_eq!(healthy.code, 0, "{}", healthy.stdout);
     assert!(healthy.stdout.contains("nothing is wrong"), "{}", healthy.stdout);
-    assert!(
-        healthy.stdout.contains("not checked  mapping"),
-        "what cannot be asked is said: {}",
-        healthy.stdout
-    );
+    for subject in ["mapping", "writer", "writer's role"] {
+        let line = format!("not checked  {subject:<14} ");
+        assert!(healthy.stdout.contains(&line), "what cannot be asked is said: {}", healthy.stdout);
+    }
+    for args in [["doctor", "--timeout", "0"], ["doctor", "--writer", " "]] {
+        let wrong = bench.kvsw.run(&args).await;
+        assert!(wrong.code == 2 && wrong.stderr.contains("hint: "), "{wrong:?}");
+    }
 
     let set = bench.sqs.set_queue_attributes().queue_url(&bench.resources.queue_url);
     set.attributes(QueueAttributeName::VisibilityTimeout, "10").send().await.unwrap();
@@ -70,7 +73,8 @@ async fn the_mapping_is_asked_where_lambda_is(bench: &Bench) {
             }
             _ if request.contains("/functions/") => function.to_string(),
             _ => {
-                "<EvalActionName>sqs:SendMessage</EvalActionName><EvalDecision>allowed</EvalDecision>".into()
+                assert_eq!(request.matches("ResourceArns").count(), 1, "{request}");
+                "<EvalDecision>allowed</EvalDecision><EvalActionName>sqs:SendMessage</EvalActionName>".into()
             }
         }
     })
@@ -83,6 +87,7 @@ async fn the_mapping_is_asked_where_lambda_is(bench: &Bench) {
         "has STATE_TABLE=another-table",
         "the writer's time-out is 1 s",
         "lacks sqs:ReceiveMessage, sqs:DeleteMessage",
+        "dynamodb:GetItem on the sessions table",
     ] {
         assert!(told.stdout.contains(part), "{part} is not in\n{}", told.stdout);
     }
@@ -155,8 +160,30 @@ async fn one_sweep_does_a_bounded_amount_of_work() {
     }
     let some = bench.kvsw.run(&["sweep", "--max", "5", "--json"]).await;
     assert_eq!((some.code, some.json()["ended"].as_array().unwrap().len()), (1, 5), "{some:?}");
+    assert_eq!(bench.drain().await.len(), 5, "the writer takes the markers");
     let rest = bench.kvsw.run(&["sweep", "--max", "5", "--json"]).await;
     assert_eq!((rest.code, rest.json()["ended"].as_array().unwrap().len()), (0, 2), "{rest:?}");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_ends_nobody_whose_words_may_wait_for_the_writer() {
+    let bench = Bench::start().await;
+    bench.session("speaking", "active", None, Some(now_ms() - HOUR_MS)).await;
+    let chunk = json!({"action": "writeToStream", "sessionId": "speaking", "chunkIndex": 9}).to_string();
+    let send = bench.sqs.send_message().queue_url(&bench.resources.queue_url).message_body(chunk);
+    send.message_group_id("speaking").message_deduplication_id("9").send().await.unwrap();
+
+    let held = bench.kvsw.run(&["sweep", "--json"]).await;
+    assert_eq!((held.code, held.json()["ended"].as_array().unwrap().len()), (1, 0), "{held:?}");
+    let (held, status) = (held.json()["heldBack"].clone(), bench.status("speaking").await);
+    assert_eq!((&held["sessions"], &held["queued"], &status[..]), (&json!(1), &json!(1), "active"));
+
+    // Another session is being written: this one is truly silent.
+    bench.session("talking", "active", None, Some(now_ms() - 1_000)).await;
+    let swept = bench.kvsw.run(&["sweep", "--json"]).await;
+    assert_eq!((swept.code, &swept.json()["heldBack"]), (0, &Value::Null), "{swept:?}");
+    assert_eq!(bench.status("speaking").await, "ended");
     bench.stop().await;
 }
 

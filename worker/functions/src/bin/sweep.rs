@@ -19,7 +19,8 @@ async fn main() -> Result<(), Error> {
         let swept = sweep(world, &limits.until(EpochMs(event.context.deadline), world.now())).await?;
         let (ended, deleted) = (swept.ended.len(), swept.deleted.len());
         let fields = json!({
-            "event": "swept", "ended": ended, "deleted": deleted, "more": swept.more, "unknown": swept.unknown,
+            "event": "swept", "ended": ended, "heldBack": swept.held_back, "deleted": deleted, "more": swept.more,
+            "unknown": swept.unknown,
         });
         telemetry::count(fields, ("streams", swept.streams as u64), &[]);
         Ok::<_, Error>(swept)

@@ -41,15 +41,12 @@ pub(super) async fn check(
     let region = world.config.region().map(ToString::to_string).unwrap_or_default();
     let Some(base) = endpoint(env, "LAMBDA", format!("https://lambda.{region}.amazonaws.com")) else {
         let seen = "there is no Lambda API here: AWS_ENDPOINT_URL_SQS is local and AWS_ENDPOINT_URL_LAMBDA is not set";
-        let action = "check it on the account, or let `make check` look at infra/template.yaml";
-        return (vec![Finding::new(MAPPING, Verdict::Unchecked, seen, action)], Writer::default());
+        let action = "check it on the account; `make test` holds infra/template.yaml to the code";
+        return (unasked(seen, action), Writer::default());
     };
     let Some(queue_arn) = queue_arn else {
         let seen = "the chunk queue did not tell its ARN";
-        return (
-            vec![Finding::new(MAPPING, Verdict::Unchecked, seen, "repair that first")],
-            Writer::default(),
-        );
+        return (unasked(seen, "repair that first"), Writer::default());
     };
     let lambda = Lambda { config: &world.config, base, region };
     let (mut findings, name) = match lambda.mapping(queue_arn).await {
@@ -57,17 +54,28 @@ pub(super) async fn check(
         Err(error) => (vec![Finding::failed(MAPPING, &error)], writer.map(str::to_owned)),
     };
     let mut found = Writer::default();
-    if let Some(name) = name {
-        match lambda.function(&name, world).await {
+    match name {
+        Some(name) => match lambda.function(&name, world).await {
             Ok((more, told)) => {
                 findings.extend(more);
                 found = told;
             }
             Err(error) => findings.push(Finding::failed(WRITER, &error)),
+        },
+        None => {
+            let seen = "no mapping names the writer's function";
+            findings.push(Finding::new(WRITER, Verdict::Unchecked, seen, "name it: --writer NAME"));
         }
     }
     findings.push(role(world, env, found.role.as_deref()).await);
     (findings, found)
+}
+
+/// What cannot be checked without Lambda: all of it is named, so that nobody takes it for fine.
+fn unasked(seen: &str, action: &str) -> Vec<Finding> {
+    let because = |subject| Finding::new(subject, Verdict::Unchecked, seen, "");
+    let mapping = Finding { action: action.to_owned(), ..because(MAPPING) };
+    vec![mapping, because(WRITER), because(ROLE)]
 }
 
 struct Lambda<'a> {
@@ -178,41 +186,54 @@ fn function(told: &Value, world: &World) -> (Vec<Finding>, Writer) {
     (findings, Writer { timeout, role: told["Role"].as_str().map(str::to_owned) })
 }
 
-/// What the writer must be allowed, by the services of its path.
-const ACTIONS: [&str; 12] = [
-    "sqs:ReceiveMessage",
-    "sqs:DeleteMessage",
-    "sqs:ChangeMessageVisibility",
-    "sqs:SendMessage",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:BatchWriteItem",
-    "kinesisvideo:CreateStream",
-    "kinesisvideo:DescribeStream",
-    "kinesisvideo:GetDataEndpoint",
-    "kinesisvideo:PutMedia",
-    "kinesisvideo:ListFragments",
-];
+/// What the writer must be allowed on one resource.
+struct Need {
+    /// For messages.
+    on: &'static str,
+    arn: String,
+    actions: &'static [&'static str],
+}
 
-/// Asks IAM whether the role may do what the writer does. Policies are judged without the resources' own ARNs where
-/// these allow by pattern, so a denial here is certain only for actions that no statement names.
+/// Asks IAM whether the role may do what the writer does, each action on its own resource.
 async fn role(world: &World, env: &impl Fn(&str) -> Option<String>, role: Option<&str>) -> Finding {
-    let by_hand = "compare it with WriterRole in infra/template.yaml";
-    let Some(role) = role else {
-        return Finding::new(ROLE, Verdict::Unchecked, "Lambda did not tell which role it is", by_hand);
+    let unchecked = |seen: String| {
+        Finding::new(ROLE, Verdict::Unchecked, seen, "compare it with WriterRole in infra/template.yaml")
     };
+    let Some(role) = role else { return unchecked("Lambda did not tell which role it is".into()) };
     let Some(url) = endpoint(env, "IAM", "https://iam.amazonaws.com".into()) else {
-        let seen = "there is no IAM API here: AWS_ENDPOINT_URL_IAM is not set";
-        return Finding::new(ROLE, Verdict::Unchecked, seen, by_hand);
+        return unchecked("there is no IAM API here: AWS_ENDPOINT_URL_IAM is not set".into());
     };
+    let needs = needs(role, world);
+    let answers = needs.iter().map(|need| simulate(world, &url, role, need));
+    let answers = match futures::future::try_join_all(answers).await {
+        Ok(answers) => answers,
+        Err(failure) => return unchecked(failure.to_string()),
+    };
+    if let Some(answer) = answers.iter().find(|answer| answer.status != 200) {
+        let status = answer.status;
+        return unchecked(format!("IAM answered {status}; you need iam:SimulatePrincipalPolicy to check it"));
+    }
+    let bodies = answers.iter().map(|answer| String::from_utf8_lossy(&answer.body));
+    let lacking = needs.iter().zip(bodies).filter_map(|(need, xml)| lacking(need, &xml));
+    judge(&lacking.collect::<Vec<_>>(), needs.iter().map(|need| need.actions.len()).sum())
+}
+
+fn judge(lacking: &[String], all: usize) -> Finding {
+    let action = "add them to the role; WriterRole in infra/template.yaml has the whole list";
+    let seen = match lacking.is_empty() {
+        true => format!("may do all {all} things that the writer does"),
+        false => format!("lacks {}", lacking.join("; ")),
+    };
+    Finding::when(lacking.is_empty(), ROLE, Verdict::Wrong, seen, action)
+}
+
+/// One resource a question: the answer to one about several is by action.
+async fn simulate(world: &World, url: &str, role: &str, need: &Need) -> writer::ports::Result<Answer> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("Action", "SimulatePrincipalPolicy").append_pair("Version", "2010-05-08");
-    form.append_pair("PolicySourceArn", role);
-    for (i, action) in ACTIONS.iter().enumerate() {
+    form.append_pair("PolicySourceArn", role).append_pair("ResourceArns.member.1", &need.arn);
+    for (i, action) in need.actions.iter().enumerate() {
         form.append_pair(&format!("ActionNames.member.{}", i + 1), action);
-    }
-    for (i, arn) in resources(role, world).iter().enumerate() {
-        form.append_pair(&format!("ResourceArns.member.{}", i + 1), arn);
     }
     let request = Request {
         operation: "SimulatePrincipalPolicy",
@@ -222,59 +243,64 @@ async fn role(world: &World, env: &impl Fn(&str) -> Option<String>, role: Option
         url: format!("{url}/"),
         body: form.finish(),
     };
-    match send(&world.config, request).await {
-        Err(failure) => Finding::new(ROLE, Verdict::Unchecked, failure.to_string(), by_hand),
-        Ok(answer) if answer.status != 200 => {
-            let seen =
-                format!("IAM answered {}; you need iam:SimulatePrincipalPolicy to check it", answer.status);
-            Finding::new(ROLE, Verdict::Unchecked, seen, by_hand)
-        }
-        Ok(answer) => simulated(&String::from_utf8_lossy(&answer.body)),
-    }
+    send(&world.config, request).await
 }
 
-/// The resources that the actions are on, in the role's own account.
-fn resources(role: &str, world: &World) -> Vec<String> {
-    let mut parts = role.split(':');
-    let (partition, account) = (parts.nth(1).unwrap_or("aws"), parts.nth(2).unwrap_or_default());
+/// What WriterRole of infra/template.yaml allows, on the resources of the role's own account.
+fn needs(role: &str, world: &World) -> Vec<Need> {
+    let (parts, settings): (Vec<&str>, _) = (role.split(':').collect(), &world.settings);
+    let part = |i: usize| parts.get(i).copied().unwrap_or_default();
     let region = world.config.region().map(ToString::to_string).unwrap_or_default();
-    let queue = |url: &str| {
-        let name = url.rsplit('/').next().unwrap_or_default();
-        format!("arn:{partition}:sqs:{region}:{account}:{name}")
-    };
+    let arn = |service: &str, rest: String| format!("arn:{}:{service}:{region}:{}:{rest}", part(1), part(4));
+    let queue = |url: &str| arn("sqs", url.rsplit('/').next().unwrap_or_default().to_owned());
+    let table = |name: &str| arn("dynamodb", format!("table/{name}"));
+    let need = |on, arn, actions| Need { on, arn, actions };
     vec![
-        queue(&world.settings.queue_url),
-        queue(&world.settings.dlq_url),
-        format!("arn:{partition}:dynamodb:{region}:{account}:table/{}", world.settings.state_table),
-        format!("arn:{partition}:kinesisvideo:{region}:{account}:stream/session-doctor/0"),
+        need("the chunk queue", queue(&settings.queue_url), &QUEUE),
+        need("the DLQ", queue(&settings.dlq_url), &["sqs:SendMessage"]),
+        need("the state table", table(&settings.state_table), &STATE),
+        need("the sessions table", table(&settings.sessions_table), &["dynamodb:GetItem"]),
+        need("streams", arn("kinesisvideo", "stream/session-doctor/0".into()), &STREAMS),
     ]
 }
 
-/// Reads SimulatePrincipalPolicy's answer: an action is allowed if it is on any of the resources.
-fn simulated(xml: &str) -> Finding {
-    let between = |text: &str, tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
-    };
-    // Each result names its action, its decision and, per resource, further decisions.
-    let denied: Vec<&str> = ACTIONS
-        .into_iter()
-        .filter(|action| {
-            let name = format!("<EvalActionName>{action}</EvalActionName>");
-            let results = xml.split("<EvalActionName>").skip(1).map(|part| format!("<EvalActionName>{part}"));
-            let mut of_action = results.filter(|result| result.starts_with(&name));
-            !of_action.any(|result| {
-                result.contains("<EvalResourceDecision>allowed<")
-                    || between(&result, "EvalDecision").is_some_and(|decision| decision == "allowed")
-            })
-        })
-        .collect();
-    let action = "add them to the role; WriterRole in infra/template.yaml has the whole list";
-    let seen = match denied.is_empty() {
-        true => format!("may do all {} things that the writer does", ACTIONS.len()),
-        false => format!("lacks {}", denied.join(", ")),
-    };
-    Finding::when(denied.is_empty(), ROLE, Verdict::Wrong, seen, action)
+const QUEUE: [&str; 4] =
+    ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"];
+const STATE: [&str; 3] = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:BatchWriteItem"];
+const STREAMS: [&str; 6] = [
+    "kinesisvideo:CreateStream",
+    "kinesisvideo:TagStream",
+    "kinesisvideo:DescribeStream",
+    "kinesisvideo:GetDataEndpoint",
+    "kinesisvideo:PutMedia",
+    "kinesisvideo:ListFragments",
+];
+
+/// The actions that SimulatePrincipalPolicy's answer does not allow.
+fn lacking(need: &Need, xml: &str) -> Option<String> {
+    let allowed = allowed(xml);
+    let denied: Vec<&str> =
+        need.actions.iter().filter(|action| !allowed.iter().any(|a| a == *action)).copied().collect();
+    (!denied.is_empty()).then(|| format!("{} on {}", denied.join(", "), need.on))
+}
+
+/// Each result has one name and one decision, in either order.
+fn allowed(xml: &str) -> Vec<&str> {
+    let (mut allowed, mut name, mut decision) = (Vec::new(), None, None);
+    for element in xml.split('<') {
+        match element.split_once('>') {
+            Some(("EvalActionName", text)) => name = Some(text.trim()),
+            Some(("EvalDecision", text)) => decision = Some(text.trim()),
+            _ => {}
+        }
+        if let Some((name, decision)) = name.zip(decision) {
+            allowed.extend((decision == "allowed").then_some(name));
+        }
+        if name.is_some() && decision.is_some() {
+            (name, decision) = (None, None);
+        }
+    }
+    allowed
 }
 
 #[cfg(test)]
@@ -304,17 +330,33 @@ mod tests {
     }
 
     #[test]
-    fn a_role_lacks_what_no_resource_allows() {
-        let result = |action: &str, decision: &str| {
-            format!(
-                "<member><EvalActionName>{action}</EvalActionName><EvalDecision>{decision}</EvalDecision></member>"
-            )
+    fn a_role_lacks_what_its_resource_does_not_allow() {
+        let need =
+            Need { on: "the DLQ", arn: String::new(), actions: &["sqs:SendMessage", "sqs:DeleteMessage"] };
+        let result = |action: &str, decision: &str, name_first: bool| {
+            let name = format!("<EvalActionName>{action}</EvalActionName>");
+            let decision = format!("<EvalDecision> {decision} </EvalDecision><EvalDecisionDetails/>");
+            let parts = if name_first { [name, decision] } else { [decision, name] };
+            format!("<member><MatchedStatements/>{}</member>", parts.concat())
         };
-        let all: String = ACTIONS.iter().map(|action| result(action, "allowed")).collect();
-        assert_eq!(simulated(&all).verdict, Verdict::Fine);
-        let some = all.replacen("<EvalDecision>allowed", "<EvalDecision>implicitDeny", 1);
-        assert!(simulated(&some).seen.ends_with("lacks sqs:ReceiveMessage"), "{}", simulated(&some).seen);
-        assert_eq!(simulated("<html>").verdict, Verdict::Wrong);
+        for name_first in [true, false] {
+            let result = |action: &str, decision: &str| result(action, decision, name_first);
+            let (send, delete) = ("sqs:SendMessage", "sqs:DeleteMessage");
+            let all = result(send, "allowed") + &result(delete, "allowed");
+            assert_eq!(lacking(&need, &all), None);
+            let some = result(send, "implicitDeny") + &result(delete, "allowed");
+            assert_eq!(lacking(&need, &some).as_deref(), Some("sqs:SendMessage on the DLQ"));
+        }
+        assert!(lacking(&need, "<html>").is_some());
+        let finding = judge(&["a:B on x".into(), "c:D on y".into()], 3);
+        assert_eq!((finding.verdict, &finding.seen[..]), (Verdict::Wrong, "lacks a:B on x; c:D on y"));
+    }
+
+    #[test]
+    fn all_that_lambda_would_tell_is_named() {
+        let subjects: Vec<&str> =
+            unasked("no Lambda", "look").iter().map(|finding| finding.subject).collect();
+        assert_eq!(subjects, [MAPPING, WRITER, ROLE]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use media::fragment::read::ReadFragment;
 use media::time::{EpochMs, Samples};
 use serde::Serialize;
 
-use super::facts::{facts, part, read};
+use super::facts::{Part, facts, no_audio, part, read};
 use super::mkv::MkvWriter;
 use crate::args::{AudioFormat, SessionExport};
 use crate::error::{Error, Exit, Result, usage};
@@ -176,11 +176,20 @@ impl AudioFile {
         Ok(())
     }
 
-    /// Completes the file.
+    /// Completes the file; with `fill`, as long as to `until`.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn finish(self, path: &Path) -> std::result::Result<Exported, WriteError> {
+    pub fn finish(mut self, path: &Path, until: EpochMs) -> std::result::Result<Exported, WriteError> {
+        if self.fill {
+            let first = *self.first.get_or_insert(self.span.0);
+            let due = Samples::from_ms(until.0.saturating_sub(first.0)).0;
+            let there = self.samples + self.silence;
+            if due > there + ROUNDING {
+                self.fill(first, due - there)?;
+                self.last = until;
+            }
+        }
         match self.sink {
             Sink::Wav(file) => file.finalize()?,
             Sink::Matroska(file) => drop(file.finish()?),
@@ -201,28 +210,59 @@ impl AudioFile {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where the session or the part has no audio.
 pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result<Exit> {
+    super::writable(&args.out)?;
     let reader = StreamReader::new(world, &args.session.stream_name());
     let known = facts(world, &reader, &args.session).await?;
-    let ((mut from, to), listed) = part(&known.listed, args.span)?;
-    if args.span.from.is_none() {
-        from = listed[0].at;
-    }
-    let failed = |error: WriteError| write_error(&args.out, error);
-    let mut file =
-        AudioFile::create(&args.out, args.format, args.session.as_str(), (from, to), args.fill_gaps)
-            .map_err(failed)?;
-    let written = read(&reader, output, listed, |fragment| file.append(&fragment).map_err(failed)).await;
-    let exported = written.and_then(|()| file.finish(&args.out).map_err(failed));
-    let exported = exported.inspect_err(|_| drop(std::fs::remove_file(&args.out)))?;
-    if exported.samples == 0 {
-        let _ = std::fs::remove_file(&args.out);
-        return Err(usage(
-            "no audio lies in that part of the session",
-            "`kvsw session show` says where it is",
+    let part = part(&known, args.span)?;
+    if known.listed.is_empty() {
+        return Err(no_audio(
+            "the stream has no audio of this session: it was never written, or has expired",
         ));
     }
+    if part.listed.is_empty() && !args.fill_gaps {
+        return Err(no_audio("no audio lies in that part of the session"));
+    }
+    // Without silence the file begins with its first sample.
+    let bare = args.span.from.is_none() && !args.fill_gaps;
+    let from = part.listed.first().filter(|_| bare).map_or(part.from, |first| first.at);
+    let exported = export(&reader, output, args, &part, (from, part.to)).await;
+    let Some(exported) = exported? else {
+        return Err(no_audio("no audio lies in that part of the session"));
+    };
     output.show(&exported);
     Ok(Exit::Fine)
+}
+
+/// Writes the file. `None` where there is nothing to write: then what lay there before still does.
+async fn export(
+    reader: &StreamReader<'_>,
+    output: &Output,
+    args: &SessionExport,
+    part: &Part<'_>,
+    span: (EpochMs, EpochMs),
+) -> Result<Option<Exported>> {
+    let failed = |error: WriteError| write_error(&args.out, error);
+    let create = || AudioFile::create(&args.out, args.format, args.session.as_str(), span, args.fill_gaps);
+    let mut file = None;
+    let written = read(reader, output, part.listed, |fragment| {
+        if file.is_none() && touches(&fragment, span) {
+            file = Some(create().map_err(failed)?);
+        }
+        file.as_mut().map_or(Ok(()), |file| file.append(&fragment)).map_err(failed)
+    });
+    let written = written.await;
+    if written.is_ok() && file.is_none() && args.fill_gaps && span.0 < part.until {
+        file = Some(create().map_err(failed)?);
+    }
+    let Some(file) = file else { return written.map(|()| None) };
+    let exported = written.and_then(|()| file.finish(&args.out, part.until).map_err(failed));
+    exported.map(Some).inspect_err(|_| drop(std::fs::remove_file(&args.out)))
+}
+
+/// Whether a fragment has audio in `span`.
+fn touches(fragment: &ReadFragment, (from, to): (EpochMs, EpochMs)) -> bool {
+    let end = |at: EpochMs, bytes: &[u8]| at.0 + Samples::from(bytes.len() / 2).ms_ceil();
+    fragment.blocks.iter().any(|(at, bytes)| *at < to && end(*at, bytes) > from.0)
 }
 
 fn write_error(path: &Path, error: WriteError) -> Error {
@@ -261,7 +301,7 @@ mod tests {
         for blocks in [vec![block(1_000, 100, 1), block(1_100, 100, 2)], vec![block(1_500, 100, 3)]] {
             file.append(&ReadFragment { blocks, ..ReadFragment::default() }).unwrap();
         }
-        let exported = file.finish(&path).unwrap();
+        let exported = file.finish(&path, EpochMs(span.1.0.min(1_700))).unwrap();
         let samples =
             hound::WavReader::open(&path).unwrap().into_samples().map(|sample| sample.unwrap()).collect();
         std::fs::remove_file(&path).unwrap();
@@ -284,15 +324,17 @@ mod tests {
         let (joined, told) = exported("joined", (1_000, 9_000), false);
         assert_eq!(runs(&joined), [(1, 100), (2, 100), (3, 100)]);
         assert_eq!((told.fragments, told.samples, told.silence), (2, 4_800, 0));
-        let (filled, told) = exported("filled", (1_000, 9_000), true);
-        assert_eq!(runs(&filled), [(1, 100), (2, 100), (0, 300), (3, 100)]);
-        assert_eq!((told.from, told.to, told.silence), (1_000, 1_600, 4_800));
+        let (filled, told) = exported("filled", (900, 9_000), true);
+        assert_eq!(runs(&filled), [(0, 100), (1, 100), (2, 100), (0, 300), (3, 100), (0, 100)]);
+        assert_eq!((told.from, told.to, told.silence), (900, 1_700, 8_000));
     }
 
     #[test]
     fn a_part_is_cut_to_the_millisecond() {
         assert_eq!(runs(&exported("cut", (1_050, 1_550), false).0), [(1, 50), (2, 100), (3, 50)]);
         assert_eq!(runs(&exported("late", (1_300, 1_550), true).0), [(0, 200), (3, 50)]);
-        assert!(exported("nothing", (1_210, 1_400), true).0.is_empty());
+        assert_eq!(runs(&exported("in-a-hole", (1_210, 1_400), true).0), [(0, 190)]);
+        assert_eq!(runs(&exported("into-a-hole", (1_150, 1_450), true).0), [(2, 50), (0, 250)]);
+        assert!(exported("nothing", (1_210, 1_400), false).0.is_empty());
     }
 }

@@ -7,14 +7,17 @@ use media::fragment::read::ReadFragment;
 use media::time::{EpochMs, Samples};
 use writer::ports::{SessionStatus, Sessions as _};
 
+use super::ledger::gap_times;
 use crate::args::Span;
-use crate::error::{Result, usage};
+use crate::error::{Error, Result, usage};
 use crate::output::Output;
 use crate::readback::{Listed, StreamReader};
 use crate::world::World;
 
 /// The longest fragment: its block times are 16 bits after its Cluster's.
 const LONGEST_FRAGMENT_MS: u64 = 33_000;
+/// The service's length of a fragment counts to the beginning of its last block, which is no longer than this.
+pub const LAST_BLOCK_MS: u64 = 100;
 /// Blocks this close to each other touch: times are whole milliseconds.
 const TOUCH_MS: u64 = 1;
 
@@ -71,6 +74,16 @@ impl FragmentFacts {
         self.stretches.iter().map(|(_, length)| *length).sum()
     }
 
+    /// Numbering and index of its first chunk.
+    pub fn begins(&self) -> Option<(u32, u64)> {
+        self.numbering.zip(self.chunks.map(|(first, _)| first))
+    }
+
+    /// Numbering and index of the chunk after its last one.
+    pub fn ends(&self) -> Option<(u32, u64)> {
+        self.numbering.zip(self.chunks.map(|(_, last)| last.saturating_add(1)))
+    }
+
     /// Numbers grow; they have up to 128 digits.
     pub fn order(&self) -> (usize, &str) {
         (self.number.len(), &self.number)
@@ -92,6 +105,30 @@ pub struct SessionFacts {
     pub parked: Vec<Entry>,
     /// Its fragments, in the order of time.
     pub listed: Vec<Listed>,
+}
+
+impl SessionFacts {
+    /// From where to where there is audio in the stream, or an open gap. The last audio may end [`LAST_BLOCK_MS`] later.
+    pub fn extent(&self) -> Option<(EpochMs, EpochMs)> {
+        let gaps = self.checkpoint.as_ref().map(gap_times).unwrap_or_default();
+        let gaps = gaps.runs().iter().map(|(from, to)| (EpochMs(*from), EpochMs(*to)));
+        let all: Vec<(EpochMs, EpochMs)> = self.listed.iter().map(|l| (l.at, l.end())).chain(gaps).collect();
+        let (from, to) = (all.iter().map(|(from, _)| *from).min(), all.iter().map(|(_, to)| *to).max());
+        from.zip(to)
+    }
+}
+
+/// A part of a session.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// Its beginning: what was asked for, or the session's.
+    pub from: EpochMs,
+    /// What was asked for as its end, or later than all of the session.
+    pub to: EpochMs,
+    /// Its end: what was asked for, or the session's if that is earlier.
+    pub until: EpochMs,
+    /// The fragments that may reach into it, in the order of time.
+    pub listed: &'a [Listed],
 }
 
 /// Asks for all that, at the same time.
@@ -140,29 +177,87 @@ pub async fn read(
     Ok(())
 }
 
-/// The moments that `span` means, and the fragments that reach into them.
+/// The moments that `span` means, and the fragments that reach into them: none in a gap or a pause.
 ///
 /// # Errors
-/// Wrong use, where nothing lies in the span.
-pub fn part(listed: &[Listed], span: Span) -> Result<((EpochMs, EpochMs), &[Listed])> {
-    let nothing = |what: &str| {
-        usage(
-            what.to_owned(),
-            "`kvsw session show` says when the session has audio, and what became of the rest",
-        )
+/// Wrong use, where the span lies outside of the session.
+pub fn part(known: &SessionFacts, span: Span) -> Result<Part<'_>> {
+    let Some((begin, end)) = known.extent() else {
+        return Err(no_audio(
+            "the stream has no audio of this session: it was never written, or has expired",
+        ));
     };
-    let Some(first) = listed.first() else {
-        return Err(nothing("the stream has no audio of this session: it was never written, or has expired"));
-    };
-    let (begin, latest) = (first.at, EpochMs(listed.iter().map(|l| l.end().0).max().unwrap_or(first.at.0)));
-    // The service's length counts to the last block's beginning.
-    let end = EpochMs(latest.0 + LONGEST_FRAGMENT_MS);
     let from = span.from.map_or(begin, |place| place.moment(begin));
-    let to = span.to.map_or(end, |place| place.moment(begin));
+    let to = span.to.map_or(EpochMs(end.0.saturating_add(LONGEST_FRAGMENT_MS)), |place| place.moment(begin));
+    if span.from.is_some() && span.to.is_some() && to <= from {
+        return Err(usage("--to does not lie after --from", "exchange them"));
+    }
     let reach = |l: &Listed| l.at < to && l.at.0 + LONGEST_FRAGMENT_MS > from.0;
-    let (start, stop) = (listed.iter().position(reach), listed.iter().rposition(reach));
-    match start.zip(stop) {
-        Some((start, stop)) if from < to => Ok(((from, to), &listed[start..=stop])),
-        _ => Err(nothing("no audio lies in that part of the session")),
+    let (first, last) = (known.listed.iter().position(reach), known.listed.iter().rposition(reach));
+    let listed = first.zip(last).map_or(&[][..], |(first, last)| &known.listed[first..=last]);
+    let outside = from.0 >= end.0.saturating_add(LAST_BLOCK_MS) || to <= begin;
+    if to <= from || outside {
+        return Err(no_audio("no audio lies in that part of the session"));
+    }
+    Ok(Part { from, to, until: to.min(end), listed })
+}
+
+/// Wrong use: nothing to read.
+pub fn no_audio(what: &str) -> Error {
+    usage(what, "`kvsw session show` says when the session has audio, and what became of the rest")
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest::checkpoint::Gap;
+
+    use super::*;
+    use crate::text::Place;
+
+    /// Audio from 3 s to 5 s and from 50 s to 52 s after 1970, with a parked second before and two behind.
+    fn known() -> SessionFacts {
+        let listed = |at: u64| Listed {
+            number: at.to_string(),
+            at: EpochMs(at),
+            server_at: EpochMs(at + 2_500),
+            length_ms: 2_000,
+        };
+        let gap = |from: u64, begins_at: u64, ends_at: u64| Gap {
+            begins_at: EpochMs(begins_at),
+            ends_at: Some(EpochMs(ends_at)),
+            ..crate::dlq::plan::tests::gap(0, from, from + 1)
+        };
+        let gaps = vec![gap(0, 2_000, 3_000), gap(9, 52_000, 54_000)];
+        SessionFacts {
+            session: SessionId::parse("owl").unwrap(),
+            status: SessionStatus::Active,
+            checkpoint: Some(Checkpoint { gaps, ..Checkpoint::default() }),
+            last_activity: None,
+            parked: Vec::new(),
+            listed: vec![listed(3_000), listed(50_000)],
+        }
+    }
+
+    fn asked(from: Option<Place>, to: Option<Place>) -> std::result::Result<(u64, u64, usize), String> {
+        let part =
+            part(&known(), Span { from, to }).map(|part| (part.from.0, part.until.0, part.listed.len()));
+        part.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_part_counts_from_the_first_chunk_parked_or_not() {
+        let (after, at) = (|ms| Some(Place::After { ms }), |ms| Some(Place::At(EpochMs(ms))));
+        assert_eq!(asked(None, None), Ok((2_000, 54_000, 2)));
+        assert_eq!(asked(after(1_500), after(2_500)), Ok((3_500, 4_500, 1)));
+        assert_eq!(asked(after(37_000), after(38_000)), Ok((39_000, 40_000, 0)), "in a pause");
+        assert_eq!(asked(at(53_000), at(99_000)), Ok((53_000, 54_000, 1)), "no longer than the session");
+        for (from, to) in [(after(52_100), None), (None, at(2_000)), (at(99_000), at(99_500))] {
+            assert!(asked(from, to).unwrap_err().starts_with("no audio lies"), "{from:?} {to:?}");
+        }
+        for (from, to) in [(at(9_000), after(1_000)), (after(9_000), at(9_000)), (at(9_000), at(8_000))] {
+            assert_eq!(asked(from, to).unwrap_err(), "--to does not lie after --from");
+        }
+        let nothing = SessionFacts { listed: Vec::new(), checkpoint: None, ..known() };
+        assert!(part(&nothing, Span::default()).is_err());
     }
 }

@@ -1,9 +1,10 @@
-//! The ledger: where every chunk is, and what every millisecond between the first sample and the last one holds.
-//! Arithmetic only.
+//! The ledger: where every chunk is, and what every millisecond between the first chunk and the last one holds, parked ones
+//! included. Arithmetic only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ingest::checkpoint::{Checkpoint, Gap};
+use media::time::{EpochMs, Samples};
 use serde::Serialize;
 
 use super::facts::FragmentFacts;
@@ -11,6 +12,10 @@ use crate::ranges::Ranges;
 
 /// A hole no longer than this is rounding: times are whole milliseconds.
 const ROUNDING_MS: u64 = 1;
+/// Live audio is written or parked within 20 s, where the writer runs at all.
+const LATE_MS: u64 = 30_000;
+/// A gap at the end is never guessed longer than this: a speaker's clock may say anything.
+const LONGEST_GUESS_MS: u64 = 24 * 3_600_000;
 
 /// What a time without audio is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -52,7 +57,8 @@ pub struct FragmentRow {
     pub numbering: Option<u32>,
     /// First and last chunk.
     pub chunks: Option<(u64, u64)>,
-    /// It was written after fragments of later times.
+    /// It was written after fragments of later times; or nothing follows it, chunks were parked, and it was written long
+    /// after the audio before it.
     pub backfilled: bool,
 }
 
@@ -68,8 +74,10 @@ pub struct GapRow {
     pub chunk_last: u64,
     /// Where its audio begins, epoch ms.
     pub begins_at: u64,
-    /// Where the audio after it begins.
+    /// Where the audio after it begins; `None` where nothing has been written after it.
     pub ends_at: Option<u64>,
+    /// Where it ends as far as is known: there, or where its last chunk's audio does.
+    pub until: u64,
     /// Chunks of it that are parked.
     pub parked: Ranges,
     /// Chunks of it that are nowhere.
@@ -98,11 +106,11 @@ pub struct ChunkRow {
     pub twice: Ranges,
 }
 
-/// What the time from the first sample to the last one holds, ms. The parts add up to the whole.
+/// What the time from the first chunk to the last one holds, ms. The parts add up to the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Time {
-    /// First sample, epoch ms.
+    /// First sample, epoch ms, written or in an open gap.
     pub from: u64,
     /// End of the last one.
     pub to: u64,
@@ -153,17 +161,29 @@ impl Ledger {
 
 /// Makes the ledger. `fragments` are in the order of time; `parked` are the indices of parked messages.
 pub fn ledger(fragments: &[FragmentFacts], checkpoint: &Checkpoint, parked: &[Option<u64>]) -> Ledger {
+    ledger_within(fragments, checkpoint, parked, (EpochMs(0), EpochMs(u64::MAX)))
+}
+
+/// The same for a part of a session: `fragments` are those of the part, and gaps outside of it do not make it longer.
+pub fn ledger_within(
+    fragments: &[FragmentFacts],
+    checkpoint: &Checkpoint,
+    parked: &[Option<u64>],
+    part: (EpochMs, EpochMs),
+) -> Ledger {
     let indices: Ranges = parked.iter().copied().flatten().collect();
-    let gaps: Vec<GapRow> = checkpoint.gaps.iter().map(|gap| gap_row(gap, &indices)).collect();
+    let gaps: Vec<GapRow> =
+        checkpoint.gaps.iter().map(|gap| gap_row(gap, gap_end(gap, checkpoint), &indices)).collect();
     let in_gaps = gaps.iter().fold(Ranges::default(), |mut all, gap| {
         all.add(gap.chunk_first, gap.chunk_last.saturating_add(1));
         all
     });
-    let (time, holes) = account(fragments, &checkpoint.gaps);
+    let open = gap_times(checkpoint).and(&Ranges::one(part.0.0, part.1.0));
+    let (time, holes) = account(fragments, checkpoint, &open);
     Ledger {
         time,
         holes,
-        fragments: fragment_rows(fragments),
+        fragments: fragment_rows(fragments, checkpoint.totals.parked > 0),
         chunks: chunk_rows(fragments, checkpoint, &gaps),
         gaps,
         parked_elsewhere: indices.without(&in_gaps),
@@ -171,7 +191,28 @@ pub fn ledger(fragments: &[FragmentFacts], checkpoint: &Checkpoint, parked: &[Op
     }
 }
 
-fn gap_row(gap: &Gap, parked: &Ranges) -> GapRow {
+/// The times of open gaps, epoch ms.
+pub fn gap_times(checkpoint: &Checkpoint) -> Ranges {
+    let mut times = Ranges::default();
+    checkpoint.gaps.iter().for_each(|gap| times.add(gap.begins_at.0, gap_end(gap, checkpoint)));
+    times
+}
+
+/// Where a gap ends. Behind the last audio written only the live line knows, which has gone past what was parked; and where
+/// nothing of that could be decoded, the speaker's clock.
+fn gap_end(gap: &Gap, checkpoint: &Checkpoint) -> u64 {
+    let begin = gap.begins_at.0;
+    let line = checkpoint.live.timeline.end().filter(|end| end.0 > begin);
+    if let Some(end) = gap.ends_at.or(line) {
+        return end.0.max(begin);
+    }
+    // A chunk's capture time is the end of its audio; the first one is that of the chunk before, if there was any.
+    let (before, last) = gap.captured;
+    let since = if before.0 == 0 { begin } else { before.0 };
+    begin.saturating_add(last.0.saturating_sub(since).min(LONGEST_GUESS_MS))
+}
+
+fn gap_row(gap: &Gap, until: u64, parked: &Ranges) -> GapRow {
     let whole = Ranges::one(gap.chunks.from, gap.chunks.to);
     let parked = whole.and(parked);
     GapRow {
@@ -180,18 +221,21 @@ fn gap_row(gap: &Gap, parked: &Ranges) -> GapRow {
         chunk_last: gap.chunks.to.saturating_sub(1),
         begins_at: gap.begins_at.0,
         ends_at: gap.ends_at.map(|at| at.0),
+        until,
         missing: whole.without(&parked),
         parked,
     }
 }
 
-fn fragment_rows(fragments: &[FragmentFacts]) -> Vec<FragmentRow> {
+fn fragment_rows(fragments: &[FragmentFacts], parked: bool) -> Vec<FragmentRow> {
+    let late_from = if parked { late_from(fragments) } else { fragments.len() };
     let mut lowest_after: Option<(usize, &str)> = None;
     let mut rows: Vec<FragmentRow> = fragments
         .iter()
+        .enumerate()
         .rev()
-        .map(|fragment| {
-            let backfilled = lowest_after.is_some_and(|lowest| lowest < fragment.order());
+        .map(|(i, fragment)| {
+            let overtaken = lowest_after.is_some_and(|lowest| lowest < fragment.order());
             lowest_after = Some(lowest_after.map_or(fragment.order(), |lowest| lowest.min(fragment.order())));
             FragmentRow {
                 number: fragment.number.clone(),
@@ -200,12 +244,21 @@ fn fragment_rows(fragments: &[FragmentFacts]) -> Vec<FragmentRow> {
                 samples: fragment.samples().0,
                 numbering: fragment.numbering,
                 chunks: fragment.chunks,
-                backfilled,
+                backfilled: overtaken || i >= late_from,
             }
         })
         .collect();
     rows.reverse();
     rows
+}
+
+/// Where the fragments at the end begin that were written later after their audio than live audio ever is. Their numbers
+/// tell nothing: no others follow.
+fn late_from(fragments: &[FragmentFacts]) -> usize {
+    let after = |fragment: &FragmentFacts| fragment.server_at.0.saturating_sub(fragment.end().0);
+    let least = fragments.iter().map(after).min().unwrap_or_default();
+    let in_time = |fragment: &FragmentFacts| after(fragment) <= least.saturating_add(LATE_MS);
+    fragments.iter().rposition(in_time).map_or(0, |last| last + 1)
 }
 
 /// A stretch of audio and the fragment that it is in.
@@ -215,30 +268,27 @@ struct Stretch<'a> {
     fragment: &'a FragmentFacts,
 }
 
-fn account(fragments: &[FragmentFacts], gaps: &[Gap]) -> (Time, Vec<Hole>) {
-    let mut stretches: Vec<Stretch> = fragments
-        .iter()
-        .flat_map(|fragment| {
-            fragment.stretches.iter().map(move |(at, length)| Stretch {
-                from: at.0,
-                to: at.0 + length.ms_ceil(),
-                fragment,
-            })
-        })
-        .collect();
-    stretches.sort_by_key(|stretch| (stretch.from, stretch.to));
-    let Some(first) = stretches.first() else { return Default::default() };
-    let mut time = Time { from: first.from, to: first.from, ..Time::default() };
-    let (mut holes, mut before) = (Vec::new(), first);
-    for stretch in &stretches {
-        if stretch.from > time.to + ROUNDING_MS {
-            holes.extend(split(time.to, stretch.from, before.fragment, stretch.fragment, gaps));
-        } else if time.to > stretch.from + ROUNDING_MS && time.to > time.from {
-            time.overlap_ms += time.to.min(stretch.to) - stretch.from;
+/// Every millisecond from the first to the last of audio and open gaps.
+fn account(fragments: &[FragmentFacts], checkpoint: &Checkpoint, open: &Ranges) -> (Time, Vec<Hole>) {
+    let stretches = stretches(fragments);
+    let (mut time, mut holes) = between(&stretches, open);
+    if let Some((from, to)) = open.runs().first().zip(open.runs().last()).map(|(a, b)| (a.0, b.1)) {
+        let (first, last) = (stretches.first(), stretches.iter().max_by_key(|stretch| stretch.to));
+        let ends = first.zip(last).map(|(first, last)| (first.fragment, last.fragment));
+        let (begins, ends) = ends.map_or((Some((0, 0)), None), |(first, last)| (first.begins(), last.ends()));
+        if stretches.is_empty() {
+            (time.from, time.to) = (from, from);
         }
-        if stretch.to >= time.to {
-            time.to = stretch.to;
-            before = stretch;
+        if from < time.from {
+            let known = begins.is_some_and(|begins| all_in_gaps(checkpoint, (0, 0), begins));
+            holes.splice(0..0, split(from, time.from, open, known));
+            time.from = from;
+        }
+        if to > time.to {
+            let live = (checkpoint.live.numbering, checkpoint.live.next);
+            let known = ends.or(begins).is_some_and(|ends| all_in_gaps(checkpoint, ends, live));
+            holes.extend(split(time.to, to, open, known));
+            time.to = to;
         }
     }
     for hole in &holes {
@@ -252,19 +302,64 @@ fn account(fragments: &[FragmentFacts], gaps: &[Gap]) -> (Time, Vec<Hole>) {
     (time, holes)
 }
 
-/// A hole, cut where open gaps begin and end.
-fn split(from: u64, to: u64, before: &FragmentFacts, after: &FragmentFacts, gaps: &[Gap]) -> Vec<Hole> {
+fn stretches(fragments: &[FragmentFacts]) -> Vec<Stretch<'_>> {
+    let of = |fragment| {
+        move |&(at, length): &(EpochMs, Samples)| Stretch {
+            from: at.0,
+            to: at.0 + length.ms_ceil(),
+            fragment,
+        }
+    };
+    let mut stretches: Vec<Stretch> =
+        fragments.iter().flat_map(|fragment| fragment.stretches.iter().map(of(fragment))).collect();
+    stretches.sort_by_key(|stretch| (stretch.from, stretch.to));
+    stretches
+}
+
+/// From the first audio to the last: the holes, and what is there twice.
+fn between(stretches: &[Stretch], open: &Ranges) -> (Time, Vec<Hole>) {
+    let Some(first) = stretches.first() else { return Default::default() };
+    let mut time = Time { from: first.from, to: first.from, ..Time::default() };
+    let (mut holes, mut before) = (Vec::new(), first);
+    for stretch in stretches {
+        if stretch.from > time.to + ROUNDING_MS {
+            let bordered = !Ranges::one(time.to, stretch.from).and(open).is_empty();
+            let known = bordered || neighbours(before.fragment, stretch.fragment);
+            holes.extend(split(time.to, stretch.from, open, known));
+        } else if time.to > stretch.from + ROUNDING_MS && time.to > time.from {
+            time.overlap_ms += time.to.min(stretch.to) - stretch.from;
+        }
+        if stretch.to >= time.to {
+            time.to = stretch.to;
+            before = stretch;
+        }
+    }
+    (time, holes)
+}
+
+/// A hole, cut where open gaps begin and end. The rest is a pause where it is `known` that no chunk lies in it.
+fn split(from: u64, to: u64, open: &Ranges, known: bool) -> Vec<Hole> {
     let whole = Ranges::one(from, to);
-    let mut open = Ranges::default();
-    gaps.iter().for_each(|gap| open.add(gap.begins_at.0, gap.ends_at.map_or(to, |at| at.0)));
-    let (in_gaps, rest) = (whole.and(&open), whole.without(&open));
-    let bordered = !in_gaps.is_empty();
-    let kind = if bordered || neighbours(before, after) { HoleKind::Pause } else { HoleKind::Unknown };
+    let rest = if known { HoleKind::Pause } else { HoleKind::Unknown };
     let hole = |kind: HoleKind| move |&(from, to): &(u64, u64)| Hole { from, to, kind };
-    let mut holes: Vec<Hole> = in_gaps.runs().iter().map(hole(HoleKind::Gap)).collect();
-    holes.extend(rest.runs().iter().map(hole(kind)));
+    let mut holes: Vec<Hole> = whole.and(open).runs().iter().map(hole(HoleKind::Gap)).collect();
+    holes.extend(whole.without(open).runs().iter().map(hole(rest)));
     holes.sort_by_key(|hole| hole.from);
     holes
+}
+
+/// Whether each chunk from one place (numbering and index) to another lies in an open gap.
+fn all_in_gaps(checkpoint: &Checkpoint, from: (u32, u64), to: (u32, u64)) -> bool {
+    (from.0..=to.0).all(|numbering| {
+        let first = if numbering == from.0 { from.1 } else { 0 };
+        let past = checkpoint.past.iter().find(|past| past.numbering == numbering);
+        let end = if numbering == to.0 { Some(to.1) } else { past.map(|past| past.next) };
+        let mut left = end.map(|end| Ranges::one(first, end));
+        for gap in checkpoint.gaps.iter().filter(|gap| gap.chunks.numbering == numbering) {
+            left = left.map(|left| left.without(&Ranges::one(gap.chunks.from, gap.chunks.to)));
+        }
+        left.is_some_and(|left| left.is_empty())
+    })
 }
 
 /// Whether no chunk is missing between two fragments.

@@ -1,5 +1,6 @@
 //! `kvsw session show`: the ledger.
 
+use aws::parked_index::Entry;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::ranges::Ranges;
 use crate::readback::StreamReader;
+use crate::reasons::advice;
 use crate::text::{count, length, moment, ranges};
 use crate::world::World;
 
@@ -35,6 +37,8 @@ pub struct Shown {
     pub failing_since: Option<u64>,
     /// A write is under way, or its outcome is not known yet.
     pub writing: bool,
+    /// A redrive can bring back something that is parked in a gap; where not, the messages themselves are at fault.
+    pub redrive_helps: bool,
     /// The ledger.
     #[serde(flatten)]
     pub ledger: Ledger,
@@ -62,6 +66,7 @@ pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<
 fn shown(known: &SessionFacts, fragments: &[FragmentFacts], now: EpochMs) -> Shown {
     let checkpoint = known.checkpoint.clone().unwrap_or_default();
     let parked: Vec<Option<u64>> = known.parked.iter().map(|entry| entry.note.chunk_index).collect();
+    let ledger = ledger(fragments, &checkpoint, &parked);
     Shown {
         session_id: known.session.to_string(),
         status: status_name(known.status),
@@ -70,8 +75,16 @@ fn shown(known: &SessionFacts, fragments: &[FragmentFacts], now: EpochMs) -> Sho
         drift_ms: known.checkpoint.as_ref().map(|checkpoint| checkpoint.live.timeline.drift_ms()),
         failing_since: checkpoint.failing_since.map(|at| at.0),
         writing: checkpoint.lease.is_some(),
-        ledger: ledger(fragments, &checkpoint, &parked),
+        redrive_helps: redrive_helps(&known.parked, &ledger),
+        ledger,
     }
+}
+
+fn redrive_helps(parked: &[Entry], ledger: &Ledger) -> bool {
+    let in_gap =
+        |index: u64| ledger.gaps.iter().any(|gap| (gap.chunk_first..=gap.chunk_last).contains(&index));
+    let mut notes = parked.iter().map(|entry| &entry.note);
+    notes.any(|note| note.chunk_index.is_some_and(in_gap) && advice(&note.reason).redrive)
 }
 
 impl Show for Shown {
@@ -164,8 +177,10 @@ impl Shown {
 
     fn gaps(&self, lines: &mut Vec<String>, pen: Pen) {
         for gap in &self.ledger.gaps {
-            let long =
-                gap.ends_at.map_or("not ended yet".into(), |end| length(end.saturating_sub(gap.begins_at)));
+            let mut long = length(gap.until.saturating_sub(gap.begins_at));
+            if gap.ends_at.is_none() {
+                long.push_str(", nothing written after it");
+            }
             let mut parts = Vec::new();
             if !gap.parked.is_empty() {
                 parts.push(format!("{} parked", gap.parked.len()));
@@ -179,7 +194,13 @@ impl Shown {
             lines.push(pen.tone(Tone::Bad, &text));
         }
         if self.ledger.gaps.iter().any(|gap| !gap.parked.is_empty()) {
-            lines.push(format!("          kvsw dlq redrive --session {} fills them", self.session_id));
+            let session = &self.session_id;
+            lines.push(match self.redrive_helps {
+                true => format!("          kvsw dlq redrive --session {session} fills them"),
+                false => format!(
+                    "          no redrive fills them: kvsw dlq show {session} says why and what to do"
+                ),
+            });
         }
     }
 
@@ -215,9 +236,32 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
+    use ingest::checkpoint::{Checkpoint, Gap, Position};
     use media::time::Samples;
+    use writer::ports::ParkedNote;
 
     use super::*;
+
+    fn shown(ledger: Ledger, redrive_helps: bool) -> String {
+        let shown = Shown {
+            session_id: "owl".into(),
+            status: "active",
+            last_activity: Some(17_000),
+            quiet_ms: Some(1_000),
+            drift_ms: Some(-3),
+            failing_since: None,
+            writing: false,
+            redrive_helps,
+            ledger,
+        };
+        shown.text(Pen::PLAIN)
+    }
+
+    fn has(text: &str, parts: &[&str]) {
+        for part in parts {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
 
     #[test]
     fn the_text_adds_up_for_a_person() {
@@ -229,25 +273,46 @@ mod tests {
             ..FragmentFacts::default()
         };
         let fragments = [fragment(1, 10_000, (0, 6)), fragment(2, 15_000, (7, 13))];
-        let shown = Shown {
-            session_id: "owl".into(),
-            status: "active",
-            last_activity: Some(17_000),
-            quiet_ms: Some(1_000),
-            drift_ms: Some(-3),
-            failing_since: None,
-            writing: false,
-            ledger: ledger(&fragments, &Default::default(), &[Some(3)]),
-        };
-        let text = shown.text(Pen::PLAIN);
-        for part in [
+        let parts = [
             "session owl is active, last activity 1 s ago, drift -3 ms",
             "= audio 4 s + pauses 3 s",
             "14 gone past, 14 written",
             "parked outside any gap: 3",
             "pause 3 s",
-        ] {
-            assert!(text.contains(part), "{part} is not in\n{text}");
-        }
+        ];
+        has(&shown(ledger(&fragments, &Default::default(), &[Some(3)]), false), &parts);
+    }
+
+    #[test]
+    fn a_wholly_parked_session_has_a_time_and_a_way_out() {
+        let gap = Gap {
+            begins_at: EpochMs(1_000),
+            ends_at: None,
+            captured: (EpochMs(0), EpochMs(3_000)),
+            ..crate::dlq::plan::tests::gap(0, 0, 7)
+        };
+        let live = Position { next: 7, ..Position::default() };
+        let state = Checkpoint { live, gaps: vec![gap], ..Checkpoint::default() };
+        let ledger = ledger(&[], &state, &[Some(0)]);
+        let text = shown(ledger.clone(), true);
+        has(&text, &["= audio 0 ms + gaps 2 s", "(2 s, nothing written after it): 1 parked, 6 missing"]);
+        has(&text, &["kvsw dlq redrive --session owl fills them"]);
+        has(&shown(ledger.clone(), false), &["no redrive fills them: kvsw dlq show owl"]);
+
+        let entry = |reason: &str, chunk_index| Entry {
+            session_id: "owl".into(),
+            note: ParkedNote {
+                message_id: "m".into(),
+                chunk_index,
+                reason: reason.into(),
+                class: String::new(),
+                attempts: 1,
+                first_failure_at: EpochMs(0),
+                parked_at: EpochMs(0),
+            },
+        };
+        let (bad, outside) = (entry("BAD_BASE64", Some(0)), entry("ack-5001", Some(99)));
+        assert!(!redrive_helps(&[bad.clone(), outside], &ledger));
+        assert!(redrive_helps(&[bad, entry("ack-5001", Some(3))], &ledger));
     }
 }

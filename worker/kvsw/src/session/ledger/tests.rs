@@ -1,4 +1,5 @@
 use ingest::checkpoint::{PastNumbering, Position};
+use ingest::timeline::{Joint, Timing};
 use media::time::{EpochMs, Samples};
 use proptest::prelude::*;
 
@@ -73,6 +74,29 @@ fn a_backfill_is_known_by_its_number_and_closes_the_account() {
 }
 
 #[test]
+fn a_backfill_with_nothing_after_it_is_known_by_its_lateness() {
+    let written = |number: u32, at: u64, chunks, late: u64| FragmentFacts {
+        server_at: EpochMs(at + 2_000 + late),
+        ..fragment(number, at, 2_000, chunks)
+    };
+    let fragments = [
+        written(1, 0, (0, 6), 3_600_500), // the speaker's clock is an hour behind
+        written(2, 2_000, (7, 13), 3_620_000),
+        written(3, 4_000, (14, 20), 3_700_000),
+        written(4, 6_000, (21, 27), 3_701_000),
+    ];
+    let mut state = checkpoint(28, vec![]);
+    let backfilled = |fragments: &[FragmentFacts], state: &Checkpoint| {
+        ledger(fragments, state, &[]).fragments.iter().map(|row| row.backfilled).collect::<Vec<_>>()
+    };
+    assert_eq!(backfilled(&fragments, &state), [false; 4], "nothing was parked: the writer was away");
+    state.totals.parked = 14;
+    assert_eq!(backfilled(&fragments, &state), [false, false, true, true]);
+    let caught_up = [fragments[0].clone(), fragments[2].clone(), written(5, 8_000, (28, 34), 3_600_400)];
+    assert_eq!(backfilled(&caught_up, &state), [false; 3], "live again");
+}
+
+#[test]
 fn a_hole_inside_a_fragment_is_no_second_copy_when_it_is_filled() {
     let mut holed = fragment(1, 0, 1_000, (0, 9));
     holed.stretches.push((EpochMs(2_000), Samples::from_ms(1_000)));
@@ -118,6 +142,55 @@ fn expired_fragments_leave_chunks_that_are_not_in_the_stream() {
     let ledger = ledger(&[fragment(9, 60_000, 2_000, (70, 76))], &checkpoint(77, vec![]), &[]);
     assert_eq!(ledger.chunks[0].not_in_stream.inclusive(), [(0, 69)]);
     assert!(ledger.is_whole(), "what has expired was written once");
+}
+
+fn parked_by_clock(gap: Gap, captured: (u64, u64)) -> Gap {
+    Gap { captured: (EpochMs(captured.0), EpochMs(captured.1)), ..gap }
+}
+
+fn parts(ledger: &Ledger) -> (u64, u64, u64, u64) {
+    let time = &ledger.time;
+    assert_eq!(time.audio_ms + time.pause_ms + time.gap_ms + time.unknown_ms, time.to - time.from);
+    (time.from, time.to, time.audio_ms, time.gap_ms)
+}
+
+#[test]
+fn what_is_parked_at_the_head_and_at_the_tail_has_its_time() {
+    let fragments = [fragment(1, 3_000, 2_000, (7, 13))];
+    let tail = parked_by_clock(gap(14, 21, 5_000, None), (4_950, 7_000));
+    let mut state = checkpoint(21, vec![gap(0, 7, 1_000, Some(3_000)), tail]);
+    let by_clock = ledger(&fragments, &state, &[]);
+    assert_eq!(parts(&by_clock), (1_000, 7_050, 2_000, 4_050));
+    use HoleKind::Gap;
+    assert_eq!(kinds(&by_clock), [(1_000, 3_000, Gap), (5_000, 7_050, Gap)]);
+    assert_eq!(by_clock.gaps.iter().map(|gap| gap.until).collect::<Vec<_>>(), [3_000, 7_050]);
+
+    // The live line went past what was decoded before it was parked.
+    let (samples, captured_at) = (Samples::from_ms(2_000), EpochMs(7_100));
+    let timing = Timing { samples, captured_at, sent_at: EpochMs(7_150), joint: Joint::Clock };
+    state.live.timeline.place(&timing, &[], None);
+    assert_eq!(parts(&ledger(&fragments, &state, &[])), (1_000, 7_100, 2_000, 4_100));
+    let part = ledger_within(&fragments, &state, &[], (EpochMs(2_500), EpochMs(4_000)));
+    assert_eq!(parts(&part), (2_500, 5_000, 2_000, 500));
+}
+
+#[test]
+fn a_wholly_parked_session_is_one_gap() {
+    let gap = parked_by_clock(gap(0, 7, 1_000, None), (0, 3_000));
+    let ledger = ledger(&[], &checkpoint(7, vec![gap]), &[Some(0)]);
+    assert_eq!(parts(&ledger), (1_000, 3_000, 0, 2_000));
+    assert_eq!(kinds(&ledger), [(1_000, 3_000, HoleKind::Gap)]);
+}
+
+#[test]
+fn what_expired_between_a_gap_and_the_audio_is_unknown() {
+    use HoleKind::*;
+    let fragments = [fragment(9, 9_000, 2_000, (10, 16))];
+    let expired = ledger(&fragments, &checkpoint(17, vec![gap(0, 3, 1_000, Some(2_000))]), &[]);
+    assert_eq!(kinds(&expired), [(1_000, 2_000, Gap), (2_000, 9_000, Unknown)]);
+    let paused = ledger(&fragments, &checkpoint(17, vec![gap(0, 10, 1_000, Some(2_000))]), &[]);
+    assert_eq!(kinds(&paused), [(1_000, 2_000, Gap), (2_000, 9_000, Pause)]);
+    parts(&expired);
 }
 
 proptest! {
