@@ -248,8 +248,10 @@ impl Plan {
         let blocks: Vec<Block> =
             self.runs.iter().map(|run| Block { at: run.at, pcm: decode(run, decoder) }).collect();
         let chunks = self.advance.chunks;
+        let line = if self.advance.line == Line::Live { "live" } else { "backfill" };
         let mut tags = vec![
             ("sessionId", session.to_string()),
+            ("line", line.to_owned()),
             ("recordingId", self.recording.clone().unwrap_or_else(|| "unknown".into())),
             ("numbering", chunks.numbering.to_string()),
             ("chunkFirst", chunks.from.to_string()),

@@ -26,8 +26,8 @@ const TOUCH_MS: u64 = 1;
 pub struct FragmentFacts {
     /// `FragmentNumber`.
     pub number: String,
-    /// When Kinesis Video took it.
-    pub server_at: EpochMs,
+    /// It came back into a gap, by its tags.
+    pub backfilled: bool,
     /// Audio without a hole: beginning and length, in time order.
     pub stretches: Vec<(EpochMs, Samples)>,
     /// Which numbering of chunkIndex, from its tags.
@@ -52,7 +52,7 @@ impl FragmentFacts {
         }
         Self {
             number: fragment.number.clone().unwrap_or_default(),
-            server_at: fragment.server_ms.unwrap_or_default(),
+            backfilled: fragment.tags.get("line").is_some_and(|line| line == "backfill"),
             stretches,
             numbering: tag("numbering").and_then(|n| u32::try_from(n).ok()),
             chunks: tag("chunkFirst").zip(tag("chunkLast")),

@@ -12,8 +12,6 @@ use crate::ranges::Ranges;
 
 /// A hole no longer than this is rounding: times are whole milliseconds.
 const ROUNDING_MS: u64 = 1;
-/// Live audio is written or parked within 20 s, where the writer runs at all.
-const LATE_MS: u64 = 30_000;
 /// A gap at the end is never guessed longer than this: a speaker's clock may say anything.
 const LONGEST_GUESS_MS: u64 = 24 * 3_600_000;
 
@@ -98,6 +96,8 @@ pub struct ChunkRow {
     pub parked: Ranges,
     /// In an open gap, and nowhere.
     pub missing: Ranges,
+    /// Taken, but the middle of a Cluster that begins in the gap before them: useless until that comes back.
+    pub held: Ranges,
     /// Their gap was given up.
     pub given_up: Ranges,
     /// None of that: their fragments expired.
@@ -183,7 +183,7 @@ pub fn ledger_within(
     Ledger {
         time,
         holes,
-        fragments: fragment_rows(fragments, checkpoint.totals.parked > 0),
+        fragments: fragments.iter().map(fragment_row).collect(),
         chunks: chunk_rows(fragments, checkpoint, &gaps),
         gaps,
         parked_elsewhere: indices.without(&in_gaps),
@@ -227,38 +227,16 @@ fn gap_row(gap: &Gap, until: u64, parked: &Ranges) -> GapRow {
     }
 }
 
-fn fragment_rows(fragments: &[FragmentFacts], parked: bool) -> Vec<FragmentRow> {
-    let late_from = if parked { late_from(fragments) } else { fragments.len() };
-    let mut lowest_after: Option<(usize, &str)> = None;
-    let mut rows: Vec<FragmentRow> = fragments
-        .iter()
-        .enumerate()
-        .rev()
-        .map(|(i, fragment)| {
-            let overtaken = lowest_after.is_some_and(|lowest| lowest < fragment.order());
-            lowest_after = Some(lowest_after.map_or(fragment.order(), |lowest| lowest.min(fragment.order())));
-            FragmentRow {
-                number: fragment.number.clone(),
-                at: fragment.at().0,
-                span_ms: fragment.end().0 - fragment.at().0,
-                samples: fragment.samples().0,
-                numbering: fragment.numbering,
-                chunks: fragment.chunks,
-                backfilled: overtaken || i >= late_from,
-            }
-        })
-        .collect();
-    rows.reverse();
-    rows
-}
-
-/// Where the fragments at the end begin that were written later after their audio than live audio ever is. Their numbers
-/// tell nothing: no others follow.
-fn late_from(fragments: &[FragmentFacts]) -> usize {
-    let after = |fragment: &FragmentFacts| fragment.server_at.0.saturating_sub(fragment.end().0);
-    let least = fragments.iter().map(after).min().unwrap_or_default();
-    let in_time = |fragment: &FragmentFacts| after(fragment) <= least.saturating_add(LATE_MS);
-    fragments.iter().rposition(in_time).map_or(0, |last| last + 1)
+fn fragment_row(fragment: &FragmentFacts) -> FragmentRow {
+    FragmentRow {
+        number: fragment.number.clone(),
+        at: fragment.at().0,
+        span_ms: fragment.end().0 - fragment.at().0,
+        samples: fragment.samples().0,
+        numbering: fragment.numbering,
+        chunks: fragment.chunks,
+        backfilled: fragment.backfilled,
+    }
 }
 
 /// A stretch of audio and the fragment that it is in.
@@ -356,7 +334,8 @@ fn all_in_gaps(checkpoint: &Checkpoint, from: (u32, u64), to: (u32, u64)) -> boo
         let end = if numbering == to.0 { Some(to.1) } else { past.map(|past| past.next) };
         let mut left = end.map(|end| Ranges::one(first, end));
         for gap in checkpoint.gaps.iter().filter(|gap| gap.chunks.numbering == numbering) {
-            left = left.map(|left| left.without(&Ranges::one(gap.chunks.from, gap.chunks.to)));
+            let end = gap.chunks.to.max(gap.held_to);
+            left = left.map(|left| left.without(&Ranges::one(gap.chunks.from, end)));
         }
         left.is_some_and(|left| left.is_empty())
     })
@@ -402,6 +381,9 @@ fn chunk_row(
         gap.parked.runs().iter().for_each(|&(from, to)| row.parked.add(from, to));
         gap.missing.runs().iter().for_each(|&(from, to)| row.missing.add(from, to));
     }
+    for gap in checkpoint.gaps.iter().filter(|gap| gap.chunks.numbering == numbering) {
+        row.held.add(gap.chunks.to, gap.held_to);
+    }
     for range in checkpoint.given_up.iter().filter(|range| range.numbering == numbering) {
         row.given_up.add(range.from, range.to);
     }
@@ -420,7 +402,8 @@ fn chunk_row(
         seen.insert((first, last));
     }
     let mut elsewhere = row.given_up.clone();
-    row.parked.runs().iter().chain(row.missing.runs()).for_each(|&(from, to)| elsewhere.add(from, to));
+    let open = row.parked.runs().iter().chain(row.missing.runs());
+    open.chain(row.held.runs()).for_each(|&(from, to)| elsewhere.add(from, to));
     row.written = row.written.without(&elsewhere);
     row.not_in_stream = Ranges::one(0, next).without(&elsewhere).without(&row.written);
     row

@@ -152,9 +152,10 @@ impl Shown {
         for row in &self.ledger.chunks {
             let title = if several { format!("chunks #{}", row.numbering) } else { "chunks".into() };
             let mut parts = vec![format!("{} gone past", row.next), format!("{} written", row.written.len())];
-            let places: [(&str, &Ranges, Tone); 5] = [
+            let places: [(&str, &Ranges, Tone); 6] = [
                 ("parked", &row.parked, Tone::Bad),
                 ("missing", &row.missing, Tone::Bad),
+                ("held with the gap before them", &row.held, Tone::Bad),
                 ("given up", &row.given_up, Tone::Bad),
                 ("no longer in the stream", &row.not_in_stream, Tone::Faint),
                 ("TWICE", &row.twice, Tone::Bad),

@@ -9,7 +9,7 @@ use super::*;
 fn fragment(number: u32, at: u64, ms: u64, chunks: (u64, u64)) -> FragmentFacts {
     FragmentFacts {
         number: format!("{number:020}"),
-        server_at: EpochMs(0),
+        backfilled: false,
         stretches: vec![(EpochMs(at), Samples::from_ms(ms))],
         numbering: Some(0),
         chunks: Some(chunks),
@@ -62,10 +62,10 @@ fn a_pause_is_told_from_a_gap_and_from_what_nobody_knows() {
 }
 
 #[test]
-fn a_backfill_is_known_by_its_number_and_closes_the_account() {
+fn a_backfill_closes_the_account() {
     let fragments = [
         fragment(1, 0, 2_000, (0, 6)),
-        fragment(3, 2_000, 2_000, (7, 13)),
+        FragmentFacts { backfilled: true, ..fragment(3, 2_000, 2_000, (7, 13)) },
         fragment(2, 4_000, 2_000, (14, 20)),
     ];
     let ledger = ledger(&fragments, &checkpoint(21, vec![]), &[]);
@@ -74,26 +74,13 @@ fn a_backfill_is_known_by_its_number_and_closes_the_account() {
 }
 
 #[test]
-fn a_backfill_with_nothing_after_it_is_known_by_its_lateness() {
-    let written = |number: u32, at: u64, chunks, late: u64| FragmentFacts {
-        server_at: EpochMs(at + 2_000 + late),
-        ..fragment(number, at, 2_000, chunks)
-    };
-    let fragments = [
-        written(1, 0, (0, 6), 3_600_500), // the speaker's clock is an hour behind
-        written(2, 2_000, (7, 13), 3_620_000),
-        written(3, 4_000, (14, 20), 3_700_000),
-        written(4, 6_000, (21, 27), 3_701_000),
-    ];
-    let mut state = checkpoint(28, vec![]);
-    let backfilled = |fragments: &[FragmentFacts], state: &Checkpoint| {
-        ledger(fragments, state, &[]).fragments.iter().map(|row| row.backfilled).collect::<Vec<_>>()
-    };
-    assert_eq!(backfilled(&fragments, &state), [false; 4], "nothing was parked: the writer was away");
-    state.totals.parked = 14;
-    assert_eq!(backfilled(&fragments, &state), [false, false, true, true]);
-    let caught_up = [fragments[0].clone(), fragments[2].clone(), written(5, 8_000, (28, 34), 3_600_400)];
-    assert_eq!(backfilled(&caught_up, &state), [false; 3], "live again");
+fn chunks_held_with_a_gap_are_neither_written_nor_gone() {
+    let fragments = [fragment(1, 0, 1_000, (0, 3)), fragment(2, 2_000, 1_000, (7, 9))];
+    let held = Gap { held_to: 9, ..gap(4, 5, 1_000, Some(2_000)) }; // 5 and 6 in no fragment, 7 and 8 at the beginning of one
+    let row = &ledger(&fragments, &checkpoint(10, vec![held]), &[]).chunks[0];
+    assert_eq!(row.held.inclusive(), [(5, 8)]);
+    assert_eq!(row.written.inclusive(), [(0, 3), (9, 9)]);
+    assert!(row.not_in_stream.is_empty(), "{row:?}");
 }
 
 #[test]
