@@ -1,9 +1,11 @@
-//! Each wrong use ends with exit code 2, a message, and a hint, before any service is asked.
+//! Each wrong use ends with exit code 2, a message, and a hint, before anything is changed; most before any service is asked.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use support::{Kvsw, folder};
+use std::path::Path;
+
+use support::{Bench, Ended, Kvsw, folder};
 
 #[tokio::test]
 async fn every_wrong_use_is_told_with_a_hint_and_changes_nothing() {
@@ -105,4 +107,66 @@ async fn help_has_examples_and_is_no_error() {
         assert!(ended.stdout.contains("Example"), "{command:?} has no example:\n{}", ended.stdout);
         assert!(!ended.stdout.contains('\u{1b}'), "colour in a pipe");
     }
+}
+
+/// Exit code 2, what it says, a hint at the end, nothing on stdout.
+fn is_refused(ended: &Ended, part: &str, what: &str) {
+    assert_eq!(ended.code, 2, "{what}: {ended:?}");
+    assert!(ended.stderr.contains(part), "{what} should say {part:?}: {}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.starts_with("hint: ") && last.len() > 12, "{what} ends with {last:?}");
+    assert_eq!(ended.stdout, "", "{what}: stdout is for data");
+}
+
+/// Messages of a queue, in any state.
+async fn depth(bench: &Bench, url: &str) -> usize {
+    let asked = bench.sqs.get_queue_attributes().queue_url(url);
+    let told = asked.attribute_names(aws_sdk_sqs::types::QueueAttributeName::All).send().await.unwrap();
+    let numbers = told.attributes.unwrap();
+    let number = |name: &str| {
+        numbers.iter().find(|(key, _)| key.as_str() == name).map_or(0, |(_, n)| n.parse::<usize>().unwrap())
+    };
+    number("ApproximateNumberOfMessages") + number("ApproximateNumberOfMessagesNotVisible")
+}
+
+async fn other_queue(bench: &Bench) -> String {
+    let made = bench.sqs.create_queue().queue_name("other.fifo");
+    let made = made.attributes(aws_sdk_sqs::types::QueueAttributeName::FifoQueue, "true");
+    made.send().await.unwrap().queue_url.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_not_the_dlq_is_refused_and_left_as_it_is() {
+    let bench = Bench::start().await;
+    bench.park("owl", 0..3, "ack-5001").await;
+    let (live, dlq) = (bench.resources.queue_url.clone(), bench.resources.dlq_url.clone());
+    let send = bench.sqs.send_message().queue_url(&live).message_group_id("fox");
+    send.message_deduplication_id("fox-0").message_body("{}").send().await.unwrap();
+    let other = other_queue(&bench).await;
+    let out = folder("no-dlq").join("out");
+    let out = out.to_str().unwrap();
+    let commands: [&[&str]; 7] = [
+        &["dlq", "redrive", "--wait", "0"],
+        &["dlq", "redrive", "--native"],
+        &["dlq", "discard", "--yes", "--out", out],
+        &["dlq", "export", "--out", out],
+        &["dlq", "export", "--all", "--out", out],
+        &["dlq", "show", "owl"],
+        &["dlq", "list", "--look"],
+    ];
+    for (queue_url, dlq_url, part) in [
+        (&live, &live, "but the dead-letter queue of"),
+        (&dlq, &live, "has no redrive policy"),
+        (&live, &other, "other.fifo, but the dead-letter queue of"),
+    ] {
+        let kvsw = bench.kvsw.clone().set("QUEUE_URL", Some(queue_url)).set("DLQ_URL", Some(dlq_url));
+        for command in commands {
+            is_refused(&kvsw.run(command).await, part, &format!("{command:?} with {dlq_url}"));
+        }
+    }
+    assert!(!Path::new(out).exists(), "a folder was made for nothing");
+    assert_eq!((depth(&bench, &live).await, depth(&bench, &dlq).await), (1, 3), "nothing was moved");
+    let listed = bench.kvsw.run(&["dlq", "list", "--json"]).await.json();
+    assert_eq!(listed["sessions"][0]["messages"], 3, "the notes are still there: {listed}");
+    bench.stop().await;
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::folder::MessageFolder;
 use super::goal::Goal;
 use super::message::DlqMessage;
+use super::right_queue::right_queue;
 use super::turn::turn;
 use super::walk::Walk;
 use crate::args::{DlqExport, Filter};
@@ -33,6 +34,7 @@ pub struct Exported {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where nothing is chosen.
 pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exit> {
+    right_queue(world).await?;
     let (mut notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     if depth.total() == 0 {
         return Err(usage("nothing is parked", "`kvsw dlq list` shows what is"));

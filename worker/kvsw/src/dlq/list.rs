@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::goal::Goal;
 use super::message::MOVED_BY_QUEUE;
+use super::right_queue::right_queue;
 use super::walk::Walk;
 use crate::args::Filter;
 use crate::error::{Exit, Result};
@@ -89,8 +90,11 @@ pub fn by_session(notes: &[Entry], now: EpochMs) -> Vec<SessionParked> {
 /// the way of a redrive: nobody looks unasked.
 ///
 /// # Errors
-/// Those of the state table and of the DLQ.
+/// Those of the state table and of the DLQ; wrong use, where it would look into another queue.
 pub async fn list(world: &World, filter: &Filter, look: bool) -> Result<DlqList> {
+    if look {
+        right_queue(world).await?;
+    }
     let (notes, in_queue) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let noted = notes.len();
     let chosen: Vec<Entry> =

@@ -10,6 +10,7 @@ pub mod native;
 pub mod plan;
 pub mod read_back;
 pub mod redrive;
+pub mod right_queue;
 pub mod show;
 pub mod survey;
 pub mod turn;

@@ -9,7 +9,9 @@ use aws::failure::{call, has_code};
 use ingest::failure::ServiceFailure;
 use media::time::EpochMs;
 
+use super::goal::stays_empty;
 use super::redrive::Moved;
+use super::right_queue::Arns;
 use crate::error::{Result, usage};
 use crate::output::Output;
 use crate::world::World;
@@ -21,13 +23,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn move_all(
     world: &World,
     output: &Output,
+    Arns { queue: destination, dlq: source }: Arns,
     rate: Option<u32>,
     since: EpochMs,
 ) -> Result<Moved> {
-    let arn = async |url: &str| -> Result<String> {
-        Ok(world.queue_attributes(url).await?.remove("QueueArn").unwrap_or_default())
-    };
-    let (source, destination) = (arn(&world.settings.dlq_url).await?, arn(&world.settings.queue_url).await?);
     let start = world
         .sqs
         .start_message_move_task()
@@ -68,9 +67,9 @@ pub(super) async fn move_all(
     }
 }
 
-/// The task tells no message's name: once the queue is empty, all notes from before are stale.
+/// The task tells no message's name: once the queue stays empty, all notes from before are stale.
 async fn forget_notes(world: &World, since: EpochMs) -> Result<()> {
-    if world.dlq_depth().await?.total() > 0 {
+    if !stays_empty(world).await? {
         return Ok(());
     }
     let mut notes = world.notes(None).await?;

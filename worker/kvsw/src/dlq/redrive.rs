@@ -21,6 +21,7 @@ use super::message::{DlqMessage, batches};
 use super::native;
 use super::plan::Plan;
 use super::read_back::{ReadBack, read_back};
+use super::right_queue::right_queue;
 use super::survey::{Survey, survey};
 use super::walk::{Walk, entry_failure, garbled};
 use crate::args::{Filter, Redrive};
@@ -98,6 +99,7 @@ impl Pace {
 /// # Errors
 /// Those of the services; what was moved until then stays moved.
 pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
+    let arns = right_queue(world).await?;
     let Survey { plan, chosen } = survey(world, &args.filter).await?;
     if args.dry_run {
         let closes = plan.parked_again() == 0;
@@ -107,7 +109,7 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
     output.say(&plan.text(Pen::PLAIN));
     let since = world.now();
     let moved = match args.native {
-        true => native::move_all(world, output, args.rate, since).await?,
+        true => native::move_all(world, output, arns, args.rate, since).await?,
         false => move_chosen(world, output, args, (&plan, chosen), since).await?,
     };
     let read_back = match args.wait.is_zero() || moved.moved == 0 {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::goal::Goal;
 use super::message::DlqMessage;
+use super::right_queue::right_queue;
 use super::walk::Walk;
 use crate::error::{Exit, Result, usage};
 use crate::output::{Output, Pen, Show, Tone, table};
@@ -116,6 +117,7 @@ async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
 /// # Errors
 /// Those of the services; wrong use, where the session has nothing parked.
 pub async fn run(world: &World, output: &Output, session: &str) -> Result<Exit> {
+    right_queue(world).await?;
     let notes = world.notes(Some(session)).await?;
     let received = head(world, session).await?;
     let messages = join(&notes, &received);
