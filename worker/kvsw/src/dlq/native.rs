@@ -14,6 +14,7 @@ use super::redrive::Moved;
 use super::right_queue::Arns;
 use crate::error::{Result, usage};
 use crate::output::Output;
+use crate::stop::Stop;
 use crate::world::World;
 
 /// Pause between two looks at the task.
@@ -24,8 +25,8 @@ pub(super) async fn move_all(
     world: &World,
     output: &Output,
     Arns { queue: destination, dlq: source }: Arns,
-    rate: Option<u32>,
-    since: EpochMs,
+    (rate, since): (Option<u32>, EpochMs),
+    stop: &Stop,
 ) -> Result<Moved> {
     let start = world
         .sqs
@@ -50,6 +51,11 @@ pub(super) async fn move_all(
         bar.set_length(task.approximate_number_of_messages_to_move.unwrap_or_default().unsigned_abs());
         bar.set_position(moved as u64);
         match task.status() {
+            Some("RUNNING" | "CANCELLING") if stop.asked() => {
+                bar.finish_and_clear();
+                output.say("SQS goes on moving; CancelMessageMoveTask would stop it");
+                return Ok(Moved { moved, interrupted: true, ..Moved::default() });
+            }
             Some("RUNNING" | "CANCELLING") => tokio::time::sleep(PAUSE).await,
             Some("COMPLETED") => {
                 bar.finish_and_clear();
