@@ -2,6 +2,7 @@
 
 pub mod discard;
 pub mod export;
+pub mod fitting;
 pub mod folder;
 pub mod goal;
 pub mod list;

@@ -271,8 +271,8 @@ impl Show for ReadBack {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::plan;
     use super::super::plan::tests::{facts, note, owls};
+    use super::super::plan::{Unnoted, plan};
     use super::*;
 
     fn sent(ids: &[&str]) -> Sent {
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_is_foreseen_to_be_parked_again_is_waited_for() {
-        let plan = plan(&[facts(100, vec![], owls(4..6, "NOT_JSON"))], EpochMs(20_000), 0, true);
+        let plan = plan(&[facts(100, vec![], owls(4..6, "NOT_JSON"))], EpochMs(20_000), Unnoted::default());
         let first = sent(&["a"]);
         let redrive = |sent| Redrive { plan: &plan, sent, since: EpochMs(5_000) };
         let both = sent(&["a", "b"]);

@@ -16,6 +16,7 @@ use media::time::EpochMs;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::fitting::nothing_fits;
 use super::goal::Goal;
 use super::message::{DlqMessage, batches};
 use super::native;
@@ -52,6 +53,11 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// Whether nothing was there to move.
+    fn found_nothing(&self) -> bool {
+        self.moved == 0 && self.complete()
+    }
+
     /// Whether all that was meant was done.
     pub fn complete(&self) -> bool {
         self.not_taken.is_empty() && self.not_deleted == 0 && self.not_reached.is_empty() && !self.interrupted
@@ -122,6 +128,9 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
             Some(read_back(world, output, done, args.wait, &stop).await?)
         }
     };
+    if !args.filter.is_open() && moved.found_nothing() {
+        return Err(nothing_fits(&args.filter, &world.notes(None).await?));
+    }
     let fine = moved.complete() && read_back.as_ref().is_none_or(ReadBack::all_closed);
     output.show(&Redriven { plan, moved: Some(moved), read_back });
     Ok(if fine { Exit::Fine } else { Exit::Finding })
@@ -135,7 +144,7 @@ async fn move_chosen(
     (plan, chosen, since): (&Plan, Vec<Entry>, EpochMs),
     stop: &Stop,
 ) -> Result<Moved> {
-    let without_note = if plan.moves_unnoted { plan.without_note } else { 0 };
+    let without_note = plan.unnoted.wanted();
     let bar = output.progress((chosen.len() + without_note) as u64, "redriving");
     let (pace, moved) = (Pace::new(args.rate.unwrap_or(100)), Moved::default());
     let mut mover = Mover { world, since, stop, pace, bar, moved };
@@ -244,6 +253,12 @@ impl Show for Redriven {
     fn text(&self, pen: Pen) -> String {
         let Some(moved) = &self.moved else { return self.plan.text(pen) };
         let mut lines = vec![format!("moved {}", count(moved.moved, "message"))];
+        let unnoted = moved.moved.saturating_sub(self.plan.messages());
+        if unnoted > 0 {
+            let many = count(unnoted, "message");
+            let text = format!("{many} of them without a note: `kvsw dlq list` shows whether they come back");
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
         for (why, n) in &moved.not_taken {
             lines.push(pen.tone(Tone::Bad, &format!("{} stayed in the DLQ: {why}", count(*n, "message"))));
         }
