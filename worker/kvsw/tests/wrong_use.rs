@@ -266,7 +266,7 @@ async fn what_has_no_note_is_counted_for_what_it_is() {
             );
         }
     };
-    let of_all = "12 messages of all sessions in the queue without a note";
+    let of_all = "12 messages in the queue without a note, of whatever session";
     says(&["dlq", "list"], 1, &["2 messages of 1 session; the queue holds about 14", of_all]).await;
     says(&["dlq", "list", "--session", "cat"], 1, &["nothing of session cat is noted as parked", of_all])
         .await;

@@ -190,7 +190,7 @@ impl DlqList {
         if self.unknown() > 0 {
             let many = count(self.unknown(), "message");
             let text = format!(
-                "{many} of all sessions in the queue without a note ({MOVED_BY_QUEUE}: SQS moved them itself)"
+                "{many} in the queue without a note, of whatever session ({MOVED_BY_QUEUE}: SQS moved them itself)"
             );
             lines.push(pen.tone(Tone::Warn, &text));
             let more = if self.all_seen { "" } else { " or more" };
@@ -253,15 +253,11 @@ mod tests {
     #[test]
     fn a_difference_between_notes_and_queue_is_told_in_both_directions() {
         let notes = [note("owl", Some(4), "ack-5001")];
-        assert!(
-            listed(&notes, 3)
-                .text(Pen::PLAIN)
-                .contains("2 messages of all sessions in the queue without a note")
-        );
+        assert!(listed(&notes, 3).text(Pen::PLAIN).contains("2 messages in the queue without a note"));
         assert!(listed(&notes, 0).text(Pen::PLAIN).contains("1 note of messages that are no longer"));
         assert_eq!(listed(&[], 0).text(Pen::PLAIN), "nothing is parked");
         let text = listed(&[], 2).text(Pen::PLAIN);
-        assert!(text.starts_with("nothing is noted as parked\n2 messages of all sessions"), "{text}");
+        assert!(text.starts_with("nothing is noted as parked\n2 messages in the queue"), "{text}");
     }
 
     #[test]

@@ -321,11 +321,11 @@ impl Unnoted {
     fn line(&self, pen: Pen) -> Option<String> {
         let many = count(self.messages, "message");
         let fate = match (self.meant, &self.only_of) {
-            (false, _) => "left, since the reason is another".to_owned(),
+            (false, _) => "left where they are, since they have no reason".to_owned(),
             (true, None) => "moved too; what becomes of them is not foreseen".to_owned(),
-            (true, Some(session)) => format!("whose is not known; those of {session} are moved too"),
+            (true, Some(session)) => format!("those of {session} are moved too"),
         };
-        let text = format!("{many} of all sessions in the queue without a note: {fate}");
+        let text = format!("{many} in the queue without a note, of whatever session: {fate}");
         (self.messages > 0).then(|| pen.tone(Tone::Warn, &text))
     }
 
