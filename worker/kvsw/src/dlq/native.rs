@@ -28,20 +28,7 @@ pub(super) async fn move_all(
     (rate, since): (Option<u32>, EpochMs),
     stop: &Stop,
 ) -> Result<Moved> {
-    let start = world
-        .sqs
-        .start_message_move_task()
-        .source_arn(&source)
-        .destination_arn(destination)
-        .set_max_number_of_messages_per_second(rate.and_then(|rate| i32::try_from(rate).ok()));
-    match call("StartMessageMoveTask", start.send()).await {
-        Ok(_) => {}
-        Err(failure) if not_there(&failure) => {
-            let hint = "leave --native out: kvsw's own move needs nothing but receive, send and delete";
-            return Err(usage(format!("this SQS has no StartMessageMoveTask: {failure}"), hint));
-        }
-        Err(failure) => return Err(failure.into()),
-    }
+    start(world, &source, &destination, rate).await?;
     let bar = output.progress(0, "SQS is moving");
     loop {
         let asked = world.sqs.list_message_move_tasks().source_arn(&source).max_results(1);
@@ -70,6 +57,23 @@ pub(super) async fn move_all(
                 return Ok(Moved { moved, not_taken: [(why, left)].into(), ..Moved::default() });
             }
         }
+    }
+}
+
+async fn start(world: &World, source: &str, destination: &str, rate: Option<u32>) -> Result<()> {
+    let start = world
+        .sqs
+        .start_message_move_task()
+        .source_arn(source)
+        .destination_arn(destination)
+        .set_max_number_of_messages_per_second(rate.and_then(|rate| i32::try_from(rate).ok()));
+    match call("StartMessageMoveTask", start.send()).await {
+        Ok(_) => Ok(()),
+        Err(failure) if not_there(&failure) => {
+            let hint = "leave --native out: kvsw's own move needs nothing but receive, send and delete";
+            Err(usage(format!("this SQS has no StartMessageMoveTask: {failure}"), hint))
+        }
+        Err(failure) => Err(failure.into()),
     }
 }
 
