@@ -39,7 +39,21 @@ pub enum Error {
     },
     /// A service did not answer, or refused.
     #[error(transparent)]
-    Service(#[from] ServiceFailure),
+    Service(ServiceFailure),
+    /// The SDK found no credentials, or none that it could use.
+    #[error("{operation} was not asked: there are no AWS credentials")]
+    NoCredentials {
+        /// What was to be asked first.
+        operation: String,
+    },
+    /// A variable names a queue that is not there.
+    #[error("{variable} is {url}, and there is no such queue")]
+    NoQueue {
+        /// Which variable.
+        variable: &'static str,
+        /// What it names.
+        url: String,
+    },
     /// A session's stored state is of another version or damaged.
     #[error("session {session_id}: {source}")]
     State {
@@ -66,6 +80,28 @@ pub enum Error {
     },
 }
 
+/// What the SDK says where it finds no credentials, among much else.
+const NO_CREDENTIALS: [&str; 2] = ["loading credentials", "no credentials"];
+
+impl From<ServiceFailure> for Error {
+    fn from(failure: ServiceFailure) -> Self {
+        match failure {
+            ServiceFailure::Disconnected { operation, detail }
+                if NO_CREDENTIALS.iter().any(|words| detail.contains(words)) =>
+            {
+                Self::NoCredentials { operation }
+            }
+            failure => Self::Service(failure),
+        }
+    }
+}
+
+/// Whether a service says that there is no such queue.
+pub(crate) fn is_no_queue(failure: &ServiceFailure) -> bool {
+    matches!(failure, ServiceFailure::Service { code, .. }
+        if code.ends_with("NonExistentQueue") || code == "QueueDoesNotExist")
+}
+
 /// A command's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -79,7 +115,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Service(_) => Exit::Unreachable,
+            Self::Service(_) | Self::NoCredentials { .. } | Self::NoQueue { .. } => Exit::Unreachable,
             Self::State { .. } | Self::Media { .. } | Self::File { .. } => Exit::Finding,
         }
     }
@@ -89,6 +125,12 @@ impl Error {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Service(failure) => of_service(failure),
+            Self::NoCredentials { .. } => {
+                "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE of a profile that is logged in; `aws sts get-caller-identity` tells whether there are any".into()
+            }
+            Self::NoQueue { variable, .. } => {
+                format!("the stack's outputs have the URL for {variable}; does AWS_REGION fit, and the account?")
+            }
             Self::State { .. } => {
                 "the session's messages stay where they are; use the version of kvsw that was deployed with the writer".into()
             }
@@ -103,9 +145,9 @@ impl Error {
 fn of_service(failure: &ServiceFailure) -> String {
     match failure {
         ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. } => {
-            "is the network up, and do AWS_REGION and the AWS_ENDPOINT_URL variables (if any) fit? `kvsw doctor` looks further".into()
+            "is the network up, are there AWS credentials, and do AWS_REGION and the AWS_ENDPOINT_URL variables (if any) fit? `kvsw doctor` looks further".into()
         }
-        ServiceFailure::Service { code, .. } if code.ends_with("NonExistentQueue") || code == "QueueDoesNotExist" => {
+        failure if is_no_queue(failure) => {
             "QUEUE_URL and DLQ_URL name the queues; the stack's outputs have them".into()
         }
         ServiceFailure::Service { code, .. } if code == "ResourceNotFoundException" => {

@@ -22,7 +22,7 @@ const fn row(reason: &'static str, meaning: &'static str, action: &'static str, 
 const PAGE: &str = "mend the page that sends it; discard the message";
 
 /// All of them, the special before the general.
-pub const ADVICE: [Advice; 36] = [
+pub const ADVICE: [Advice; 38] = [
     row(
         "BODY_TOO_LARGE",
         "the body is larger than any chunk",
@@ -80,6 +80,18 @@ pub const ADVICE: [Advice; 36] = [
         "the session went past it so long ago that its place is no longer known",
         "export it: it can only be played by itself",
         false,
+    ),
+    row(
+        "STREAM_FAILING",
+        "its stream had failed for 20 s, and so long had this waited in the queue",
+        "as for the reason beside it in the session; then redrive",
+        true,
+    ),
+    row(
+        "BATCH_PARKED",
+        "the rest of its batch was parked while nobody could tell whether it is stored",
+        "redrive, together with the rest",
+        true,
     ),
     row(
         "CRASHED",
@@ -158,6 +170,14 @@ pub fn advice(reason: &str) -> &'static Advice {
     matching.max_by_key(|row| row.reason.len()).unwrap_or(&ADVICE[ADVICE.len() - 1])
 }
 
+/// Whether a writer of this version may park for this reason, however its letters are written.
+pub fn is_known(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    let named = ADVICE.iter().any(|row| row.reason != "*" && fits(&row.reason.to_ascii_lowercase(), &reason));
+    // What a failing service call is parked for is `Operation-Code`.
+    named || reason.split_once('-').is_some_and(|(operation, code)| !operation.is_empty() && !code.is_empty())
+}
+
 fn fits(pattern: &str, reason: &str) -> bool {
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(end), _) => reason.ends_with(end),
@@ -190,6 +210,16 @@ mod tests {
         }
         let timed_out = ServiceFailure::TimedOut { operation: "PutMedia".into(), waited_ms: 1 };
         assert_eq!(advice(&timed_out.reason()).reason, "*-timeout");
+    }
+
+    #[test]
+    fn a_reason_that_no_writer_gives_is_not_known() {
+        for reason in ["STREAM_FAILING", "not_json", "ack-4321", "PutMedia-503", "moved_by_queue"] {
+            assert!(is_known(reason), "{reason}");
+        }
+        for reason in ["NO_SUCH", "ack", "*", "-", "PutMedia-"] {
+            assert!(!is_known(reason), "{reason}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws::failure::call;
 use aws::parked_index::{Entry, ParkedIndex};
 use aws::sessions::SessionsTable;
-use aws::settings::{Settings, SettingsError};
+use aws::settings::{self, Settings, SettingsError};
 use aws::store::StateTable;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
@@ -18,7 +18,7 @@ use media::time::EpochMs;
 use serde::Serialize;
 use writer::ports::{Clock as _, Store as _};
 
-use crate::error::{Error, Result, usage};
+use crate::error::{Error, Result, is_no_queue, usage};
 
 /// The DLQ keeps a message for 14 days; a note that is older speaks of none.
 const DLQ_KEEPS: Duration = Duration::from_secs(14 * 24 * 3_600);
@@ -193,11 +193,21 @@ impl World {
     /// Some attributes of a queue.
     ///
     /// # Errors
-    /// Those of GetQueueAttributes.
+    /// Those of GetQueueAttributes; where there is no such queue, it names the variable.
     pub async fn queue_attributes(&self, url: &str) -> Result<BTreeMap<String, String>> {
         let asked = self.sqs.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::All);
-        let told = call("GetQueueAttributes", asked.send()).await?.attributes.unwrap_or_default();
+        let answer = call("GetQueueAttributes", asked.send()).await;
+        let answer = answer.map_err(|failure| match is_no_queue(&failure) {
+            true => self.no_queue(url),
+            false => failure.into(),
+        });
+        let told = answer?.attributes.unwrap_or_default();
         Ok(told.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())
+    }
+
+    fn no_queue(&self, url: &str) -> Error {
+        let variable = if url == self.settings.dlq_url { settings::DLQ_URL } else { settings::QUEUE_URL };
+        Error::NoQueue { variable, url: url.to_owned() }
     }
 
     /// How many messages the DLQ holds.

@@ -31,6 +31,7 @@ async fn a_thousand_messages_are_listed_fast_and_moved_in_order() {
     }
     lists_fast(&bench).await;
     a_filter_leaves_the_others_as_they_were(&bench).await;
+    what_will_be_parked_again_is_waited_for(&bench).await;
     what_lies_behind_others_is_told(&bench).await;
     what_sqs_moved_itself_is_seen(&bench).await;
     discard_needs_a_yes_and_keeps_what_it_drops(&bench).await;
@@ -66,6 +67,18 @@ async fn a_filter_leaves_the_others_as_they_were(bench: &Bench) {
     assert_eq!(depth(bench).await, (980, 0), "the others are visible again");
     let drained = bench.drain().await;
     assert_eq!(drained, (100..120).map(|chunk| (chosen.clone(), chunk)).collect::<Vec<_>>(), "in order");
+}
+
+/// Nobody knows these sessions, so the writer would park them again; here there is no writer, and nothing is seen of it.
+async fn what_will_be_parked_again_is_waited_for(bench: &Bench) {
+    bench.park("hare", 0..2, "ack-5001").await;
+    let began = Instant::now();
+    let ended = bench.kvsw.run(&["dlq", "redrive", "--session", "hare", "--wait", "2s"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(began.elapsed() >= Duration::from_secs(2), "it did not wait");
+    let awaited = "2 messages that the plan says will be parked again: not seen in the DLQ yet";
+    assert!(ended.stdout.contains(awaited), "{}", ended.stdout);
+    assert_eq!(bench.drain().await.len(), 2);
 }
 
 async fn what_lies_behind_others_is_told(bench: &Bench) {
@@ -138,7 +151,8 @@ async fn interrupted_or_killed_nothing_is_lost(bench: &Bench) {
     let rate = 150;
     bench.send_the_first_without_deleting_it().await;
     let args = ["dlq", "redrive", "--rate", "150", "--wait", "0", "--json"];
-    let mut command = bench.kvsw.command(&args);
+    // Who interrupts it does not want to wait for gaps that cannot close any more.
+    let mut command = bench.kvsw.command(&["dlq", "redrive", "--rate", "150", "--wait", "10m", "--json"]);
     let first =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let began = Instant::now();
@@ -148,7 +162,9 @@ async fn interrupted_or_killed_nothing_is_lost(bench: &Bench) {
     let interrupt =
         tokio::process::Command::new("kill").args(["-INT", &first.id().unwrap().to_string()]).status();
     assert!(interrupt.await.unwrap().success());
+    let interrupted = Instant::now();
     let first = first.wait_with_output().await.unwrap();
+    assert!(interrupted.elapsed() < Duration::from_secs(20), "it waits: {:?}", interrupted.elapsed());
     assert_eq!(first.status.code(), Some(1), "not all is done");
     let told: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
     assert_eq!(told["moved"]["interrupted"], true);

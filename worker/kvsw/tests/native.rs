@@ -20,7 +20,13 @@ async fn services(end: serde_json::Value) -> Kvsw {
             _ if is("Query") => json!({"Items": [], "Count": 0}),
             _ if is("GetQueueAttributes") => {
                 let name = if request.contains("/dlq.fifo") { "dlq" } else { "chunks" };
-                json!({"Attributes": {"QueueArn": arn(name), "ApproximateNumberOfMessages": "0"}})
+                let policy = json!({"deadLetterTargetArn": arn("dlq"), "maxReceiveCount": 23}).to_string();
+                let mut attributes =
+                    json!({"QueueArn": arn(name), "ApproximateNumberOfMessages": "0", "RedrivePolicy": policy});
+                if name == "dlq" {
+                    attributes.as_object_mut().unwrap().remove("RedrivePolicy");
+                }
+                json!({"Attributes": attributes})
             }
             _ if is("StartMessageMoveTask") => {
                 let destination = format!("\"DestinationArn\":\"{}\"", arn("chunks"));

@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvs_emulator::{Fault, FaultKind, Point};
 use local_stack::project;
@@ -45,6 +45,7 @@ async fn a_failed_session_is_found_redriven_and_sounds_as_if_nothing_had_happene
     let parked = the_operator_looks(&kvsw, &files).await;
     redrives(&kvsw, parked).await;
     the_sound_is_whole(&kvsw, &files).await;
+    what_is_parked_again_is_found(&stack, &kvsw).await;
     stack.shutdown().await;
 }
 
@@ -170,4 +171,22 @@ async fn the_sound_is_whole(kvsw: &Kvsw, files: &Path) {
     assert_eq!(kvsw.run(&["session", "timeline", BROKEN, "--out", &out]).await.code, 0);
     let exists = kvsw.run(&["session", "timeline", BROKEN, "--out", &out]).await;
     assert_eq!(exists.code, 2, "a file is not written over: {exists:?}");
+}
+
+/// A message that is refused for itself: the plan says that it comes back, and the redrive waits until it has.
+async fn what_is_parked_again_is_found(stack: &Stack, kvsw: &Kvsw) {
+    let send = stack.sqs().send_message().queue_url(&stack.resources().queue_url).message_group_id(BROKEN);
+    send.message_deduplication_id("no-json").message_body("no JSON").send().await.unwrap();
+    let began = Instant::now();
+    while kvsw.run(&["dlq", "list"]).await.code == 0 {
+        assert!(began.elapsed() < PATIENCE, "the writer does not park it");
+    }
+    let dry = kvsw.run(&["dlq", "redrive", "--dry-run"]).await;
+    assert!(dry.code == 1 && dry.stdout.contains("1 will be parked again"), "{dry:?}");
+    let redriven = kvsw.run(&["dlq", "redrive", "--json"]).await;
+    assert_eq!(redriven.code, 1, "{redriven:?}");
+    let told = redriven.json()["readBack"].clone();
+    assert_eq!((&told["parkedAgain"], &told["awaited"]), (&json!(1), &json!(0)), "{told}");
+    let waited = told["waitedMs"].as_u64().unwrap();
+    assert!(waited < 60_000, "it waits no longer than until it is back: {told}");
 }

@@ -147,7 +147,7 @@ pub struct LowRedrive {
     #[arg(long)]
     pub dry_run: bool,
     /// Messages a second [default: 100; with --native: SQS chooses]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(u32).range(1..=3_000))]
     pub rate: Option<u32>,
     /// Let SQS move all messages (StartMessageMoveTask)
     #[arg(long)]

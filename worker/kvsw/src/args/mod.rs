@@ -11,6 +11,7 @@ use ingest::message::SessionId;
 
 pub use low::*;
 
+use crate::dlq::folder::can_be_made;
 use crate::error::{Result, usage};
 use crate::output::Output;
 use crate::text::{self, Place};
@@ -75,6 +76,19 @@ impl Filter {
     /// Whether everything is meant.
     pub fn is_open(&self) -> bool {
         self.session.is_none() && self.reason.is_none()
+    }
+}
+
+/// As it stands after "nothing": ` of session owl for the reason CRASHED`.
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(session) = &self.session {
+            write!(f, " of session {session}")?;
+        }
+        match &self.reason {
+            Some(reason) => write!(f, " for the reason {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -198,9 +212,29 @@ impl HiArgs {
     pub fn from_low(low: LowArgs, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let output = Output::new(low.global.json, low.global.color);
         let command = command(low.command)?;
+        endpoints(&env)?;
         let settings = settings(&low.global, env)?;
         Ok(Self { output, settings, command })
     }
+}
+
+/// The SDK's own variables for endpoints: what it says of a wrong one names no variable.
+fn endpoints(env: &impl Fn(&str) -> Option<String>) -> Result<()> {
+    const SERVICES: [&str; 6] =
+        ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_KINESIS_VIDEO_ARCHIVED_MEDIA", "_LAMBDA"];
+    for name in SERVICES.map(|service| format!("AWS_ENDPOINT_URL{service}")) {
+        let Some(url) = env(&name).filter(|url| !url.is_empty()) else { continue };
+        let address = url.parse::<http::Uri>().ok().filter(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+        });
+        if address.is_none() {
+            let message =
+                format!("the environment variable {name} is {url:?}, which is no address of a service");
+            return Err(usage(message, format!("unset {name} for AWS itself, or write http://HOST:PORT")));
+        }
+    }
+    Ok(())
 }
 
 fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
@@ -286,10 +320,9 @@ fn redrive(low: LowRedrive) -> Result<Redrive> {
             "leave --native out; kvsw's own move keeps the order and takes filters",
         ));
     }
-    let most = if low.native { 500 } else { 3_000 };
-    if low.rate.is_some_and(|rate| rate == 0 || rate > most) {
+    if low.native && low.rate.is_some_and(|rate| rate > 500) {
         let hint = "the worker keeps up with a few hundred a second; each message is about a third of a second of audio";
-        return Err(usage(format!("--rate takes 1 to {most} messages a second"), hint));
+        return Err(usage("with --native, --rate takes 1 to 500 messages a second", hint));
     }
     let rate = if low.native { low.rate } else { low.rate.or(Some(100)) };
     let wait = duration("--wait", &low.wait)?;
@@ -365,6 +398,7 @@ fn new_folder(out: PathBuf) -> Result<PathBuf> {
         return Err(usage(format!("{} exists already", out.display()), hint));
     }
     has_parent(&out)?;
+    can_be_made(&out)?;
     Ok(out)
 }
 

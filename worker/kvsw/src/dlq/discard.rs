@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::folder::MessageFolder;
+use super::fitting::nothing_fits;
+use super::folder::{MessageFolder, can_be_made};
 use super::goal::Goal;
 use super::list::{DlqList, list};
 use super::message::DlqMessage;
@@ -37,16 +38,18 @@ pub struct Discarded {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where nothing is chosen or nobody can be asked.
 pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit> {
+    let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
+    let out = args.out.clone().unwrap_or_else(name);
+    can_be_made(&out)?;
     let listed = list(world, &args.filter, true).await?;
     if listed.sessions.is_empty() && listed.not_noted.is_empty() {
-        return Err(usage("nothing that is parked fits", "`kvsw dlq list` shows what there is"));
+        return Err(nothing_fits(&args.filter, &world.notes(None).await?));
     }
     if !args.yes && !agreed(output, &listed)? {
         output.say("nothing was discarded");
         return Ok(Exit::Finding);
     }
-    let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
-    let mut folder = MessageFolder::create(&args.out.clone().unwrap_or_else(name))?;
+    let mut folder = MessageFolder::at(&out);
     let notes = world.notes(args.filter.session.as_deref()).await?;
     let chosen = notes.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
     let mut walk = Walk::new(world, Goal::new(chosen, listed.unknown()));
@@ -107,7 +110,10 @@ async fn drop_chosen(
 impl Show for Discarded {
     fn text(&self, pen: Pen) -> String {
         let many = count(self.messages, "message");
-        let mut lines = vec![format!("{many} discarded; {} keeps them", self.folder)];
+        let mut lines = vec![match self.messages + self.not_deleted {
+            0 => "nothing was discarded".to_owned(),
+            _ => format!("{many} discarded; {} keeps them", self.folder),
+        }];
         if self.not_deleted > 0 {
             let text = format!("{} could not be deleted; run it again", count(self.not_deleted, "message"));
             lines.push(pen.tone(Tone::Bad, &text));

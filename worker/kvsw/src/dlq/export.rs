@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::fitting::{must_fit, nothing_fits};
 use super::folder::MessageFolder;
 use super::goal::Goal;
 use super::message::DlqMessage;
+use super::right_queue::right_queue;
 use super::turn::turn;
 use super::walk::Walk;
 use crate::args::{DlqExport, Filter};
@@ -33,21 +35,27 @@ pub struct Exported {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where nothing is chosen.
 pub async fn run(world: &World, output: &Output, args: &DlqExport) -> Result<Exit> {
+    right_queue(world).await?;
     let (mut notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     if depth.total() == 0 {
         return Err(usage("nothing is parked", "`kvsw dlq list` shows what is"));
     }
     let without_note = depth.total().saturating_sub(notes.len());
+    must_fit(&args.filter, &notes, without_note)?;
+    let all_notes = notes.clone();
     // A turn goes on until each group is as it was, whatever reason is chosen.
     let wanted = if args.all { Filter { reason: None, ..args.filter.clone() } } else { args.filter.clone() };
     notes.retain(|entry| wanted.chooses(&entry.session_id, &entry.note.reason));
-    let (folder, run) = (MessageFolder::create(&args.out)?, format!("{:016x}", unique()));
+    let (folder, run) = (MessageFolder::at(&args.out), format!("{:016x}", unique()));
     let mut export = Export { world, args, folder, run, seen: BTreeSet::new() };
     let mut walk = Walk::new(world, Goal::new(notes, without_note));
     let outcome = export.walk(&mut walk, &Stop::listen()).await;
     let goal = walk.release().await?;
     outcome?;
     let not_reached = goal.not_reached(world).await?;
+    if export.folder.messages() == 0 && not_reached.is_empty() {
+        return Err(nothing_fits(&args.filter, &all_notes));
+    }
     let complete = not_reached.is_empty();
     let folder = export.folder.path().display().to_string();
     output.show(&Exported { folder, messages: export.folder.messages(), not_reached });
@@ -109,7 +117,10 @@ impl Export<'_> {
 
 impl Show for Exported {
     fn text(&self, pen: Pen) -> String {
-        let mut lines = vec![format!("{} in {}", count(self.messages, "message"), self.folder)];
+        let mut lines = vec![match self.messages {
+            0 => "no message was reached, and no folder made".to_owned(),
+            n => format!("{} in {}", count(n, "message"), self.folder),
+        }];
         for (session, n) in &self.not_reached {
             let many = count(*n, "message");
             let text = format!(
@@ -117,7 +128,10 @@ impl Show for Exported {
             );
             lines.push(pen.tone(Tone::Warn, &text));
         }
-        lines.push(pen.tone(Tone::Faint, &format!("play it: make replay RECORDING={}", self.folder)));
+        if self.messages > 0 {
+            let text = format!("play it: make replay RECORDING={}", self.folder);
+            lines.push(pen.tone(Tone::Faint, &text));
+        }
         lines.join("\n")
     }
 }

@@ -8,31 +8,42 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::message::DlqMessage;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, usage};
 
-/// A folder being written.
+/// Whether a folder can be made: makes it and takes it away again.
+///
+/// # Errors
+/// Wrong use, with the operating system's reason.
+pub fn can_be_made(path: &Path) -> Result<()> {
+    std::fs::create_dir(path).and_then(|()| std::fs::remove_dir(path)).map_err(|reason| {
+        let message = format!("{} cannot be made: {reason}", path.display());
+        usage(message, "--out takes a folder that is not there yet, in one that you may write to")
+    })
+}
+
+/// A folder being written. The first message makes it.
 #[derive(Debug)]
 pub struct MessageFolder {
     path: PathBuf,
-    bodies: BufWriter<File>,
-    facts: BufWriter<File>,
+    files: Option<[BufWriter<File>; 2]>,
     messages: usize,
 }
 
 impl MessageFolder {
+    /// At a path where nothing is.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), files: None, messages: 0 }
+    }
+
     /// Makes the folder, which must not exist.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn create(path: &Path) -> Result<Self> {
+    fn create(&self) -> Result<[BufWriter<File>; 2]> {
         let file = |name: &str| {
-            let path = path.join(name);
+            let path = self.path.join(name);
             let made = File::options().write(true).create_new(true).open(&path);
             made.map(BufWriter::new).map_err(|source| Error::File { path, source })
         };
-        std::fs::create_dir(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        let (bodies, facts) = (file("messages.jsonl")?, file("facts.jsonl")?);
-        Ok(Self { path: path.to_owned(), bodies, facts, messages: 0 })
+        std::fs::create_dir(&self.path).map_err(|source| Error::File { path: self.path.clone(), source })?;
+        Ok([file("messages.jsonl")?, file("facts.jsonl")?])
     }
 
     /// Appends messages; they are on disk when this returns.
@@ -40,12 +51,20 @@ impl MessageFolder {
     /// # Errors
     /// The operating system's.
     pub fn append(&mut self, messages: &[DlqMessage]) -> Result<()> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let made = match self.files.take() {
+            Some(files) => files,
+            None => self.create()?,
+        };
+        let [bodies, facts] = self.files.insert(made);
         let file = |source| Error::File { path: self.path.clone(), source };
         for message in messages {
-            writeln!(self.bodies, "{}", line(&message.body)).map_err(file)?;
-            writeln!(self.facts, "{}", message.facts()).map_err(file)?;
+            writeln!(bodies, "{}", line(&message.body)).map_err(file)?;
+            writeln!(facts, "{}", message.facts()).map_err(file)?;
         }
-        for file_of in [&mut self.bodies, &mut self.facts] {
+        for file_of in [bodies, facts] {
             file_of.flush().and_then(|()| file_of.get_ref().sync_data()).map_err(file)?;
         }
         self.messages += messages.len();
@@ -82,14 +101,19 @@ mod tests {
     #[test]
     fn a_message_is_one_line_whatever_it_holds_and_no_folder_is_written_over() {
         let path = std::env::temp_dir().join(format!("kvsw-folder-{}", std::process::id()));
-        let mut folder = MessageFolder::create(&path).unwrap();
+        can_be_made(&path).unwrap();
+        let mut folder = MessageFolder::at(&path);
+        folder.append(&[]).unwrap();
+        assert!(!path.exists(), "made for nothing");
         let bodies = ["{\"a\":1}", "{\n  \"a\": \"x\\ny\"\n}", "no\r\njson", ""];
         folder.append(&bodies.map(|body| message("m", "owl", body))).unwrap();
         assert_eq!(folder.messages(), 4);
         let written = std::fs::read_to_string(path.join("messages.jsonl")).unwrap();
         assert_eq!(written.lines().collect::<Vec<_>>(), ["{\"a\":1}", "{\"a\":\"x\\ny\"}", "no  json", ""]);
         assert_eq!(std::fs::read_to_string(path.join("facts.jsonl")).unwrap().lines().count(), 4);
-        assert!(matches!(MessageFolder::create(&path), Err(Error::File { .. })));
+        let again = MessageFolder::at(&path).append(&[message("m", "owl", "")]);
+        assert!(matches!(again, Err(Error::File { .. })));
+        assert!(matches!(can_be_made(&path), Err(Error::Usage { .. })));
         std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -6,8 +6,10 @@ use aws::parked_index::Entry;
 use media::time::EpochMs;
 use serde::Serialize;
 
+use super::fitting::known_reason;
 use super::goal::Goal;
 use super::message::MOVED_BY_QUEUE;
+use super::right_queue::right_queue;
 use super::walk::Walk;
 use crate::args::Filter;
 use crate::error::{Exit, Result};
@@ -50,6 +52,11 @@ pub struct DlqList {
     pub in_queue: Depth,
     /// Messages without a note that a receive showed, by session; there may be more behind them.
     pub not_noted: BTreeMap<String, usize>,
+    /// What was asked for, as it stands after "nothing".
+    #[serde(skip)]
+    pub asked: String,
+    /// Whether all messages without a note were received, so that none is of an unknown session.
+    pub all_seen: bool,
 }
 
 impl DlqList {
@@ -89,24 +96,34 @@ pub fn by_session(notes: &[Entry], now: EpochMs) -> Vec<SessionParked> {
 /// the way of a redrive: nobody looks unasked.
 ///
 /// # Errors
-/// Those of the state table and of the DLQ.
+/// Those of the state table and of the DLQ; wrong use, where it would look into another queue.
 pub async fn list(world: &World, filter: &Filter, look: bool) -> Result<DlqList> {
+    if look {
+        right_queue(world).await?;
+    }
     let (notes, in_queue) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    known_reason(filter, &notes)?;
     let noted = notes.len();
     let chosen: Vec<Entry> =
         notes.iter().filter(|e| filter.chooses(&e.session_id, &e.note.reason)).cloned().collect();
-    let not_noted = match look && in_queue.total() > noted {
+    let (not_noted, seen) = match look && in_queue.total() > noted {
         true => not_noted(world, &notes, filter).await?,
-        false => BTreeMap::new(),
+        false => (BTreeMap::new(), 0),
     };
-    Ok(DlqList { sessions: by_session(&chosen, world.now()), noted, in_queue, not_noted })
+    let sessions = by_session(&chosen, world.now());
+    let all_seen = noted + seen >= in_queue.total();
+    Ok(DlqList { sessions, noted, in_queue, not_noted, asked: filter.to_string(), all_seen })
 }
 
-/// What a receive shows of messages without a note.
-async fn not_noted(world: &World, notes: &[Entry], filter: &Filter) -> Result<BTreeMap<String, usize>> {
+/// What a receive shows of messages without a note: those that are meant, by session, and how many there are of all.
+async fn not_noted(
+    world: &World,
+    notes: &[Entry],
+    filter: &Filter,
+) -> Result<(BTreeMap<String, usize>, usize)> {
     let known: std::collections::BTreeSet<&str> =
         notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
-    let mut found = BTreeMap::new();
+    let (mut found, mut seen) = (BTreeMap::new(), 0);
     let mut walk = Walk::new(world, Goal::anything());
     let mut looks = async || -> Result<()> {
         for _ in 0..LOOKS {
@@ -116,9 +133,11 @@ async fn not_noted(world: &World, notes: &[Entry], filter: &Filter) -> Result<BT
             }
             for message in &messages {
                 walk.hold(message);
-                if !known.contains(message.original_id())
-                    && filter.chooses(&message.group_id, message.reason())
-                {
+                if known.contains(message.original_id()) {
+                    continue;
+                }
+                seen += 1;
+                if filter.chooses(&message.group_id, message.reason()) {
                     *found.entry(message.group_id.clone()).or_default() += 1;
                 }
             }
@@ -127,7 +146,7 @@ async fn not_noted(world: &World, notes: &[Entry], filter: &Filter) -> Result<BT
     };
     let looked = looks().await;
     walk.release().await?;
-    looked.map(|()| found)
+    looked.map(|()| (found, seen))
 }
 
 impl Show for DlqList {
@@ -150,9 +169,9 @@ impl Show for DlqList {
         }
         let shown: usize = self.sessions.iter().map(|session| session.messages).sum();
         let (messages, sessions) = (count(shown, "message"), count(self.sessions.len(), "session"));
-        lines.push(match (self.sessions.len(), self.in_queue.total()) {
-            (0, 0) => pen.tone(Tone::Good, "nothing is parked"),
-            (0, _) => "the notes have no such message".to_owned(),
+        lines.push(match (self.sessions.len(), self.is_certain()) {
+            (0, true) => pen.tone(Tone::Good, &format!("nothing{} is parked", self.asked)),
+            (0, false) => format!("nothing{} is noted as parked", self.asked),
             _ => format!("{messages} of {sessions}; the queue holds about {}", self.in_queue.total()),
         });
         lines.extend(self.doubts(pen));
@@ -161,16 +180,23 @@ impl Show for DlqList {
 }
 
 impl DlqList {
+    /// Whether no message without a note can be one that was asked for.
+    fn is_certain(&self) -> bool {
+        self.all_seen && self.not_noted.is_empty()
+    }
+
     fn doubts(&self, pen: Pen) -> Vec<String> {
         let mut lines = Vec::new();
         if self.unknown() > 0 {
             let many = count(self.unknown(), "message");
-            let text =
-                format!("{many} in the queue without a note ({MOVED_BY_QUEUE}: SQS moved them itself)");
+            let text = format!(
+                "{many} in the queue without a note, of whatever session ({MOVED_BY_QUEUE}: SQS moved them itself)"
+            );
             lines.push(pen.tone(Tone::Warn, &text));
-            let shown = |(session, n): (&String, &usize)| format!("  {session}: {n} or more");
+            let more = if self.all_seen { "" } else { " or more" };
+            let shown = |(session, n): (&String, &usize)| format!("  {session}: {n}{more}");
             lines.extend(self.not_noted.iter().map(shown));
-            if self.not_noted.is_empty() {
+            if self.not_noted.is_empty() && !self.all_seen {
                 lines.push(pen.tone(Tone::Faint, "  --look receives once to see whose they are"));
             }
         }
@@ -192,7 +218,7 @@ impl DlqList {
 pub async fn run(world: &World, output: &Output, filter: &Filter, look: bool) -> Result<Exit> {
     let listed = list(world, filter, look).await?;
     output.show(&listed);
-    let found = !listed.sessions.is_empty() || listed.unknown() > 0;
+    let found = !listed.sessions.is_empty() || !listed.is_certain();
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
 
@@ -204,7 +230,8 @@ mod tests {
     fn listed(notes: &[Entry], visible: usize) -> DlqList {
         let sessions = by_session(notes, EpochMs(1_000_000));
         let in_queue = Depth { visible, in_flight: 0 };
-        DlqList { sessions, noted: notes.len(), in_queue, not_noted: BTreeMap::new() }
+        let (noted, not_noted, asked) = (notes.len(), BTreeMap::new(), String::new());
+        DlqList { sessions, noted, in_queue, not_noted, asked, all_seen: noted >= visible }
     }
 
     #[test]
@@ -229,5 +256,19 @@ mod tests {
         assert!(listed(&notes, 3).text(Pen::PLAIN).contains("2 messages in the queue without a note"));
         assert!(listed(&notes, 0).text(Pen::PLAIN).contains("1 note of messages that are no longer"));
         assert_eq!(listed(&[], 0).text(Pen::PLAIN), "nothing is parked");
+        let text = listed(&[], 2).text(Pen::PLAIN);
+        assert!(text.starts_with("nothing is noted as parked\n2 messages in the queue"), "{text}");
+    }
+
+    #[test]
+    fn nothing_of_a_session_is_said_only_where_it_is_known() {
+        let mut nobody = DlqList { asked: " of session nobody".into(), ..listed(&[], 3) };
+        nobody.noted = 3;
+        nobody.all_seen = true;
+        assert_eq!(nobody.text(Pen::PLAIN), "nothing of session nobody is parked");
+        (nobody.noted, nobody.all_seen) = (1, false);
+        assert!(
+            nobody.text(Pen::PLAIN).starts_with("nothing of session nobody is noted as parked\n2 messages")
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod discard;
 pub mod export;
+pub mod fitting;
 pub mod folder;
 pub mod goal;
 pub mod list;
@@ -10,6 +11,7 @@ pub mod native;
 pub mod plan;
 pub mod read_back;
 pub mod redrive;
+pub mod right_queue;
 pub mod show;
 pub mod survey;
 pub mod turn;

@@ -9,9 +9,12 @@ use aws::failure::{call, has_code};
 use ingest::failure::ServiceFailure;
 use media::time::EpochMs;
 
+use super::goal::stays_empty;
 use super::redrive::Moved;
+use super::right_queue::Arns;
 use crate::error::{Result, usage};
 use crate::output::Output;
+use crate::stop::Stop;
 use crate::world::World;
 
 /// Pause between two looks at the task.
@@ -21,27 +24,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) async fn move_all(
     world: &World,
     output: &Output,
-    rate: Option<u32>,
-    since: EpochMs,
+    Arns { queue: destination, dlq: source }: Arns,
+    (rate, since): (Option<u32>, EpochMs),
+    stop: &Stop,
 ) -> Result<Moved> {
-    let arn = async |url: &str| -> Result<String> {
-        Ok(world.queue_attributes(url).await?.remove("QueueArn").unwrap_or_default())
-    };
-    let (source, destination) = (arn(&world.settings.dlq_url).await?, arn(&world.settings.queue_url).await?);
-    let start = world
-        .sqs
-        .start_message_move_task()
-        .source_arn(&source)
-        .destination_arn(destination)
-        .set_max_number_of_messages_per_second(rate.and_then(|rate| i32::try_from(rate).ok()));
-    match call("StartMessageMoveTask", start.send()).await {
-        Ok(_) => {}
-        Err(failure) if not_there(&failure) => {
-            let hint = "leave --native out: kvsw's own move needs nothing but receive, send and delete";
-            return Err(usage(format!("this SQS has no StartMessageMoveTask: {failure}"), hint));
-        }
-        Err(failure) => return Err(failure.into()),
-    }
+    start(world, &source, &destination, rate).await?;
     let bar = output.progress(0, "SQS is moving");
     loop {
         let asked = world.sqs.list_message_move_tasks().source_arn(&source).max_results(1);
@@ -51,6 +38,11 @@ pub(super) async fn move_all(
         bar.set_length(task.approximate_number_of_messages_to_move.unwrap_or_default().unsigned_abs());
         bar.set_position(moved as u64);
         match task.status() {
+            Some("RUNNING" | "CANCELLING") if stop.asked() => {
+                bar.finish_and_clear();
+                output.say("SQS goes on moving; CancelMessageMoveTask would stop it");
+                return Ok(Moved { moved, interrupted: true, ..Moved::default() });
+            }
             Some("RUNNING" | "CANCELLING") => tokio::time::sleep(PAUSE).await,
             Some("COMPLETED") => {
                 bar.finish_and_clear();
@@ -68,9 +60,26 @@ pub(super) async fn move_all(
     }
 }
 
-/// The task tells no message's name: once the queue is empty, all notes from before are stale.
+async fn start(world: &World, source: &str, destination: &str, rate: Option<u32>) -> Result<()> {
+    let start = world
+        .sqs
+        .start_message_move_task()
+        .source_arn(source)
+        .destination_arn(destination)
+        .set_max_number_of_messages_per_second(rate.and_then(|rate| i32::try_from(rate).ok()));
+    match call("StartMessageMoveTask", start.send()).await {
+        Ok(_) => Ok(()),
+        Err(failure) if not_there(&failure) => {
+            let hint = "leave --native out: kvsw's own move needs nothing but receive, send and delete";
+            Err(usage(format!("this SQS has no StartMessageMoveTask: {failure}"), hint))
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The task tells no message's name: once the queue stays empty, all notes from before are stale.
 async fn forget_notes(world: &World, since: EpochMs) -> Result<()> {
-    if world.dlq_depth().await?.total() > 0 {
+    if !stays_empty(world).await? {
         return Ok(());
     }
     let mut notes = world.notes(None).await?;

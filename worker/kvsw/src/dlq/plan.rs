@@ -140,16 +140,26 @@ pub struct SessionPlan {
 pub struct Plan {
     /// By session.
     pub sessions: Vec<SessionPlan>,
-    /// Messages in the queue without a note, by the queue's own count; without a filter they are moved too.
-    pub without_note: usize,
-    /// Whether those are moved too.
-    pub moves_unnoted: bool,
+    /// Messages in the queue without a note.
+    pub unnoted: Unnoted,
+}
+
+/// Messages in the queue without a note: only receiving them shows whose they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unnoted {
+    /// How many, of all sessions, by the queue's own count.
+    pub messages: usize,
+    /// Whether they are moved too.
+    pub meant: bool,
+    /// The session whose are; `None` means all.
+    pub only_of: Option<String>,
 }
 
 /// Plans.
-pub fn plan(facts: &[SessionFacts], now: EpochMs, without_note: usize, moves_unnoted: bool) -> Plan {
+pub fn plan(facts: &[SessionFacts], now: EpochMs, unnoted: Unnoted) -> Plan {
     let sessions = facts.iter().map(|facts| session(facts, now)).collect();
-    Plan { sessions, without_note, moves_unnoted }
+    Plan { sessions, unnoted }
 }
 
 /// What the writer will do with one chunk.
@@ -290,19 +300,42 @@ impl Show for Plan {
         for session in &self.sessions {
             session.write(&mut lines, pen);
         }
-        if self.without_note > 0 {
-            let many = count(self.without_note, "message");
-            let fate = if self.moves_unnoted { "moved too" } else { "not reached by a filter on notes" };
-            lines.push(pen.tone(Tone::Warn, &format!("{many} in the queue without a note: {fate}")));
-        }
+        lines.extend(self.unnoted.line(pen));
         let moved = count(self.messages(), "message");
         let gaps = count(self.closing(), "gap");
-        let mut total = format!("plan: move {moved}, close {gaps}");
+        let mut total = format!("plan: move {moved}{}, close {gaps}", self.unnoted.in_total());
         if self.parked_again() > 0 {
             total.push_str(&format!("; {} will be parked again", self.parked_again()));
         }
         lines.push(total);
         lines.join("\n")
+    }
+}
+
+impl Unnoted {
+    /// How many a walk has to look for at most.
+    pub fn wanted(&self) -> usize {
+        if self.meant { self.messages } else { 0 }
+    }
+
+    fn line(&self, pen: Pen) -> Option<String> {
+        let many = count(self.messages, "message");
+        let fate = match (self.meant, &self.only_of) {
+            (false, _) => "left where they are, since they have no reason".to_owned(),
+            (true, None) => "moved too; what becomes of them is not foreseen".to_owned(),
+            (true, Some(session)) => format!("those of {session} are moved too"),
+        };
+        let text = format!("{many} in the queue without a note, of whatever session: {fate}");
+        (self.messages > 0).then(|| pen.tone(Tone::Warn, &text))
+    }
+
+    /// As it stands after the number of messages that are noted.
+    fn in_total(&self) -> String {
+        match (self.wanted(), &self.only_of) {
+            (0, _) => String::new(),
+            (n, None) => format!(" and about {n} without a note"),
+            (n, Some(session)) => format!(" and those of {session} among about {n} without a note"),
+        }
     }
 }
 

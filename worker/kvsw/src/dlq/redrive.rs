@@ -16,11 +16,13 @@ use media::time::EpochMs;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::fitting::nothing_fits;
 use super::goal::Goal;
 use super::message::{DlqMessage, batches};
 use super::native;
 use super::plan::Plan;
-use super::read_back::{ReadBack, read_back};
+use super::read_back::{self, ReadBack, Sent, read_back};
+use super::right_queue::right_queue;
 use super::survey::{Survey, survey};
 use super::walk::{Walk, entry_failure, garbled};
 use crate::args::{Filter, Redrive};
@@ -45,9 +47,17 @@ pub struct Moved {
     pub not_reached: BTreeMap<String, usize>,
     /// Whether it was interrupted.
     pub interrupted: bool,
+    /// What the queue took; empty where SQS moved it.
+    #[serde(skip)]
+    pub sent: Sent,
 }
 
 impl Moved {
+    /// Whether nothing was there to move.
+    fn found_nothing(&self) -> bool {
+        self.moved == 0 && self.complete()
+    }
+
     /// Whether all that was meant was done.
     pub fn complete(&self) -> bool {
         self.not_taken.is_empty() && self.not_deleted == 0 && self.not_reached.is_empty() && !self.interrupted
@@ -98,6 +108,7 @@ impl Pace {
 /// # Errors
 /// Those of the services; what was moved until then stays moved.
 pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
+    let arns = right_queue(world).await?;
     let Survey { plan, chosen } = survey(world, &args.filter).await?;
     if args.dry_run {
         let closes = plan.parked_again() == 0;
@@ -105,15 +116,21 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
         return Ok(if closes { Exit::Fine } else { Exit::Finding });
     }
     output.say(&plan.text(Pen::PLAIN));
-    let since = world.now();
+    let (since, stop) = (world.now(), Stop::listen());
     let moved = match args.native {
-        true => native::move_all(world, output, args.rate, since).await?,
-        false => move_chosen(world, output, args, (&plan, chosen), since).await?,
+        true => native::move_all(world, output, arns, (args.rate, since), &stop).await?,
+        false => move_chosen(world, output, args, (&plan, chosen, since), &stop).await?,
     };
-    let read_back = match args.wait.is_zero() || moved.moved == 0 {
+    let read_back = match args.wait.is_zero() || moved.moved == 0 || moved.interrupted {
         true => None,
-        false => Some(read_back(world, output, &plan, since, args.wait).await?),
+        false => {
+            let done = read_back::Redrive { plan: &plan, sent: &moved.sent, since };
+            Some(read_back(world, output, done, args.wait, &stop).await?)
+        }
     };
+    if !args.filter.is_open() && moved.found_nothing() {
+        return Err(nothing_fits(&args.filter, &world.notes(None).await?));
+    }
     let fine = moved.complete() && read_back.as_ref().is_none_or(ReadBack::all_closed);
     output.show(&Redriven { plan, moved: Some(moved), read_back });
     Ok(if fine { Exit::Fine } else { Exit::Finding })
@@ -124,13 +141,13 @@ async fn move_chosen(
     world: &World,
     output: &Output,
     args: &Redrive,
-    (plan, chosen): (&Plan, Vec<Entry>),
-    since: EpochMs,
+    (plan, chosen, since): (&Plan, Vec<Entry>, EpochMs),
+    stop: &Stop,
 ) -> Result<Moved> {
-    let without_note = if plan.moves_unnoted { plan.without_note } else { 0 };
+    let without_note = plan.unnoted.wanted();
     let bar = output.progress((chosen.len() + without_note) as u64, "redriving");
     let (pace, moved) = (Pace::new(args.rate.unwrap_or(100)), Moved::default());
-    let mut mover = Mover { world, since, stop: Stop::listen(), pace, bar, moved };
+    let mut mover = Mover { world, since, stop, pace, bar, moved };
     let mut walk = Walk::new(world, Goal::new(chosen, without_note));
     let outcome = mover.walk(&mut walk, &args.filter).await;
     mover.bar.finish_and_clear();
@@ -147,7 +164,7 @@ struct Mover<'w> {
     world: &'w World,
     /// What was parked after this is the writer's answer to the redrive itself.
     since: EpochMs,
-    stop: Stop,
+    stop: &'w Stop,
     pace: Pace,
     bar: ProgressBar,
     moved: Moved,
@@ -158,6 +175,7 @@ impl Mover<'_> {
         loop {
             let received = walk.next().await?;
             if received.is_empty() {
+                self.moved.interrupted |= self.stop.asked();
                 return Ok(());
             }
             let since = self.since;
@@ -203,12 +221,17 @@ impl Mover<'_> {
         for entry in &answer.failed {
             *self.moved.not_taken.entry(entry_failure(SEND, entry).to_string()).or_default() += 1;
         }
-        let taken: BTreeSet<&str> = answer.successful.iter().map(|entry| entry.id()).collect();
+        let taken: BTreeMap<&str, &str> =
+            answer.successful.iter().map(|entry| (entry.id(), entry.message_id())).collect();
         let mut sent = Vec::new();
         for (i, message) in batch.iter().enumerate() {
-            match taken.contains(i.to_string().as_str()) {
-                true => sent.push(message),
-                false => walk.hold(message),
+            match taken.get(i.to_string().as_str()) {
+                Some(id) => {
+                    let ids = self.moved.sent.entry(message.group_id.clone()).or_default();
+                    ids.insert((*id).to_owned());
+                    sent.push(message);
+                }
+                None => walk.hold(message),
             }
         }
         Ok(sent)
@@ -230,6 +253,12 @@ impl Show for Redriven {
     fn text(&self, pen: Pen) -> String {
         let Some(moved) = &self.moved else { return self.plan.text(pen) };
         let mut lines = vec![format!("moved {}", count(moved.moved, "message"))];
+        let unnoted = moved.moved.saturating_sub(self.plan.messages());
+        if unnoted > 0 {
+            let many = count(unnoted, "message");
+            let text = format!("{many} of them without a note: `kvsw dlq list` shows whether they come back");
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
         for (why, n) in &moved.not_taken {
             lines.push(pen.tone(Tone::Bad, &format!("{} stayed in the DLQ: {why}", count(*n, "message"))));
         }

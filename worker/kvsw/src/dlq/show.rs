@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::goal::Goal;
 use super::message::DlqMessage;
+use super::right_queue::right_queue;
 use super::walk::Walk;
-use crate::error::{Exit, Result, usage};
+use crate::error::{Error, Exit, Result, usage};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::reasons::advice;
 use crate::text::{count, length, moment};
@@ -51,6 +52,8 @@ pub struct Shown {
     pub messages: Vec<ParkedMessage>,
     /// Whether the head of the session's messages was seen in the queue itself.
     pub head_seen: bool,
+    /// Messages in the queue that are in no note and were not shown now: nobody knows whose they are.
+    pub not_shown: usize,
     /// Age of the oldest, ms.
     pub oldest_ms: u64,
 }
@@ -116,20 +119,38 @@ async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
 /// # Errors
 /// Those of the services; wrong use, where the session has nothing parked.
 pub async fn run(world: &World, output: &Output, session: &str) -> Result<Exit> {
-    let notes = world.notes(Some(session)).await?;
+    right_queue(world).await?;
+    let (all, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    let without_note = depth.total().saturating_sub(all.len());
+    let notes: Vec<Entry> = all.into_iter().filter(|entry| entry.session_id == session).collect();
     let received = head(world, session).await?;
     let messages = join(&notes, &received);
     let Some(oldest) = messages.iter().map(|message| message.parked_at).min() else {
-        let hint = "`kvsw dlq list` shows the sessions that have";
-        return Err(usage(format!("session {session} has nothing parked"), hint));
+        return Err(nothing_seen(session, without_note));
     };
+    let shown_without_note = messages.len().saturating_sub(notes.len());
     output.show(&Shown {
         session_id: session.to_owned(),
+        not_shown: without_note.saturating_sub(shown_without_note),
         messages,
         head_seen: !received.is_empty(),
         oldest_ms: world.now().0.saturating_sub(oldest),
     });
     Ok(Exit::Finding)
+}
+
+fn nothing_seen(session: &str, without_note: usize) -> Error {
+    let message = format!("nothing of session {session} is parked");
+    match without_note {
+        0 => usage(message, "`kvsw dlq list` shows the sessions that have something"),
+        n => usage(
+            format!("{message}, as far as the notes and a receive show"),
+            format!(
+                "{} in the queue without a note; `kvsw dlq list --look` shows whose",
+                count(n, "message")
+            ),
+        ),
+    }
 }
 
 impl Show for Shown {
@@ -150,9 +171,10 @@ impl Show for Shown {
             String::new(),
         ];
         lines.push(format!(
-            "{}: {}, the oldest parked {} ago",
+            "{}: {}{}, the oldest parked {} ago",
             self.session_id,
             count(self.messages.len(), "message"),
+            if self.not_shown > 0 { " or more" } else { "" },
             length(self.oldest_ms)
         ));
         let reasons: BTreeSet<&str> = self.messages.iter().map(|message| message.reason.as_str()).collect();
@@ -162,6 +184,13 @@ impl Show for Shown {
             let said = self.messages.iter().filter(|m| m.reason == reason).find_map(|m| m.message.as_ref());
             lines.extend(said.map(|said| pen.tone(Tone::Faint, &format!("  it said: {said}"))));
             lines.push(format!("  what to do: {}", advice.action));
+        }
+        if self.not_shown > 0 {
+            let many = count(self.not_shown, "more message");
+            let text = format!(
+                "{many} in the queue without a note, of this session or others: a receive shows ten at most"
+            );
+            lines.push(pen.tone(Tone::Warn, &text));
         }
         if !self.head_seen {
             let text = "the queue showed none of them just now: somebody holds them, or they are gone";
@@ -187,9 +216,14 @@ mod tests {
         let joined = join(&[noted, alone], &received);
         let told: Vec<_> = joined.iter().map(|m| (m.chunk_index, m.reason.as_str())).collect();
         assert_eq!(told, [(Some(5), "CRASHED"), (Some(6), "MOVED_BY_QUEUE"), (Some(7), "ack-5001")]);
-        let shown = Shown { session_id: "owl".into(), messages: joined, head_seen: true, oldest_ms: 1_000 };
+        let session_id = "owl".into();
+        let shown = Shown { session_id, messages: joined, head_seen: true, not_shown: 1, oldest_ms: 1_000 };
         let text = shown.text(Pen::PLAIN);
-        assert!(text.contains("owl: 3 messages, the oldest parked 1 s ago"), "{text}");
+        assert!(text.contains("owl: 3 messages or more, the oldest parked 1 s ago"), "{text}");
+        assert!(
+            text.contains("1 more message in the queue without a note, of this session or others"),
+            "{text}"
+        );
         assert!(text.contains("what to do: wait until it has passed, then redrive"), "{text}");
     }
 }

@@ -10,7 +10,8 @@ use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use writer::ports::{SessionStatus, Sessions as _};
 
-use super::plan::{Plan, SessionFacts, plan};
+use super::fitting::{must_fit, reaches_unnoted};
+use super::plan::{Plan, SessionFacts, Unnoted, plan};
 use crate::args::Filter;
 use crate::error::Result;
 use crate::readback::patiently;
@@ -31,10 +32,11 @@ pub struct Survey {
 /// Surveys what `filter` chooses, and plans.
 ///
 /// # Errors
-/// Those of the state table, the Sessions table, the DLQ and Kinesis Video.
+/// Those of the state table, the Sessions table, the DLQ and Kinesis Video; wrong use, where the filter fits nothing.
 pub async fn survey(world: &World, filter: &Filter) -> Result<Survey> {
     let (notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let without_note = depth.total().saturating_sub(notes.len());
+    must_fit(filter, &notes, without_note)?;
     let mut sessions: BTreeMap<String, (Vec<Entry>, Vec<Entry>)> = BTreeMap::new();
     for entry in notes {
         let chosen = filter.chooses(&entry.session_id, &entry.note.reason);
@@ -44,7 +46,11 @@ pub async fn survey(world: &World, filter: &Filter) -> Result<Survey> {
     let sessions = sessions.into_iter().filter(|(_, (moving, _))| !moving.is_empty());
     let facts = sessions.map(|(session, (chosen, staying))| facts(world, session, chosen, staying));
     let facts: Vec<SessionFacts> = futures::stream::iter(facts).buffered(AT_ONCE).try_collect().await?;
-    let plan = plan(&facts, world.now(), without_note, filter.reason.is_none());
+    let plan = plan(
+        &facts,
+        world.now(),
+        Unnoted { messages: without_note, meant: reaches_unnoted(filter), only_of: filter.session.clone() },
+    );
     Ok(Survey { plan, chosen: facts.into_iter().flat_map(|facts| facts.chosen).collect() })
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn facts(next: u64, gaps: Vec<Gap>, chosen: Vec<Entry>) -> SessionFac
     }
 }
 
-fn owls(indices: std::ops::Range<u64>, reason: &str) -> Vec<Entry> {
+pub(crate) fn owls(indices: std::ops::Range<u64>, reason: &str) -> Vec<Entry> {
     indices.map(|index| note("owl", Some(index), reason)).collect()
 }
 
