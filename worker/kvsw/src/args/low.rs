@@ -67,7 +67,9 @@ pub enum LowCommand {
     #[command(after_help = "Example:\n  kvsw doctor --writer my-stack-kvs-stream-writer")]
     Doctor(LowDoctor),
     /// Ends sessions that fell silent, and deletes streams of ended sessions after their retention
-    #[command(after_help = "Example:\n  kvsw sweep --dry-run --silent-for 30m")]
+    #[command(
+        after_help = "Nobody is ended while messages wait in the queue and nothing has been written for 5 minutes (exit 1).\n\nExample:\n  kvsw sweep --dry-run --silent-for 30m"
+    )]
     Sweep(LowSweep),
 }
 

@@ -66,7 +66,8 @@ impl Finding {
     /// A service that did not answer, or refused.
     pub fn failed(subject: &'static str, error: &Error) -> Self {
         let verdict = match error {
-            Error::Service(ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. }) => {
+            Error::NoCredentials { .. }
+            | Error::Service(ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. }) => {
                 Verdict::Unreachable
             }
             _ => Verdict::Wrong,

@@ -13,8 +13,8 @@ use crate::text::{count, length};
 pub const VISIBILITY_PER_TIMEOUT: u32 = 6;
 /// Each real attempt of a batch may be deferred so often before it; deferrals count as receives.
 const DEFERRALS: u32 = 2;
-/// Receives for crashes and conflicts on top.
-const SPARE: u32 = 8;
+/// While DynamoDB is away chunks are given back ever more rarely: this many receives last for about 7 hours.
+const GOOD_RECEIVES: u32 = 100;
 /// SQS's longest retention.
 const LONGEST_RETENTION: Duration = Duration::from_secs(14 * 24 * 3_600);
 
@@ -102,10 +102,11 @@ fn redrive_policy(attributes: &Attributes, dlq: Option<&Attributes>) -> Finding 
     let count = &policy["maxReceiveCount"];
     let count = count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or_default();
     let attempts = Config::default().max_attempts;
-    let (least, good) = (attempts * (1 + DEFERRALS), attempts * (1 + DEFERRALS) + SPARE);
+    let (least, good) = (attempts * (1 + DEFERRALS), GOOD_RECEIVES);
     let seen = format!("maxReceiveCount {count}; the writer needs {least} and should have {good}");
     let verdict = if count < u64::from(least) { Verdict::Wrong } else { Verdict::Look };
-    let action = format!("set maxReceiveCount to {good}: deferring a batch counts as a receive");
+    let action =
+        format!("set maxReceiveCount to {good}: deferring a batch, or giving it back, counts as a receive");
     Finding::when(count >= u64::from(good), SUBJECT, verdict, seen, action)
 }
 
