@@ -441,6 +441,7 @@ impl Checkpoint {
                 if advance.samples > Samples(0) {
                     self.take_place((numbering, from), advance.at, advance.until);
                 }
+                self.began_by(numbering, advance.to.numbering_began);
             }
         }
         match advance.heals {
@@ -460,6 +461,16 @@ impl Checkpoint {
         self.given_up.extend(given_up.iter().map(with_held));
         self.bound_given_up();
         given_up
+    }
+
+    /// A page's first chunks came back: it began no later than they were captured.
+    fn began_by(&mut self, numbering: u32, at: EpochMs) {
+        if self.live.numbering == numbering {
+            self.live.numbering_began = self.live.numbering_began.min(at);
+        }
+        for past in self.past.iter_mut().filter(|past| past.numbering == numbering) {
+            past.captured.0 = past.captured.0.min(at);
+        }
     }
 
     /// A backfill of the gap at `place` lies from `at` to `until`: what else comes back lies before or after it.

@@ -533,6 +533,8 @@ fn pass(position: &mut Position, piece: &Piece, recording: Option<String>) {
     }
     if position.next == 0 && position.last_sequence == 0 {
         position.numbering_began = piece.captured_at;
+    } else if position.next == 0 && piece.audio.is_ok() {
+        position.numbering_began = position.numbering_began.min(piece.captured_at); // a page's first chunks come back
     }
     if piece.index == 0 {
         position.opened_by = recording.clone();

@@ -7,7 +7,8 @@ mod common;
 use common::{batch, recordings};
 use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot};
 use ingest::fold::Piece;
-use ingest::message::Rejection;
+use ingest::message::{Arrival, Chunk, Content, Format, Record, Rejection, SessionId};
+use ingest::sort::sort;
 use proptest::prelude::*;
 
 /// A recording without the stubs at its end, which hold no audio and are parked for good.
@@ -147,6 +148,32 @@ fn chunks_in_the_middle_of_a_lost_cluster_are_held_and_named() {
     session.backfill(&pieces[4..5]);
     session.write(&pieces[14..]);
     assert_eq!(session.audio().len(), undisturbed(&pieces).len());
+}
+
+/// The page is over, and its chunk has just the index that the next page waits for.
+#[test]
+fn a_late_chunk_that_came_back_is_known_when_it_is_delivered_again() {
+    let pieces = pieces(recordings().iter().find(|folder| folder.ends_with("firefox-speech")).unwrap());
+    let mut session = Session::default();
+    session.write(&pieces[2..8]);
+    session.backfill(&pieces[..2]);
+    let mut next_page = pieces[0].clone();
+    next_page.numbering = 1;
+    next_page.captured_at.0 += 600_000;
+    session.write(&[next_page]);
+    let again = |piece: &Piece| {
+        let chunk = Chunk {
+            index: piece.index,
+            captured_at: piece.captured_at,
+            audio: piece.audio.clone().unwrap(),
+            format: Format::WebmOpus,
+            connection_id: None,
+        };
+        let record = Record { sequence_number: 1 << 100, ..piece.record.clone() };
+        Ok(Arrival { record, session: SessionId::parse("s").unwrap(), content: Content::Chunk(chunk) })
+    };
+    let sorted = sort(&session.checkpoint, vec![again(&pieces[1])]);
+    assert_eq!((sorted.duplicates.len(), sorted.live.len()), (1, 0), "it would be written twice");
 }
 
 /// What a parked batch skipped in search of a Cluster is in the DLQ: it comes back with the batch, not with the gap before.
