@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn attributes(changes: &[(&str, &str)]) -> Attributes {
-        let policy = r#"{"deadLetterTargetArn":"arn:dlq","maxReceiveCount":20}"#;
+        let policy = r#"{"deadLetterTargetArn":"arn:dlq","maxReceiveCount":100}"#;
         let good = [
             ("FifoQueue", "true"),
             ("DeduplicationScope", "messageGroup"),
