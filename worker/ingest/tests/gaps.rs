@@ -1,6 +1,6 @@
 //! Gaps remember the past: chunks that were parked or lost come back into the very hole that they left.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::result_large_err)]
 
 mod common;
 
