@@ -22,7 +22,7 @@ use crate::args;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::text::{count, length};
-use crate::world::World;
+use crate::world::{Depth, World};
 
 /// A shorter silence than this may be a pause of the speaker.
 pub const SHORTEST_SILENCE: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ impl Limits {
 async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result<()> {
     let now = world.now();
     // The queue first: what is written after this look shows in the checkpoints.
-    let queued = queued(&world.queue_attributes(&world.settings.queue_url).await?);
+    let queued = Depth::of(&world.queue_attributes(&world.settings.queue_url).await?).total();
     let active = active(world, limits, swept).await?;
     let since = |at: EpochMs| now.0.saturating_sub(at.0);
     let silent: Vec<_> =
@@ -182,13 +182,6 @@ async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result
         }
     }
     Ok(())
-}
-
-/// Messages of a queue in any state: visible, in flight, delayed.
-fn queued(attributes: &BTreeMap<String, String>) -> usize {
-    let number = |name: &str| attributes.get(name)?.parse::<usize>().ok();
-    let states = ["", "NotVisible", "Delayed"].map(|state| format!("ApproximateNumberOfMessages{state}"));
-    states.iter().filter_map(|name| number(name)).sum()
 }
 
 /// Whether chunks wait and nobody writes.
@@ -460,7 +453,7 @@ mod tests {
     fn nobody_is_ended_while_the_writer_stands_still() {
         let attributes = [("", "0"), ("NotVisible", "2"), ("Delayed", "1")]
             .map(|(state, n)| (format!("ApproximateNumberOfMessages{state}"), n.to_owned()));
-        assert_eq!(queued(&attributes.into()), 3);
+        assert_eq!(Depth::of(&attributes.into()).total(), 3);
         let minute = 60_000;
         assert!(stands_still(1, 6 * minute));
         assert!(!stands_still(1, 4 * minute), "the writer is working");

@@ -55,12 +55,24 @@ pub struct Depth {
     pub visible: usize,
     /// Received and not deleted yet.
     pub in_flight: usize,
+    /// Not ready yet.
+    #[serde(skip)]
+    pub delayed: usize,
 }
 
 impl Depth {
+    /// As GetQueueAttributes tells it.
+    pub fn of(attributes: &BTreeMap<String, String>) -> Self {
+        let number = |state: &str| {
+            let name = format!("ApproximateNumberOfMessages{state}");
+            attributes.get(&name).and_then(|n| n.parse().ok()).unwrap_or_default()
+        };
+        Self { visible: number(""), in_flight: number("NotVisible"), delayed: number("Delayed") }
+    }
+
     /// In any state.
     pub fn total(self) -> usize {
-        self.visible + self.in_flight
+        self.visible + self.in_flight + self.delayed
     }
 }
 
@@ -215,11 +227,6 @@ impl World {
     /// # Errors
     /// Those of GetQueueAttributes.
     pub async fn dlq_depth(&self) -> Result<Depth> {
-        let attributes = self.queue_attributes(&self.settings.dlq_url).await?;
-        let number = |name: &str| attributes.get(name).and_then(|n| n.parse().ok()).unwrap_or_default();
-        Ok(Depth {
-            visible: number("ApproximateNumberOfMessages"),
-            in_flight: number("ApproximateNumberOfMessagesNotVisible"),
-        })
+        Ok(Depth::of(&self.queue_attributes(&self.settings.dlq_url).await?))
     }
 }

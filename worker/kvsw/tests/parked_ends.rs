@@ -4,17 +4,9 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use kvs_emulator::{Fault, FaultKind, Point};
-use local_stack::project;
-use local_stack::replay::recording::Recording;
-use local_stack::replay::replay;
-use local_stack::replay::speaker::Speaker;
 use local_stack::stack::{Stack, StackConfig};
 use serde_json::{Value, json};
-use support::{Kvsw, PATIENCE, folder};
+use support::{Kvsw, folder, refuse, speak};
 
 const ENDS: &str = "parked-ends";
 const ALL: &str = "parked-all";
@@ -22,16 +14,11 @@ const ALL: &str = "parked-all";
 #[tokio::test(flavor = "multi_thread")]
 async fn parked_heads_and_tails_are_in_the_ledger_the_picture_and_the_file() {
     let stack = Stack::start(StackConfig::default()).await.unwrap();
-    let refuse = |session: &str, nth: u64, count: u64| {
-        let kind =
-            FaultKind::ErrorAck { id: 4006, code: None, at: Point::Received, bare: false, stored: false };
-        Fault::new(kind).stream(&format!("session-{session}")).nth(nth).count(count)
-    };
     let faults = stack.emulator().unwrap().faults();
     for fault in [refuse(ENDS, 1, 1), refuse(ENDS, 7, 1_000), refuse(ALL, 1, 1_000)] {
         faults.add(fault);
     }
-    speak(&stack).await;
+    speak(&stack, &[ENDS, ALL]).await;
     faults.clear();
 
     let kinesis_video = stack.kinesis_video_endpoint().unwrap();
@@ -51,18 +38,6 @@ async fn parked_heads_and_tails_are_in_the_ledger_the_picture_and_the_file() {
         assert_eq!(after["gapMs"], 0, "{after}");
     }
     stack.shutdown().await;
-}
-
-async fn speak(stack: &Stack) {
-    let recording = project::root().join("tests/end-to-end/recordings/chromium-speech-default");
-    let recording = Arc::new(Recording::read(&recording).unwrap());
-    let speaker = |session: &str| Speaker {
-        recording: Arc::clone(&recording),
-        session_id: session.into(),
-        speed: 6.0,
-        delay: Duration::ZERO,
-    };
-    replay(stack, &[speaker(ENDS), speaker(ALL)], PATIENCE, &()).await.unwrap();
 }
 
 async fn show(kvsw: &Kvsw, session: &str, code: i32) -> Value {

@@ -5,17 +5,12 @@
 mod support;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use kvs_emulator::{Fault, FaultKind, Point};
-use local_stack::project;
 use local_stack::replay::recording::Recording;
-use local_stack::replay::replay;
-use local_stack::replay::speaker::Speaker;
 use local_stack::stack::{Stack, StackConfig};
 use serde_json::json;
-use support::{Kvsw, PATIENCE, folder};
+use support::{Kvsw, PATIENCE, folder, refuse};
 
 const BROKEN: &str = "quiet-fox-broken";
 const WHOLE: &str = "quiet-fox-whole";
@@ -28,14 +23,9 @@ fn samples(path: &Path) -> Vec<i16> {
 async fn a_failed_session_is_found_redriven_and_sounds_as_if_nothing_had_happened() {
     let stack = Stack::start(StackConfig::default()).await.unwrap();
     // Data errors park at once; two places, so that two gaps open, one of them of several batches.
-    let refuse = |nth, count| {
-        let kind =
-            FaultKind::ErrorAck { id: 4006, code: None, at: Point::Received, bare: false, stored: false };
-        Fault::new(kind).stream(&format!("session-{BROKEN}")).nth(nth).count(count)
-    };
     let faults = stack.emulator().unwrap().faults();
-    faults.add(refuse(3, 2));
-    faults.add(refuse(7, 1));
+    faults.add(refuse(BROKEN, 3, 2));
+    faults.add(refuse(BROKEN, 7, 1));
     speak(&stack).await;
     faults.clear();
 
@@ -50,15 +40,7 @@ async fn a_failed_session_is_found_redriven_and_sounds_as_if_nothing_had_happene
 }
 
 async fn speak(stack: &Stack) {
-    let recording = project::root().join("tests/end-to-end/recordings/chromium-speech-default");
-    let recording = Arc::new(Recording::read(&recording).unwrap());
-    let speaker = |session: &str| Speaker {
-        recording: Arc::clone(&recording),
-        session_id: session.into(),
-        speed: 6.0,
-        delay: Duration::ZERO,
-    };
-    let results = replay(stack, &[speaker(BROKEN), speaker(WHOLE)], PATIENCE, &()).await.unwrap();
+    let results = support::speak(stack, &[BROKEN, WHOLE]).await;
     assert!(results[0].report.chunks_parked > 0, "the faults parked nothing: {:?}", results[0].report);
     assert_eq!(
         results[1].report.chunks_parked, 0,

@@ -229,7 +229,7 @@ mod tests {
 
     fn listed(notes: &[Entry], visible: usize) -> DlqList {
         let sessions = by_session(notes, EpochMs(1_000_000));
-        let in_queue = Depth { visible, in_flight: 0 };
+        let in_queue = Depth { visible, ..Depth::default() };
         let (noted, not_noted, asked) = (notes.len(), BTreeMap::new(), String::new());
         DlqList { sessions, noted, in_queue, not_noted, asked, all_seen: noted >= visible }
     }

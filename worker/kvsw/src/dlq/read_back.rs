@@ -14,6 +14,7 @@ use super::plan::{GapPlan, Plan, SessionPlan};
 use crate::error::Result;
 use crate::output::{Output, Pen, Show, Tone};
 use crate::readback::{Listed, StreamReader};
+use crate::session::facts::LAST_BLOCK_MS;
 use crate::stop::Stop;
 use crate::text::{count, length, ranges, runs};
 use crate::world::World;
@@ -23,9 +24,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The notes of more groups than this are asked for all at once.
 const FEW_GROUPS: usize = 16;
-
-/// A fragment's last block, which the service's measure of its length (first to last block) leaves out.
-const BLOCK_MS: u64 = 100;
 
 /// What the queue took, by message group: under these ids the writer would park it again.
 pub type Sent = BTreeMap<String, BTreeSet<String>>;
@@ -223,7 +221,7 @@ fn audio_ms(listed: &[Listed], gap_ends_at: Option<u64>) -> u64 {
     let next = |i: usize| listed.get(i + 1).map(|next| next.at.0).or(gap_ends_at);
     let length = |(i, fragment): (usize, &Listed)| {
         let end = fragment.end().0;
-        let reaches = next(i).filter(|next| (end..=end + BLOCK_MS).contains(next));
+        let reaches = next(i).filter(|next| (end..=end + LAST_BLOCK_MS).contains(next));
         reaches.unwrap_or(end).saturating_sub(fragment.at.0)
     };
     listed.iter().enumerate().map(length).sum()

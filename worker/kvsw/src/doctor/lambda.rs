@@ -293,10 +293,8 @@ fn allowed(xml: &str) -> Vec<&str> {
             Some(("EvalDecision", text)) => decision = Some(text.trim()),
             _ => {}
         }
-        if let Some((name, decision)) = name.zip(decision) {
-            allowed.extend((decision == "allowed").then_some(name));
-        }
-        if name.is_some() && decision.is_some() {
+        if let Some((action, decided)) = name.zip(decision) {
+            allowed.extend((decided == "allowed").then_some(action));
             (name, decision) = (None, None);
         }
     }

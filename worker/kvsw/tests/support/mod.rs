@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws::parked_index::ParkedIndex;
@@ -11,9 +12,14 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, MessageAttributeValue, MessageSystemAttributeName,
     SendMessageBatchRequestEntry,
 };
+use kvs_emulator::{Fault, FaultKind, Point};
 use local_stack::backend::{Backend, BackendKind};
 use local_stack::project;
+use local_stack::replay::recording::Recording;
+use local_stack::replay::speaker::Speaker;
+use local_stack::replay::{SessionResult, replay};
 use local_stack::resources::{ResourceConfig, Resources};
+use local_stack::stack::Stack;
 use media::time::EpochMs;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -248,4 +254,24 @@ async fn request(socket: &mut TcpStream) -> String {
             return request;
         }
     }
+}
+
+/// A shipped recording, spoken at once in each of the sessions, until all of it is written or parked.
+pub async fn speak(stack: &Stack, sessions: &[&str]) -> Vec<SessionResult> {
+    let recording = project::root().join("tests/end-to-end/recordings/chromium-speech-default");
+    let recording = Arc::new(Recording::read(&recording).unwrap());
+    let speaker = |session: &&str| Speaker {
+        recording: Arc::clone(&recording),
+        session_id: (*session).into(),
+        speed: 6.0,
+        delay: Duration::ZERO,
+    };
+    let speakers: Vec<Speaker> = sessions.iter().map(speaker).collect();
+    replay(stack, &speakers, PATIENCE, &()).await.unwrap()
+}
+
+/// The session's stream refuses `count` fragments for their data, from the `nth` on: they are parked at once.
+pub fn refuse(session: &str, nth: u64, count: u64) -> Fault {
+    let kind = FaultKind::ErrorAck { id: 4006, code: None, at: Point::Received, bare: false, stored: false };
+    Fault::new(kind).stream(&format!("session-{session}")).nth(nth).count(count)
 }
