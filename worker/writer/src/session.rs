@@ -91,6 +91,7 @@ impl<P: Ports> SessionWork<'_, P> {
             Either::Left((result, _)) => result.err(),
             Either::Right(_) => Some(Stop::TimeIsUp),
         };
+        let growing = || growing_seconds(&entries, self.now());
         match stop {
             None => {}
             Some(Stop::NotOurs { seconds }) => {
@@ -98,19 +99,17 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.give_back(&entries, seconds, "session", "not-ours", why).await
             }
             Some(Stop::Failed { failure, seconds }) => {
-                let seconds = seconds.unwrap_or_else(|| growing_seconds(&entries, self.now()));
+                let seconds = seconds.unwrap_or_else(growing);
                 let class = failure.class().as_str();
                 self.give_back(&entries, seconds, class, &failure.reason(), &failure.to_string()).await;
             }
             Some(Stop::TimeIsUp) => {
-                let seconds = growing_seconds(&entries, self.now());
-                self.give_back(&entries, seconds, "passing", "time-is-up", "the invocation's time is up")
-                    .await;
+                let why = "the invocation's time is up";
+                self.give_back(&entries, growing(), "passing", "time-is-up", why).await;
             }
             Some(Stop::Unreadable(why)) => {
                 tracing::error!(session = %self.session, why, "the session's state cannot be read");
-                let seconds = growing_seconds(&entries, self.now());
-                self.give_back(&entries, seconds, "state", "unreadable", &why).await;
+                self.give_back(&entries, growing(), "state", "unreadable", &why).await;
             }
         }
         delivered
