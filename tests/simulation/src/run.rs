@@ -79,6 +79,8 @@ pub struct Scenario {
     pub until_ms: Option<u64>,
     /// Whether to keep a trace.
     pub trace: bool,
+    /// Whether to keep all that services are handed to store.
+    pub journal: bool,
 }
 
 impl Default for Scenario {
@@ -95,6 +97,7 @@ impl Default for Scenario {
             redrives: 0,
             until_ms: None,
             trace: false,
+            journal: false,
         }
     }
 }
@@ -164,6 +167,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let begin_ms = scenario.arrivals.first().map_or(0, |arrival| arrival.at_ms);
     let mut world = World::new(scenario.services, scenario.faults.clone(), scenario.seed);
     world.trace = scenario.trace.then(Vec::new);
+    world.journal = scenario.journal.then(Vec::new);
     let mut run = Run {
         scenario,
         clock: Clock::at(begin_ms),

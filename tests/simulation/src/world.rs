@@ -62,6 +62,8 @@ pub struct World {
     pub events: Vec<(u64, Event)>,
     /// Every call and its fate, if wanted.
     pub trace: Option<Vec<String>>,
+    /// All that was handed to a service to keep, if wanted: what it is, and its bytes.
+    pub journal: Option<Vec<(String, Vec<u8>)>>,
     /// Calls so far.
     pub calls: u64,
     rng: fastrand::Rng,
@@ -85,6 +87,7 @@ impl World {
             faults,
             events: Vec::new(),
             trace: None,
+            journal: None,
             calls: 0,
             rng: fastrand::Rng::with_seed(seed),
             calls_by_kind: BTreeMap::new(),
@@ -116,6 +119,13 @@ impl World {
     pub fn note(&mut self, now_ms: u64, line: String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{now_ms} {line}"));
+        }
+    }
+
+    /// Keeps what a service was handed, if wanted.
+    pub fn keep(&mut self, what: impl FnOnce() -> String, bytes: impl FnOnce() -> Vec<u8>) {
+        if let Some(journal) = &mut self.journal {
+            journal.push((what(), bytes()));
         }
     }
 
