@@ -5,7 +5,9 @@
 
 use media::time::{EpochMs, Samples};
 
-use crate::fold::{Folded, Piece};
+use crate::fold::Folded;
+use crate::piece::Piece;
+use crate::position::Place;
 
 /// The numbers behind the decision; SPECIFICATION.md gives the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct Policy {
     pub full: usize,
     /// A full delivery whose newest chunk has waited this long comes out of a backlog.
     pub caught_up_ms: u64,
-    /// After so many deliveries of the chunk behind a hole, nothing more is hoped for from a backlog.
+    /// Number of deliveries after which a missing chunk is no longer expected from the backlog.
     pub backlog_looks: u32,
 }
 
@@ -85,6 +87,17 @@ pub enum Decision {
     },
 }
 
+/// Whether a line's audio has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Not that anybody knows.
+    Open,
+    /// Nothing more comes.
+    Here,
+    /// Nothing comes behind the chunk with this index.
+    Behind(u64),
+}
+
 /// What is known when deciding.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -92,27 +105,27 @@ pub struct View<'a> {
     pub pieces: &'a [Piece],
     /// See `pieces`.
     pub folded: &'a Folded,
-    /// Numbering and index of the chunk that should come first.
-    pub next: (u32, u64),
-    /// An end-of-stream marker is among the records, with the last index it tells.
-    pub end: Option<Option<u64>>,
+    /// Where the line stands.
+    pub place: Place,
+    /// Whether more may come for the line.
+    pub end: End,
     /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
     pub delivery_full: bool,
     /// The clock.
     pub now: EpochMs,
 }
 
-/// Decides; `None` when there is nothing at hand.
-pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
-    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min()?;
-    let age_ms = view.now.0.saturating_sub(oldest.0);
+/// Decides about chunks, of which there is at least one.
+pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
+    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
+    let age_ms = view.now.ms_since(oldest);
     let impatient = age_ms >= policy.max_wait_ms;
-    let in_order = if goes_past_hole(view, policy) { view.pieces.len() } else { in_order(view) };
+    let in_order = if passes_hole(view, policy) { view.pieces.len() } else { in_order(view) };
     if in_order == 0 {
-        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
+        return Decision::Defer { seconds: 1, why: Why::Hole };
     }
     let fits = fits(view, policy, in_order);
-    let samples = media_of(view, fits);
+    let samples = view.folded.samples_of(fits);
     let all = fits == view.pieces.len();
     let waited = view.pieces[0].record.receive_count > 1;
     let ripe = fits < in_order
@@ -122,24 +135,24 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
         || (all && fits >= policy.full)
         || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
     if ripe {
-        return Some(Decision::Write { chunks: fits });
+        return Decision::Write { chunks: fits };
     }
     if in_order < view.pieces.len() {
-        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
+        return Decision::Defer { seconds: 1, why: Why::Hole };
     }
     let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
     let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
     let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
-    Some(Decision::Defer { seconds, why: Why::Young })
+    Decision::Defer { seconds, why: Why::Young }
 }
 
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
 /// it on. The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
 /// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
-fn goes_past_hole(view: &View<'_>, policy: &Policy) -> bool {
+fn passes_hole(view: &View<'_>, policy: &Policy) -> bool {
     let in_order = in_order(view);
     let Some(after) = view.pieces.get(in_order) else { return false };
-    if view.pieces.len() >= policy.full && media_of(view, in_order) < policy.least {
+    if view.pieces.len() >= policy.full && view.folded.samples_of(in_order) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
     let Some(newest) = view.pieces.iter().map(|p| p.record.sent_at).max() else { return false };
@@ -152,11 +165,11 @@ fn goes_past_hole(view: &View<'_>, policy: &Policy) -> bool {
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
 fn in_order(view: &View<'_>) -> usize {
-    let mut next = view.next;
-    let follows = |p: &&Piece| {
-        let fits = (p.numbering, p.index) == next || (p.numbering > next.0 && p.index == 0);
-        next = (p.numbering, p.index + 1);
-        fits
+    let mut place = view.place;
+    let follows = |piece: &&Piece| {
+        let follows = place.leads_to(piece);
+        place = Place::behind(piece);
+        follows
     };
     view.pieces.iter().take_while(follows).count()
 }
@@ -164,122 +177,111 @@ fn in_order(view: &View<'_>) -> usize {
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
 /// no chunk.
 fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
-    let mut samples = Samples(0);
-    let begins = view.folded.runs.first().map(|run| run.at).unwrap_or_default();
     let folded = view.folded;
+    let begins = folded.runs.first().map(|run| run.at).unwrap_or_default();
     let numbering = view.pieces.first().map(|piece| piece.numbering);
     let room = (0..in_order).take_while(|&i| {
-        samples += folded.pieces.get(i).and_then(|p| p.as_ref().ok()).copied().unwrap_or_default();
-        let until = folded.spans.get(i).copied().flatten().unwrap_or_default().1;
+        let until = folded.chunks.get(i).and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && samples <= policy.most
-            && until.0.saturating_sub(begins.0) <= policy.most_span_ms
+            && folded.samples_of(i + 1) <= policy.most
+            && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)
 }
 
-fn media_of(view: &View<'_>, chunks: usize) -> Samples {
-    view.folded.pieces.iter().take(chunks).filter_map(|p| p.as_ref().ok()).copied().sum()
-}
-
-/// Whether the stream has ended and its last chunk is at hand.
+/// Whether the line's audio has ended and its last chunk is at hand.
 fn ended(view: &View<'_>) -> bool {
-    match (view.end, view.pieces.last()) {
-        (Some(None), _) => true,
-        (Some(Some(last)), Some(piece)) => piece.index >= last,
-        _ => false,
+    match view.end {
+        End::Open => false,
+        End::Here => true,
+        End::Behind(last) => view.pieces.last().is_some_and(|piece| piece.index >= last),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Record;
+    use crate::fold::{Outcome, fold};
+    use crate::message::{Chunk, Record};
+    use crate::snapshot::Snapshot;
 
     const NOW: EpochMs = EpochMs(1_732_622_790_000);
 
     /// Chunks of 300 ms, the first sent `age_ms` ago, with the given indices.
-    fn decide_on(
-        indices: &[u64],
-        age_ms: u64,
-        deliveries: u32,
-        end: Option<Option<u64>>,
-    ) -> Option<Decision> {
+    fn decide_on(indices: &[u64], age_ms: u64, deliveries: u32, end: End) -> Decision {
         let samples = Samples::from_ms(300);
-        let piece = |(i, index): (usize, &u64)| Piece {
-            record: Record {
-                sent_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
-                receive_count: if i == 0 { deliveries } else { 1 },
-                ..Record::default()
-            },
-            numbering: 0,
-            index: *index,
-            captured_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
-            connection_id: None,
-            audio: Ok(Vec::new()),
+        let piece = |(i, index): (usize, &u64)| {
+            let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
+            let receive_count = if i == 0 { deliveries } else { 1 };
+            let record = Record { sent_at, receive_count, ..Record::default() };
+            let (captured_at, connection_id) = (sent_at, None);
+            Piece::new(0, Chunk { record, index: *index, captured_at, connection_id, audio: Ok(Vec::new()) })
         };
         let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
-        let start = crate::checkpoint::Snapshot::default();
-        let folded = Folded {
-            pieces: vec![Ok(samples); pieces.len()],
-            spans: vec![None; pieces.len()],
-            ..crate::fold::fold(&start, None, &[])
-        };
+        let outcome = Outcome { audio: Ok(samples), span: None };
+        let folded = Folded { chunks: vec![outcome; pieces.len()], ..fold(&Snapshot::default(), None, &[]) };
         let delivery_full = pieces.len() >= 10;
-        let view = View { pieces: &pieces, folded: &folded, next: (0, 5), end, delivery_full, now: NOW };
+        let place = Place { numbering: 0, next: 5 };
+        let view = View { pieces: &pieces, folded: &folded, place, end, delivery_full, now: NOW };
         decide(&view, &Policy::default())
     }
 
-    fn write(chunks: usize) -> Option<Decision> {
-        Some(Decision::Write { chunks })
+    fn write(chunks: usize) -> Decision {
+        Decision::Write { chunks }
     }
 
-    fn defer(seconds: u32, why: Why) -> Option<Decision> {
-        Some(Decision::Defer { seconds, why })
+    fn defer(seconds: u32, why: Why) -> Decision {
+        Decision::Defer { seconds, why }
     }
 
     #[test]
-    fn the_table_of_design_d1() {
+    fn the_table_of_when_a_batch_is_written() {
         let to = |last: u64| (5..=last).collect::<Vec<u64>>();
         for (what, indices, age_ms, deliveries, end, expected) in [
-            ("nothing at hand", vec![], 0, 1, None, None),
-            ("young: waits for the missing 1.7 s", to(5), 50, 1, None, defer(2, Why::Young)),
-            ("young: 1.5 s are there", to(9), 1_300, 1, None, defer(1, Why::Young)),
-            ("ripe: 2.1 s", to(11), 1_900, 1, None, write(7)),
-            ("1.8 s are not ripe at once", to(10), 1_600, 1, None, defer(1, Why::Young)),
-            ("1.8 s are ripe after a wait", to(10), 2_100, 2, None, write(6)),
-            ("a backlog is cut at 3 s", to(24), 6_000, 1, None, write(10)),
-            ("end of stream: whatever is there", to(5), 50, 1, Some(None), write(1)),
+            ("young: waits for the missing 1.7 s", to(5), 50, 1, End::Open, defer(2, Why::Young)),
+            ("young: 1.5 s are there", to(9), 1_300, 1, End::Open, defer(1, Why::Young)),
+            ("ripe: 2.1 s", to(11), 1_900, 1, End::Open, write(7)),
+            ("1.8 s are not ripe at once", to(10), 1_600, 1, End::Open, defer(1, Why::Young)),
+            ("1.8 s are ripe after a wait", to(10), 2_100, 2, End::Open, write(6)),
+            ("a backlog is cut at 3 s", to(24), 6_000, 1, End::Open, write(10)),
+            ("end of stream: whatever is there", to(5), 50, 1, End::Here, write(1)),
             (
                 "end of stream, its last chunk is still missing",
                 to(6),
                 300,
                 1,
-                Some(Some(8)),
+                End::Behind(8),
                 defer(2, Why::Young),
             ),
-            ("end of stream, its last chunk is here", to(8), 300, 1, Some(Some(8)), write(4)),
-            ("too old and over 1 s", to(8), 3_000, 3, None, write(4)),
-            ("too old but under 1 s: one more second", to(6), 3_000, 3, None, defer(1, Why::Young)),
-            ("under 1 s at the last resort", to(6), 3_900, 4, None, write(2)),
-            ("out of order: the chunk before is missing", vec![6, 7], 400, 1, None, defer(1, Why::Hole)),
-            ("out of order inside: what precedes is short", vec![5, 7, 8], 400, 1, None, defer(1, Why::Hole)),
+            ("end of stream, its last chunk is here", to(8), 300, 1, End::Behind(8), write(4)),
+            ("too old and over 1 s", to(8), 3_000, 3, End::Open, write(4)),
+            ("too old but under 1 s: one more second", to(6), 3_000, 3, End::Open, defer(1, Why::Young)),
+            ("under 1 s at the last resort", to(6), 3_900, 4, End::Open, write(2)),
+            ("out of order: the chunk before is missing", vec![6, 7], 400, 1, End::Open, defer(1, Why::Hole)),
+            (
+                "out of order inside: what precedes is short",
+                vec![5, 7, 8],
+                400,
+                1,
+                End::Open,
+                defer(1, Why::Hole),
+            ),
             (
                 "out of order inside: what precedes is ripe",
                 [&to(11)[..], &[13]].concat(),
                 2_100,
                 1,
-                None,
+                End::Open,
                 write(7),
             ),
-            ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, None, write(4)),
+            ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, End::Open, write(4)),
             // A worker died; the group was hidden meanwhile. What is missing was enqueued a little late, right behind these ten.
             (
                 "a hole in a backlog: what precedes makes room for what may lie behind",
                 [&to(10)[..], &[12, 13, 14, 15]].concat(),
                 12_000,
                 1,
-                None,
+                End::Open,
                 write(6),
             ),
             (
@@ -287,7 +289,7 @@ mod tests {
                 (6..16).collect(),
                 12_000,
                 1,
-                None,
+                End::Open,
                 write(10),
             ),
             (
@@ -295,7 +297,7 @@ mod tests {
                 vec![6, 7],
                 12_000,
                 1,
-                None,
+                End::Open,
                 write(2),
             ),
         ] {

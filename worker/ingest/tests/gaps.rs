@@ -5,9 +5,11 @@
 mod common;
 
 use common::{batch, recordings};
-use ingest::checkpoint::{Checkpoint, Gap, Line, Snapshot};
-use ingest::fold::Piece;
-use ingest::message::{Arrival, Chunk, Content, Format, Record, Rejection, SessionId};
+use ingest::checkpoint::Checkpoint;
+use ingest::gap::{Gap, GapId};
+use ingest::message::{Entry, Record, Rejection};
+use ingest::piece::Piece;
+use ingest::snapshot::{Snapshot, SnapshotKey};
 use ingest::sort::sort;
 use proptest::prelude::*;
 
@@ -20,36 +22,37 @@ fn pieces(folder: &std::path::Path) -> Vec<Piece> {
 #[derive(Default)]
 struct Session {
     checkpoint: Checkpoint,
-    snapshots: Vec<(String, Snapshot)>,
+    snapshots: Vec<(SnapshotKey, Snapshot)>,
     /// Begin, end, samples of each fragment.
     stream: Vec<(u64, u64, Vec<i16>)>,
 }
 
 impl Session {
     fn live_start(&self) -> Snapshot {
-        let key = &self.checkpoint.live_snapshot;
-        match key.is_empty() {
-            true => Snapshot::default(),
-            false => Snapshot { position: self.checkpoint.live.clone(), ..self.stored(key) },
-        }
+        let stored = self.checkpoint.live_snapshot.as_ref().map(|key| self.stored(key));
+        stored.map_or_else(Snapshot::default, |stored| Snapshot {
+            position: self.checkpoint.live.clone(),
+            ..stored
+        })
     }
 
-    fn stored(&self, key: &str) -> Snapshot {
+    fn stored(&self, key: &SnapshotKey) -> Snapshot {
         self.snapshots.iter().find(|(k, _)| k == key).expect("what the checkpoint names is stored").1.clone()
     }
 
     fn write(&mut self, pieces: &[Piece]) {
-        let (plan, pcm, _) = batch(&self.live_start(), Line::Live, None, pieces);
+        let (plan, pcm, _) = batch(&self.live_start(), None, pieces);
         self.snapshots.extend(plan.snapshots);
         self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
         self.checkpoint.commit(plan.advance);
     }
 
     fn park(&mut self, pieces: &[Piece]) {
-        let (plan, ..) = batch(&self.live_start(), Line::Live, None, pieces);
-        self.snapshots.push((plan.whole.0.snapshot.clone(), plan.whole.1));
+        let (plan, ..) = batch(&self.live_start(), None, pieces);
+        let (gap, snapshot) = plan.if_parked(&self.live_start());
+        self.snapshots.push(snapshot);
         self.snapshots.extend(plan.snapshots);
-        self.checkpoint.park(plan.advance, plan.whole.0);
+        self.checkpoint.park(plan.advance, gap);
     }
 
     fn backfill(&mut self, pieces: &[Piece]) {
@@ -57,13 +60,11 @@ impl Session {
         let gap = self.checkpoint.gaps.iter().find(holds).cloned().expect("the gap is remembered");
         let mut start = self.stored(&gap.snapshot);
         gap.taken_until.iter().for_each(|until| start.position.timeline.go_on_after(*until));
-        start.residue.extend(gap.skipped.iter().flat_map(|key| self.stored(key).residue));
-        let line = Line::Gap { numbering: gap.chunks.numbering, from: gap.chunks.from };
-        let (mut plan, pcm, _) = batch(&start, line, Some(&gap), pieces);
-        if let Some(healed) =
-            plan.reaches().and_then(|(numbering, from)| self.checkpoint.gap(numbering, from))
-        {
-            plan.heal_gap(self.stored(&healed.snapshot));
+        start.residue.extend(gap.search.keys.iter().flat_map(|key| self.stored(key).residue));
+        let (mut plan, pcm, _) = batch(&start, Some(&gap), pieces);
+        let next = plan.ends_before().map(|from| GapId { from, ..gap.id() });
+        if let Some(next) = next.and_then(|id| self.checkpoint.gap(id)) {
+            plan.resume_gap(self.stored(&next.snapshot));
         }
         self.snapshots.extend(plan.snapshots);
         self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
@@ -142,9 +143,9 @@ fn chunks_in_the_middle_of_a_lost_cluster_are_held_and_named() {
     let mut session = Session::default();
     session.write(&pieces[..4]);
     session.write(&pieces[5..6]); // 4 is late
-    assert_eq!(session.checkpoint.gaps[0].held_to, 6);
+    assert_eq!(session.checkpoint.gaps[0].search.withheld_to, 6);
     session.write(&pieces[6..14]); // 6 is held, too; a Cluster begins in 7
-    assert_eq!(session.checkpoint.gaps[0].held_to, 7);
+    assert_eq!(session.checkpoint.gaps[0].search.withheld_to, 7);
     session.backfill(&pieces[4..5]);
     session.write(&pieces[14..]);
     assert_eq!(session.audio().len(), undisturbed(&pieces).len());
@@ -161,18 +162,9 @@ fn a_late_chunk_that_came_back_is_known_when_it_is_delivered_again() {
     next_page.numbering = 1;
     next_page.captured_at.0 += 600_000;
     session.write(&[next_page]);
-    let again = |piece: &Piece| {
-        let chunk = Chunk {
-            index: piece.index,
-            captured_at: piece.captured_at,
-            audio: piece.audio.clone().unwrap(),
-            format: Format::WebmOpus,
-            connection_id: None,
-        };
-        let record = Record { sequence_number: 1 << 100, ..piece.record.clone() };
-        Ok(Arrival { record, session: SessionId::parse("s").unwrap(), content: Content::Chunk(chunk) })
-    };
-    let sorted = sort(&session.checkpoint, vec![again(&pieces[1])]);
+    let mut again = pieces[1].clone();
+    again.record = Record { sequence_number: 1 << 100, ..again.record.clone() };
+    let sorted = sort(&session.checkpoint, &[Entry::Chunk(again.chunk)]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (1, 0), "it would be written twice");
 }
 
@@ -282,7 +274,9 @@ fn a_recorders_last_chunk_has_the_time_of_the_one_before_it_and_still_a_place() 
     let pieces = pieces(&recordings()[3]);
     let mut session = Session::default();
     session.write(&pieces[..6]);
-    session.park(&[Piece { captured_at: pieces[5].captured_at, ..pieces[6].clone() }]);
+    let mut last = pieces[6].clone();
+    last.captured_at = pieces[5].captured_at;
+    session.park(&[last]);
     let gap = &session.checkpoint.gaps[0];
     assert!(pieces[5].captured_at >= gap.captured.0, "redriven, it would have no place: {gap:?}");
 }
@@ -317,7 +311,7 @@ fn a_chunk_that_claims_hours_is_refused_and_the_session_goes_on() {
     pieces[at].audio = Ok([&header[..clusters], &bytes].concat());
     let mut session = Session::default();
     session.write(&pieces[..at]);
-    let (plan, pcm, _) = batch(&session.live_start(), Line::Live, None, &pieces[at..at + 7]);
+    let (plan, pcm, _) = batch(&session.live_start(), None, &pieces[at..at + 7]);
     assert_eq!(plan.refused.len(), 1, "{:?}", plan.refused);
     assert_eq!(plan.refused[0].1.code(), "CHUNK_TOO_LONG");
     assert!(pcm.len() > 16_000, "the other six chunks are heard");

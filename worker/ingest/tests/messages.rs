@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use ingest::message::{Content, Record, Rejection, parse};
+use ingest::message::{Entry, Record, Rejection, parse};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -13,7 +13,11 @@ fn good() -> Value {
 
 fn refuse(body: &str) -> Rejection {
     let record = Record { body: body.into(), group_id: "sacred-apostle-367".into(), ..Record::default() };
-    parse(record).expect_err(body).rejection
+    match parse(record) {
+        Err(rejected) => rejected.rejection,
+        Ok((_, Entry::Chunk(chunk))) => chunk.audio.clone().expect_err(body),
+        Ok((_, end)) => panic!("{body} is {end:?}"),
+    }
 }
 
 fn with(field: &str, value: Value) -> String {
@@ -27,8 +31,9 @@ fn the_message_of_the_contract_is_understood_with_and_without_new_fields() {
     for body in [good().to_string(), with("connectionId", json!("abc=")), with("somethingNew", json!([1, 2]))]
     {
         let record = Record { body, group_id: "sacred-apostle-367".into(), ..Record::default() };
-        let Content::Chunk(chunk) = parse(record).unwrap().content else { panic!("not a chunk") };
-        assert_eq!((chunk.index, chunk.captured_at.0, chunk.audio.len()), (42, 1_732_622_783_456, 4));
+        let (_, Entry::Chunk(chunk)) = parse(record).unwrap() else { panic!("not a chunk") };
+        let audio = chunk.audio.as_ref().unwrap();
+        assert_eq!((chunk.index, chunk.captured_at.0, audio.len()), (42, 1_732_622_783_456, 4));
     }
 }
 
@@ -69,7 +74,7 @@ fn a_refused_chunk_still_tells_its_index_so_that_nobody_waits_for_it() {
         group_id: "sacred-apostle-367".into(),
         ..Record::default()
     };
-    assert_eq!(parse(record).unwrap_err().chunk.map(|(index, _)| index), Some(42));
+    assert_eq!(parse(record).unwrap().1.index(), Some(42));
 }
 
 proptest! {

@@ -6,9 +6,12 @@
 mod attempt;
 mod config;
 pub mod event;
-mod parking;
+mod hand_back;
+mod lease;
+mod park;
 pub mod ports;
 mod session;
+mod state;
 mod warm;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use ingest::checkpoint::Snapshot;
 use ingest::message::SessionId;
+use ingest::snapshot::{Snapshot, SnapshotKey};
 use media::opus::Decoder;
 
 /// Sessions remembered; about 100 KB each.
@@ -22,24 +22,24 @@ pub(crate) struct WarmSessions(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    by_session: HashMap<SessionId, (u64, String, Warm)>,
+    by_session: HashMap<SessionId, (u64, SnapshotKey, Warm)>,
     uses: u64,
 }
 
 impl WarmSessions {
     /// Takes what is known of the session at the snapshot of this key.
-    pub(crate) fn take(&self, session: &SessionId, key: &str) -> Option<Warm> {
+    pub(crate) fn take(&self, session: &SessionId, key: &SnapshotKey) -> Option<Warm> {
         let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (_, known, warm) = entries.by_session.remove(session)?;
-        (known == key).then_some(warm)
+        (known == *key).then_some(warm)
     }
 
     /// Remembers; the entry unused longest makes room.
-    pub(crate) fn put(&self, session: &SessionId, key: &str, warm: Warm) {
+    pub(crate) fn put(&self, session: &SessionId, key: &SnapshotKey, warm: Warm) {
         let mut entries = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         entries.uses += 1;
         let now = entries.uses;
-        entries.by_session.insert(session.clone(), (now, key.to_owned(), warm));
+        entries.by_session.insert(session.clone(), (now, key.clone(), warm));
         if entries.by_session.len() > MAX_SESSIONS {
             let oldest =
                 entries.by_session.iter().min_by_key(|(_, (used, ..))| *used).map(|(id, _)| id.clone());

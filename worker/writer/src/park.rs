@@ -3,15 +3,23 @@
 
 use std::sync::Mutex;
 
-use ingest::batch::Settled;
+use ingest::batch::{Because, Settled};
+use ingest::checkpoint::{Advance, Lease, Line};
 use ingest::failure::ServiceFailure;
 use ingest::fold::Refusal;
+use ingest::gap::{Gap, Opening, ParkedBatch};
 use ingest::message::{Record, Rejected, TRACEPARENT};
+use ingest::piece::Piece;
+use ingest::plan::Plan;
+use ingest::sort::Sorted;
 use media::time::EpochMs;
 
 use crate::Writer;
 use crate::event::{Event, Telemetry as _};
+use crate::hand_back::Stop;
 use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
+use crate::session::{Batch, SessionWork};
+use crate::state::State;
 
 /// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +30,7 @@ pub(crate) enum Reason {
     SessionUnknown,
     #[error("the session ended before this was captured")]
     SessionEnded,
-    #[error("the session went past this chunk so long ago that its place is no longer known")]
+    #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
     NoPlace,
     #[error("{0}")]
     Service(ServiceFailure),
@@ -35,6 +43,11 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Whether the batch may be stored nevertheless.
+    fn is_unsure(&self) -> bool {
+        matches!(self, Self::Service(failure) if failure.outcome_unknown())
+    }
+
     pub(crate) fn code(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.code().into(),
@@ -88,7 +101,7 @@ impl<P: Ports> Writer<P> {
         for rejected in &refused {
             let parking = Parking {
                 session_id: &rejected.record.group_id,
-                records: vec![(&rejected.record, rejected.chunk.map(|(index, _)| index))],
+                records: vec![(&rejected.record, None)],
                 reason: Reason::Refused(Refusal::Message(rejected.rejection.clone())),
                 attempts: 1,
                 first_failure_at: self.ports.clock().now(),
@@ -118,7 +131,7 @@ impl<P: Ports> Writer<P> {
         self.ports.queue().park(&messages).await?;
         self.note(&parking).await;
         let mut settled = crate::lock(settled);
-        parking.records.iter().for_each(|(record, _)| settled.settle(&record.message_id));
+        parking.records.iter().for_each(|(record, _)| settled.settle(record, Because::Parked));
         drop(settled);
         self.ports.telemetry().emit(&Event::Parked {
             session_id: parking.session_id.to_owned(),
@@ -162,5 +175,101 @@ impl<P: Ports> Writer<P> {
             attributes.push(("chunkRange", format!("{first}-{last}")));
         }
         attributes
+    }
+}
+
+impl<P: Ports> SessionWork<'_, P> {
+    /// Passes the batch: the checkpoint first, so that a copy that comes back is known as the gap's; then the DLQ.
+    pub(crate) async fn park_batch(
+        &self,
+        state: &mut State,
+        batch: &Batch<'_>,
+        plan: Plan,
+        lease: &Lease,
+        reason: Reason,
+    ) -> Result<(), Stop> {
+        let gap = match batch.gap {
+            Some(gap) => gap.clone(),
+            None => {
+                let (gap, snapshot) = plan.if_parked(&batch.start);
+                self.save_snapshots(&[snapshot]).await?;
+                self.save_snapshots(&plan.snapshots).await?;
+                gap
+            }
+        };
+        self.pass(state, plan.advance, gap, reason.is_unsure()).await?;
+        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        let own = |i: usize| plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
+        let mut others = Vec::new();
+        for (i, piece) in batch.pieces.iter().enumerate() {
+            match own(i) {
+                Some(refusal) => {
+                    self.park_pieces(&[piece], Reason::Refused(refusal), attempts, since).await?
+                }
+                None => others.push(piece),
+            }
+        }
+        self.park_pieces(&others, reason, attempts, since).await
+    }
+
+    /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    pub(crate) async fn park_unsure(
+        &self,
+        state: &mut State,
+        sorted: &Sorted,
+        lease: Lease,
+        failure: ServiceFailure,
+    ) -> Result<(), Stop> {
+        let leased = lease.advance;
+        let gap = match leased.line {
+            Line::Live => {
+                let start = self.live_start(&state.checkpoint).await?.snapshot;
+                let (gap, snapshot) = Opening::over(&start, &leased, leased.search_goes_on_at()).open();
+                self.save_snapshots(&[snapshot]).await?;
+                gap
+            }
+            Line::Gap(id) => match state.checkpoint.gap(id) {
+                Some(gap) => gap.clone(),
+                None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
+            },
+        };
+        let pieces = sorted.of(&leased);
+        self.pass(state, leased, gap, true).await?;
+        self.park_pieces(&pieces, Reason::Service(failure), lease.attempt, lease.first_attempt_at).await
+    }
+
+    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it.
+    async fn pass(&self, state: &mut State, batch: Advance, mut gap: Gap, unsure: bool) -> Result<(), Stop> {
+        let is_live = batch.line == Line::Live;
+        gap.unsure = unsure.then(|| Box::new(batch.clone()));
+        gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
+        let given_up = state.checkpoint.park(batch, gap.clone());
+        self.save(state).await?;
+        if is_live {
+            self.report_gaps(&[gap], &given_up);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn park_unplaceable(&self, pieces: &[Piece]) -> Result<(), Stop> {
+        let pieces: Vec<&Piece> = pieces.iter().collect();
+        self.park_pieces(&pieces, Reason::NoPlace, 1, self.now()).await
+    }
+
+    pub(crate) async fn park_pieces(
+        &self,
+        pieces: &[&Piece],
+        reason: Reason,
+        attempts: u32,
+        first_failure_at: EpochMs,
+    ) -> Result<(), Stop> {
+        let parking = Parking {
+            session_id: self.session.as_str(),
+            records: pieces.iter().map(|p| (&p.record, Some(p.index))).collect(),
+            reason,
+            attempts,
+            first_failure_at,
+        };
+        Ok(self.writer.park(parking, self.settled).await?)
     }
 }

@@ -1,0 +1,125 @@
+//! Goes through a batch's chunks from where the line stands: what each holds, where it lies in time, what is
+//! missing. Demuxing tells all of that; nothing is decoded here.
+//!
+//! Two passes: [`demux`] takes chunk by chunk, [`place`] puts them in time, because only the chunks behind one
+//! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
+//! clock, so a second attempt at the same batch is the same fragment.
+
+mod demux;
+mod hear;
+mod place;
+
+use media::time::{EpochMs, Samples};
+
+use crate::gap::{Gap, Opening, Search};
+use crate::message::Rejection;
+use crate::piece::Piece;
+use crate::position::Position;
+use crate::snapshot::{MediaState, Residue, Snapshot};
+
+/// The most audio one chunk may claim: few bytes can claim hours. Kinesis Video takes fragments of at most 20 s.
+const MAX_CHUNK: Samples = Samples::from_ms(10_000);
+
+/// Why a chunk cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its message is at fault.
+    #[error(transparent)]
+    Message(#[from] Rejection),
+    /// It claims more audio than a chunk may.
+    #[error("the chunk holds {ms} ms of audio, more than {}; use a smaller MediaRecorder timeslice", MAX_CHUNK.ms_floor())]
+    TooLong {
+        /// Its audio, as far as it was looked at.
+        ms: u64,
+    },
+    /// Its bytes are at fault.
+    #[error("no audio could be read from the chunk: {0}")]
+    Audio(String),
+}
+
+impl Refusal {
+    /// A short name for metrics and the DLQ's `reason` attribute.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Message(rejection) => rejection.code(),
+            Self::TooLong { .. } => "CHUNK_TOO_LONG",
+            Self::Audio(_) => "UNDECODABLE_AUDIO",
+        }
+    }
+}
+
+/// One thing for the decoder to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Begin with a fresh decoder.
+    Reset,
+    /// Decode a packet, drop its first `skip` samples and keep `keep`.
+    Decode {
+        /// The Opus packet.
+        packet: Vec<u8>,
+        /// Samples to drop at its start (pre-skip).
+        skip: Samples,
+        /// Samples to keep after those.
+        keep: Samples,
+    },
+    /// Make up for a loss.
+    Conceal(Samples),
+}
+
+/// Audio without a hole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Time of its first sample.
+    pub at: EpochMs,
+    /// How to decode it.
+    pub steps: Vec<Step>,
+    /// Its length.
+    pub samples: Samples,
+}
+
+/// What became of one chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Its audio, or why it is refused.
+    pub audio: Result<Samples, Refusal>,
+    /// Where its audio begins and ends, if it has any.
+    pub span: Option<(EpochMs, EpochMs)>,
+}
+
+/// What a batch's chunks amount to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// Where the line goes on.
+    pub end: Position,
+    /// The media state there.
+    pub media: MediaState,
+    /// The audio, in time order.
+    pub runs: Vec<Run>,
+    /// Holes between the chunks, refused chunks included.
+    pub gaps: Vec<Opening>,
+    /// What was skipped before the first Cluster, where the line was searching for one already: it completes an earlier gap.
+    pub residue: Vec<Residue>,
+    /// The search that left `residue`.
+    pub search: Search,
+    /// One for each chunk.
+    pub chunks: Vec<Outcome>,
+}
+
+impl Folded {
+    /// All the audio.
+    pub fn samples(&self) -> Samples {
+        self.runs.iter().map(|run| run.samples).sum()
+    }
+
+    /// The audio of the first `chunks`.
+    pub fn samples_of(&self, chunks: usize) -> Samples {
+        self.chunks.iter().take(chunks).filter_map(|chunk| chunk.audio.as_ref().ok()).copied().sum()
+    }
+}
+
+/// Goes through `pieces` (sorted by numbering and index, each once) from `start`. Where they fill a `gap`, their audio
+/// ends before that ends.
+pub fn fold(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
+    let (media, taken) = demux::take(start, pieces);
+    place::place(start, gap, pieces, media, taken)
+}

@@ -1,0 +1,35 @@
+//! A chunk that has found its numbering.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use crate::message::Chunk;
+
+/// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which numbering.
+    pub numbering: u32,
+    /// The chunk.
+    pub chunk: Arc<Chunk>,
+}
+
+impl Piece {
+    /// The chunk in this numbering.
+    pub fn new(numbering: u32, chunk: Chunk) -> Self {
+        Self { numbering, chunk: Arc::new(chunk) }
+    }
+}
+
+impl Deref for Piece {
+    type Target = Chunk;
+    fn deref(&self) -> &Chunk {
+        &self.chunk
+    }
+}
+
+impl DerefMut for Piece {
+    fn deref_mut(&mut self) -> &mut Chunk {
+        Arc::make_mut(&mut self.chunk)
+    }
+}
