@@ -14,6 +14,8 @@ SEED ?=
 # simulate: how many, from which on
 SEEDS ?= 100000
 FROM ?= 0
+# scenario: a file of JSON lines (tests/simulation/README.md)
+FILE ?=
 # package, deploy, teardown, smoke-test, deployed: which deployment; which packages; further PARAMETER=VALUE of the template
 ENV ?= dev
 ARCH ?=
@@ -27,7 +29,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate bench chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown deployed build environment clean
 
 STACK := target/debug/local-stack
@@ -63,6 +65,11 @@ check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, li
 simulate: ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
 	cargo build --release -p simulation
 	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --failures 10
+
+scenario: ## FILE=x.jsonl: runs that scenario in the simulation, prints what comes of it (tests/simulation/README.md)
+	@test -n "$(FILE)" || { echo "make scenario: FILE=<a file of JSON lines> is missing" >&2; exit 2; }
+	@cargo build --quiet -p simulation --bin simulation >&2
+	@target/debug/simulation --scenario "$(FILE)"
 
 bench: build environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
 	cargo build --release -p functions # alone: what is measured is what is deployed, without features that others need

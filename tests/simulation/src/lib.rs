@@ -12,6 +12,7 @@ pub mod model;
 mod ports;
 pub mod real;
 pub mod run;
+pub mod scenario;
 pub mod shrink;
 pub mod speech;
 pub mod world;
