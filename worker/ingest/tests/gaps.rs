@@ -286,10 +286,10 @@ fn the_end_of_a_page_that_comes_late_is_not_taken_for_its_successors_parked_begi
     let pieces = pieces(&recordings()[3]);
     let mut session = Session::default();
     session.write(&pieces[..6]);
-    let new_page = pieces[..4].iter().cloned().map(|p| Piece {
-        numbering: 1,
-        captured_at: media::time::EpochMs(p.captured_at.0 + 20_000),
-        ..p
+    let new_page = pieces[..4].iter().cloned().map(|mut piece| {
+        piece.numbering = 1;
+        piece.captured_at.0 += 20_000;
+        piece
     });
     session.park(&new_page.collect::<Vec<_>>());
     let gap = &session.checkpoint.gaps[0];
