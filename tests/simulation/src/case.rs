@@ -191,10 +191,10 @@ fn take(rng: &mut Rng, tape: usize, new_page: bool, connection: u32, begin_ms: u
 }
 
 fn passage(rng: &mut Rng) -> Passage {
-    let bad = [Bad::NotJson, Bad::NotBase64, Bad::Empty, Bad::Noise, Bad::Stub];
+    let bad = [Bad::NotJson, Bad::NotBase64, Bad::Noise, Bad::Stub];
     match rng.u8(0..40) {
         0 => Passage::Lost,
-        1 => Passage::Bad(*rng.choice(&bad).unwrap_or(&Bad::Empty)),
+        1 => Passage::Bad(*rng.choice(&bad).unwrap_or(&Bad::NotJson)),
         2 | 3 => Passage::Sent(rng.u64(300..1_200)),
         4 => Passage::Sent(rng.u64(1_200..30_000)),
         _ => Passage::Sent(rng.u64(15..90)),

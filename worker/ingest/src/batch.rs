@@ -33,6 +33,8 @@ pub enum Because {
     Written,
     /// The DLQ has it.
     Parked,
+    /// The state keeps it until the chunks before it have come.
+    SetAside,
     /// Its chunk was written, or parked and written, before.
     Duplicate,
     /// An end-of-stream marker that has nothing left to end.
@@ -47,6 +49,11 @@ impl Settled {
     /// Marks a message as settled.
     pub fn settle(&mut self, record: &Record, because: Because) {
         self.0.insert(record.message_id.clone(), because);
+    }
+
+    /// A message stays in the queue although it is settled: delivered again, it is a duplicate.
+    pub fn withdraw(&mut self, message_id: &str) {
+        self.0.remove(message_id);
     }
 
     /// Whether a message is settled.

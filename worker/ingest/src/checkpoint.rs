@@ -7,6 +7,7 @@
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
+use crate::aside::Aside;
 use crate::gap::{ChunkRange, Gap, GapId, ParkedBatch, Search};
 use crate::position::Position;
 use crate::snapshot::{SnapshotKey, or_empty};
@@ -155,7 +156,7 @@ impl Totals {
 }
 
 /// A numbering that was followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
     /// Which.
     pub numbering: u32,
@@ -163,6 +164,9 @@ pub struct PastNumbering {
     pub next: u64,
     /// Capture times of its first and its latest chunk.
     pub captured: (EpochMs, EpochMs),
+    /// Its last connection, where messages tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_id: Option<String>,
 }
 
 /// A session's state between two invocations.
@@ -196,6 +200,12 @@ pub struct Checkpoint {
     /// Counts.
     #[serde(default)]
     pub totals: Totals,
+    /// Chunks that wait for others before them, acknowledged and kept here.
+    #[serde(default, skip_serializing_if = "Aside::is_empty")]
+    pub aside: Aside,
+    /// When the session was first seen ended, where nobody told when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_ended_at: Option<EpochMs>,
 }
 
 /// A stored value that cannot be read.
@@ -230,6 +240,8 @@ impl Default for Checkpoint {
             failing_since: None,
             failed_at: None,
             totals: Totals::default(),
+            aside: Aside::default(),
+            seen_ended_at: None,
         }
     }
 }
@@ -322,6 +334,7 @@ impl Checkpoint {
                 numbering: self.live.numbering,
                 next: self.live.next,
                 captured: (self.live.numbering_began, self.live.last_captured),
+                connection_id: self.live.connection_id.clone(),
             });
             let surplus = self.past.len().saturating_sub(MAX_REMEMBERED);
             self.past.drain(..surplus);
@@ -332,6 +345,7 @@ impl Checkpoint {
             }
         }
         (self.live, self.live_snapshot) = (batch.to, batch.snapshot);
+        self.aside.leave_behind(self.live.place());
     }
 
     /// A backfill takes its place: what else comes back lies before or behind it.

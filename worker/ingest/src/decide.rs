@@ -58,6 +58,8 @@ pub enum Why {
     Young,
     /// A chunk before or inside it is missing and may still come.
     Hole,
+    /// A pause or a stall lies before one of its chunks; those behind it will tell.
+    Doubt,
 }
 
 impl Why {
@@ -66,6 +68,7 @@ impl Why {
         match self {
             Self::Young => "young",
             Self::Hole => "hole",
+            Self::Doubt => "doubt",
         }
     }
 }
@@ -85,6 +88,8 @@ pub enum Decision {
         /// Why.
         why: Why,
     },
+    /// Make room for what lies behind them in the queue: keep all of them but one in the state, and look at the next delivery at once.
+    SetAside,
 }
 
 /// Whether a line's audio has ended.
@@ -96,6 +101,17 @@ pub enum End {
     Here,
     /// Nothing comes behind the chunk with this index.
     Behind(u64),
+}
+
+/// Whether a delivery is so full of one session's records that it hides what lies behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// It is not.
+    No,
+    /// It is, and its chunks can be set aside.
+    Room,
+    /// It is, and no more can be set aside.
+    NoRoom,
 }
 
 /// What is known when deciding.
@@ -111,6 +127,8 @@ pub struct View<'a> {
     pub end: End,
     /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
     pub delivery_full: bool,
+    /// Whether it held as many of this session alone.
+    pub crowd: Crowd,
     /// The clock.
     pub now: EpochMs,
 }
@@ -121,29 +139,38 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let age_ms = view.now.ms_since(oldest);
     let impatient = age_ms >= policy.max_wait_ms;
     let in_order = if passes_hole(view, policy) { view.pieces.len() } else { in_order(view) };
-    if in_order == 0 {
-        return Decision::Defer { seconds: 1, why: Why::Hole };
+    let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
+    let why = match (sure < in_order, in_order < view.pieces.len()) {
+        (true, _) => Why::Doubt,
+        (false, true) => Why::Hole,
+        (false, false) => Why::Young,
+    };
+    let later = |seconds: u32| match view.crowd {
+        Crowd::Room => Decision::SetAside,
+        Crowd::No | Crowd::NoRoom => Decision::Defer { seconds, why },
+    };
+    if sure == 0 {
+        return later(1);
     }
-    let fits = fits(view, policy, in_order);
+    let fits = fits(view, policy, sure);
     let samples = view.folded.samples_of(fits);
     let all = fits == view.pieces.len();
     let waited = view.pieces[0].record.receive_count > 1;
-    let ripe = fits < in_order
+    let ripe = fits < sure
         || samples >= policy.target
         || (waited && samples >= policy.enough_after_wait)
-        || (all && ended(view))
-        || (all && fits >= policy.full)
+        || (all && ended(view));
+    let enough = (all && view.crowd == Crowd::NoRoom)
         || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
-    if ripe {
+    if ripe || (enough && view.crowd != Crowd::Room) {
         return Decision::Write { chunks: fits };
     }
-    if in_order < view.pieces.len() {
-        return Decision::Defer { seconds: 1, why: Why::Hole };
+    if why != Why::Young {
+        return later(1);
     }
     let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
     let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
-    let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
-    Decision::Defer { seconds, why: Why::Young }
+    later(missing_ms.div_ceil(1000).clamp(1, patience_s) as u32)
 }
 
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
@@ -152,15 +179,15 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
 fn passes_hole(view: &View<'_>, policy: &Policy) -> bool {
     let in_order = in_order(view);
     let Some(after) = view.pieces.get(in_order) else { return false };
-    if view.pieces.len() >= policy.full && view.folded.samples_of(in_order) < policy.least {
+    if view.crowd == Crowd::NoRoom && view.folded.samples_of(in_order) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
     let Some(newest) = view.pieces.iter().map(|p| p.record.sent_at).max() else { return false };
     let backlog = view.delivery_full
-        && view.now.0.saturating_sub(newest.0) >= policy.caught_up_ms
+        && view.now.ms_since(newest) >= policy.caught_up_ms
         && after.record.receive_count < policy.backlog_looks;
-    let seen_until = if backlog { newest } else { view.now };
-    seen_until.0.saturating_sub(after.record.sent_at.0) >= policy.max_wait_ms
+    let seen_until = if backlog || view.crowd == Crowd::Room { newest } else { view.now };
+    seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
@@ -201,7 +228,7 @@ fn ended(view: &View<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fold::{Outcome, fold};
+    use crate::fold::{Around, Outcome, fold};
     use crate::message::{Chunk, Record};
     use crate::snapshot::Snapshot;
 
@@ -219,10 +246,14 @@ mod tests {
         };
         let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
         let outcome = Outcome { audio: Ok(samples), span: None };
-        let folded = Folded { chunks: vec![outcome; pieces.len()], ..fold(&Snapshot::default(), None, &[]) };
+        let folded = Folded {
+            chunks: vec![outcome; pieces.len()],
+            ..fold(&Snapshot::default(), &[], Around::default())
+        };
         let delivery_full = pieces.len() >= 10;
         let place = Place { numbering: 0, next: 5 };
-        let view = View { pieces: &pieces, folded: &folded, place, end, delivery_full, now: NOW };
+        let crowd = if delivery_full { Crowd::NoRoom } else { Crowd::No };
+        let view = View { pieces: &pieces, folded: &folded, place, end, delivery_full, crowd, now: NOW };
         decide(&view, &Policy::default())
     }
 

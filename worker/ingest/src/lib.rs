@@ -9,6 +9,7 @@
 //! defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what follows what),
 //! [`gap`], [`snapshot`], [`timeline`], [`failure`].
 
+pub mod aside;
 pub mod batch;
 pub mod checkpoint;
 pub mod decide;

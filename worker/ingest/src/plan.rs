@@ -1,12 +1,10 @@
 //! A batch as one fragment: what its bytes and its timestamp will be, and what its commit will change.
 //! All of it depends on the checkpoint and the chunks alone.
 
-use std::sync::Arc;
-
 use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{Advance, Line, Resumes, Skipped};
-use crate::fold::{Folded, Refusal, Run, fold};
+use crate::fold::{Around, Folded, Refusal, Run, fold};
 use crate::gap::{ChunkRange, Gap, Opening, Search};
 use crate::message::{Chunk, Record};
 use crate::piece::Piece;
@@ -32,21 +30,28 @@ pub struct Plan {
     end_of_gap: Option<(u64, Position, MediaState)>,
 }
 
-/// Plans the batch of `pieces` (of one numbering) that goes on from `start`: with the live audio, or in the `gap` that it fills;
+/// Plans the batch of `pieces` (of one numbering) that goes on from `start`: with the live audio, or in the gap that it fills;
 /// `start` then holds all that was skipped behind it.
-pub fn plan(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Plan {
-    match gap.filter(|gap| closes(gap, pieces)) {
-        Some(gap) => plan_folded(start, Some(gap), pieces, fold_with_residue(start, gap, pieces)),
-        None => plan_folded(start, gap, pieces, fold(start, gap, pieces)),
-    }
+pub fn plan(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> Plan {
+    let folded = match around.gap.filter(|gap| closes(gap, pieces)) {
+        Some(_) => fold_with_residue(start, pieces, around),
+        None => fold(start, pieces, around),
+    };
+    plan_folded(start, around.gap, pieces, folded)
 }
 
-/// As [`plan`], where `pieces` were folded for a decision.
-pub fn plan_as_decided(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Folded) -> Plan {
-    match folded.chunks.len() == pieces.len() && !gap.is_some_and(|gap| closes(gap, pieces)) {
-        true => plan_folded(start, gap, pieces, folded),
-        false => plan(start, gap, pieces),
+/// As [`plan`] of the first `chunks` of `pieces`, which were folded for a decision.
+pub fn plan_as_decided(
+    start: &Snapshot,
+    pieces: &[Piece],
+    chunks: usize,
+    around: Around<'_>,
+    folded: Folded,
+) -> Plan {
+    if chunks == pieces.len() && !around.gap.is_some_and(|gap| closes(gap, pieces)) {
+        return plan_folded(start, around.gap, pieces, folded);
     }
+    plan(start, &pieces[..chunks], Around { after: &folded.timings[chunks..], ..around })
 }
 
 fn closes(gap: &Gap, pieces: &[Piece]) -> bool {
@@ -112,23 +117,18 @@ fn range_of(pieces: &[Piece]) -> ChunkRange {
 }
 
 /// Completes a gap's last packet: what was skipped behind the gap follows its last chunk.
-fn fold_with_residue(start: &Snapshot, gap: &Gap, pieces: &[Piece]) -> Folded {
+fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> Folded {
     let (numbering, index) = pieces.last().map_or((0, 0), |last| (last.numbering, last.index + 1));
-    let residue = start.residue.iter().zip(index..).map(|(residue, index)| Piece {
-        numbering,
-        chunk: Arc::new(Chunk {
-            record: Record { sent_at: residue.sent_at, ..Record::default() },
-            index,
-            captured_at: residue.captured_at,
-            connection_id: None,
-            audio: Ok(residue.bytes.clone()),
-        }),
+    let residue = start.residue.iter().zip(index..).map(|(residue, index)| {
+        let record = Record { sent_at: residue.sent_at, ..Record::default() };
+        let (captured_at, audio) = (residue.captured_at, Ok(residue.bytes.clone()));
+        Piece::new(numbering, Chunk { record, index, captured_at, connection_id: None, audio })
     });
     let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
     // What was skipped is a chunk's beginning: where that chunk ends says nothing of it.
     let mut start = start.clone();
     start.placements.retain(|(placed, _)| *placed < index);
-    let mut folded = fold(&start, Some(gap), &all);
+    let mut folded = fold(&start, &all, Around { after: &[], ..around });
     folded.chunks.truncate(pieces.len());
     // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.chunks.from < index);

@@ -15,8 +15,8 @@ impl Plan {
     /// # Errors
     /// [`FragmentError`]: what the service or the format would refuse.
     pub fn render(&self, session: &SessionId, decoder: &mut Decoder) -> Result<Vec<u8>, FragmentError> {
-        let blocks: Vec<Block> =
-            self.runs.iter().map(|run| Block { at: run.at, pcm: decode(run, decoder) }).collect();
+        let block = |run: &Run, pcm| Block { at: run.at, pcm, time: run.time };
+        let blocks: Vec<Block> = self.runs.iter().map(|run| block(run, decode(run, decoder))).collect();
         let chunks = self.advance.chunks;
         let line = if self.advance.line == Line::Live { "live" } else { "backfill" };
         let recording = self.advance.to.recording.clone();

@@ -9,7 +9,7 @@ use media::time::{EpochMs, MediaTime, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{SCHEMA, Schema, Unreadable};
-use crate::position::Position;
+use crate::position::{Place, Position};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Kind {
     Gap,
     /// Bytes that were skipped behind a gap.
     Residue,
+    /// Chunks that wait for others.
+    Aside,
 }
 
 /// A snapshot's name: kind, numbering, next chunk, hash of its content.
@@ -33,14 +35,33 @@ impl SnapshotKey {
         &self.0
     }
 
+    /// The name of an item that holds these bytes, for a place.
+    pub(crate) fn of(kind: Kind, place: Place, bytes: &[u8]) -> Self {
+        let hash = fnv(bytes);
+        let kind = match kind {
+            Kind::Live => "live",
+            Kind::Gap => "gap",
+            Kind::Residue => "residue",
+            Kind::Aside => "aside",
+        };
+        Self(format!("{kind}-{}-{}-{hash:016x}", place.numbering, place.next))
+    }
+
     /// What the snapshot is kept for.
     pub fn kind(&self) -> Kind {
         match self.0.split('-').next() {
             Some("live") => Kind::Live,
             Some("residue") => Kind::Residue,
+            Some("aside") => Kind::Aside,
             _ => Kind::Gap,
         }
     }
+}
+
+/// FNV-1a: names what is stored, so it stays the same from version to version.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 impl fmt::Display for SnapshotKey {
@@ -166,14 +187,7 @@ impl Snapshot {
     /// Names the snapshot by what it holds, so that nothing ever overwrites another: a plan that was given up, or a
     /// worker that lost the session, can store what it likes.
     pub fn key(&self, kind: Kind) -> SnapshotKey {
-        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        let hash = self.encode().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
-        let kind = match kind {
-            Kind::Live => "live",
-            Kind::Gap => "gap",
-            Kind::Residue => "residue",
-        };
-        SnapshotKey(format!("{kind}-{}-{}-{hash:016x}", self.position.numbering, self.position.next))
+        SnapshotKey::of(kind, self.position.place(), &self.encode())
     }
 
     /// As stored.

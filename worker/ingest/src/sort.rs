@@ -5,13 +5,14 @@
 //! chunk from a duplicate: every chunk that the session has passed was captured no later than the last one it passed. Redriven
 //! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use media::demux::{Demuxer, Item, starts_recording};
+use media::time::EpochMs;
 
 use crate::checkpoint::{Advance, Checkpoint, Line, PastNumbering};
 use crate::gap::{ChunkRange, Gap};
-use crate::message::{Chunk, Entry, Record};
+use crate::message::{Entry, Record};
 use crate::piece::Piece;
 use crate::position::Position;
 
@@ -34,6 +35,8 @@ pub struct Sorted {
     pub duplicates: Vec<Record>,
     /// Chunks whose place is no longer known: park.
     pub unplaceable: Vec<Piece>,
+    /// Chunks of a page that another one has taken over from: park.
+    pub replaced: Vec<Piece>,
     /// End-of-stream markers, and the highest last index they tell.
     pub ends: Vec<Record>,
     /// See `ends`.
@@ -62,28 +65,28 @@ enum Whose<'c> {
     Gap(&'c Gap),
     /// Written before.
     Written,
+    /// Of a page that another one has taken over from.
+    Replaced,
     /// Its place is no longer known, or never was.
     Nobodys,
 }
 
-/// Sorts `entries` (one session's) against the checkpoint.
-pub fn sort(checkpoint: &Checkpoint, entries: &[Entry]) -> Sorted {
+/// Sorts `entries` (one session's) against the checkpoint; `aside` are the chunks that its state keeps.
+pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut chunks: Vec<&Arc<Chunk>> = Vec::with_capacity(entries.len());
+    let mut pieces: Vec<Piece> =
+        aside.iter().filter(|p| p.place() >= checkpoint.live.place()).cloned().collect();
     for entry in entries {
         match entry {
-            Entry::Chunk(chunk) => chunks.push(chunk),
+            Entry::Chunk(chunk) => pieces.push(Piece::of(checkpoint.live.numbering, chunk.clone())),
             Entry::End { record, last_index } => {
                 sorted.ends.push(record.clone());
                 sorted.last_index = sorted.last_index.max(*last_index);
             }
         }
     }
-    // By capture time, so that a numbering's end and the next one's beginning fall apart in the right place.
-    chunks.sort_by_key(|chunk| (chunk.captured_at, chunk.index, chunk.record.sequence_number));
     let mut walk = Walk::new(&checkpoint.live);
-    for chunk in chunks {
-        let mut piece = Piece { numbering: walk.at.numbering, chunk: chunk.clone() };
+    for mut piece in in_time(pieces) {
         match walk.classify(checkpoint, &mut piece) {
             Whose::Live => sorted.live.push(piece),
             Whose::Gap(gap) => {
@@ -93,6 +96,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry]) -> Sorted {
                     None => sorted.backfill.push((gap.clone(), vec![piece])),
                 }
             }
+            Whose::Replaced => sorted.replaced.push(piece),
             Whose::Nobodys => sorted.unplaceable.push(piece),
             Whose::Written => sorted.duplicates.push(piece.record.clone()),
         }
@@ -104,15 +108,39 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry]) -> Sorted {
     sorted
 }
 
-/// Orders by index and keeps the first of each: two messages may carry one chunk. One that was captured at another time
-/// is another chunk, of a page that cannot be told.
+/// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
+/// connection the indices tell the order, whatever the speaker's clock is set to meanwhile.
+fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut by_index: Vec<usize> = (0..pieces.len()).collect();
+    by_index.sort_by_key(|i| (pieces[*i].numbering, pieces[*i].index));
+    let mut latest: HashMap<&str, EpochMs> = HashMap::new();
+    let mut order = Vec::with_capacity(pieces.len());
+    for i in by_index {
+        let piece = &pieces[i];
+        let captured_at = match piece.connection_id.as_deref() {
+            None => piece.captured_at,
+            Some(connection) => {
+                let latest = latest.entry(connection).or_default();
+                *latest = piece.captured_at.max(*latest);
+                *latest
+            }
+        };
+        order.push((captured_at, piece.index, piece.record.sequence_number, i));
+    }
+    order.sort_unstable();
+    let mut pieces: Vec<Option<Piece>> = pieces.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(.., i)| pieces[i].take()).collect()
+}
+
+/// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of a page
+/// that cannot be told.
 fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut Vec<Piece>) {
-    pieces.sort_by_key(|p| (p.numbering, p.index, p.record.sequence_number));
+    pieces.sort_by_key(|p| (p.numbering, p.index, !p.set_aside, p.record.sequence_number));
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.drain(..) {
         match kept.last() {
-            Some(last) if (last.numbering, last.index) == (piece.numbering, piece.index) => {
-                match last.captured_at == piece.captured_at {
+            Some(last) if last.place() == piece.place() => {
+                match last.captured_at == piece.captured_at || last.audio == piece.audio {
                     true => duplicates.push(piece.record.clone()),
                     false => unplaceable.push(piece),
                 }
@@ -130,52 +158,108 @@ struct Walk {
     waits_for: u64,
     /// One past the highest index of the numbering seen in this delivery.
     seen_to: u64,
+    /// The connection of a page that another one has replaced in this delivery.
+    replaced: Option<String>,
 }
 
 impl Walk {
     fn new(live: &Position) -> Self {
-        Self { at: live.clone(), waits_for: live.next, seen_to: 0 }
+        Self { at: live.clone(), waits_for: live.next, seen_to: 0, replaced: None }
     }
 
     fn classify<'c>(&mut self, checkpoint: &'c Checkpoint, piece: &mut Piece) -> Whose<'c> {
-        if let Some(gap) = gap_of(checkpoint, piece) {
+        if piece.set_aside {
+            if piece.numbering > self.at.numbering {
+                self.begin_page(piece);
+            }
+            return self.pass(piece);
+        }
+        let same_connection = self.same_connection(piece);
+        if let Some(gap) = self.gap_of(checkpoint, piece) {
             return Whose::Gap(gap);
+        }
+        if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
+            return Whose::Replaced;
         }
         let newer = piece.record.sequence_number > self.at.last_sequence;
         let from_before = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
         // A clock that went back to before the session began tells nothing; any other tells a late chunk.
         let odd = checkpoint.past.first().is_some_and(|first| piece.captured_at < first.captured.0);
-        if from_before && !(odd && newer && piece.index == self.waits_for) {
+        if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
             return from_past_numbering(checkpoint, piece);
         }
-        let turned = newer && piece.captured_at.0 > self.at.last_captured.0 + PAGE_TURN_MS;
-        let repeats = piece.index < self.seen_to && (turned || opens(piece));
+        let same_bytes = self.same_bytes(piece);
+        let later_ms = piece.captured_at.ms_since(self.at.last_captured);
+        let turned = newer && later_ms > PAGE_TURN_MS;
+        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || opens(piece));
         if piece.index < self.waits_for || repeats {
             // Nothing that was passed was captured later; sequence numbers tell less, since pages overtake each other.
-            let later = piece.captured_at > self.at.last_captured;
+            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && opens(piece));
             let clock_set_back = newer && !self.is_straggler(piece);
-            if later || (clock_set_back && self.other_recording(piece) && self.other_connection(piece)) {
-                self.at.begin_page(self.at.numbering + 1, piece.captured_at);
-                (self.waits_for, self.seen_to) = (0, 0);
+            let other_page =
+                later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
+            if other_page && same_bytes != Some(true) {
+                self.replaced = self.at.connection_id.take().filter(|_| same_connection == Some(false));
+                piece.numbering = self.at.numbering + 1;
+                self.begin_page(piece);
             } else if piece.index < self.waits_for {
-                return self.passed(checkpoint, piece);
+                return self.passed(checkpoint, piece, same_bytes);
             }
         }
         piece.numbering = self.at.numbering;
-        self.at.pass(piece, Some(&*piece).filter(|piece| opens(piece)).and_then(recording));
+        self.pass(piece)
+    }
+
+    fn begin_page(&mut self, piece: &Piece) {
+        self.at.begin_page(piece.numbering, piece.captured_at);
+        (self.waits_for, self.seen_to) = (0, 0);
+    }
+
+    fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {
+        self.at.pass(piece, Some(piece).filter(|piece| opens(piece)).and_then(recording));
         self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
         Whose::Live
     }
 
-    /// A chunk whose index the current page has passed.
-    fn passed<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece) -> Whose<'c> {
-        if self.other_recording(piece) || (piece.index > 0 && piece.captured_at < self.at.numbering_began) {
-            return Whose::Nobodys; // of a page that was never seen
+    /// A chunk whose index the current page has passed; `same_bytes` as there, where that is known.
+    fn passed<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        piece: &mut Piece,
+        same_bytes: Option<bool>,
+    ) -> Whose<'c> {
+        piece.numbering = self.at.numbering;
+        let never_seen = piece.index > 0 && piece.captured_at < self.at.numbering_began;
+        match same_bytes {
+            Some(true) => return Whose::Written,
+            Some(false) => return Whose::Nobodys,
+            None if self.other_recording(piece) || never_seen => return Whose::Nobodys,
+            None => {}
         }
         match gap_of_set_clock(checkpoint, piece) {
             Some(gap) => Whose::Gap(gap),
             None => written(checkpoint, self.at.numbering, piece),
         }
+    }
+
+    /// The open gap this chunk belongs to: its index lies inside, and so does its capture time, or it is the current page's by its
+    /// connection.
+    fn gap_of<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c Gap> {
+        let same_connection = self.same_connection(piece);
+        let belongs = |gap: &&Gap| {
+            let current = gap.chunks.numbering == self.at.numbering;
+            let in_time = (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
+            gap.chunks.holds(piece.index) && (in_time || (current && same_connection == Some(true)))
+        };
+        checkpoint.gaps.iter().find(belongs)
+    }
+
+    /// Spoken by a page that another one has taken over from.
+    fn is_replaced(&self, checkpoint: &Checkpoint, piece: &Piece) -> bool {
+        let past = checkpoint.past.iter().filter_map(|past| past.connection_id.as_ref());
+        let mut replaced = past.chain(&self.replaced);
+        piece.captured_at >= self.at.numbering_began
+            && replaced.any(|id| Some(id) == piece.connection_id.as_ref())
     }
 
     /// Captured just before the page began: of the page before it, which was hardly seen.
@@ -184,11 +268,15 @@ impl Walk {
         piece.captured_at < began && began.ms_since(piece.captured_at) <= STRAGGLER_MS
     }
 
-    fn other_connection(&self, piece: &Piece) -> bool {
-        match (&self.at.connection_id, &piece.connection_id) {
-            (Some(old), Some(new)) => old != new,
-            _ => false,
-        }
+    /// Whether the chunk came over the page's last connection, where messages tell.
+    fn same_connection(&self, piece: &Piece) -> Option<bool> {
+        Some(self.at.connection_id.as_ref()? == piece.connection_id.as_ref()?)
+    }
+
+    /// Whether the chunk's bytes were passed with its index. A header alone may be the same in each of a page's recordings.
+    fn same_bytes(&self, piece: &Piece) -> Option<bool> {
+        let same = self.at.recent.is_same(self.at.next, piece)?;
+        (!same || !opens(piece) || holds_audio(piece)).then_some(same)
     }
 
     /// Whether the chunk opens another recording than the numbering's chunk 0 did.
@@ -205,17 +293,19 @@ fn opens(piece: &Piece) -> bool {
 
 /// The recording that a chunk begins.
 fn recording(piece: &Piece) -> Option<String> {
-    let bytes = piece.audio.as_ref().ok()?;
-    Demuxer::new().push(bytes).into_iter().find_map(|item| match item {
+    items(piece).into_iter().find_map(|item| match item {
         Item::RecordingStart(head) => Some(head.id),
         _ => None,
     })
 }
 
-/// The open gap this chunk belongs to: its index lies inside, and so does its capture time.
-fn gap_of<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
-    let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
-    checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
+fn holds_audio(piece: &Piece) -> bool {
+    items(piece).iter().any(|item| matches!(item, Item::Packet(_)))
+}
+
+/// What a chunk holds that begins a recording.
+fn items(piece: &Piece) -> Vec<Item> {
+    piece.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
 }
 
 /// The current page's gap that has the chunk's index, where a speaker's clock that was set meanwhile hides it.

@@ -164,7 +164,7 @@ fn a_late_chunk_that_came_back_is_known_when_it_is_delivered_again() {
     session.write(&[next_page]);
     let mut again = pieces[1].clone();
     again.record = Record { sequence_number: 1 << 100, ..again.record.clone() };
-    let sorted = sort(&session.checkpoint, &[Entry::Chunk(again.chunk)]);
+    let sorted = sort(&session.checkpoint, &[Entry::Chunk(again.chunk)], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (1, 0), "it would be written twice");
 }
 
@@ -191,7 +191,7 @@ fn live_audio_begins_after_what_came_back_before_there_was_any() {
         piece.record.sent_at.0 = piece.captured_at.0 + if i < 4 { 5_000 } else { 40 };
         piece.captured_at.0 += 45_000;
     }
-    pieces[3].audio = Err(Rejection::EmptyAudio);
+    pieces[3].audio = Err(Rejection::BadBase64 { offset: 0 });
     let mut session = Session::default();
     session.write(&pieces[2..4]); // the third is the middle of a Cluster
     session.backfill(&pieces[..2]);

@@ -59,25 +59,25 @@ fn live(sorted: &Sorted) -> Vec<(u32, u64)> {
 
 #[test]
 fn chunks_in_any_order_are_put_in_theirs() {
-    let sorted = sort(&written(), &[chunk(11, 1011, 110, None), chunk(10, 1010, 111, None)]);
+    let sorted = sort(&written(), &[chunk(11, 1011, 110, None), chunk(10, 1010, 111, None)], &[]);
     assert_eq!(live(&sorted), [(0, 10), (0, 11)]);
 }
 
 #[test]
 fn a_second_delivery_of_a_written_chunk_is_a_duplicate_even_of_chunk_0() {
-    let sorted = sort(&written(), &[chunk(0, 1000, 100, Some("c1")), chunk(9, 1009, 109, Some("c1"))]);
+    let sorted = sort(&written(), &[chunk(0, 1000, 100, Some("c1")), chunk(9, 1009, 109, Some("c1"))], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
 }
 
 #[test]
 fn a_redriven_written_chunk_is_a_duplicate() {
-    let sorted = sort(&written(), &[chunk(4, 1004, 900, Some("c1")), chunk(0, 1000, 901, Some("c1"))]);
+    let sorted = sort(&written(), &[chunk(4, 1004, 900, Some("c1")), chunk(0, 1000, 901, Some("c1"))], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
 }
 
 #[test]
 fn a_chunk_sent_twice_is_taken_once() {
-    let sorted = sort(&written(), &[chunk(10, 1010, 110, None), chunk(10, 1010, 111, None)]);
+    let sorted = sort(&written(), &[chunk(10, 1010, 110, None), chunk(10, 1010, 111, None)], &[]);
     assert_eq!(live(&sorted), [(0, 10)]);
     assert_eq!(sorted.duplicates.len(), 1);
 }
@@ -86,7 +86,7 @@ fn a_chunk_sent_twice_is_taken_once() {
 fn a_reloaded_page_begins_a_new_numbering_with_or_without_connection_ids() {
     for connection in [None, Some("c1"), Some("c2")] {
         let entries = [chunk(0, 5000, 110, connection), chunk(1, 5001, 111, connection)];
-        assert_eq!(live(&sort(&written(), &entries)), [(1, 0), (1, 1)], "{connection:?}");
+        assert_eq!(live(&sort(&written(), &entries, &[])), [(1, 0), (1, 1)], "{connection:?}");
     }
 }
 
@@ -98,19 +98,19 @@ fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
         chunk(0, 5000, 112, None),
         chunk(1, 5001, 113, None),
     ];
-    assert_eq!(live(&sort(&written(), &entries)), [(0, 10), (0, 11), (1, 0), (1, 1)]);
+    assert_eq!(live(&sort(&written(), &entries, &[])), [(0, 10), (0, 11), (1, 0), (1, 1)]);
 }
 
 #[test]
 fn a_first_delivery_may_hold_two_numberings() {
     let entries =
         [chunk(0, 1000, 1, None), chunk(1, 1001, 2, None), chunk(0, 5000, 3, None), chunk(1, 5001, 4, None)];
-    assert_eq!(live(&sort(&Checkpoint::default(), &entries)), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    assert_eq!(live(&sort(&Checkpoint::default(), &entries, &[])), [(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 
 #[test]
 fn a_second_chunk_that_overtakes_its_new_pages_first_waits_for_it() {
-    let sorted = sort(&written(), &[chunk(1, 5001, 110, Some("c2"))]);
+    let sorted = sort(&written(), &[chunk(1, 5001, 110, Some("c2"))], &[]);
     assert_eq!(live(&sorted), [(1, 1)]);
 }
 
@@ -130,8 +130,8 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
     let mut checkpoint = written();
     (checkpoint.live.numbering_began, checkpoint.live.last_captured) = (EpochMs(10_000), EpochMs(10_009));
     checkpoint.live.opened_by = Some("another recording".into());
-    assert_eq!(live(&sort(&checkpoint, &[new_page(400)])), [(1, 0)]);
-    let late = sort(&checkpoint, &[new_page(9_000), chunk(10, 10_010, 111, Some("c1"))]);
+    assert_eq!(live(&sort(&checkpoint, &[new_page(400)], &[])), [(1, 0)]);
+    let late = sort(&checkpoint, &[new_page(9_000), chunk(10, 10_010, 111, Some("c1"))], &[]);
     assert_eq!(live(&late), [(0, 10)], "the page before, not the clock, was late: this page goes on");
     assert_eq!(late.unplaceable.len(), 1);
 
@@ -141,7 +141,7 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
             _ => None,
         });
     checkpoint.live.opened_by = recording;
-    let sorted = sort(&checkpoint, &[new_page(400)]);
+    let sorted = sort(&checkpoint, &[new_page(400)], &[]);
     assert_eq!(
         sorted.duplicates.len(),
         1,
@@ -151,7 +151,7 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
 
 #[test]
 fn a_reconnected_page_goes_on_numbering() {
-    let sorted = sort(&written(), &[chunk(10, 1010, 110, Some("c2"))]);
+    let sorted = sort(&written(), &[chunk(10, 1010, 110, Some("c2"))], &[]);
     assert_eq!(live(&sorted), [(0, 10)]);
 }
 
@@ -159,7 +159,7 @@ fn a_reconnected_page_goes_on_numbering() {
 fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
     let mut checkpoint = written();
     checkpoint.gaps = vec![gap(3, 6)];
-    let sorted = sort(&checkpoint, &[chunk(4, 1004, 900, None), chunk(6, 1006, 901, None)]);
+    let sorted = sort(&checkpoint, &[chunk(4, 1004, 900, None), chunk(6, 1006, 901, None)], &[]);
     assert_eq!(sorted.backfill.len(), 1);
     assert_eq!(sorted.backfill[0].1[0].index, 4);
     assert_eq!(sorted.duplicates.len(), 1, "chunk 6 is written");
@@ -169,7 +169,7 @@ fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
 fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
     let mut checkpoint = written();
     checkpoint.gaps = vec![gap(0, 6)];
-    let sorted = sort(&checkpoint, &[chunk(0, 5000, 110, None), chunk(1, 5001, 111, None)]);
+    let sorted = sort(&checkpoint, &[chunk(0, 5000, 110, None), chunk(1, 5001, 111, None)], &[]);
     assert_eq!(live(&sorted), [(1, 0), (1, 1)]);
 }
 
@@ -177,10 +177,15 @@ fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
 fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
     let mut checkpoint = written();
     checkpoint.given_up = vec![ChunkRange { numbering: 0, from: 2, to: 4 }];
-    assert_eq!(sort(&checkpoint, &[chunk(2, 1002, 900, None)]).unplaceable.len(), 1);
+    assert_eq!(sort(&checkpoint, &[chunk(2, 1002, 900, None)], &[]).unplaceable.len(), 1);
 
     let mut reloaded = written();
-    reloaded.past = vec![PastNumbering { numbering: 0, next: 10, captured: (EpochMs(1000), EpochMs(1009)) }];
+    reloaded.past = vec![PastNumbering {
+        numbering: 0,
+        next: 10,
+        captured: (EpochMs(1000), EpochMs(1009)),
+        connection_id: None,
+    }];
     reloaded.live = Position {
         numbering: 1,
         next: 3,
@@ -189,7 +194,7 @@ fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
         last_sequence: 112,
         ..Position::default()
     };
-    let sorted = sort(&reloaded, &[chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)]);
+    let sorted = sort(&reloaded, &[chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)], &[]);
     assert_eq!(sorted.unplaceable.len(), 1, "the old page's chunk 10 was never seen");
     assert_eq!(sorted.duplicates.len(), 1, "its chunk 9 was");
 }
@@ -201,7 +206,7 @@ fn one_mad_index_does_not_swallow_the_session() {
     checkpoint.gaps = vec![gap(10, (1 << 53) - 1)];
     checkpoint.gaps[0].captured.1 = EpochMs(1010);
     checkpoint.live.last_captured = EpochMs(1010);
-    let sorted = sort(&checkpoint, &[chunk(11, 1011, 120, None)]);
+    let sorted = sort(&checkpoint, &[chunk(11, 1_211, 120, None)], &[]);
     assert_eq!(live(&sorted), [(1, 11)], "the session goes on in a new numbering");
 }
 
@@ -209,6 +214,6 @@ fn one_mad_index_does_not_swallow_the_session() {
 fn a_late_chunk_of_a_page_that_was_never_seen_is_parked_and_not_taken_for_a_duplicate() {
     let mut checkpoint = written();
     checkpoint.live.numbering_began = EpochMs(1000);
-    let sorted = sort(&checkpoint, &[chunk(1, 400, 110, None)]);
+    let sorted = sort(&checkpoint, &[chunk(1, 400, 110, None)], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.unplaceable.len()), (0, 1), "it would be lost");
 }

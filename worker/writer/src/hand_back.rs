@@ -67,7 +67,7 @@ impl Stop {
 impl<P: Ports> SessionWork<'_, P> {
     /// Hands a batch that is not ripe back for a moment.
     pub(crate) async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
-        let records = pieces.iter().map(|p| &p.record).chain(ends);
+        let records = pieces.iter().filter(|p| !p.set_aside).map(|p| &p.record).chain(ends);
         let records = self.hide(records, seconds).await;
         let (chunk_first, chunk_last) = (pieces.first().map(|p| p.index), pieces.last().map(|p| p.index));
         let session_id = self.session.to_string();
@@ -100,9 +100,14 @@ impl<P: Ports> SessionWork<'_, P> {
 
     /// Makes records invisible for a while, all of the group alike. Where that fails, the queue's own visibility
     /// time-out does it, later.
-    async fn hide(&self, records: impl Iterator<Item = &Record>, seconds: u32) -> u64 {
-        let handles: Vec<String> = records.map(|r| r.receipt_handle.clone()).collect();
-        if let Err(failure) = self.writer.ports.queue().hide(&handles, seconds).await {
+    pub(crate) async fn hide(&self, records: impl Iterator<Item = &Record>, seconds: u32) -> u64 {
+        self.hide_handles(records.map(|r| r.receipt_handle.clone()).collect(), seconds).await
+    }
+
+    pub(crate) async fn hide_handles(&self, handles: Vec<String>, seconds: u32) -> u64 {
+        if !handles.is_empty()
+            && let Err(failure) = self.writer.ports.queue().hide(&handles, seconds).await
+        {
             tracing::warn!(session = %self.session, %failure, "records could not be handed back early");
         }
         handles.len() as u64

@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     SessionEnded,
     #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
     NoPlace,
+    #[error("another page of the speaker's has taken over the session")]
+    Replaced,
     #[error("{0}")]
     Service(ServiceFailure),
     #[error("the session's stream has failed since {}, and this has waited its time", since.0)]
@@ -54,6 +56,7 @@ impl Reason {
             Self::SessionUnknown => "SESSION_UNKNOWN".into(),
             Self::SessionEnded => "SESSION_ENDED".into(),
             Self::NoPlace => "NO_PLACE".into(),
+            Self::Replaced => "REPLACED".into(),
             Self::Service(failure) => failure.reason(),
             Self::StreamFailing { .. } => "STREAM_FAILING".into(),
             Self::BatchParked => "BATCH_PARKED".into(),
@@ -65,7 +68,7 @@ impl Reason {
         match self {
             Self::Refused(Refusal::Message(_)) => "message",
             Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) => "audio",
-            Self::SessionUnknown | Self::SessionEnded | Self::NoPlace => "session",
+            Self::SessionUnknown | Self::SessionEnded | Self::NoPlace | Self::Replaced => "session",
             Self::Service(failure) => failure.class().as_str(),
             Self::StreamFailing { .. } | Self::BatchParked | Self::Crashed { .. } => "passing",
         }
@@ -251,9 +254,9 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    pub(crate) async fn park_unplaceable(&self, pieces: &[Piece]) -> Result<(), Stop> {
+    pub(crate) async fn park_all(&self, pieces: &[Piece], reason: Reason) -> Result<(), Stop> {
         let pieces: Vec<&Piece> = pieces.iter().collect();
-        self.park_pieces(&pieces, Reason::NoPlace, 1, self.now()).await
+        self.park_pieces(&pieces, reason, 1, self.now()).await
     }
 
     pub(crate) async fn park_pieces(

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use futures::future::{Either, select};
 use ingest::batch::{Because, Settled};
 use ingest::checkpoint::{Checkpoint, Lease, Line};
-use ingest::decide::{Decision, End, View, decide};
-use ingest::fold::{Folded, fold};
+use ingest::decide::{Crowd, Decision, End, View, decide};
+use ingest::fold::{Around, Folded, fold};
 use ingest::gap::{Gap, GapId};
 use ingest::message::{Entry, Record, SessionId};
 use ingest::piece::Piece;
@@ -30,6 +30,9 @@ use crate::{Delivered, Writer, lock};
 const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
+
+/// So long after the newest chunk at hand, no burst is under way.
+const CALM_MS: u64 = 1_000;
 
 /// What a turn has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,38 +65,51 @@ pub(crate) struct SessionWork<'a, P> {
     pub(crate) stop_at: EpochMs,
     /// See [`View::delivery_full`].
     pub(crate) delivery_full: bool,
+    /// All of the delivery is this session's.
+    pub(crate) alone: bool,
     pub(crate) settled: &'a Mutex<Settled>,
 }
 
 impl<P: Ports> SessionWork<'_, P> {
     /// Settles what can be settled; the rest is given back to the queue for a fitting time. Returns all of its messages.
     pub(crate) async fn run(self, mut entries: Vec<Entry>) -> Vec<Delivered> {
-        let delivered = entries.iter().map(|entry| Delivered::of(entry.record())).collect();
+        let delivered: Vec<Delivered> = entries.iter().map(|entry| Delivered::of(entry.record())).collect();
+        let mut keeps_some = false;
+        let work = self.work(&mut entries, &mut keeps_some);
         let time_is_up = self.writer.ports.clock().sleep_ms(self.remaining_ms());
-        let stop = match select(Box::pin(self.work(&mut entries)), Box::pin(time_is_up)).await {
+        let stop = match select(Box::pin(work), Box::pin(time_is_up)).await {
             Either::Left((result, _)) => result.err(),
             Either::Right(_) => Some(Stop::TimeIsUp { seconds: None }),
         };
         if let Some(stop) = stop {
             self.give_back(&entries, &stop).await;
         }
+        if keeps_some {
+            self.stay_awake(&delivered).await;
+        }
         delivered
     }
 
-    async fn work(&self, entries: &mut Vec<Entry>) -> Result<(), Stop> {
+    /// `keeps_some` tells whether chunks are set aside at its end, however it ends.
+    async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
-        self.refuse(&state.checkpoint, status, entries).await?;
-        while self.has_unsettled(entries) {
+        let mut goes_on = true;
+        while goes_on && self.has_unsettled(&state, entries) {
             let resolved = self.resolve(&mut state).await?;
-            let sorted = sort(&state.checkpoint, entries);
+            let aside = self.load_aside(&mut state).await?;
+            *keeps_some = !state.checkpoint.aside.is_empty();
+            self.refuse(&mut state, status, entries).await?;
+            let sorted = sort(&state.checkpoint, entries, &aside);
             self.drop_duplicates(&sorted);
-            self.park_unplaceable(&sorted.unplaceable).await?;
+            self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
+            self.park_all(&sorted.replaced, Reason::Replaced).await?;
             if let Resolved::Unsure(lease, failure) = resolved {
                 self.park_unsure(&mut state, &sorted, lease, failure).await?;
-            } else if self.next_batch(&mut state, &sorted).await? == Turn::Waits {
-                return Ok(());
+            } else {
+                goes_on = self.next_batch(&mut state, &sorted).await? == Turn::Moved;
             }
-            if self.remaining_ms() < self.writer.config.put_within_ms / 2 {
+            *keeps_some = !state.checkpoint.aside.is_empty();
+            if goes_on && self.remaining_ms() < self.writer.config.put_within_ms / 2 {
                 return Err(Stop::TimeIsUp { seconds: Some(0) });
             }
         }
@@ -111,7 +127,7 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         for (gap, pieces) in &sorted.backfill {
             let Some(start) = self.gap_start(gap).await? else {
-                self.park_unplaceable(pieces).await?;
+                self.park_all(pieces, Reason::NoPlace).await?;
                 continue;
             };
             if self.already_stored(state, gap, pieces).await? == Turn::Moved
@@ -138,17 +154,24 @@ impl<P: Ports> SessionWork<'_, P> {
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
         let now = self.now();
-        let folded = fold(&batch.start, batch.gap, batch.pieces);
+        let crowd = self.crowd(state, &batch);
+        let around = Around { calm: self.is_calm(&batch, crowd, sorted), ..Around::of(batch.gap) };
+        let folded = fold(&batch.start, batch.pieces, around);
         let view = View {
             pieces: batch.pieces,
             folded: &folded,
             place: batch.start.position.place(),
             end: end(&batch, &folded, sorted),
             delivery_full: self.delivery_full,
+            crowd,
             now,
         };
         let chunks = match decide(&view, &self.writer.config.policy) {
-            Decision::Write { chunks } => as_leased(&state.checkpoint, &batch, chunks),
+            Decision::Write { chunks } => chunks,
+            Decision::SetAside => {
+                self.set_aside(state, batch.pieces).await?;
+                return Ok(Turn::Waits);
+            }
             Decision::Defer { seconds, why } => {
                 self.defer(batch.pieces, &sorted.ends, seconds, why.as_str()).await;
                 if let (None, Some(key)) = (batch.gap, &state.checkpoint.live_snapshot) {
@@ -157,10 +180,14 @@ impl<P: Ports> SessionWork<'_, P> {
                 return Ok(Turn::Waits);
             }
         };
-        let mut plan = match fitting(&mut batch, chunks, folded) {
+        let planned = match as_leased(&state.checkpoint, &mut batch) {
+            Some(plan) => Ok(plan),
+            None => fitting(&mut batch, chunks, around, folded),
+        };
+        let mut plan = match planned {
             Ok(plan) => plan,
             Err(too_much) => {
-                self.park_unplaceable(std::slice::from_ref(too_much)).await?;
+                self.park_all(std::slice::from_ref(too_much), Reason::NoPlace).await?;
                 return Ok(Turn::Moved);
             }
         };
@@ -178,33 +205,66 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(self.writer.ports.sessions().status(&self.session).await?)
     }
 
-    /// Parks the records of a session that may not be written.
+    /// Whether the delivery hides what lies behind it in the queue.
+    fn crowd(&self, state: &State, batch: &Batch<'_>) -> Crowd {
+        match (self.alone && self.delivery_full && batch.gap.is_none(), state.checkpoint.aside.has_room()) {
+            (false, _) => Crowd::No,
+            (true, true) => Crowd::Room,
+            (true, false) => Crowd::NoRoom,
+        }
+    }
+
+    /// Whether nothing more of the line is on its way.
+    fn is_calm(&self, batch: &Batch<'_>, crowd: Crowd, sorted: &Sorted) -> bool {
+        let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
+        let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
+        let policy = &self.writer.config.policy;
+        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= policy.max_wait_ms);
+        crowd != Crowd::Room && (since(sent().max()) || waited_out || !sorted.ends.is_empty())
+    }
+
+    /// Parks the records of a session that may not be written. What was set aside was taken while it might.
     async fn refuse(
         &self,
-        checkpoint: &Checkpoint,
+        state: &mut State,
         status: SessionStatus,
-        entries: &[Entry],
+        entries: &mut Vec<Entry>,
     ) -> Result<(), Stop> {
         if status == SessionStatus::Active {
             return Ok(());
         }
-        let sorted = sort(checkpoint, entries);
+        let sorted = sort(&state.checkpoint, entries, &[]);
         let (reason, refused): (Reason, Vec<&Piece>) = match status {
             SessionStatus::Active | SessionStatus::Unknown => {
                 self.settle(&sorted.ends, Because::Ended);
                 self.settle(&sorted.duplicates, Because::Duplicate);
                 let backfill = sorted.backfill.iter().flat_map(|(_, pieces)| pieces);
-                (
-                    Reason::SessionUnknown,
-                    sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).collect(),
-                )
+                let all =
+                    sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).chain(&sorted.replaced);
+                (Reason::SessionUnknown, all.collect())
             }
             SessionStatus::Ended { at } => {
-                let late = |p: &&Piece| at.is_none_or(|at| p.captured_at > at);
+                let at = match at.or(state.checkpoint.seen_ended_at) {
+                    Some(at) => at,
+                    None => self.note_end(state).await?,
+                };
+                let limit = at.plus_ms(self.writer.config.end_grace_ms);
+                let timeline = &state.checkpoint.live.timeline;
+                let late = |p: &&Piece| timeline.corrected(p.captured_at) > limit && p.record.sent_at > limit;
                 (Reason::SessionEnded, sorted.live.iter().filter(late).collect())
             }
         };
-        self.park_pieces(&refused, reason, 1, self.now()).await
+        self.park_pieces(&refused, reason, 1, self.now()).await?;
+        entries.retain(|entry| !self.is_settled(entry.record()));
+        Ok(())
+    }
+
+    /// Nobody told when the session ended: it ended now at the latest.
+    async fn note_end(&self, state: &mut State) -> Result<EpochMs, Stop> {
+        let now = self.now();
+        state.checkpoint.seen_ended_at = Some(now);
+        self.save(state).await?;
+        Ok(now)
     }
 
     /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can. The same is asked of
@@ -273,14 +333,15 @@ impl<P: Ports> SessionWork<'_, P> {
         lock(self.settled).holds(&record.message_id)
     }
 
-    /// Drops what is settled; a marker alone has nothing to end, and is settled too.
-    fn has_unsettled(&self, entries: &mut Vec<Entry>) -> bool {
+    /// Drops what is settled; a marker alone has nothing to end, and is settled too. Whether anything is left.
+    fn has_unsettled(&self, state: &State, entries: &mut Vec<Entry>) -> bool {
         entries.retain(|entry| !self.is_settled(entry.record()));
-        if entries.iter().all(|entry| matches!(entry, Entry::End { .. })) {
+        let waits_aside = !state.checkpoint.aside.is_empty();
+        if !waits_aside && entries.iter().all(|entry| matches!(entry, Entry::End { .. })) {
             self.settle(entries.iter().map(Entry::record), Because::Ended);
             entries.clear();
         }
-        !entries.is_empty()
+        waits_aside || !entries.is_empty()
     }
 
     pub(crate) fn now(&self) -> EpochMs {
@@ -306,31 +367,42 @@ fn end(batch: &Batch<'_>, folded: &Folded, sorted: &Sorted) -> End {
     }
 }
 
-/// A batch that was leased before is tried again as it was, where its chunks are at hand.
-fn as_leased(checkpoint: &Checkpoint, batch: &Batch<'_>, chunks: usize) -> usize {
-    let Some(Lease { advance, .. }) = &checkpoint.lease else {
-        return chunks;
-    };
+/// A batch that was leased before is tried again as it was, at the same times, where its chunks are at hand.
+fn as_leased(checkpoint: &Checkpoint, batch: &mut Batch<'_>) -> Option<Plan> {
+    let Lease { advance, .. } =
+        checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line())?;
     let (range, pieces) = (advance.chunks, batch.pieces);
     let same = pieces.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();
     let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
-    if advance.line == batch.line() && whole { same } else { chunks }
+    if !whole {
+        return None;
+    }
+    batch.pieces = &pieces[..same];
+    let placed = |(index, _): &(u64, EpochMs)| batch.start.placements.iter().all(|(known, _)| known != index);
+    let again: Vec<_> = advance.placements.iter().filter(|place| placed(place)).copied().collect();
+    batch.start.placements.extend(again);
+    Some(plan(&batch.start, batch.pieces, Around::of(batch.gap)))
 }
 
 /// Narrows the batch to its longest beginning of at most `chunks` that fits into its gap; or names the chunk that is too
 /// much: one that came late into a parked batch, whose other chunks have their places.
-fn fitting<'a>(batch: &mut Batch<'a>, chunks: usize, folded: Folded) -> Result<Plan, &'a Piece> {
+fn fitting<'a>(
+    batch: &mut Batch<'a>,
+    chunks: usize,
+    around: Around<'_>,
+    folded: Folded,
+) -> Result<Plan, &'a Piece> {
     let all = batch.pieces;
     batch.pieces = &all[..chunks];
     let start = &batch.start;
-    let whole = plan_as_decided(start, batch.gap, batch.pieces, folded);
+    let whole = plan_as_decided(start, all, chunks, around, folded);
     let Some(gap) = batch.gap.filter(|gap| !whole.fits(gap)) else { return Ok(whole) };
     let placed = &start.placements;
     let was_late = |p: &&Piece| !placed.is_empty() && !placed.iter().any(|(index, _)| *index == p.index);
     if let Some(late) = all[..chunks].iter().find(was_late) {
         return Err(late);
     }
-    let shorter = (1..chunks).rev().map(|n| (n, plan(start, Some(gap), &all[..n])));
+    let shorter = (1..chunks).rev().map(|n| (n, plan(start, &all[..n], around)));
     let (n, plan) = shorter.into_iter().find(|(_, plan)| plan.fits(gap)).ok_or(&all[0])?;
     batch.pieces = &all[..n];
     Ok(plan)

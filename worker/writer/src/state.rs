@@ -40,7 +40,7 @@ impl<P: Ports> SessionWork<'_, P> {
         for (key, snapshot) in snapshots {
             let keep_seconds = match key.kind() {
                 Kind::Live => self.writer.config.live_snapshot_seconds,
-                Kind::Gap | Kind::Residue => self.writer.config.gap_snapshot_seconds,
+                Kind::Gap | Kind::Residue | Kind::Aside => self.writer.config.gap_snapshot_seconds,
             };
             let store = self.writer.ports.store();
             store.save_snapshot(&self.session, key.as_str(), &snapshot.encode(), keep_seconds).await?;

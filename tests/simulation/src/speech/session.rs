@@ -32,8 +32,6 @@ pub enum Bad {
     NotJson,
     /// Its audio is not base64.
     NotBase64,
-    /// Its audio is empty.
-    Empty,
     /// Its audio is random bytes.
     Noise,
     /// Its audio is the stub of a recorder that got none.
@@ -231,7 +229,6 @@ impl Session {
             None => STANDARD.encode(audio),
             Some(Bad::NotJson) => return format!("{{ chunk {index} of {}", take.uid),
             Some(Bad::NotBase64) => "=?=".to_owned(),
-            Some(Bad::Empty) => String::new(),
             Some(Bad::Noise) => STANDARD.encode(noise()),
             Some(Bad::Stub) => STANDARD.encode([&header(Browser::Chromium, 1)[..44], &[0; 66]].concat()),
         };

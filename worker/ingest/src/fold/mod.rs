@@ -16,6 +16,7 @@ use crate::message::Rejection;
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
+use crate::timeline::Timing;
 
 /// The most audio one chunk may claim: few bytes can claim hours. Kinesis Video takes fragments of at most 20 s.
 const MAX_CHUNK: Samples = Samples::from_ms(10_000);
@@ -75,6 +76,8 @@ pub struct Run {
     pub steps: Vec<Step>,
     /// Its length.
     pub samples: Samples,
+    /// The time it takes: its length, or a little more or less where the sample clock drifts.
+    pub time: Samples,
 }
 
 /// What became of one chunk.
@@ -103,6 +106,28 @@ pub struct Folded {
     pub search: Search,
     /// One for each chunk.
     pub chunks: Vec<Outcome>,
+    /// When each was captured and how much audio it has.
+    pub timings: Vec<Timing>,
+    /// The first chunk whose place in time is in doubt: a pause or a stall before it, which more chunks will tell.
+    pub doubtful: Option<usize>,
+}
+
+/// What is known beside the chunks of a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// The gap that they fill: their audio ends before that ends.
+    pub gap: Option<&'a Gap>,
+    /// Chunks at hand that come behind them.
+    pub after: &'a [Timing],
+    /// Nothing more is on its way.
+    pub calm: bool,
+}
+
+impl<'a> Around<'a> {
+    /// A batch of live audio, or one that fills this gap.
+    pub fn of(gap: Option<&'a Gap>) -> Self {
+        Self { gap, ..Self::default() }
+    }
 }
 
 impl Folded {
@@ -117,9 +142,8 @@ impl Folded {
     }
 }
 
-/// Goes through `pieces` (sorted by numbering and index, each once) from `start`. Where they fill a `gap`, their audio
-/// ends before that ends.
-pub fn fold(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
+/// Goes through `pieces` (sorted by numbering and index, each once) from `start`.
+pub fn fold(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> Folded {
     let (media, taken) = demux::take(start, pieces);
-    place::place(start, gap, pieces, media, taken)
+    place::place(start, pieces, around, media, taken)
 }

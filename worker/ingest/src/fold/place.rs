@@ -3,28 +3,31 @@
 use media::time::{EpochMs, Samples};
 
 use super::demux::Taken;
-use super::{Folded, Outcome, Run, Step};
-use crate::gap::{ChunkRange, Gap, Opening, Search, captured_from, skip};
+use super::{Around, Folded, Outcome, Run, Step};
+use crate::gap::{ChunkRange, Opening, Search, captured_from, skip};
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
-use crate::timeline::Timing;
+use crate::timeline::{Sight, Timing};
 
 /// Places all chunks.
 pub(super) fn place(
     start: &Snapshot,
-    gap: Option<&Gap>,
     pieces: &[Piece],
+    around: Around<'_>,
     media: MediaState,
     taken: Vec<Taken>,
 ) -> Folded {
-    let timings: Vec<Timing> = pieces.iter().zip(&taken).map(|(piece, taken)| timing(piece, taken)).collect();
+    let own = pieces.iter().zip(&taken).map(|(piece, taken)| timing(piece, taken));
+    let timings: Vec<Timing> = own.chain(around.after.iter().copied()).collect();
     let mut placing =
-        Placing { start, gap, pieces, timings, silent: Vec::new(), folded: nothing(start, media) };
+        Placing { start, around, pieces, timings, silent: Vec::new(), folded: nothing(start, media) };
     for (i, taken) in taken.into_iter().enumerate() {
         placing.chunk(i, taken);
     }
-    let Placing { mut folded, .. } = placing;
+    let Placing { mut folded, mut timings, .. } = placing;
+    timings.truncate(pieces.len());
+    folded.timings = timings;
     if folded.media.is_searching() {
         search_goes_on(&mut folded);
     }
@@ -40,6 +43,8 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
         residue: Vec::new(),
         search: Search::default(),
         chunks: Vec::new(),
+        timings: Vec::new(),
+        doubtful: None,
     }
 }
 
@@ -54,8 +59,9 @@ fn timing(piece: &Piece, taken: &Taken) -> Timing {
 
 struct Placing<'a> {
     start: &'a Snapshot,
-    gap: Option<&'a Gap>,
+    around: Around<'a>,
     pieces: &'a [Piece],
+    /// Those of `pieces`, then those of the chunks behind them.
     timings: Vec<Timing>,
     /// Steps without audio that the next run's decoder must go through first.
     silent: Vec<Step>,
@@ -94,7 +100,7 @@ impl Placing<'_> {
     /// A header alone, packets that are all pre-skip, or nothing: no audio, but the decoder must hear it.
     fn pass_silent(&mut self, i: usize, mut steps: Vec<Step>, accepted: bool) {
         if accepted {
-            self.folded.end.timeline.pass_silent(&self.timings[i]);
+            self.folded.end.timeline.pass_silent(&self.timings[i], self.around.gap.is_some());
         }
         match self.folded.runs.last_mut() {
             Some(run) => run.steps.append(&mut steps),
@@ -107,15 +113,19 @@ impl Placing<'_> {
         let steps: Vec<Step> = self.silent.drain(..).chain(steps).collect();
         let timing = &self.timings[i];
         let index = self.pieces[i].index;
-        let latest = self.latest(i);
+        let Around { gap, calm, .. } = self.around;
+        let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
         let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
-            Some((_, end)) => timeline.place_again(timing, *end),
+            Some((_, end)) => timeline.place_again(timing, *end, sight),
             None => {
                 let after = self.timings[i + 1..].iter().filter(|after| after.samples > Samples(0));
-                timeline.place(timing, &after.copied().collect::<Vec<_>>(), latest)
+                timeline.place(timing, &after.copied().collect::<Vec<_>>(), sight)
             }
         };
+        if placement.doubtful {
+            self.folded.doubtful.get_or_insert(i);
+        }
         let span = timeline.end().map(|end| (placement.at, end));
         for open in self.folded.gaps.iter_mut().filter(|open| open.ends_at.is_none()) {
             open.ends_at = Some(placement.at);
@@ -124,8 +134,12 @@ impl Placing<'_> {
             Some(run) if placement.joined => {
                 run.steps.extend(steps);
                 run.samples += timing.samples;
+                run.time += placement.time;
             }
-            _ => self.folded.runs.push(Run { at: placement.at, steps, samples: timing.samples }),
+            _ => {
+                let (at, time) = (placement.at, placement.time);
+                self.folded.runs.push(Run { at, steps, samples: timing.samples, time });
+            }
         }
         span
     }
@@ -145,7 +159,7 @@ impl Placing<'_> {
                 ends_by(*end, samples);
             }
         }
-        if let Some(end) = self.gap.and_then(|gap| gap.ends_at) {
+        if let Some(end) = self.around.gap.and_then(|gap| gap.ends_at) {
             ends_by(end, samples);
         }
         latest.map(EpochMs)
