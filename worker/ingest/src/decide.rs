@@ -24,8 +24,10 @@ pub struct Policy {
     pub most_span_ms: u64,
     /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
     pub max_wait_ms: u64,
-    /// One that is still shorter than `least` waits until here.
+    /// One that is still shorter than `least` waits until here for the speaker to go on,
     pub last_resort_ms: u64,
+    /// looked at again after so long at the most.
+    pub most_patient_s: u64,
     /// A delivery holds at most this many records: waiting brings no more.
     pub full: usize,
     /// A full delivery whose newest chunk has waited this long comes out of a backlog.
@@ -43,7 +45,8 @@ impl Default for Policy {
             most: Samples::from_ms(3_000),
             most_span_ms: 10_000,
             max_wait_ms: 3_000,
-            last_resort_ms: 3_900,
+            last_resort_ms: 65_000,
+            most_patient_s: 6,
             full: 10,
             caught_up_ms: 1_000,
             backlog_looks: 6,
@@ -145,9 +148,10 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
         (false, true) => Why::Hole,
         (false, false) => Why::Young,
     };
+    let behind = backlog(view, policy).is_some() && in_order < view.pieces.len();
     let later = |seconds: u32| match view.crowd {
         Crowd::Room => Decision::SetAside,
-        Crowd::No | Crowd::NoRoom => Decision::Defer { seconds, why },
+        Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
     };
     if sure == 0 {
         return later(1);
@@ -168,9 +172,11 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     if why != Why::Young {
         return later(1);
     }
-    let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
-    let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
-    later(missing_ms.div_ceil(1000).clamp(1, patience_s) as u32)
+    let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
+    let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
+    // What is too short waits ever longer for the speaker to go on; and is in his way no longer than that.
+    let waited_s = (age_ms / 3_000).clamp(1, policy.most_patient_s);
+    later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
 }
 
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
@@ -182,12 +188,20 @@ fn passes_hole(view: &View<'_>, policy: &Policy) -> bool {
     if view.crowd == Crowd::NoRoom && view.folded.samples_of(in_order) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
-    let Some(newest) = view.pieces.iter().map(|p| p.record.sent_at).max() else { return false };
-    let backlog = view.delivery_full
-        && view.now.ms_since(newest) >= policy.caught_up_ms
-        && after.record.receive_count < policy.backlog_looks;
-    let seen_until = if backlog || view.crowd == Crowd::Room { newest } else { view.now };
+    let seen_until = backlog(view, policy).unwrap_or(view.now);
     seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
+}
+
+/// Up to when all that was enqueued has been seen, where more of it lies behind the delivery: that is full, or brings for the first
+/// time what has long been in the queue.
+fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
+    let delivered = || view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+    let newest = delivered().map(|record| record.sent_at).max()?;
+    let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
+    let is_new_here = delivered().any(|record| record.receive_count <= 1);
+    let looked = delivered().map(|record| record.receive_count).max()?;
+    let more_behind = (view.delivery_full && looked < policy.backlog_looks) || is_new_here;
+    (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
@@ -239,8 +253,7 @@ mod tests {
         let samples = Samples::from_ms(300);
         let piece = |(i, index): (usize, &u64)| {
             let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
-            let receive_count = if i == 0 { deliveries } else { 1 };
-            let record = Record { sent_at, receive_count, ..Record::default() };
+            let record = Record { sent_at, receive_count: deliveries, ..Record::default() };
             let (captured_at, connection_id) = (sent_at, None);
             Piece::new(0, Chunk { record, index: *index, captured_at, connection_id, audio: Ok(Vec::new()) })
         };
@@ -287,7 +300,8 @@ mod tests {
             ("end of stream, its last chunk is here", to(8), 300, 1, End::Behind(8), write(4)),
             ("too old and over 1 s", to(8), 3_000, 3, End::Open, write(4)),
             ("too old but under 1 s: one more second", to(6), 3_000, 3, End::Open, defer(1, Why::Young)),
-            ("under 1 s at the last resort", to(6), 3_900, 4, End::Open, write(2)),
+            ("under 1 s, and nothing comes for a while", to(6), 15_000, 8, End::Open, defer(5, Why::Young)),
+            ("under 1 s at the last resort", to(6), 65_000, 20, End::Open, write(2)),
             ("out of order: the chunk before is missing", vec![6, 7], 400, 1, End::Open, defer(1, Why::Hole)),
             (
                 "out of order inside: what precedes is short",
@@ -324,13 +338,14 @@ mod tests {
                 write(10),
             ),
             (
-                "what is left of a delivery after its first batch was written",
+                "seen for the first time though old: more may lie right behind",
                 vec![6, 7],
                 12_000,
                 1,
                 End::Open,
-                write(2),
+                defer(0, Why::Hole),
             ),
+            ("nothing lies behind", vec![6, 7, 8, 9], 12_000, 2, End::Open, write(4)),
         ] {
             assert_eq!(decide_on(&indices, age_ms, deliveries, end), expected, "{what}");
         }

@@ -205,9 +205,12 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(self.writer.ports.sessions().status(&self.session).await?)
     }
 
-    /// Whether the delivery hides what lies behind it in the queue.
+    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began.
     fn crowd(&self, state: &State, batch: &Batch<'_>) -> Crowd {
-        match (self.alone && self.delivery_full && batch.gap.is_none(), state.checkpoint.aside.has_room()) {
+        let aside = &state.checkpoint.aside;
+        let goes_on = !aside.is_empty() && batch.pieces.iter().filter(|piece| !piece.set_aside).count() > 1;
+        let crowded = batch.gap.is_none() && ((self.alone && self.delivery_full) || goes_on);
+        match (crowded, aside.has_room()) {
             (false, _) => Crowd::No,
             (true, true) => Crowd::Room,
             (true, false) => Crowd::NoRoom,
