@@ -215,11 +215,11 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
 fn heard(fragments: &[Fragment]) -> Vec<Heard> {
     let mut all = Vec::new();
     for fragment in fragments {
-        for (at_ms, pcm) in runs(&fragment.media) {
+        for Run { at_ms, pcm, time } in runs(&fragment.media) {
             let mut from = 0;
             while from < pcm.len() {
                 let (id, len) = recognise(&pcm[from..]);
-                let at = at_ms * PER_MS + from as u64;
+                let at = at_ms * PER_MS + from as u64 * time / pcm.len() as u64;
                 all.push(Heard { id, at, samples: len as u64, number: fragment.number });
                 from += len;
             }
@@ -239,15 +239,35 @@ fn recognise(pcm: &[i16]) -> (Option<FrameId>, usize) {
     (None, pcm.len().min(FRAME))
 }
 
+/// Audio without a hole.
+pub(crate) struct Run {
+    /// When it begins.
+    pub(crate) at_ms: u64,
+    pub(crate) pcm: Vec<i16>,
+    /// How much time its blocks take, in samples: a little more or less than their own where the sample clock drifts.
+    pub(crate) time: u64,
+}
+
+/// Blocks of 100 ms may lie so much closer or wider where the sample clock drifts.
+const SCALED_MS: u64 = 3;
+
 /// The fragment's blocks, joined where one ends when the next begins.
-pub(crate) fn runs(media: &ReadFragment) -> Vec<(u64, Vec<i16>)> {
-    let mut runs: Vec<(u64, Vec<i16>)> = Vec::new();
+pub(crate) fn runs(media: &ReadFragment) -> Vec<Run> {
+    let mut runs: Vec<(Run, u64)> = Vec::new();
     for (at, bytes) in &media.blocks {
         let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+        let length = bytes.len() as u64 / 2;
         match runs.last_mut() {
-            Some((from, pcm)) if *from + pcm.len() as u64 / PER_MS == at.0 => pcm.extend(samples),
-            _ => runs.push((at.0, samples.collect())),
+            Some((run, ends_ms)) if ends_ms.abs_diff(at.0) <= SCALED_MS => {
+                run.pcm.extend(samples);
+                run.time = (at.0 - run.at_ms) * PER_MS + length;
+                *ends_ms = at.0 + length / PER_MS;
+            }
+            _ => {
+                let run = Run { at_ms: at.0, pcm: samples.collect(), time: length };
+                runs.push((run, at.0 + length / PER_MS));
+            }
         }
     }
-    runs
+    runs.into_iter().map(|(run, _)| run).collect()
 }

@@ -210,7 +210,7 @@ impl Worker {
 /// A fragment's stretches of audio, for the trace: when each begins, and how many samples it has.
 fn runs(media: &ReadFragment) -> String {
     let runs = crate::evidence::runs(media);
-    runs.iter().map(|(at_ms, pcm)| format!("{at_ms}+{} ", pcm.len())).collect()
+    runs.iter().map(|run| format!("{}+{} ", run.at_ms, run.pcm.len())).collect()
 }
 
 impl Queue for Worker {

@@ -27,8 +27,10 @@ const CLOCK_SET_MS: u64 = 1_000;
 const USUAL_DELAY_MS: i64 = 250;
 /// Chunks that reach it later than this were held up; they tell nothing of the clock.
 const HELD_UP_MS: i64 = 2_000;
-/// The sample clock and the speaker's may differ by so much before times are scaled.
-const DRIFT_MS: i64 = 150;
+/// The sample clock and the speaker's may differ by so much before times are scaled,
+const DRIFT_MS: i64 = 300;
+/// until they differ by no more than this.
+const IN_STEP_MS: i64 = 50;
 /// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
 const SCALE: (u64, u64) = (3, 200);
 
@@ -46,6 +48,9 @@ pub struct Timeline {
     /// Nothing more lies before this: there, chunks that came back were written.
     #[serde(default)]
     taken_until: Option<EpochMs>,
+    /// Times are scaled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    drifts: bool,
     /// The last chunk as its clocks told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<Heard>,
@@ -143,7 +148,7 @@ impl Timeline {
         let by_clock = chunk.joint == Joint::Clock && (known || sight.in_gap);
         let jumps = (known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0);
         let at = end.0 + if jumps { lowest_ms.unsigned_abs() } else { 0 };
-        let time = if sight.in_gap { chunk.samples } else { scaled(chunk.samples, lowest_ms) };
+        let time = if sight.in_gap { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
         let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lowest_ms);
         Placement { doubtful: !known && !sight.in_gap, ..placed }
     }
@@ -214,6 +219,19 @@ impl Timeline {
         Placement { at, time: chunk.samples, joined: false, doubtful: false }
     }
 
+    /// How much time a chunk's samples take, where its audio has drifted `lag_ms` away from its capture time.
+    fn scaled(&mut self, samples: Samples, lag_ms: i64) -> Samples {
+        let off_ms = lag_ms.unsigned_abs();
+        let bound_ms = if self.drifts { IN_STEP_MS } else { DRIFT_MS };
+        self.drifts = off_ms > bound_ms.unsigned_abs() && lag_ms <= PAUSE_MS;
+        let shift = Samples::from_ms(off_ms).min(Samples(samples.0 * SCALE.0 / SCALE.1));
+        match (self.drifts, lag_ms < 0) {
+            (false, _) => samples,
+            (true, true) => samples.saturating_sub(shift),
+            (true, false) => samples + shift,
+        }
+    }
+
     /// Keeps the speaker's clock together with the queue's.
     fn follow_clock(&mut self, chunk: &Timing, in_gap: bool) {
         let behind_ms = chunk.sent_at.0 as i64 - chunk.captured_at.0 as i64;
@@ -276,20 +294,6 @@ impl Timeline {
 /// Whether the speaker's clock was set back between two chunks.
 fn clock_was_set(before: EpochMs, after: EpochMs) -> bool {
     before.ms_since(after) > CLOCK_SET_MS
-}
-
-/// How much time a chunk's samples take, where its audio has drifted `lag_ms` away from its capture time.
-fn scaled(samples: Samples, lag_ms: i64) -> Samples {
-    let most = samples.0 * SCALE.0 / SCALE.1;
-    let off = lag_ms.unsigned_abs() * 16;
-    let shift = Samples(off.min(most));
-    if lag_ms < -DRIFT_MS {
-        samples.saturating_sub(shift)
-    } else if lag_ms > DRIFT_MS && lag_ms <= PAUSE_MS {
-        samples + shift
-    } else {
-        samples
-    }
 }
 
 #[cfg(test)]
