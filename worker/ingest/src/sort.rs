@@ -112,7 +112,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
 /// connection the indices tell the order, whatever the speaker's clock is set to meanwhile.
 fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut by_index: Vec<usize> = (0..pieces.len()).collect();
-    by_index.sort_by_key(|i| (pieces[*i].numbering, pieces[*i].index));
+    by_index.sort_by_key(|i| pieces[*i].index);
     let mut latest: HashMap<&str, EpochMs> = HashMap::new();
     let mut order = Vec::with_capacity(pieces.len());
     for i in by_index {

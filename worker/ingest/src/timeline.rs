@@ -144,7 +144,7 @@ impl Timeline {
             let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
             return self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
         };
-        let known = settled || (sight.calm && !sight.in_gap) || lowest_ms <= PAUSE_MS;
+        let known = settled || sight.calm || lowest_ms <= PAUSE_MS;
         let by_clock = chunk.joint == Joint::Clock && (known || sight.in_gap);
         let jumps = (known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0);
         let at = end.0 + if jumps { lowest_ms.unsigned_abs() } else { 0 };

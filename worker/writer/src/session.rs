@@ -223,7 +223,8 @@ impl<P: Ports> SessionWork<'_, P> {
         let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
         let policy = &self.writer.config.policy;
         let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= policy.max_wait_ms);
-        crowd != Crowd::Room && (since(sent().max()) || waited_out || !sorted.ends.is_empty())
+        let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
+        batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
 
     /// Parks the records of a session that may not be written. What was set aside was taken while it might.
