@@ -199,7 +199,6 @@ impl Walk {
             let other_page =
                 later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
             if other_page && same_bytes != Some(true) {
-                self.replaced = self.at.connection_id.take().filter(|_| same_connection == Some(false));
                 piece.numbering = self.at.numbering + 1;
                 self.begin_page(piece);
             } else if piece.index < self.waits_for {
@@ -211,6 +210,9 @@ impl Walk {
     }
 
     fn begin_page(&mut self, piece: &Piece) {
+        if self.same_connection(piece) == Some(false) {
+            self.replaced = self.at.connection_id.take();
+        }
         self.at.begin_page(piece.numbering, piece.captured_at);
         (self.waits_for, self.seen_to) = (0, 0);
     }

@@ -42,6 +42,7 @@ impl<P: Ports> SessionWork<'_, P> {
         if let Some(reason) = self.hopeless(state, &batch, &lease) {
             return self.park_batch(state, &batch, plan, &lease, reason).await;
         }
+        self.park_refused_aside(&batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;
         state.checkpoint.lease = Some(lease.clone());
         self.save(state).await?;
@@ -200,6 +201,7 @@ impl<P: Ports> SessionWork<'_, P> {
     /// A batch without audio of its own (a header, the middle of a packet, bytes before the next Cluster) goes on in
     /// the snapshots; what it refused is parked.
     async fn carry(&self, state: &mut State, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
+        self.park_refused_aside(batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;
         let gaps = plan.advance.gaps.clone();
         let given_up = state.checkpoint.carry(plan.advance);
@@ -230,7 +232,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let taken = batch.pieces.iter().enumerate().filter(|(i, _)| !is_refused(*i));
         self.settle(taken.map(|(_, piece)| &piece.record), Because::Written);
         for (i, refusal) in refused {
-            self.park_pieces(&[&batch.pieces[i]], Reason::Refused(refusal), 1, self.now()).await?;
+            let piece = &batch.pieces[i];
+            if !piece.set_aside {
+                self.park_pieces(&[piece], Reason::Refused(refusal), 1, self.now()).await?;
+            }
         }
         Ok(())
     }

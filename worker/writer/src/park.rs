@@ -200,19 +200,29 @@ impl<P: Ports> SessionWork<'_, P> {
                 gap
             }
         };
-        self.pass(state, plan.advance, gap, reason.is_unsure()).await?;
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        let own = |i: usize| plan.refused.iter().find(|(r, _)| *r == i).map(|(_, refusal)| refusal.clone());
-        let mut others = Vec::new();
-        for (i, piece) in batch.pieces.iter().enumerate() {
-            match own(i) {
-                Some(refusal) => {
-                    self.park_pieces(&[piece], Reason::Refused(refusal), attempts, since).await?
-                }
-                None => others.push(piece),
+        let unsure = reason.is_unsure();
+        let (aside, delivered) = by_reason(batch, &plan, &reason);
+        for (reason, pieces) in aside {
+            self.park_pieces(&pieces, reason, attempts, since).await?;
+        }
+        self.pass(state, plan.advance, gap, unsure).await?;
+        for (reason, pieces) in delivered {
+            self.park_pieces(&pieces, reason, attempts, since).await?;
+        }
+        Ok(())
+    }
+
+    /// Parks those of a batch's refused chunks that are set aside, before the checkpoint passes them: there is no message that would
+    /// come again if the DLQ were away.
+    pub(crate) async fn park_refused_aside(&self, batch: &Batch<'_>, plan: &Plan) -> Result<(), Stop> {
+        for (i, refusal) in &plan.refused {
+            let piece = &batch.pieces[*i];
+            if piece.set_aside {
+                self.park_pieces(&[piece], Reason::Refused(refusal.clone()), 1, self.now()).await?;
             }
         }
-        self.park_pieces(&others, reason, attempts, since).await
+        Ok(())
     }
 
     /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
@@ -236,9 +246,11 @@ impl<P: Ports> SessionWork<'_, P> {
                 None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
             },
         };
-        let pieces = sorted.of(&leased);
+        let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
+        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        self.park_pieces(&aside, Reason::Service(failure.clone()), attempts, since).await?;
         self.pass(state, leased, gap, true).await?;
-        self.park_pieces(&pieces, Reason::Service(failure), lease.attempt, lease.first_attempt_at).await
+        self.park_pieces(&delivered, Reason::Service(failure), attempts, since).await
     }
 
     /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it.
@@ -275,4 +287,25 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         Ok(self.writer.park(parking, self.settled).await?)
     }
+}
+
+/// Chunks to be parked together.
+type Parcels<'a> = Vec<(Reason, Vec<&'a Piece>)>;
+
+/// A batch's chunks by why they are parked: those that are set aside, and those that were delivered. Copies of the first must be in
+/// the DLQ before the checkpoint passes them, since no message brings them again; redriven, a copy of a written one is a duplicate.
+fn by_reason<'a>(batch: &Batch<'a>, plan: &Plan, reason: &Reason) -> (Parcels<'a>, Parcels<'a>) {
+    let (mut aside, mut delivered) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for (i, piece) in batch.pieces.iter().enumerate() {
+        let (own, others) = if piece.set_aside { &mut aside } else { &mut delivered };
+        match plan.refused.iter().find(|(refused, _)| *refused == i) {
+            Some((_, refusal)) => own.push((Reason::Refused(refusal.clone()), vec![piece])),
+            None => others.push(piece),
+        }
+    }
+    let parcels = |(mut own, others): (Parcels<'a>, Vec<&'a Piece>)| {
+        own.push((reason.clone(), others));
+        own
+    };
+    (parcels(aside), parcels(delivered))
 }
