@@ -34,7 +34,7 @@ pub struct Services {
 impl Default for Services {
     fn default() -> Self {
         Self {
-            queue: QueueConfig { visibility_ms: 60_000, max_receive_count: 100 },
+            queue: QueueConfig { visibility_ms: 15_000, max_receive_count: 100 },
             call_ms: (2, 20),
             put_ms: (60, 400),
             list_lag_ms: 1_400,

@@ -20,6 +20,11 @@ pub struct Policy {
     pub least: Samples,
     /// No fragment is longer, unless a single chunk is.
     pub most: Samples,
+    /// While its oldest chunk is older than this, it is as long as that is old, up to `most_behind`: a service that is slower than real
+    /// time is caught up with by fewer calls.
+    pub behind_ms: u64,
+    /// See `behind_ms`.
+    pub most_behind: Samples,
     /// Nor does it span more time, pauses included.
     pub most_span_ms: u64,
     /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
@@ -43,6 +48,8 @@ impl Default for Policy {
             enough_after_wait: Samples::from_ms(1_800),
             least: Samples::from_ms(1_000),
             most: Samples::from_ms(3_000),
+            behind_ms: 5_000,
+            most_behind: Samples::from_ms(9_000),
             most_span_ms: 10_000,
             max_wait_ms: 3_000,
             last_resort_ms: 65_000,
@@ -156,13 +163,14 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     if sure == 0 {
         return later(1);
     }
-    let fits = fits(view, policy, sure);
+    let (target, most) = lengths(policy, age_ms, view.crowd);
+    let fits = fits(view, policy, most, sure);
     let samples = view.folded.samples_of(fits);
     let all = fits == view.pieces.len();
     let waited = view.pieces[0].record.receive_count > 1;
     let ripe = fits < sure
-        || samples >= policy.target
-        || (waited && samples >= policy.enough_after_wait)
+        || samples >= target
+        || (waited && view.crowd != Crowd::Room && samples >= policy.enough_after_wait)
         || (all && ended(view));
     let enough = (all && view.crowd == Crowd::NoRoom)
         || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
@@ -177,6 +185,16 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     // What is too short waits ever longer for the speaker to go on; and is in his way no longer than that.
     let waited_s = (age_ms / 3_000).clamp(1, policy.most_patient_s);
     later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
+}
+
+/// How long a batch should be, and may be: longer while the session is behind.
+fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
+    if age_ms < policy.behind_ms {
+        return (policy.target, policy.most);
+    }
+    let most = Samples::from_ms(age_ms).min(policy.most_behind);
+    let target = if crowd == Crowd::Room { Samples(most.0 / 4 * 3) } else { policy.target };
+    (target, most)
 }
 
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
@@ -217,14 +235,14 @@ fn in_order(view: &View<'_>) -> usize {
 
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
 /// no chunk.
-fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
+fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usize {
     let folded = view.folded;
     let begins = folded.runs.first().map(|run| run.at).unwrap_or_default();
     let numbering = view.pieces.first().map(|piece| piece.numbering);
     let room = (0..in_order).take_while(|&i| {
         let until = folded.chunks.get(i).and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && folded.samples_of(i + 1) <= policy.most
+            && folded.samples_of(i + 1) <= most
             && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)
@@ -287,7 +305,8 @@ mod tests {
             ("ripe: 2.1 s", to(11), 1_900, 1, End::Open, write(7)),
             ("1.8 s are not ripe at once", to(10), 1_600, 1, End::Open, defer(1, Why::Young)),
             ("1.8 s are ripe after a wait", to(10), 2_100, 2, End::Open, write(6)),
-            ("a backlog is cut at 3 s", to(24), 6_000, 1, End::Open, write(10)),
+            ("a backlog is cut at its age", to(34), 6_000, 2, End::Open, write(20)),
+            ("what is hardly behind is cut at 3 s", to(24), 4_900, 2, End::Open, write(10)),
             ("end of stream: whatever is there", to(5), 50, 1, End::Here, write(1)),
             (
                 "end of stream, its last chunk is still missing",

@@ -278,8 +278,14 @@ impl<P: Ports> SessionWork<'_, P> {
         let next = gap.search.goes_on_at.and_then(|from| state.checkpoint.gap(GapId { numbering, from }));
         for gap in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
             let Some(stored) = &gap.unsure else { continue };
-            if self.writer.ports.streams().find(&self.session, stored.at).await?.is_none() {
-                continue;
+            match self.writer.ports.streams().find(&self.session, stored.at).await {
+                Ok(Some(_)) => {}
+                Ok(None) => continue,
+                Err(failure) => {
+                    // Live audio does not wait for an answer: these come from the DLQ, and go back there.
+                    self.park_all(pieces, Reason::Service(failure)).await?;
+                    return Ok(Turn::Moved);
+                }
             }
             state.checkpoint.close_stored(&gap, stored);
             self.save(state).await?;

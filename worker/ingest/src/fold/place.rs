@@ -4,7 +4,7 @@ use media::time::{EpochMs, Samples};
 
 use super::demux::Taken;
 use super::{Around, Folded, Outcome, Run, Step};
-use crate::gap::{ChunkRange, Opening, Search, captured_from, skip};
+use crate::gap::{ChunkRange, Gap, Opening, Search, captured_from, skip};
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
@@ -114,6 +114,8 @@ impl Placing<'_> {
         let timing = &self.timings[i];
         let index = self.pieces[i].index;
         let Around { gap, calm, .. } = self.around;
+        // What is known of a gap's end bounds a lag as well as more chunks could.
+        let calm = gap.map_or(calm, |gap| calm || gap.ends_at.is_some());
         let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
         let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
@@ -159,10 +161,18 @@ impl Placing<'_> {
                 ends_by(*end, samples);
             }
         }
-        if let Some(end) = self.around.gap.and_then(|gap| gap.ends_at) {
-            ends_by(end, samples);
+        if let Some((gap, end)) = self.around.gap.and_then(|gap| Some((gap, gap.ends_at?))) {
+            ends_by(end, samples + self.still_missing(i, gap));
         }
         latest.map(EpochMs)
+    }
+
+    /// About how much audio the chunks of the gap have that come behind chunk `i` and are not at hand: as much as these have.
+    fn still_missing(&self, i: usize, gap: &Gap) -> Samples {
+        let behind = gap.chunks.to.saturating_sub(self.pieces[i].index);
+        let at_hand = self.pieces[i..].iter().filter(|piece| gap.chunks.holds(piece.index)).count() as u64;
+        let audio: Samples = self.timings[..self.pieces.len()].iter().map(|timing| timing.samples).sum();
+        Samples(audio.0 / self.pieces.len() as u64 * behind.saturating_sub(at_hand))
     }
 
     /// Skipped bytes belong to the gap before them.
