@@ -52,7 +52,7 @@ impl Default for Policy {
             most_behind: Samples::from_ms(9_000),
             most_span_ms: 10_000,
             max_wait_ms: 3_000,
-            last_resort_ms: 65_000,
+            last_resort_ms: 20_000,
             most_patient_s: 6,
             full: 10,
             caught_up_ms: 1_000,

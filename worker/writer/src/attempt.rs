@@ -79,7 +79,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     /// Since when every attempt has failed. A failure longer ago than the bound says nothing of now.
-    fn failing_since(&self, state: &State) -> Option<EpochMs> {
+    pub(crate) fn failing_since(&self, state: &State) -> Option<EpochMs> {
         let quiet_ms = self.now().ms_since(state.checkpoint.failed_at?);
         state.checkpoint.failing_since.filter(|_| quiet_ms < self.writer.config.max_blocked_ms)
     }

@@ -71,11 +71,15 @@ impl<P: Ports> SessionWork<'_, P> {
             Ok(Probed::Absent) => Ok(Resolved::Clear),
             Ok(Probed::TimeIsShort) => Err(Stop::TimeIsUp { seconds: Some(1) }),
             Err(failure) => {
-                let blocked_ms = self.now().ms_since(lease.first_attempt_at);
-                match blocked_ms < self.writer.config.max_blocked_ms {
-                    true => Err(failure.into()),
-                    false => Ok(Resolved::Unsure(lease, failure)),
+                let since = self.failing_since(state).unwrap_or(lease.first_attempt_at);
+                let blocked_ms = self.now().ms_since(since.min(lease.first_attempt_at));
+                let left_ms = self.writer.config.max_blocked_ms.saturating_sub(blocked_ms);
+                if left_ms == 0 {
+                    return Ok(Resolved::Unsure(lease, failure));
                 }
+                // Asked again soon: while the bound lasts, and at its end.
+                let seconds = (blocked_ms / 2_000).clamp(1, left_ms.div_ceil(1_000)) as u32;
+                Err(Stop::Failed { failure, seconds: Some(seconds) })
             }
         }
     }

@@ -234,6 +234,7 @@ impl<P: Ports> SessionWork<'_, P> {
         failure: ServiceFailure,
     ) -> Result<(), Stop> {
         let leased = lease.advance;
+        state.checkpoint.failed_at = Some(self.now());
         let gap = match leased.line {
             Line::Live => {
                 let start = self.live_start(&state.checkpoint).await?.snapshot;
