@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::evidence::{Evidence, Heard, SessionEvidence};
+use crate::flow;
 use crate::model::queue::Dead;
 use crate::speech::session::{Bad, Passage};
 
@@ -20,10 +21,13 @@ const PAUSE_JITTER_MS: u64 = 200;
 /// DynamoDB's largest item.
 const MOST_ITEM_BYTES: usize = 400 * 1024;
 
+/// The promise of [`flow::live`], among the numbers of the others.
+const LIVE: u8 = 7;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which of the six.
+    /// Which of the six, or 7.
     pub promise: u8,
     /// What is wrong, for a person.
     pub what: String,
@@ -57,6 +61,9 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
         hold(3, time_is_true(session));
         if evidence.redriven {
             hold(6, redrive_restores(session));
+        }
+        if !session.session.kinds.is_empty() && evidence.undisturbed {
+            hold(LIVE, flow::live(evidence, session));
         }
     }
     found.extend(bounded(evidence).into_iter().map(|what| Violation { promise: 5, what }));
@@ -165,7 +172,12 @@ pub fn time_is_true(session: &SessionEvidence<'_>) -> Vec<String> {
             }
         }
         before = Some(heard);
-        broken.extend(off_the_clock(session, heard));
+        if session.session.kinds.is_empty() {
+            broken.extend(off_the_clock(session, heard));
+        }
+    }
+    if !session.session.kinds.is_empty() {
+        broken.extend(flow::true_time(session));
     }
     broken
 }
@@ -183,6 +195,9 @@ fn follows(
     }
     let hole_ms = heard.at.saturating_sub(before.at + before.samples) / PER_MS;
     let next = a.0 == b.0 && a.1 + 1 == b.1;
+    if !session.session.kinds.is_empty() {
+        return None; // a hole shows in the true time of what follows it
+    }
     let jitter_ms = match session.disturbed.range(session.chunks_of(a.0)).next() {
         None => 1,
         // A clock ahead of the queue's is known as well as the fastest chunk so far shows it: what comes late knows it better.

@@ -6,6 +6,7 @@ pub mod case;
 mod clock;
 pub mod evidence;
 pub mod faults;
+pub mod flow;
 pub mod invariants;
 pub mod many;
 pub mod model;

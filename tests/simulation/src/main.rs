@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::{ArgGroup, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulation::case::Case;
+use simulation::case::kinds::{Kind, Kinds};
 use simulation::many;
 use simulation::run::run;
 use simulation::scenario::{Line, parse, report};
@@ -21,7 +22,7 @@ use simulation::shrink::shrink;
 )]
 struct Args {
     /// Runs the scenario in this file and prints what comes of it (README.md has both formats).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["shrink", "seeds", "from", "threads", "failures"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shrink", "seeds", "from", "kinds", "threads", "failures"])]
     scenario: Option<PathBuf>,
     /// Runs this seed only; with --scenario, draws latencies and deliveries from it (default 0).
     #[arg(long)]
@@ -38,6 +39,9 @@ struct Args {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Kinds of trouble that speakers are drawn with: all, none, or some with commas between them.
+    #[arg(long, default_value = "none")]
+    kinds: Kinds,
     /// Threads; 0 for one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -90,7 +94,7 @@ fn print(lines: &[Line]) -> std::io::Result<()> {
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
-    let mut case = Case::draw(seed);
+    let mut case = Case::draw(seed, args.kinds);
     let (mut outcome, mut violations) = case.judge_traced(args.trace);
     if args.shrink
         && let Some(first) = violations.first()
@@ -111,12 +115,14 @@ fn all(args: &Args) -> ExitCode {
     let started = Instant::now();
     let bar = ProgressBar::new(args.seeds).with_style(style());
     let seeds = args.from..args.from.saturating_add(args.seeds);
-    let failed = many::run_seeds(seeds, args.threads, args.failures, |seed, violations| {
+    let kinds: Vec<String> = args.kinds.iter().map(Kind::name).collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" --kinds {}", kinds.join(",")) };
+    let failed = many::run_seeds(seeds, args.kinds, args.threads, args.failures, |seed, violations| {
         bar.inc(1);
         if let Some(first) = violations.first() {
             bar.suspend(|| {
                 println!("seed {seed}: {first}");
-                println!("  reproduce: cargo run -p simulation -- --seed {seed} --shrink --trace");
+                println!("  reproduce: cargo run -p simulation -- --seed {seed}{kinds} --shrink --trace");
             });
         }
     });

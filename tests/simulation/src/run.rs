@@ -73,6 +73,8 @@ pub struct Scenario {
     pub doubles: Vec<Double>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// Deliveries hold as many records as they can. Otherwise some hold fewer, as SQS likes.
+    pub full_deliveries: bool,
     /// How often an operator redrives what services' failures have parked: 30 s after the queue has drained and the last
     /// outage is over.
     pub redrives: u32,
@@ -95,6 +97,7 @@ impl Default for Scenario {
             arrivals: Vec::new(),
             doubles: Vec::new(),
             faults: Vec::new(),
+            full_deliveries: false,
             redrives: 0,
             until_ms: None,
             trace: false,
@@ -313,7 +316,8 @@ impl Run<'_> {
             if !world.queue.has_visible(now_ms) {
                 return;
             }
-            let most = if world.draw((0, 3)) == 0 { world.draw((1, 10)) } else { 10 };
+            let full = self.scenario.full_deliveries || world.draw((0, 3)) > 0;
+            let most = if full { 10 } else { world.draw((1, 10)) };
             let groups = if world.draw((0, 3)) == 0 { 1 } else { 10 };
             let first = world.draw((0, 2));
             let records = world.queue.receive(most as usize, groups, first as usize, now_ms);

@@ -1,14 +1,21 @@
 //! A case: speakers and what goes wrong, all of it drawn from a seed, and small enough to print.
 
+pub mod blobs;
+pub mod kinds;
+pub mod script;
+mod speaker;
+
 use fastrand::Rng;
 use writer::Config;
 
+use self::kinds::{Kind, Kinds};
+use self::speaker::speaker;
 use crate::evidence::Evidence;
 use crate::faults::{Failure, Fate, Fault, On, Op};
 use crate::invariants::{Violation, check};
 use crate::run::{Double, Outcome, Scenario, run};
 use crate::speech::session::{BEGIN_MS, Bad, Chunk, Passage, Session, Take};
-use crate::speech::tape::{TAPES, library};
+use crate::speech::tape::{TAPES, tape};
 use crate::speech::webm::header;
 use crate::world::Services;
 
@@ -28,12 +35,16 @@ pub struct Case {
     pub faults: Vec<Fault>,
     /// Deliveries made twice.
     pub doubles: Vec<Double>,
+    /// Nothing goes wrong with services and workers, and deliveries hold as many records as they can: the live audio is held
+    /// against what is promised of it.
+    pub undisturbed: bool,
 }
 
 impl Case {
     /// Nobody speaks, and nothing goes wrong.
     pub fn quiet() -> Self {
-        Self { seed: 1, processes: 2, sessions: Vec::new(), faults: Vec::new(), doubles: Vec::new() }
+        let (sessions, faults, doubles) = (Vec::new(), Vec::new(), Vec::new());
+        Self { seed: 1, processes: 2, sessions, faults, doubles, undisturbed: false }
     }
 
     /// When the first session begins.
@@ -41,12 +52,36 @@ impl Case {
         self.sessions.iter().map(|session| session.begins_ms).min().unwrap_or(BEGIN_MS)
     }
 
-    /// Draws a case.
-    pub fn draw(seed: u64) -> Self {
+    /// Draws a case, with some kinds of trouble.
+    pub fn draw(seed: u64, kinds: Kinds) -> Self {
+        let mut case = Self::draw_base(seed);
+        if !kinds.is_empty() {
+            case.trouble(kinds);
+        }
+        case
+    }
+
+    /// Most sessions become speakers with some of these kinds; in every other case no service fails.
+    fn trouble(&mut self, kinds: Kinds) {
+        let mut rng = Rng::with_seed(!self.seed);
+        for (number, session) in self.sessions.iter_mut().enumerate() {
+            if number == 0 || rng.bool() {
+                *session = speaker(&mut rng, number, kinds);
+            } else if kinds.has(Kind::Empty) {
+            }
+        }
+        self.undisturbed = rng.bool();
+        if self.undisturbed {
+            self.faults.clear();
+            self.doubles.clear();
+        }
+    }
+
+    /// Draws a case with none of them.
+    fn draw_base(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let sessions: Vec<Session> = (0..few(&mut rng, 3)).map(|n| session(&mut rng, n)).collect();
-        let mut case =
-            Self { seed, processes: rng.usize(1..=4), sessions, faults: Vec::new(), doubles: Vec::new() };
+        let mut case = Self { seed, processes: rng.usize(1..=4), sessions, ..Self::quiet() };
         let chunks = case.chunks();
         let calls = chunks as u64 * 6;
         if rng.u8(0..10) < 4 {
@@ -85,6 +120,7 @@ impl Case {
             arrivals,
             doubles: self.doubles.clone(),
             faults: self.faults.clone(),
+            full_deliveries: self.undisturbed,
             redrives: 2,
             trace,
             ..Scenario::default()
@@ -99,7 +135,10 @@ impl Case {
     /// As [`Case::judge`], with the run.
     pub fn judge_traced(&self, trace: bool) -> (Outcome, Vec<Violation>) {
         let outcome = run(&self.scenario(trace));
-        let violations = check(&Evidence::gather(&self.sessions, &outcome, true));
+        let evidence =
+            Evidence { undisturbed: self.undisturbed, ..Evidence::gather(&self.sessions, &outcome, true) };
+        let violations = check(&evidence);
+        drop(evidence);
         (outcome, violations)
     }
 }
@@ -129,9 +168,12 @@ fn session(rng: &mut Rng, number: usize) -> Session {
         name: format!("s{number}"),
         begins_ms: BEGIN_MS + rng.u64(0..3_000),
         skew_ms: *rng.choice(&[0, 0, 0, -3_000, 1_500, 45_000]).unwrap_or(&0),
+        clock_set: Vec::new(),
         tells_connection: rng.bool(),
         takes: Vec::new(),
         end_after_ms: rng.bool().then(|| rng.u64(20..400)),
+        ended: None,
+        kinds: Kinds::NONE,
     };
     let (mut connection, mut at_ms, mut on_page, mut before) = (0, 0, 0, 0);
     for tape in tapes.into_iter().take(few(rng, 4)) {
@@ -151,15 +193,16 @@ fn session(rng: &mut Rng, number: usize) -> Session {
     session
 }
 
-fn take(rng: &mut Rng, tape: usize, new_page: bool, connection: u32, begin_ms: u64) -> Take {
+fn take(rng: &mut Rng, number: usize, new_page: bool, connection: u32, begin_ms: u64) -> Take {
     let uid = rng.u64(..);
     let count = few(rng, 24);
-    let browser = library().tapes[tape].browser;
+    let browser = tape(number).browser;
     let mut ends = vec![header(browser, uid).len()];
-    for block in &library().tapes[tape].blocks {
+    for block in &tape(number).blocks {
         ends.push(ends.last().copied().unwrap_or_default() + block.len());
     }
-    let mut take = Take { tape, uid, new_page, connection, chunks: Vec::new() };
+    let mut take =
+        Take { tape: number, uid, new_page, connection, reconnects: Vec::new(), chunks: Vec::new() };
     let ragged = rng.u8(0..4) == 0;
     let mischief = rng.u8(0..3) == 0;
     let (mut packets, mut paused_ms) = (0, 0);
@@ -180,11 +223,11 @@ fn take(rng: &mut Rng, tape: usize, new_page: bool, connection: u32, begin_ms: u
             paused_ms += rng.u64(700..9_000);
         }
         let handed_out_ms = begin_ms + paused_ms + packets as u64 * packet_ms + rng.u64(0..30);
+        let before_ms = take.chunks.last().map_or(0, |last: &Chunk| last.handed_out_ms);
         take.chunks.push(Chunk {
-            until: ends[packets] + over,
-            handed_out_ms: take.chunks.last().map_or(0, |last: &Chunk| last.handed_out_ms).max(handed_out_ms),
             passage: if mischief { passage(rng) } else { Passage::Sent(rng.u64(15..90)) },
             resent_after_ms: (mischief && rng.u8(0..10) == 0).then(|| rng.u64(50..9_000)),
+            ..Chunk::new(ends[packets] + over, before_ms.max(handed_out_ms))
         });
     }
     take
