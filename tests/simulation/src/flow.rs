@@ -31,7 +31,7 @@ const AT_HAND_MS: u64 = 1_500;
 /// The oldest that live audio is when it is stored.
 const MOST_AGE_MS: u64 = 4_000;
 /// The same where nothing came after it for a while: what is short waits for more.
-const MOST_AGE_ALONE_MS: u64 = 6_000;
+const MOST_AGE_ALONE_MS: u64 = 25_000;
 /// So long after its end, trouble may still be felt.
 const FELT_MS: u64 = 15_000;
 /// A chunk that is later than this makes trouble.
