@@ -125,6 +125,7 @@ export class Sender {
   /** Takes a recorded blob. */
   add(blob: Blob | ArrayBuffer, format: Format, at: number, ms: number): void {
     const turn = this.#turn.then(async () => {
+      await this.open(); // what an earlier page left comes first
       const bytes = new Uint8Array(blob instanceof Blob ? await blob.arrayBuffer() : blob);
       for (const piece of pieces(bytes, ms)) {
         const chunk = { ...piece, page: this.#page, index: this.#next++, at, format, size: piece.bytes.length };
