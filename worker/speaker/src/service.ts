@@ -71,6 +71,9 @@ const CONSTRAINTS: MediaTrackConstraints = {
   autoGainControl: true,
 };
 
+/** Why there is no microphone. */
+const UNAVAILABLE: ErrorCode[] = ["INSECURE_PAGE", "MICROPHONE_DENIED", "NO_MICROPHONE", "MICROPHONE_BUSY", "NO_FORMAT"];
+
 const TIMESLICE_MS = 1_000;
 const BITRATE = 48_000;
 /** Between two tries to start the recorder again. */
@@ -133,15 +136,32 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
     return this.#sender.open();
   }
 
+  /** The microphones there are. Browsers name them once one was allowed. */
+  static async microphones(): Promise<MicrophoneInfo[]> {
+    const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    return devices.filter(({ kind }) => kind === "audioinput").map(({ deviceId, label }) => ({ deviceId, label }));
+  }
+
+  /** Takes the microphone without recording, so that `level` tells whether it works. `start` does so too. */
+  async prepare(): Promise<void> {
+    if (this.#microphone.stream) return;
+    try {
+      this.#choice ??= choose();
+      this.emit("format", this.#choice);
+      await this.#microphone.open(this.#options.deviceId);
+      for (const code of UNAVAILABLE) this.#solved(code);
+      if (this.#microphone.info) this.emit("microphone", this.#microphone.info);
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+  }
+
   /** Begins to record. Call it from a click: the browser may ask the person, and lets no sound be heard otherwise. */
   async start(): Promise<void> {
     if (this.#state !== "idle" && this.#state !== "failed") return;
     this.#to("starting");
+    await this.prepare();
     try {
-      this.#choice = choose();
-      this.emit("format", this.#choice);
-      await this.#microphone.open(this.#options.deviceId);
-      if (this.#microphone.info) this.emit("microphone", this.#microphone.info);
       addEventListener("pagehide", this.#leave);
       addEventListener("pageshow", this.#back);
       document.addEventListener("visibilitychange", this.#visible);
@@ -149,10 +169,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       this.#to("recording");
       await Promise.all([this.#restart(), this.#sender.speak()]);
     } catch (cause) {
-      const error =
-        cause instanceof AudioStreamError ? cause : new AudioStreamError("RECORDER_FAILED", { fatal: true, cause });
-      this.#problem(error);
-      throw error;
+      throw this.#failed(cause);
     }
   }
 
@@ -181,7 +198,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
   /** Records from another microphone from now on. */
   async use(deviceId: string): Promise<void> {
     this.#options.deviceId = deviceId;
-    if (this.#isOn) await this.#microphone.use(deviceId);
+    if (this.#microphone.stream) await this.#microphone.use(deviceId);
   }
 
   /** Ends the recording, and waits until all of it is stored, or is known to be missing. */
@@ -194,8 +211,11 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
     return { stored: counts.missing + counts.sent + counts.waiting === 0, counts };
   }
 
-  get #isOn(): boolean {
-    return this.#state === "recording" || this.#state === "paused";
+  #failed(cause: unknown): AudioStreamError {
+    const isOurs = cause instanceof AudioStreamError;
+    const error = isOurs ? cause : new AudioStreamError("RECORDER_FAILED", { fatal: true, cause });
+    this.#problem(error);
+    return error;
   }
 
   #to(state: State): void {
@@ -251,7 +271,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       if (error.code === "NOT_SPEAKER" || error.code === "SESSION_ENDED") this.#sender.abandon();
       else this.#sender.rest();
     }
-    if (this.#problems.has(error.code) && error.code !== "CHUNK_REFUSED") return;
+    if (this.#problems.has(error.code) && !error.fatal && error.code !== "CHUNK_REFUSED") return;
     this.#problems.add(error.code);
     this.emit("problem", error);
   }

@@ -49,11 +49,7 @@ export class Browser {
       indexedDB: new IDBFactory(),
       addEventListener: this.#window.addEventListener.bind(this.#window),
       removeEventListener: this.#window.removeEventListener.bind(this.#window),
-      document: Object.assign(this.#document, {
-        get visibilityState() {
-          return browser.visibilityState;
-        },
-      }),
+      document: Object.defineProperty(this.#document, "visibilityState", { get: () => browser.visibilityState }),
       navigator: {
         get onLine() {
           return browser.onLine;
@@ -101,6 +97,7 @@ export class Browser {
     let over = false;
     const done = promise.finally(() => (over = true));
     done.catch(() => {});
+    await this.settle();
     for (let s = 0; !over && s < seconds; s++) await this.tick(1_000);
     if (!over) throw new Error(`nothing came of it in ${seconds} s`);
     return done;
