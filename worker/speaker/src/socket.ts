@@ -10,7 +10,9 @@ const PING_MS = 4 * 60_000;
 const PONG_MS = 5_000;
 const OPEN_MS = 10_000;
 const BACKOFF_MS = 500;
-const BACKOFF_LONGEST_MS = 15_000;
+/** Who has just lost the connection is back soon after the network is; who has had none for minutes does not press. */
+const BACKOFF_LONGEST_MS = [5_000, 15_000] as const;
+const BACKOFF_PATIENT_MS = 2 * 60_000;
 /** A link that lasted so long was good: the next failure starts the back-off afresh. */
 const GOOD_MS = 10_000;
 /** How long a link that was replaced may still hear acknowledgements. */
@@ -65,6 +67,7 @@ export class Connection {
   #old = new Set<Link>();
   #ids = 0;
   #failures = 0;
+  #failingSince = 0;
   #wanted = false;
   #trying = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
@@ -234,7 +237,9 @@ export class Connection {
 
   #again(error?: unknown): void {
     if (!this.#wanted) return;
-    const longest = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_LONGEST_MS);
+    if (this.#failures === 0) this.#failingSince = performance.now();
+    const isLong = performance.now() - this.#failingSince >= BACKOFF_PATIENT_MS;
+    const longest = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_LONGEST_MS[isLong ? 1 : 0]);
     const retryMs = Math.max(BACKOFF_MS, longest * (0.5 + Math.random() / 2));
     if (this.#failures >= TELL_AFTER && error instanceof AudioStreamError) this.#events.problem(error);
     this.#events.state({ state: "waiting", retryMs, offline: !navigator.onLine });

@@ -57,6 +57,7 @@ function hint(measured: Level | undefined, loud: boolean): void {
       : loud
         ? "Too loud: move away from the microphone, or turn it down."
         : "The bar should move when you speak.";
+  element("test").hidden = measured !== undefined;
   const line = element("hint");
   if (line.textContent !== text) line.textContent = text;
 }

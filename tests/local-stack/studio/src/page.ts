@@ -41,7 +41,6 @@ export function showState(state: State, muted: boolean): void {
   button("pause").textContent = state === "paused" ? "Go on" : "Pause";
   button("mute").setAttribute("aria-pressed", String(muted));
   element("consent-row").hidden = on || state === "stopping";
-  button("test").hidden = on || state === "stopping";
 }
 
 /** Less is never said to be waiting, and more never to be stored, than is. */
@@ -88,6 +87,9 @@ export function showProblem(error: AudioStreamError): void {
 }
 
 export function showSolved(code: ErrorCode): void {
-  shown.get(code)?.remove();
+  const line = shown.get(code);
+  const isSaid = line !== undefined && element("say").textContent === line.textContent;
+  if (isSaid) say(code === "NOT_CONNECTED" || code === "TOKEN_FAILED" ? "Connected again." : "That has passed.");
+  line?.remove();
   shown.delete(code);
 }

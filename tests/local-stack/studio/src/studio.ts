@@ -70,6 +70,7 @@ class Studio {
       isPushToTalk: () => this.#isOn && this.#isPushToTalk,
     });
     setInterval(() => showTime(this.#spoken), 250);
+    addEventListener("pagehide", () => this.#isOn && sessionStorage.setItem(SPEAKING, String(this.#spoken)));
     element<HTMLInputElement>("consent").checked = sessionStorage.getItem(CONSENT) !== null;
     this.#consented();
   }
@@ -82,8 +83,11 @@ class Studio {
       .then(({ state }) => state === "granted")
       .catch(() => false);
     if (!allowed) return;
-    if (sessionStorage.getItem(SPEAKING) !== null) await this.#start();
-    else await this.#service.prepare().catch(() => {});
+    const spoken = sessionStorage.getItem(SPEAKING);
+    if (spoken !== null) {
+      this.#spokenMs = Number(spoken);
+      await this.#start();
+    } else await this.#service.prepare().catch(() => {});
   }
 
   get #isOn(): boolean {
@@ -125,7 +129,7 @@ class Studio {
     showState(state, this.#service.muted);
     if (state === "recording") say(was === "paused" ? "Recording goes on." : "Recording.");
     if (state === "paused") say("Paused. Nothing is recorded.");
-    if (state === "recording") sessionStorage.setItem(SPEAKING, "");
+    if (state === "recording") sessionStorage.setItem(SPEAKING, "0");
     if (state === "stopping" || state === "failed") sessionStorage.removeItem(SPEAKING);
     element<HTMLButtonElement>("main").disabled = state === "stopping" || state === "starting" || !this.#hasConsent;
   }
@@ -160,10 +164,10 @@ class Studio {
   }
 
   #mute(muted: boolean): void {
-    if (this.#service.muted === muted && !this.#isOn) return;
+    const changes = this.#service.muted !== muted;
     this.#service.mute(muted);
     showState(this.#state, muted);
-    if (this.#isOn && !this.#isPushToTalk) say(muted ? "Muted: silence is recorded." : "Unmuted.");
+    if (this.#isOn && changes && !this.#isPushToTalk) say(muted ? "Muted: silence is recorded." : "Unmuted.");
   }
 
   #talk(talking: boolean): void {
