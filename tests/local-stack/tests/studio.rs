@@ -59,8 +59,13 @@ async fn the_page_is_whole_small_and_talks_to_nobody_else() {
     assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{policy}");
     assert!(policy.contains("connect-src 'self' ws://127.0.0.1:4567;"), "{policy}");
     assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
-    let is_inline = |word: &&str| word.starts_with("style=") || (word.starts_with("on") && word.contains("=\""));
-    assert_eq!(page.split_whitespace().find(is_inline), None, "the policy forbids inline styles and handlers");
+    let is_inline =
+        |word: &&str| word.starts_with("style=") || (word.starts_with("on") && word.contains("=\""));
+    assert_eq!(
+        page.split_whitespace().find(is_inline),
+        None,
+        "the policy forbids inline styles and handlers"
+    );
 
     let mut bytes = page.len();
     for reference in page

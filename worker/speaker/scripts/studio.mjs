@@ -28,7 +28,7 @@ let stale = false;
 for (const { path, text } of outputFiles) {
   if (process.argv.includes("--check")) {
     const fresh = existsSync(path) && readFileSync(path, "utf8") === text;
-    if (!fresh) console.error(`${path} is not what its sources give: run make speaker, and commit it`);
+    if (!fresh) console.error(`${path} is not what its sources give: run make studio, and commit it`);
     stale ||= !fresh;
   } else {
     mkdirSync(dirname(path), { recursive: true });

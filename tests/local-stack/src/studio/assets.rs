@@ -7,7 +7,8 @@ pub(super) struct Asset {
     pub(super) body: &'static str,
 }
 
-/// All of them, the page first. `make speaker` builds the scripts.
+/// All of them, the page first. `make studio` builds the scripts from `studio/src` and `worker/speaker`; `make speaker` fails where they are
+/// not fresh. They are committed, so that the stack is built without node.
 pub(super) const ASSETS: [Asset; 5] = [
     Asset {
         path: "/",

@@ -21,9 +21,10 @@ const STATES: Record<State, string> = {
   failed: "Not recording",
 };
 
-/** One message at a time, for those who do not see the page. The same words twice are said once. */
-export function say(text: string): void {
+/** One message at a time, for those who do not see the page, and shown where it stands nowhere else. The same words twice are said once. */
+export function say(text: string, shown = true): void {
   const region = element("say");
+  region.classList.toggle("unseen", !shown);
   if (region.textContent !== text) region.textContent = text;
 }
 
@@ -70,7 +71,7 @@ export function showConnection(state: ConnectionState): void {
     connecting: () => "Connecting …",
     open: () => "Connected.",
     waiting: (retryMs: number, offline: boolean) =>
-      `${offline ? "No network." : "Not connected."} Trying again in ${Math.ceil(retryMs / 1_000)} s.`,
+      `${offline ? "No network." : "Not connected."} Trying again within ${Math.ceil(retryMs / 1_000)} s.`,
   };
   element("connection").textContent =
     state.state === "waiting" ? text.waiting(state.retryMs, state.offline) : text[state.state]();
@@ -83,7 +84,7 @@ export function showProblem(error: AudioStreamError): void {
   line.textContent = error.message;
   element("problems").append(line);
   shown.set(error.code, line);
-  say(error.message);
+  say(error.message, false);
 }
 
 export function showSolved(code: ErrorCode): void {
