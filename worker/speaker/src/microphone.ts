@@ -28,7 +28,8 @@ export interface Level {
 export interface MicrophoneEvents {
   /** Another stream is in use from now on; the one before is let go when the promise is kept. */
   changed(info: MicrophoneInfo): Promise<void>;
-  problem(code: ErrorCode): void;
+  /** `fatal`: it will not come back by itself. */
+  problem(code: ErrorCode, fatal?: boolean): void;
   solved(code: ErrorCode): void;
 }
 
@@ -84,6 +85,7 @@ export class Microphone {
     this.#stream = undefined;
     void this.#meter?.context.close();
     this.#meter = undefined;
+    for (const code of [...this.#troubles.keys()]) this.#solve(code);
   }
 
   get stream(): MediaStream | undefined {
@@ -207,8 +209,9 @@ export class Microphone {
     try {
       do {
         const deviceId = trouble.tries++ % 2 === 0 ? same : undefined;
-        const taken = await this.#take(deviceId).then(() => true, () => false);
-        if (taken && gone) return this.#solve(code);
+        const failure = await this.#take(deviceId).then(() => undefined, (error: AudioStreamError) => error.code);
+        if (failure === "MICROPHONE_DENIED") return this.#events.problem(failure, true);
+        if (!failure && gone) return this.#solve(code);
         if (gone && trouble.tries % 2 === 0) await new Promise((resolve) => setTimeout(resolve, RETAKE_MS));
       } while (gone && this.#open);
       if (trouble.tries % 2 === 0) trouble.restUntil = Date.now() + REST_MS;

@@ -49,7 +49,7 @@ const LOST_MS = 10_000;
 /** A link on which a chunk was lost so often is given up. */
 const TRIES = 2;
 
-const STATUS_MS = 5_000;
+const STATUS_MS = 10_000;
 const STATUS_SOON_MS = 1_000;
 /** `finish` waits so long for the next chunk to be stored. The queue has them all by then. */
 const SETTLE_MS = 60_000;
@@ -154,6 +154,7 @@ export class Sender {
       await this.#settled();
     }
     this.close();
+    this.#store?.close();
     return this.counts;
   }
 

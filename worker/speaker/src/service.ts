@@ -30,7 +30,7 @@ export interface AudioStreamOptions {
   deviceId?: string;
   /** What the browser does to the sound; echo cancellation, noise suppression and gain control if absent. */
   constraints?: MediaTrackConstraints;
-  /** How often the service is asked how much is stored, ms; 0: only by `stop`. */
+  /** How often the service is asked how much is stored, ms, 10,000 if absent; 0: only by `stop`. */
   statusEvery?: number;
   /** The most that waits in this browser, bytes: 64 MiB, 3 h at 48 kb/s. */
   bufferLimit?: number;
@@ -90,6 +90,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
   #recorder: Recorder | undefined;
   /** Recorders are started and stopped one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
+  #stopped: Promise<Outcome> | undefined;
   #hasRoom = true;
   #problems = new Set<ErrorCode>();
 
@@ -108,7 +109,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
         this.emit("microphone", info);
         return this.#restart().catch((cause) => this.#recover(cause));
       },
-      problem: (code) => this.#problem(new AudioStreamError(code)),
+      problem: (code, fatal = false) => this.#problem(new AudioStreamError(code, { fatal })),
       solved: (code) => this.#solved(code),
     });
     this.#wakeLock = new WakeLock((held) => this.emit("awake", held));
@@ -161,6 +162,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
     if (this.#state !== "idle" && this.#state !== "failed") return;
     this.#to("starting");
     await this.prepare();
+    if (this.state !== "starting") return; // stopped meanwhile
     try {
       addEventListener("pagehide", this.#leave);
       addEventListener("pageshow", this.#back);
@@ -202,7 +204,11 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
   }
 
   /** Ends the recording, and waits until all of it is stored, or is known to be missing. */
-  async stop(): Promise<Outcome> {
+  stop(): Promise<Outcome> {
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<Outcome> {
     this.#to("stopping");
     await this.#restart();
     this.#quiet();

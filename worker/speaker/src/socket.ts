@@ -152,7 +152,7 @@ export class Connection {
       if (!this.#wanted) return link.close();
       this.#adopt(link);
     } catch (error) {
-      if (!handOver) this.#again(error);
+      if (!this.#link) this.#again(error); // where there is one, this was a hand-over, and another one follows
     } finally {
       this.#trying = false;
     }
@@ -162,7 +162,8 @@ export class Connection {
   async #opened(): Promise<Link> {
     let url = this.#url;
     if (this.#tokens) {
-      const token = await this.#tokens.get().catch((cause: unknown) => {
+      const late = new Promise<never>((_, reject) => setTimeout(() => reject(new Error("no answer")), OPEN_MS));
+      const token = await Promise.race([this.#tokens.get(), late]).catch((cause: unknown) => {
         throw new AudioStreamError("TOKEN_FAILED", { cause });
       });
       url += `${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
@@ -243,6 +244,7 @@ export class Connection {
     const retryMs = Math.max(BACKOFF_MS, longest * (0.5 + Math.random() / 2));
     if (this.#failures >= TELL_AFTER && error instanceof AudioStreamError) this.#events.problem(error);
     this.#events.state({ state: "waiting", retryMs, offline: !navigator.onLine });
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => void this.#connect(), retryMs);
   }
 

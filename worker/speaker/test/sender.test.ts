@@ -309,7 +309,7 @@ test("an ended session is noticed, and stop() then ends", async () => {
   void page.sender.speak();
   await page.talk(2);
   server.session = "ended";
-  await page.talk(6);
+  await page.talk(11);
   assert.deepEqual(page.problems, ["SESSION_ENDED"]);
   page.sender.abandon();
   await browser.until(page.sender.finish(), 5);

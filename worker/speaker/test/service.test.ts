@@ -154,6 +154,26 @@ test("where no microphone is left it is tried for until there is one", async () 
   assert.ok(world.server.queue.length > before);
 });
 
+test("a permission that is taken back ends the recording, and nobody is asked again and again", async () => {
+  const world = new World();
+  await world.start();
+  await world.browser.tick(1_000);
+  world.devices.refusal = "NotAllowedError";
+  world.devices.live?.end();
+  await world.browser.tick(30_000);
+  assert.deepEqual([world.states.at(-1), world.problems], ["failed", ["MICROPHONE_GONE", "MICROPHONE_DENIED"]]);
+  assert.ok(world.devices.asked.length <= 3, `${world.devices.asked.length}`);
+});
+
+test("stop() twice is one end", async () => {
+  const world = new World();
+  await world.start();
+  await world.browser.tick(2_000);
+  world.server.written = Infinity;
+  const [one, two] = await world.browser.until(Promise.all([world.service.stop(), world.service.stop()]));
+  assert.deepEqual([one, world.server.ends, one.stored], [two, 1, true]);
+});
+
 test("a microphone that gives no sound at all for 2 s is said to, and taken again, then the default", async () => {
   const world = new World({ deviceId: "usb" });
   await world.start();

@@ -130,6 +130,32 @@ test("a hand-over that fails is tried again while the old connection goes on", a
   assert.deepEqual(owner.opened, [1, 2]);
 });
 
+test("a hand-over that fails just when the old connection ends is followed by another try", async () => {
+  const owner = new Owner();
+  owner.connection.open();
+  await owner.browser.tick(100 * MINUTE);
+  const Working = WebSocket;
+  let tried = false;
+  Object.assign(globalThis, { WebSocket: class { constructor() { tried = true; } close() {} } }); // neither opens nor fails
+  while (!tried) await owner.browser.tick(1_000);
+  owner.server.open[0]?.end(1001);
+  await owner.browser.tick(2_000);
+  Object.assign(globalThis, { WebSocket: Working });
+  await owner.browser.tick(20_000);
+  assert.deepEqual([owner.opened, owner.lost], [[1, 2], [1]]);
+});
+
+test("an issuer that does not answer is not waited for for ever", async () => {
+  let answers = false;
+  const owner: Owner = new Owner(new TokenSource(() => (answers ? Promise.resolve("t") : new Promise(() => {}))));
+  owner.connection.open();
+  await owner.browser.tick(MINUTE);
+  assert.ok(owner.problems.includes("TOKEN_FAILED"));
+  answers = true;
+  await owner.browser.tick(20_000);
+  assert.deepEqual(owner.opened, [1]);
+});
+
 test("a connection that does not open in 10 s is given up", async () => {
   const owner = new Owner();
   Object.assign(globalThis, { WebSocket: class { close() {} } });

@@ -16,7 +16,7 @@ const FALL_DB = 40;
 const decibels = (amplitude: number) => Math.max(FLOOR_DB, 20 * Math.log10(amplitude || 1e-9));
 
 /** Follows `level` from now on. */
-export function followLevel(level: () => Level | undefined): void {
+export function followLevel(level: () => Level | undefined, isMuted: () => boolean): void {
   const meter = element("meter");
   const bar = element("bar");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -36,8 +36,8 @@ export function followLevel(level: () => Level | undefined): void {
     if (now - saidAt < WORDS_MS) return;
     saidAt = now;
     meter.setAttribute("aria-valuenow", String(Math.round(shown)));
-    meter.setAttribute("aria-valuetext", words(measured, shown, loud));
-    hint(measured, loud);
+    meter.setAttribute("aria-valuetext", isMuted() ? "muted" : words(measured, shown, loud));
+    hint(measured, loud, isMuted());
   };
   requestAnimationFrame(draw);
 }
@@ -49,15 +49,17 @@ function words(measured: Level | undefined, db: number, loud: boolean): string {
   return db < QUIET_DB ? "quiet" : "good";
 }
 
-function hint(measured: Level | undefined, loud: boolean): void {
-  const text = !measured
-    ? "Press “Test it” and say something: the bar should move."
-    : measured.peak === 0
-      ? "This microphone is silent: it gives no sound at all."
-      : loud
-        ? "Too loud: move away from the microphone, or turn it down."
-        : "The bar should move when you speak.";
+function hint(measured: Level | undefined, loud: boolean, muted: boolean): void {
+  const text = advice(measured, loud, muted);
   element("test").hidden = measured !== undefined;
   const line = element("hint");
   if (line.textContent !== text) line.textContent = text;
+}
+
+function advice(measured: Level | undefined, loud: boolean, muted: boolean): string {
+  if (!measured) return "Press “Test it” and say something: the bar should move.";
+  if (muted) return "Muted: nothing of what you say is heard.";
+  if (measured.peak === 0) return "This microphone is silent: it gives no sound at all.";
+  if (loud) return "Too loud: move away from the microphone, or turn it down.";
+  return "The bar should move when you speak.";
 }

@@ -56,7 +56,10 @@ class Studio {
     this.#url = url;
     this.#service = this.#fresh();
     this.#fillDevices = offerDevices((deviceId) => void this.#service.use(deviceId).catch(showProblem));
-    followLevel(() => this.#service.level);
+    followLevel(
+      () => this.#service.level,
+      () => this.#service.muted,
+    );
     element("main").addEventListener("click", () => void this.#press());
     element("test").addEventListener("click", () => void this.#service.prepare().catch(() => {}));
     element("pause").addEventListener("click", () => this.#pause());
