@@ -245,6 +245,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
         take: ({ data, at, ms }) => this.#sender.add(data, choice.format, at, ms),
         failed: (cause) => void this.#recover(cause),
       });
+      this.#solved("RECORDER_FAILED");
     });
     this.#turn = turn.catch(() => {});
     return turn;
@@ -254,14 +255,12 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
   async #recover(cause: unknown): Promise<void> {
     if (this.#state !== "recording" || this.#problems.has("MICROPHONE_GONE")) return;
     this.#problem(new AudioStreamError("RECORDER_FAILED", { cause }));
-    try {
-      await this.#restart();
-      this.#solved("RECORDER_FAILED");
-    } catch (again) {
-      setTimeout(() => void this.#recover(again), RESTART_MS);
-    }
+    await this.#restart().catch((again) => {
+      setTimeout(() => this.#recorder || void this.#recover(again), RESTART_MS);
+    });
   }
 
+  /** Recording pauses while too much waits. */
   #room(room: boolean): void {
     this.#hasRoom = room;
     if (room) this.#solved("BUFFER_FULL");

@@ -11,7 +11,7 @@ const PONG_MS = 5_000;
 const OPEN_MS = 10_000;
 const BACKOFF_MS = 500;
 /** Who has just lost the connection is back soon after the network is; who has had none for minutes does not press. */
-const BACKOFF_LONGEST_MS = [5_000, 15_000] as const;
+const BACKOFF_LONGEST_MS = [4_000, 15_000] as const;
 const BACKOFF_PATIENT_MS = 2 * 60_000;
 /** A link that lasted so long was good: the next failure starts the back-off afresh. */
 const GOOD_MS = 10_000;

@@ -8,8 +8,8 @@ import { fate } from "./status.ts";
 const IN_FLIGHT = 8;
 /** Bytes of them, so that on a slow line an acknowledgement does not wait behind seconds of other chunks. One may be larger. */
 const IN_FLIGHT_BYTES = 64 * 1024;
-/** What was buffered goes out no faster than 25 a second. */
-const PACE_MS = 40;
+/** What was buffered goes out no faster than 40 a second. */
+const PACE_MS = 25;
 /** First wait after the service asked for a chunk again; doubles. */
 const RETRY_MS = 500;
 
