@@ -15,8 +15,17 @@ const FALL_DB = 40;
 
 const decibels = (amplitude: number) => Math.max(FLOOR_DB, 20 * Math.log10(amplitude || 1e-9));
 
-/** Follows `level` from now on. */
-export function followLevel(level: () => Level | undefined, isMuted: () => boolean): void {
+/** What the meter looks at. */
+export interface Heard {
+  /** The microphone is taken. */
+  live: boolean;
+  muted: boolean;
+  /** Absent where the browser does not tell. */
+  level: Level | undefined;
+}
+
+/** Follows what is heard from now on. */
+export function followLevel(listen: () => Heard): void {
   const meter = element("meter");
   const bar = element("bar");
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -26,7 +35,8 @@ export function followLevel(level: () => Level | undefined, isMuted: () => boole
     const passed = now - drawnAt;
     if (calm.matches && passed < CALM_MS) return;
     drawnAt = now;
-    const measured = level();
+    const heard = listen();
+    const measured = heard.level;
     const db = measured ? decibels(measured.rms) : FLOOR_DB;
     shown = Math.max(db, shown - (FALL_DB * Math.min(passed, 1_000)) / 1_000);
     if (measured && measured.peak >= CLIPPED) clippedAt = now;
@@ -36,8 +46,8 @@ export function followLevel(level: () => Level | undefined, isMuted: () => boole
     if (now - saidAt < WORDS_MS) return;
     saidAt = now;
     meter.setAttribute("aria-valuenow", String(Math.round(shown)));
-    meter.setAttribute("aria-valuetext", isMuted() ? "muted" : words(measured, shown, loud));
-    hint(measured, loud, isMuted());
+    meter.setAttribute("aria-valuetext", heard.muted ? "muted" : words(measured, shown, loud));
+    hint(heard, loud);
   };
   requestAnimationFrame(draw);
 }
@@ -49,17 +59,18 @@ function words(measured: Level | undefined, db: number, loud: boolean): string {
   return db < QUIET_DB ? "quiet" : "good";
 }
 
-function hint(measured: Level | undefined, loud: boolean, muted: boolean): void {
-  const text = advice(measured, loud, muted);
-  element("test").hidden = measured !== undefined;
+function hint(heard: Heard, loud: boolean): void {
+  element("test").hidden = heard.live;
+  const text = advice(heard, loud);
   const line = element("hint");
   if (line.textContent !== text) line.textContent = text;
 }
 
-function advice(measured: Level | undefined, loud: boolean, muted: boolean): string {
-  if (!measured) return "Press “Test it” and say something: the bar should move.";
+function advice({ live, muted, level }: Heard, loud: boolean): string {
+  if (!live) return "Press “Test it” and say something: the bar should move.";
   if (muted) return "Muted: nothing of what you say is heard.";
-  if (measured.peak === 0) return "This microphone is silent: it gives no sound at all.";
+  if (!level) return "This browser does not tell how loud it is.";
+  if (level.peak === 0) return "This microphone is silent: it gives no sound at all.";
   if (loud) return "Too loud: move away from the microphone, or turn it down.";
   return "The bar should move when you speak.";
 }

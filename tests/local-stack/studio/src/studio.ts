@@ -48,6 +48,7 @@ class Studio {
   #service: AudioStreamService;
   #url: string;
   #state: State = "idle";
+  #live = false;
   #spokenMs = 0;
   #since: number | undefined;
   #fillDevices: () => Promise<void>;
@@ -56,10 +57,7 @@ class Studio {
     this.#url = url;
     this.#service = this.#fresh();
     this.#fillDevices = offerDevices((deviceId) => void this.#service.use(deviceId).catch(showProblem));
-    followLevel(
-      () => this.#service.level,
-      () => this.#service.muted,
-    );
+    followLevel(() => ({ live: this.#live, muted: this.#service.muted, level: this.#service.level }));
     element("main").addEventListener("click", () => void this.#press());
     element("test").addEventListener("click", () => void this.#service.prepare().catch(() => {}));
     element("pause").addEventListener("click", () => this.#pause());
@@ -115,9 +113,10 @@ class Studio {
     service.on("solved", showSolved);
     service.on("format", ({ why }) => (element("format").textContent = why));
     service.on("awake", (awake) => {
-      element("awake").textContent = awake ? "is kept on" : "may turn off, and then recording may stop";
+      element("awake").textContent = awake ? "is kept on" : this.#isOn ? "may turn off, and then recording may stop" : "–";
     });
     service.on("microphone", ({ deviceId, label }) => {
+      this.#live = true;
       void this.#fillDevices().then(() => showDevice(deviceId));
       if (this.#isOn) say(`Recording from ${label || "another microphone"}.`);
     });
@@ -127,6 +126,7 @@ class Studio {
   #to(state: State): void {
     const was = this.#state;
     this.#state = state;
+    if (state === "stopping" || state === "failed") this.#live = false;
     this.#spokenMs = this.#spoken;
     this.#since = state === "recording" ? performance.now() : undefined;
     showState(state, this.#service.muted);
