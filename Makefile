@@ -29,7 +29,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate scenario bench chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown deployed build environment clean
 
 STACK := target/debug/local-stack
@@ -92,6 +92,20 @@ fuzz: ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV valida
 # libFuzzer's coverage counters, with the stable compiler
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
+
+##@ The speaker's page
+SPEAKER := worker/speaker
+
+speaker: $(SPEAKER)/node_modules ## AudioStreamService: build, size, tests, the package in an empty Vite project; the studio's scripts are fresh
+	cd $(SPEAKER) && npm run --silent build && npm test --silent
+	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
+
+studio: $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+	cd $(SPEAKER) && node scripts/studio.mjs
+
+$(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
+	cd $(SPEAKER) && npm ci --silent
+	@touch $@
 
 ##@ Put it into an account
 package: ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums

@@ -15,3 +15,4 @@ pub mod report;
 pub mod resources;
 pub mod runtime_api;
 pub mod stack;
+pub mod studio;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use local_stack::backend::BackendKind;
 use local_stack::resources::SessionStatus;
 use local_stack::stack::{Stack, StackConfig};
+use local_stack::studio::{Studio, StudioConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How to run it.
@@ -17,6 +18,9 @@ pub struct Arguments {
     /// Port of the WebSocket gateway; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Port of the studio, the page to speak from; another one where it is taken, 0 for any.
+    #[arg(long, default_value_t = 4480)]
+    studio_port: u16,
     /// A session that may send audio; may be given more than once.
     #[arg(long = "session", value_name = "ID", default_value = "demo-1")]
     sessions: Vec<String>,
@@ -44,18 +48,26 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             stack.put_session(session, SessionStatus::Active).await?;
         }
     }
-    print!("{}", description(&stack, &arguments.sessions));
+    let studio = StudioConfig {
+        port: arguments.studio_port,
+        ws_url: stack.ws_url(),
+        session: arguments.sessions.first().cloned().unwrap_or_default(),
+        grants: stack.grants(),
+    };
+    let studio = Studio::start(studio).await.context("the studio did not start")?;
+    print!("{}", description(&stack, &studio.url(), &arguments.sessions));
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
     eprintln!("ending");
+    drop(studio);
     stack.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What a person needs to talk to the stack.
-fn description(stack: &Stack, sessions: &[String]) -> String {
+fn description(stack: &Stack, studio: &str, sessions: &[String]) -> String {
     let session = sessions.first().map_or("demo-1", String::as_str);
     let resources = stack.resources();
     let (backend, kinesis_video) =
@@ -80,6 +92,7 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
     let kvsw: String = kvsw.map(|(name, value)| format!("  export {name}={value}\n")).collect();
     format!(
         "The stack is up ({}). Ctrl-C ends it.\n\
+         \n  Speak           {studio}?session={session}\
          \n  WebSocket       {ws}\
          \n  SQS, DynamoDB   {backend}\
          \n  Kinesis Video   {kinesis_video}\

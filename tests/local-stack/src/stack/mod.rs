@@ -38,6 +38,7 @@ use crate::resources::{
     self, ResourceConfig, ResourceError, Resources, SessionStatus, VISIBILITY_PER_TIMEOUT,
 };
 use crate::runtime_api::{Function, LogLine, Logs};
+use crate::studio::{Grant, Grants};
 
 /// A running stack. End it with [`Stack::shutdown`]; a stack that is dropped leaves its folder, but no process beyond its runtime's end.
 pub struct Stack {
@@ -221,6 +222,25 @@ impl Stack {
     /// Issues the tokens that open connections.
     pub fn issuer(&self) -> &Issuer {
         self.door.issuer()
+    }
+
+    /// Tokens for speakers, and sessions where there are none yet: what the studio's page asks for. On a real account sessions are the
+    /// application's.
+    pub fn grants(&self) -> Grants {
+        let (door, dynamodb) = (Arc::clone(&self.door), self.dynamodb.clone());
+        let table = (self.backend() != BackendKind::Aws).then(|| self.resources.sessions_table.clone());
+        let url = self.ws_url();
+        Arc::new(move |session| {
+            let (door, dynamodb) = (Arc::clone(&door), dynamodb.clone());
+            let (table, url) = (table.clone(), url.clone());
+            Box::pin(async move {
+                if let Some(table) = table {
+                    resources::begin_session(&dynamodb, &table, session.as_str()).await?;
+                }
+                let token = door.issuer().token(session.as_str(), "speaker")?;
+                Ok(Grant { url, token })
+            })
+        })
     }
 
     /// `connection-handler`.

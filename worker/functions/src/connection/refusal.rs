@@ -1,5 +1,6 @@
 //! Why a connection or a message is refused, told to the person at the browser.
 
+use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
 use ingest::message::{MAX_SESSION_ID, Rejection, SessionId};
 use serde::Serialize;
@@ -82,12 +83,12 @@ impl Refusal {
     /// No such action.
     pub fn unknown_action(action: &str) -> Self {
         let action: String = action.chars().take(64).collect();
-        let message = format!("the action {action:?} is not one of audioChunk, endStream");
+        let message = format!("the action {action:?} is not one of audioChunk, endStream, status, ping");
         Self::new(
             400,
             "UNKNOWN_ACTION",
             message,
-            "send {\"action\":\"audioChunk\",…} or {\"action\":\"endStream\",…}",
+            "send audio as {\"action\":\"audioChunk\",…} and its end as {\"action\":\"endStream\"}",
         )
     }
 
@@ -116,6 +117,13 @@ impl From<Rejection> for Refusal {
             _ => "compare the message with the documented one",
         };
         Self::new(400, rejection.code(), rejection.to_string(), hint)
+    }
+}
+
+/// The writer's state is of a newer version, or damaged. The audio is in the queue all the same.
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(500, "STATUS_UNKNOWN", unreadable.to_string(), "tell the operator; go on sending audio")
     }
 }
 

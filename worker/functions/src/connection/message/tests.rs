@@ -37,8 +37,22 @@ fn refused(role: &str, text: &str) -> (&'static str, Option<u64>) {
     (refusal.code, refusal.chunk_index)
 }
 
-fn accepted(text: &str) -> Enqueue {
+fn asked(text: &str) -> Request {
     read(&caller("speaker"), text, NOW).unwrap()
+}
+
+fn accepted(text: &str) -> Enqueue {
+    match asked(text) {
+        Request::Send(enqueue, _) => enqueue,
+        other => panic!("{text} is {other:?}, not something to send"),
+    }
+}
+
+fn ack(text: &str) -> Option<Ack> {
+    match asked(text) {
+        Request::Send(_, ack) => ack,
+        other => panic!("{text} is {other:?}, not something to send"),
+    }
 }
 
 /// What the writer makes of what was enqueued.
@@ -97,6 +111,38 @@ fn what_cannot_be_audio_is_refused_with_its_culprit_and_its_index() {
         let shown: String = text.chars().take(80).collect();
         assert_eq!(refused("speaker", &text), (code, chunk_index), "{shown}");
     }
+}
+
+#[test]
+fn an_acknowledgement_is_given_to_those_who_ask_and_changes_nothing_in_the_queue() {
+    let asking = chunk_with(json!({"ack": true}));
+    let named = Ack::Chunk { index: 7, captured_at: EpochMs(1_795_335_945_729) };
+    assert_eq!(ack(&asking), Some(named));
+    assert_eq!(accepted(&asking), accepted(&chunk_with(json!({}))));
+    for silent in [json!({}), json!({"ack": false}), json!({"ack": null})] {
+        assert_eq!(ack(&chunk_with(silent.clone())), None, "{silent}");
+    }
+    assert_eq!(ack(r#"{"action":"endStream","ack":true}"#), Some(Ack::End));
+    assert_eq!(ack(r#"{"action":"endStream"}"#), None);
+    assert_eq!(refused("speaker", &chunk_with(json!({"ack": "yes"}))), ("WRONG_TYPE", Some(7)));
+}
+
+#[test]
+fn a_piece_of_a_blob_tells_the_writer_that_the_blob_goes_on() {
+    let piece = accepted(&chunk_with(json!({"continues": true})));
+    assert!(piece.body.contains(r#""continues":true"#), "{}", piece.body);
+    let Content::Chunk(chunk) = as_the_writer_reads(&piece) else { panic!("{}", piece.body) };
+    assert_eq!(chunk.index, 7);
+    for last in [json!({}), json!({"continues": false})] {
+        assert!(!accepted(&chunk_with(last)).body.contains("continues"));
+    }
+    assert_eq!(refused("speaker", &chunk_with(json!({"continues": 1}))), ("WRONG_TYPE", Some(7)));
+}
+
+#[test]
+fn a_page_may_ask_how_things_stand_and_whether_anybody_is_there() {
+    assert_eq!(asked(r#"{"action":"status"}"#), Request::Status);
+    assert_eq!(asked(r#"{"action":"ping","any":"thing"}"#), Request::Ping);
 }
 
 #[test]
