@@ -16,7 +16,7 @@ use media::opus::Decoder;
 use media::time::EpochMs;
 
 use crate::event::Event;
-use crate::parking::{Parking, Reason};
+use crate::parking::{Parking, Place, Reason};
 use crate::ports::{Clock as _, Persisted, Ports, Store as _, Streams as _};
 use crate::session::{Batch, Held, SessionWork, Stop};
 use crate::warm::Warm;
@@ -389,7 +389,7 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let parking = Parking {
             session_id: self.session.as_str(),
-            records: pieces.iter().map(|p| (&p.record, Some(p.index))).collect(),
+            records: pieces.iter().map(|p| (&p.record, Some(Place::of(p)))).collect(),
             reason,
             attempts,
             first_failure_at,

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use ingest::batch::Settled;
 use ingest::failure::ServiceFailure;
-use ingest::fold::Refusal;
+use ingest::fold::{Piece, Refusal};
 use ingest::message::{Record, Rejected, TRACEPARENT};
 use media::time::EpochMs;
 
@@ -35,6 +35,10 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Every code but those of refused messages and chunks, and of service failures.
+    pub(crate) const CODES: [&'static str; 6] =
+        ["SESSION_UNKNOWN", "SESSION_ENDED", "NO_PLACE", "STREAM_FAILING", "BATCH_PARKED", "CRASHED"];
+
     pub(crate) fn code(&self) -> String {
         match self {
             Self::Refused(refusal) => refusal.code().into(),
@@ -64,11 +68,25 @@ fn trace(record: &Record) -> Vec<(&'static str, String)> {
     record.traceparent().map(|context| (TRACEPARENT, context.to_owned())).into_iter().collect()
 }
 
+/// A parked chunk's place in its session, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    index: u64,
+    captured_at: EpochMs,
+    numbering: Option<u32>,
+}
+
+impl Place {
+    pub(crate) fn of(piece: &Piece) -> Self {
+        Self { index: piece.index, captured_at: piece.captured_at, numbering: Some(piece.numbering) }
+    }
+}
+
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    /// Records with their chunkIndex, where known.
-    pub(crate) records: Vec<(&'a Record, Option<u64>)>,
+    /// Records with their chunks' places, where known.
+    pub(crate) records: Vec<(&'a Record, Option<Place>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) first_failure_at: EpochMs,
@@ -77,7 +95,7 @@ pub(crate) struct Parking<'a> {
 impl Parking<'_> {
     /// First and last chunkIndex, where known.
     fn chunks(&self) -> Option<(u64, u64)> {
-        let indices = || self.records.iter().filter_map(|(_, index)| *index);
+        let indices = || self.records.iter().filter_map(|(_, place)| Some(place.as_ref()?.index));
         indices().min().zip(indices().max())
     }
 }
@@ -86,9 +104,10 @@ impl<P: Ports> Writer<P> {
     /// Parks what could not even be understood; what fails to park stays in the queue.
     pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
         for rejected in &refused {
+            let place = |(index, captured_at)| Place { index, captured_at, numbering: None };
             let parking = Parking {
                 session_id: &rejected.record.group_id,
-                records: vec![(&rejected.record, rejected.chunk.map(|(index, _)| index))],
+                records: vec![(&rejected.record, rejected.chunk.map(place))],
                 reason: Reason::Refused(Refusal::Message(rejected.rejection.clone())),
                 attempts: 1,
                 first_failure_at: self.ports.clock().now(),
@@ -134,9 +153,11 @@ impl<P: Ports> Writer<P> {
 
     async fn note(&self, parking: &Parking<'_>) {
         let parked_at = self.ports.clock().now();
-        let note = |(record, chunk_index): &(&Record, Option<u64>)| ParkedNote {
+        let note = |(record, place): &(&Record, Option<Place>)| ParkedNote {
             message_id: record.message_id.clone(),
-            chunk_index: *chunk_index,
+            chunk_index: place.map(|place| place.index),
+            captured_at: place.map(|place| place.captured_at),
+            numbering: place.and_then(|place| place.numbering),
             reason: parking.reason.code(),
             class: parking.reason.class().to_owned(),
             attempts: parking.attempts,
@@ -162,5 +183,36 @@ impl<P: Ports> Writer<P> {
             attributes.push(("chunkRange", format!("{first}-{last}")));
         }
         attributes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_reason_is_listed() {
+        let since = EpochMs(0);
+        let reasons = [
+            Reason::SessionUnknown,
+            Reason::SessionEnded,
+            Reason::NoPlace,
+            Reason::StreamFailing { since },
+            Reason::BatchParked,
+            Reason::Crashed { attempts: 4 },
+        ];
+        for reason in &reasons {
+            match reason {
+                Reason::Refused(_) | Reason::Service(_) => unreachable!("their codes are listed elsewhere"),
+                // A reason that is new belongs into the list above, too.
+                Reason::SessionUnknown
+                | Reason::SessionEnded
+                | Reason::NoPlace
+                | Reason::StreamFailing { .. }
+                | Reason::BatchParked
+                | Reason::Crashed { .. } => {}
+            }
+        }
+        assert_eq!(reasons.map(|reason| reason.code()), Reason::CODES);
     }
 }
