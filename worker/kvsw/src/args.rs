@@ -254,29 +254,21 @@ impl Span {
     }
 }
 
-/// A file to make.
-#[derive(Clone, Debug, Args)]
-pub struct NewFile {
-    /// The file to make; its ending chooses the format
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Replace the file if it exists
-    #[arg(long)]
-    pub force: bool,
-}
-
 /// `session export`.
 #[derive(Debug, Args)]
 pub struct SessionExport {
     /// The session
     #[arg(value_parser = session_id)]
     pub session: SessionId,
-    /// The file: .wav or .mkv.
-    #[command(flatten)]
-    pub file: NewFile,
+    /// The file to make: .wav or .mkv
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
     /// Which part.
     #[command(flatten)]
     pub span: Span,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
     /// Silence where nothing was recorded or is missing, so that the file keeps the true time
     #[arg(long)]
     pub fill_gaps: bool,
@@ -288,12 +280,15 @@ pub struct Timeline {
     /// The session
     #[arg(value_parser = session_id)]
     pub session: SessionId,
-    /// The file: .svg.
-    #[command(flatten)]
-    pub file: NewFile,
+    /// The file to make: .svg
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
     /// Which part.
     #[command(flatten)]
     pub span: Span,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `doctor`.

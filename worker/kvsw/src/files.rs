@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use crate::args::NewFile;
 use crate::error::{Result, usage};
 
 /// Chooses by the ending of a file's name.
@@ -25,7 +24,7 @@ pub fn format_of<F: Copy>(out: &Path, formats: &[(&str, F)]) -> Result<F> {
 ///
 /// # Errors
 /// Wrong use: it exists and may not be replaced, or cannot be written.
-pub fn writable(NewFile { out, force }: &NewFile) -> Result<()> {
+pub fn writable(out: &Path, force: bool) -> Result<()> {
     let is_new = !out.exists();
     if !is_new && !force {
         return Err(usage(format!("{} exists already", out.display()), "--force replaces it"));
@@ -77,17 +76,16 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_is_wrong_use_and_what_is_there_stays() {
         let folder = std::env::temp_dir();
-        let file = |out: &Path, force| NewFile { out: out.to_owned(), force };
         for out in ["/proc/x.svg", "/no/such/folder/x.wav", folder.to_str().unwrap()] {
-            let error = writable(&file(Path::new(out), true)).unwrap_err();
+            let error = writable(Path::new(out), true).unwrap_err();
             assert!(error.exit() == Exit::Usage && error.to_string().starts_with(out), "{error}");
         }
         let out = folder.join(format!("kvsw-writable-{}", std::process::id()));
-        writable(&file(&out, false)).unwrap();
+        writable(&out, false).unwrap();
         assert!(!out.exists());
         std::fs::write(&out, "old").unwrap();
-        assert!(writable(&file(&out, false)).unwrap_err().to_string().contains("exists already"));
-        writable(&file(&out, true)).unwrap();
+        assert!(writable(&out, false).unwrap_err().to_string().contains("exists already"));
+        writable(&out, true).unwrap();
         assert_eq!(std::fs::read(&out).unwrap(), b"old");
         std::fs::remove_file(&out).unwrap();
     }

@@ -19,9 +19,9 @@ use crate::world::World;
 /// # Errors
 /// Those of the services and of the file system; wrong use, where the session or the part has no audio.
 pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result<Exit> {
-    let format = format_of(&args.file.out, &[("wav", AudioFormat::Wav), ("mkv", AudioFormat::Matroska)])?;
+    let format = format_of(&args.out, &[("wav", AudioFormat::Wav), ("mkv", AudioFormat::Matroska)])?;
     args.span.check(None)?;
-    writable(&args.file)?;
+    writable(&args.out, args.force)?;
     let reader = world.stream(&args.session);
     let known = facts(world, &reader, &args.session).await?;
     let part = part(&known, args.span)?;
@@ -52,7 +52,7 @@ async fn export(
     part: &Part<'_>,
     span: (EpochMs, EpochMs),
 ) -> Result<Option<Exported>> {
-    let out = &args.file.out;
+    let out = &args.out;
     let failed = |error: WriteError| write_error(out, error);
     let create = || AudioFile::create(out, format, args.session.as_str(), span, args.fill_gaps);
     let mut file = None;

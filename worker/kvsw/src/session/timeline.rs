@@ -31,10 +31,10 @@ pub struct Drawn {
 /// # Errors
 /// Those of the services and of the file system; wrong use, where the session or the part has no audio.
 pub async fn run(world: &World, output: &Output, args: &args::Timeline) -> Result<Exit> {
-    let out = &args.file.out;
+    let out = &args.out;
     format_of(out, &[("svg", ())])?;
     args.span.check(None)?;
-    writable(&args.file)?;
+    writable(out, args.force)?;
     let reader = world.stream(&args.session);
     let known = facts(world, &reader, &args.session).await?;
     let part = part(&known, args.span)?;
