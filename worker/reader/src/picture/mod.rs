@@ -172,7 +172,7 @@ fn subtitle(ledger: &Ledger) -> String {
             parts.push(format!("{what} {}", length(ms)));
         }
     }
-    parts.join("   ")
+    parts.join(" · ")
 }
 
 struct Sheet {

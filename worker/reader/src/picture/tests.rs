@@ -102,7 +102,7 @@ fn what_is_parked_at_the_head_and_at_the_tail_is_drawn() {
     };
     let both = drawn(&parked, &fragments);
     assert_eq!(both.blanks, [((1_000, 3_000), Blank::Parked), ((5_000, 7_000), Blank::Parked)]);
-    assert!(both.subtitle.ends_with("6 s   1 fragment   audio 2 s   gaps 4 s"), "{}", both.subtitle);
+    assert!(both.subtitle.ends_with("6 s · 1 fragment · audio 2 s · gaps 4 s"), "{}", both.subtitle);
     let missing = drawn(&[], &[]).blanks;
     assert_eq!(missing.iter().filter(|(_, blank)| *blank == Blank::Gap).count(), 2);
 }

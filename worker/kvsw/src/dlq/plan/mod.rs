@@ -1,8 +1,9 @@
 //! What a redrive will do, from notes and checkpoints alone: the same value for the dry run and the real one.
 //!
-//! The writer's own [`sort`] places each noted chunk, by its index and capture time, so the plan cannot disagree with the
-//! writer: a chunk of an open gap is written there; one that the live audio waits for joins it; one that is written
-//! already is dropped; what nobody can place, and what was refused for itself, is parked again.
+//! The writer's own [`sort`] places each noted chunk by its index and capture time, so the two cannot disagree about that: a
+//! chunk of an open gap is written there; one that the live audio waits for joins it; one that is written already is dropped;
+//! what nobody can place, and what was refused for itself, is parked again. Notes hold no audio, so the plan cannot tell
+//! chunks apart by the recording that they open.
 
 mod show;
 
@@ -212,21 +213,10 @@ impl Foreseen<'_> {
 fn session(facts: &SessionFacts, now: EpochMs) -> SessionPlan {
     let fresh = Checkpoint::default();
     let checkpoint = facts.checkpoint.as_ref().unwrap_or(&fresh);
-    let places = places(facts, checkpoint, &facts.chosen);
-    let chosen: Vec<Foreseen> = facts
-        .chosen
-        .iter()
-        .zip(places)
-        .map(|(Entry { note, .. }, place)| {
-            let again = parked_again(facts, checkpoint, note, place);
-            Foreseen { note, place, again }
-        })
-        .collect();
+    let chosen = foresee(facts, checkpoint, &facts.chosen);
+    let left = foresee(facts, checkpoint, &facts.staying);
     let (going, coming_back): (Vec<Foreseen>, Vec<Foreseen>) =
-        chosen.into_iter().partition(|m| m.again.is_none());
-    let left = facts.staying.iter().zip(self::places(facts, checkpoint, &facts.staying));
-    let left = left.map(|(Entry { note, .. }, place)| Foreseen { note, place, again: None });
-    let left: Vec<Foreseen> = left.collect();
+        chosen.into_iter().partition(|message| message.again.is_none());
     let gaps = checkpoint.gaps.iter().map(|gap| gap_plan(gap, &going, left.iter().chain(&coming_back)));
     let gaps: Vec<GapPlan> = gaps.filter(|gap| !gap.returning.is_empty()).collect();
     let chunks = |is: fn(Place) -> bool| {
@@ -243,6 +233,14 @@ fn session(facts: &SessionFacts, now: EpochMs) -> SessionPlan {
         unforeseen: going.iter().filter(|m| m.place == Place::Unforeseen).count(),
         parked_again: again_plans(&coming_back),
     }
+}
+
+fn foresee<'e>(facts: &SessionFacts, checkpoint: &Checkpoint, notes: &'e [Entry]) -> Vec<Foreseen<'e>> {
+    let foreseen = |(Entry { note, .. }, place): (&'e Entry, Place)| {
+        let again = parked_again(facts, checkpoint, note, place);
+        Foreseen { note, place, again }
+    };
+    notes.iter().zip(places(facts, checkpoint, notes)).map(foreseen).collect()
 }
 
 /// Each note's place, by the writer's own sorting.
