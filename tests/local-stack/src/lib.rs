@@ -6,7 +6,6 @@ pub mod chaos;
 pub mod compare;
 pub mod gateway;
 pub mod mapping;
-pub mod picture;
 pub mod process;
 pub mod project;
 pub mod proxy;

@@ -176,22 +176,34 @@ pub enum Rejection {
     UnsupportedFormat { format: String },
 }
 
-impl Rejection {
-    /// A short name for error codes, metrics and the DLQ's `reason` attribute.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::BodyTooLarge { .. } => "BODY_TOO_LARGE",
-            Self::NotJson { .. } => "NOT_JSON",
-            Self::NotAnObject { .. } => "NOT_AN_OBJECT",
-            Self::MissingField { .. } => "MISSING_FIELD",
-            Self::WrongType { .. } => "WRONG_TYPE",
-            Self::UnknownAction { .. } => "UNKNOWN_ACTION",
-            Self::BadSessionId { .. } => "BAD_SESSION_ID",
-            Self::WrongGroup { .. } => "WRONG_GROUP",
-            Self::BadBase64 { .. } => "BAD_BASE64",
-            Self::AudioTooLarge { .. } => "AUDIO_TOO_LARGE",
-            Self::UnsupportedFormat { .. } => "UNSUPPORTED_FORMAT",
+/// `code()` and the list of all codes, from one table.
+macro_rules! codes {
+    ($($variant:ident => $code:literal),+ $(,)?) => {
+        /// Every code.
+        pub const CODES: [&'static str; [$($code),+].len()] = [$($code),+];
+
+        /// A short name for error codes, metrics and the DLQ's `reason` attribute.
+        pub fn code(&self) -> &'static str {
+            match self {
+                $(Self::$variant { .. } => $code),+
+            }
         }
+    };
+}
+
+impl Rejection {
+    codes! {
+        BodyTooLarge => "BODY_TOO_LARGE",
+        NotJson => "NOT_JSON",
+        NotAnObject => "NOT_AN_OBJECT",
+        MissingField => "MISSING_FIELD",
+        WrongType => "WRONG_TYPE",
+        UnknownAction => "UNKNOWN_ACTION",
+        BadSessionId => "BAD_SESSION_ID",
+        WrongGroup => "WRONG_GROUP",
+        BadBase64 => "BAD_BASE64",
+        AudioTooLarge => "AUDIO_TOO_LARGE",
+        UnsupportedFormat => "UNSUPPORTED_FORMAT",
     }
 }
 

@@ -22,7 +22,7 @@ const fn row(reason: &'static str, meaning: &'static str, action: &'static str, 
 const PAGE: &str = "mend the page that sends it; discard the message";
 
 /// All of them, the special before the general.
-pub const ADVICE: [Advice; 38] = [
+pub const ADVICE: [Advice; 37] = [
     row(
         "BODY_TOO_LARGE",
         "the body is larger than any chunk",
@@ -43,7 +43,6 @@ pub const ADVICE: [Advice; 38] = [
     ),
     row("BAD_BASE64", "audioData is not base64", PAGE, false),
     row("AUDIO_TOO_LARGE", "a chunk is over 96 KB", "use a smaller MediaRecorder timeslice; discard", false),
-    row("EMPTY_AUDIO", "a chunk without bytes was sent and numbered", PAGE, false),
     row(
         "UNSUPPORTED_FORMAT",
         "the audio is neither WebM/Opus nor Ogg/Opus",
@@ -62,7 +61,6 @@ pub const ADVICE: [Advice; 38] = [
         "export it for the developers; discard",
         false,
     ),
-    row("NO_AUDIO", "the chunks hold headers but no audio", "nothing is lost; discard", false),
     row(
         "SESSION_UNKNOWN",
         "the Sessions table does not know the session",
@@ -79,6 +77,12 @@ pub const ADVICE: [Advice; 38] = [
         "NO_PLACE",
         "the session went past it so long ago that its place is no longer known",
         "export it: it can only be played by itself",
+        false,
+    ),
+    row(
+        "REPLACED",
+        "another page of the speaker's has taken over the session; this one went on speaking",
+        "close the older page; discard the message",
         false,
     ),
     row(
@@ -188,6 +192,8 @@ fn fits(pattern: &str, reason: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use ingest::failure::ServiceFailure;
 
     use super::*;
@@ -222,11 +228,41 @@ mod tests {
         }
     }
 
+    /// Failures of services are `ack-Id` or `Operation-Code`; the writer's own reasons are one word.
+    fn is_own(reason: &str) -> bool {
+        !reason.contains(['-', '*'])
+    }
+
     #[test]
-    fn the_runbook_has_every_reason() {
-        let runbook = include_str!("../../../docs/runbook.md");
-        for row in ADVICE {
-            assert!(runbook.contains(&format!("`{}`", row.reason)), "docs/runbook.md lacks {}", row.reason);
+    fn the_table_has_each_reason_of_the_writer_and_no_other() {
+        let writers: BTreeSet<&str> = writer::reason_codes().collect();
+        let own =
+            ADVICE.iter().map(|row| row.reason).filter(|reason| is_own(reason) && *reason != MOVED_BY_QUEUE);
+        assert_eq!(own.collect::<BTreeSet<_>>(), writers);
+    }
+
+    #[test]
+    fn each_row_of_a_service_fits_a_failure_of_the_specification() {
+        let specification = include_str!("../../../SPECIFICATION.md");
+        let failures = specification.split("<!-- failures -->").nth(1).unwrap();
+        let failures = failures.split("<!-- /failures -->").next().unwrap().lines();
+        let failures: Vec<&str> =
+            failures.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert!(failures.len() > 30, "{failures:?}");
+        for row in ADVICE.iter().filter(|row| !is_own(row.reason)) {
+            let some = failures.iter().any(|failure| fits(row.reason, failure));
+            assert!(some, "no failure of SPECIFICATION.md is {}", row.reason);
         }
+    }
+
+    #[test]
+    fn the_runbook_has_the_same_table() {
+        let runbook = include_str!("../../../docs/runbook.md");
+        let table =
+            runbook.split("### Reasons").nth(1).unwrap().lines().filter(|line| line.starts_with("| `"));
+        let rows = ADVICE.iter().map(|Advice { reason, meaning, action, redrive }| {
+            format!("| `{reason}` | {meaning} | {action} | {} |", if *redrive { "yes" } else { "no" })
+        });
+        assert_eq!(table.take(ADVICE.len()).collect::<Vec<_>>(), rows.collect::<Vec<_>>());
     }
 }

@@ -51,6 +51,13 @@ pub(crate) fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
     settled.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Every short reason for which the writer parks messages, but for those of service failures
+/// ([`ingest::failure::ServiceFailure::reason`]).
+pub fn reason_codes() -> impl Iterator<Item = &'static str> {
+    let refused = ingest::message::Rejection::CODES.into_iter().chain(ingest::fold::Refusal::CODES);
+    refused.chain(park::Reason::CODES)
+}
+
 /// The answer to a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {

@@ -45,6 +45,17 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Every code but those of refused messages and chunks, and of service failures.
+    pub(crate) const CODES: [&'static str; 7] = [
+        "SESSION_UNKNOWN",
+        "SESSION_ENDED",
+        "NO_PLACE",
+        "REPLACED",
+        "STREAM_FAILING",
+        "BATCH_PARKED",
+        "CRASHED",
+    ];
+
     /// Whether the batch may be stored nevertheless.
     fn is_unsure(&self) -> bool {
         matches!(self, Self::Service(failure) if failure.outcome_unknown())
@@ -83,8 +94,8 @@ fn trace(record: &Record) -> Vec<(&'static str, String)> {
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    /// Records with their chunkIndex, where known.
-    pub(crate) records: Vec<(&'a Record, Option<u64>)>,
+    /// Records with their chunks, where they tell one.
+    pub(crate) records: Vec<(&'a Record, Option<&'a Piece>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
     pub(crate) first_failure_at: EpochMs,
@@ -93,7 +104,7 @@ pub(crate) struct Parking<'a> {
 impl Parking<'_> {
     /// First and last chunkIndex, where known.
     fn chunks(&self) -> Option<(u64, u64)> {
-        let indices = || self.records.iter().filter_map(|(_, index)| *index);
+        let indices = || self.records.iter().filter_map(|(_, piece)| Some(piece.as_ref()?.index));
         indices().min().zip(indices().max())
     }
 }
@@ -150,9 +161,11 @@ impl<P: Ports> Writer<P> {
 
     async fn note(&self, parking: &Parking<'_>) {
         let parked_at = self.ports.clock().now();
-        let note = |(record, chunk_index): &(&Record, Option<u64>)| ParkedNote {
+        let note = |(record, piece): &(&Record, Option<&Piece>)| ParkedNote {
             message_id: record.message_id.clone(),
-            chunk_index: *chunk_index,
+            chunk_index: piece.map(|piece| piece.index),
+            captured_at: piece.map(|piece| piece.captured_at),
+            numbering: piece.map(|piece| piece.numbering),
             reason: parking.reason.code(),
             class: parking.reason.class().to_owned(),
             attempts: parking.attempts,
@@ -281,7 +294,7 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let parking = Parking {
             session_id: self.session.as_str(),
-            records: pieces.iter().map(|p| (&p.record, Some(p.index))).collect(),
+            records: pieces.iter().map(|piece| (&piece.record, Some(*piece))).collect(),
             reason,
             attempts,
             first_failure_at,
@@ -309,4 +322,37 @@ fn by_reason<'a>(batch: &Batch<'a>, plan: &Plan, reason: &Reason) -> (Parcels<'a
         own
     };
     (parcels(aside), parcels(delivered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_reason_is_listed() {
+        let since = EpochMs(0);
+        let reasons = [
+            Reason::SessionUnknown,
+            Reason::SessionEnded,
+            Reason::NoPlace,
+            Reason::Replaced,
+            Reason::StreamFailing { since },
+            Reason::BatchParked,
+            Reason::Crashed { attempts: 4 },
+        ];
+        for reason in &reasons {
+            match reason {
+                Reason::Refused(_) | Reason::Service(_) => unreachable!("their codes are listed elsewhere"),
+                // A reason that is new belongs into the list above, too.
+                Reason::SessionUnknown
+                | Reason::SessionEnded
+                | Reason::NoPlace
+                | Reason::Replaced
+                | Reason::StreamFailing { .. }
+                | Reason::BatchParked
+                | Reason::Crashed { .. } => {}
+            }
+        }
+        assert_eq!(reasons.map(|reason| reason.code()), Reason::CODES);
+    }
 }

@@ -8,11 +8,11 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use local_stack::bench::Figures;
 use local_stack::bench::cold_start::cold_starts;
-use local_stack::bench::memory::after_batches;
+use local_stack::bench::memory::{Memory, after_batches};
 use local_stack::project;
 use local_stack::replay::write_json;
 use local_stack::stack::{Stack, StackConfig};
-use path_bench::batches::{cut, messages};
+use path_bench::batches::{Batch, cut, messages};
 use path_bench::{PathFigures, cpu};
 
 /// What to measure.
@@ -51,27 +51,18 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     bar.set_message("CPU of the media path");
     let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
     bar.set_message("cold starts");
-    let starts_of = |binary: &Path| -> anyhow::Result<Vec<f64>> {
-        let starts = cold_starts(binary, arguments.starts)?;
-        Ok(starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
-    };
-    let starts = starts_of(&worker)?;
-    let median_of =
-        |name: &str| cpu::median(starts_of(&arguments.release.join(name))?).context("no start was measured");
+    let starts = starts_ms(&worker, arguments.starts)?;
+    let median_of = |name: &str| median(starts_ms(&arguments.release.join(name), arguments.starts)?);
     let other_starts = [median_of("connection-handler")?, median_of("session-authorizer")?];
     bar.set_message("memory");
-    let config = StackConfig { bin_dir: Some(arguments.release), ..StackConfig::default() };
-    let stack = Stack::start(config).await.context("the stack did not start")?;
-    let memory = after_batches(&stack, &batches, arguments.batches, &|| bar.tick()).await;
-    stack.shutdown().await;
-    let memory = memory?;
+    let memory = memory(arguments.release, &batches, arguments.batches, &bar).await?;
     bar.finish_and_clear();
 
     let figures = Figures {
         path_over_libopus_warm: path.warm,
         path_over_libopus_cold: path.cold,
         ffmpeg_cpu_over_ours: path.ffmpeg,
-        cold_start_ms_median: cpu::median(starts.clone()).context("no start was measured")?,
+        cold_start_ms_median: median(starts.clone())?,
         other_cold_starts_ms_median: other_starts,
         rss_mb: memory.rss_mb,
         binary_mb: worker_bytes as f64 / 1e6,
@@ -88,6 +79,28 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     write_json(&out, "report.json", &figures)?;
     println!("written to {}", out.join("report.json").display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn starts_ms(program: &Path, starts: usize) -> anyhow::Result<Vec<f64>> {
+    Ok(cold_starts(program, starts)?.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
+}
+
+fn median(starts_ms: Vec<f64>) -> anyhow::Result<f64> {
+    cpu::median(starts_ms).context("no start was measured")
+}
+
+/// The released worker's memory, in a stack of its own.
+async fn memory(
+    release: PathBuf,
+    batches: &[Batch],
+    count: usize,
+    bar: &ProgressBar,
+) -> anyhow::Result<Memory> {
+    let config = StackConfig { bin_dir: Some(release), ..StackConfig::default() };
+    let stack = Stack::start(config).await.context("the stack did not start")?;
+    let memory = after_batches(&stack, batches, count, &|| bar.tick()).await;
+    stack.shutdown().await;
+    Ok(memory?)
 }
 
 fn missing(program: &Path) -> String {

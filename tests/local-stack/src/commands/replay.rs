@@ -156,6 +156,9 @@ pub fn explain(report: &Report) {
             report.chunks_missing
         );
     }
+    if report.fragments_copied > 0 {
+        println!("{id}: {} fragments are stored twice, and read once", report.fragments_copied);
+    }
     if !report.chunks_twice.is_empty() {
         println!("{id}: in the stream twice: chunks {:?}", report.chunks_twice);
     }

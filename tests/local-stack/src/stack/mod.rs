@@ -28,6 +28,7 @@ use tokio::sync::broadcast;
 
 pub use config::{FunctionSettings, StackConfig};
 pub use error::StackError;
+use functions::{Functions, Services};
 
 use crate::backend::{Backend, BackendKind, local_sdk_config};
 use crate::gateway::{Door, Gateway, Issuer};
@@ -81,14 +82,7 @@ impl Stack {
     /// # Errors
     /// [`StackError`] of the first part that does not start; the parts before it are ended.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
-        let io = |what| move |source| StackError::Io { what, source };
-        let binaries = functions::Binaries::find(config.bin_dir.as_deref())?;
-        let folder = match &config.folder {
-            Some(folder) => folder.clone(),
-            None => project::run_folder().map_err(io("the stack's folder"))?,
-        };
-        std::fs::create_dir_all(&folder).map_err(io("the stack's folder"))?;
-
+        let folder = made_folder(&config)?;
         let (backend, emulator) =
             tokio::join!(Backend::start(config.backend, &folder), start_emulator(&config));
         let (backend, emulator) = (backend?, emulator.map_err(io("the Kinesis Video emulator"))?);
@@ -96,41 +90,18 @@ impl Stack {
         let sqs = aws_sdk_sqs::Client::new(&sdk_config);
         let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
         let resources = make_resources(&backend, &sqs, &dynamodb, &config).await?;
-        let proxy = match backend.endpoint() {
-            Some(endpoint) if config.fault_proxy => {
-                Some(Proxy::start(endpoint).await.map_err(io("the fault proxy"))?)
-            }
-            _ => None,
-        };
-
+        let proxy = start_proxy(&backend, &config).await?;
         let lines = Logs::channel();
-        let services = functions::Services {
+        let services = Services {
             resources: &resources,
             backend_endpoint: proxy.as_ref().map(Proxy::endpoint).or(backend.endpoint().map(str::to_owned)),
             kinesis_video_endpoint: emulator.as_ref().map(Emulator::endpoint),
             credentials: credentials(&sdk_config).await?,
             region: sdk_config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string),
-            rust_log: &config.rust_log,
         };
-        let make = |name, binary: &Path, settings| {
-            let logs = Logs::create(&folder, name, lines.clone()).map_err(io("a function's log"))?;
-            Ok::<_, StackError>(functions::function(name, binary, settings, &services, logs))
-        };
-        let writer = make(functions::WRITER, &binaries.writer, &config.writer)?;
-        let handler = make(functions::HANDLER, &binaries.handler, &config.handler)?;
         let issuer = Issuer::start().await.map_err(io("the issuer of tokens"))?;
-        let mut settings = config.authorizer.clone();
-        settings.environment.splice(0..0, issuer.environment());
-        let authorizer = make(functions::AUTHORIZER, &binaries.authorizer, &settings)?;
-        let warmed = tokio::try_join!(
-            functions::warm(&authorizer, functions::AUTHORIZER, settings.warm),
-            functions::warm(&writer, functions::WRITER, config.writer.warm),
-            functions::warm(&handler, functions::HANDLER, config.handler.warm),
-        );
-        if let Err(error) = warmed {
-            tokio::join!(writer.shutdown(), handler.shutdown(), authorizer.shutdown());
-            return Err(error);
-        }
+        let Functions { writer, handler, authorizer } =
+            Functions::start(&config, &services, &issuer, &folder, &lines).await?;
         let door = Arc::new(Door::new(authorizer, issuer));
         let gateway = Gateway::start(handler.clone(), Some(Arc::clone(&door)), config.gateway);
         let gateway = gateway.await.map_err(io("the WebSocket gateway"))?;
@@ -315,6 +286,27 @@ impl Stack {
         if self.remove_folder {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StackError {
+    move |source| StackError::Io { what, source }
+}
+
+fn made_folder(config: &StackConfig) -> Result<PathBuf, StackError> {
+    let folder = match &config.folder {
+        Some(folder) => std::fs::create_dir_all(folder).map(|()| folder.clone()),
+        None => project::run_folder(),
+    };
+    folder.map_err(io("the stack's folder"))
+}
+
+async fn start_proxy(backend: &Backend, config: &StackConfig) -> Result<Option<Proxy>, StackError> {
+    match backend.endpoint() {
+        Some(endpoint) if config.fault_proxy => {
+            Proxy::start(endpoint).await.map(Some).map_err(io("the fault proxy"))
+        }
+        _ => Ok(None),
     }
 }
 

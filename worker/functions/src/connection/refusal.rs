@@ -67,7 +67,7 @@ impl Refusal {
     /// The Sessions table does not have it.
     pub fn unknown_session(session: &SessionId) -> Self {
         let message = format!("there is no session {session}");
-        Self::new(403, "UNKNOWN_SESSION", message, "start the session before connecting to it")
+        Self::new(403, "SESSION_UNKNOWN", message, "start the session before connecting to it")
     }
 
     /// The Sessions table says it is over.

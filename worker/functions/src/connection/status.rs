@@ -1,6 +1,7 @@
 //! How far a session's audio has come, as the writer's checkpoint tells it. Nothing else in this crate knows that layout.
 
-use ingest::checkpoint::{Checkpoint, ChunkRange, Gap, Unreadable};
+use ingest::checkpoint::{Checkpoint, Unreadable};
+use ingest::gap::{ChunkRange, Gap};
 use media::time::EpochMs;
 use serde::Serialize;
 use writer::ports::SessionStatus;
@@ -139,7 +140,7 @@ fn missing(checkpoint: &Checkpoint) -> Vec<Missing> {
     let given_up = checkpoint.given_up.iter().map(|range| of_range(range, None, MissingReason::GivenUp));
     let open = checkpoint.gaps.iter().map(|gap| {
         // Chunks behind the gap that cannot be decoded without it are kept with it.
-        let range = ChunkRange { to: gap.chunks.to.max(gap.held_to), ..gap.chunks };
+        let range = gap.with_withheld();
         of_range(&range, gap.ends_at.map(|end| end.ms_since(gap.begins_at)), reason(gap))
     });
     given_up.chain(open).collect()

@@ -159,7 +159,7 @@ async fn a_handshake_is_refused_by_its_status_and_leaves_nothing_behind() {
         (json!({"sessionId": "", "role": "speaker"}), 403, "UNAUTHORIZED"),
         (json!({"sessionId": 5, "role": "speaker"}), 403, "UNAUTHORIZED"),
         (as_authorized("no such stream/name", "speaker"), 400, "BAD_SESSION_ID"),
-        (as_authorized("never-started", "speaker"), 403, "UNKNOWN_SESSION"),
+        (as_authorized("never-started", "speaker"), 403, "SESSION_UNKNOWN"),
         (as_authorized("over", "speaker"), 403, "SESSION_ENDED"),
     ] {
         let (told, body) = memory.event("CONNECT", authorizer.clone(), None).await;

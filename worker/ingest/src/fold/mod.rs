@@ -39,12 +39,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every code but those of messages, [`Rejection::CODES`].
+    pub const CODES: [&'static str; 2] = ["CHUNK_TOO_LONG", "UNDECODABLE_AUDIO"];
+
     /// A short name for metrics and the DLQ's `reason` attribute.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Message(rejection) => rejection.code(),
-            Self::TooLong { .. } => "CHUNK_TOO_LONG",
-            Self::Audio(_) => "UNDECODABLE_AUDIO",
+            Self::TooLong { .. } => Self::CODES[0],
+            Self::Audio(_) => Self::CODES[1],
         }
     }
 }

@@ -167,6 +167,8 @@ impl Bench {
                 .map(|chunk| ParkedNote {
                     message_id: format!("{session}-{chunk}"),
                     chunk_index: Some(*chunk),
+                    captured_at: None,
+                    numbering: None,
                     reason: reason.into(),
                     class: "passing".into(),
                     attempts: 4,

@@ -1,4 +1,6 @@
-use ingest::checkpoint::{Checkpoint, ParkedBatch, PastNumbering, Position, Totals};
+use ingest::checkpoint::{Checkpoint, PastNumbering, Totals};
+use ingest::gap::ParkedBatch;
+use ingest::position::Position;
 use media::time::Samples;
 use serde_json::json;
 
@@ -10,16 +12,18 @@ fn status(checkpoint: &Checkpoint) -> Status {
     Status::read(Some(&checkpoint.encode()), SessionStatus::Active, NOW).unwrap()
 }
 
+fn withheld_to(withheld_to: u64) -> ingest::gap::Search {
+    ingest::gap::Search { withheld_to, ..Default::default() }
+}
+
 fn gap(numbering: u32, from: u64, to: u64) -> Gap {
     Gap {
         chunks: ChunkRange { numbering, from, to },
         begins_at: EpochMs(1_000),
         ends_at: Some(EpochMs(1_900)),
         captured: (EpochMs(1_100), EpochMs(1_900)),
-        snapshot: "gap-0-5-0".into(),
-        looks_on_at: None,
-        skipped: Vec::new(),
-        held_to: 0,
+        snapshot: ingest::snapshot::SnapshotKey::default(),
+        search: ingest::gap::Search::default(),
         unsure: None,
         parked: None,
         taken_until: None,
@@ -40,6 +44,7 @@ fn reloaded() -> Checkpoint {
             numbering: 0,
             next: 40,
             captured: (EpochMs(1_795_335_895_000), EpochMs(1_795_335_934_000)),
+            connection_id: None,
         }],
         totals: Totals { fragments: 25, chunks: 52, samples: Samples(16_000 * 51 + 1), parked: 0 },
         ..Checkpoint::default()
@@ -75,7 +80,7 @@ fn what_is_not_in_the_stream_is_named_with_its_fate_and_nothing_counts_as_comple
     let parked = ParkedBatch { first: 5, at: EpochMs(2_000) };
     checkpoint.gaps = vec![
         Gap { parked: Some(parked), ..gap(0, 5, 8) },
-        Gap { ends_at: None, held_to: 11, ..gap(1, 7, 9) },
+        Gap { ends_at: None, search: withheld_to(11), ..gap(1, 7, 9) },
     ];
     checkpoint.failing_since = Some(EpochMs(3_000));
     let status = status(&checkpoint);
@@ -109,8 +114,12 @@ fn before_the_first_fragment_there_is_nothing_and_nothing_is_missing() {
 fn the_longest_answer_fits_into_one_frame_of_the_websocket() {
     let mut checkpoint = reloaded();
     let large = |n: u32| u64::from(n) + (1 << 52);
-    let past =
-        |n| PastNumbering { numbering: n, next: large(n), captured: (EpochMs(large(n)), EpochMs(large(n))) };
+    let past = |n| PastNumbering {
+        numbering: n,
+        next: large(n),
+        captured: (EpochMs(large(n)), EpochMs(large(n))),
+        connection_id: None,
+    };
     checkpoint.past = (0..16).map(past).collect();
     checkpoint.gaps = (0..32).map(|n| gap(n, large(n), large(n) + 5)).collect();
     checkpoint.given_up =

@@ -1,6 +1,11 @@
 //! Sets of whole numbers as runs: chunk indices, milliseconds. Their cost is that of the runs, not of what they span.
 
+use std::fmt;
+
 use serde::Serialize;
+
+/// Runs that are written out; of more, their number.
+const SHOWN: usize = 6;
 
 /// Runs `from..to`, in order, none touching the next. As JSON: first and last of each run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +15,11 @@ impl Ranges {
     /// One run; none at all if it is empty.
     pub fn one(from: u64, to: u64) -> Self {
         if from < to { Self(vec![(from, to)]) } else { Self::default() }
+    }
+
+    /// One run, both ends included.
+    pub fn inclusive(first: u64, last: u64) -> Self {
+        Self::one(first, last.saturating_add(1))
     }
 
     /// The runs, each `from..to`.
@@ -38,6 +48,16 @@ impl Ranges {
         let merged =
             self.0[first..first + count].iter().fold((from, to), |(a, b), &(f, t)| (a.min(f), b.max(t)));
         self.0.splice(first..first + count, [merged]);
+    }
+
+    /// Adds all that another set holds.
+    pub fn add_all(&mut self, other: &Self) {
+        other.0.iter().for_each(|&(from, to)| self.add(from, to));
+    }
+
+    /// Whether the number is one of them.
+    pub fn holds(&self, number: u64) -> bool {
+        self.0.iter().any(|(from, to)| (*from..*to).contains(&number))
     }
 
     /// What both hold.
@@ -71,22 +91,46 @@ impl Ranges {
     }
 
     /// First and last of each run.
-    pub fn inclusive(&self) -> Vec<(u64, u64)> {
+    pub fn pairs(&self) -> Vec<(u64, u64)> {
         self.0.iter().map(|(from, to)| (*from, to - 1)).collect()
+    }
+}
+
+/// First and last of each run, `0-2, 7`; of many runs, the first few.
+impl fmt::Display for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (first, last)) in self.pairs().into_iter().take(SHOWN).enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            match first == last {
+                true => write!(f, "{comma}{first}")?,
+                false => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, ", … {more} more"),
+        }
     }
 }
 
 impl FromIterator<u64> for Ranges {
     fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
-        let mut ranges = Self::default();
-        numbers.into_iter().for_each(|n| ranges.add(n, n.saturating_add(1)));
-        ranges
+        let mut numbers: Vec<u64> = numbers.into_iter().filter(|n| *n < u64::MAX).collect();
+        numbers.sort_unstable();
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for n in numbers {
+            match runs.last_mut() {
+                Some((_, to)) if n <= *to => *to = n + 1,
+                _ => runs.push((n, n + 1)),
+            }
+        }
+        Self(runs)
     }
 }
 
 impl Serialize for Ranges {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.inclusive().serialize(serializer)
+        self.pairs().serialize(serializer)
     }
 }
 
@@ -113,7 +157,22 @@ mod tests {
         ranges.runs().iter().flat_map(|(from, to)| *from..*to).collect()
     }
 
+    #[test]
+    fn of_many_runs_the_first_few_are_written() {
+        let text = |numbers: &[u64]| numbers.iter().copied().collect::<Ranges>().to_string();
+        assert_eq!(text(&[7, 0, 1, 2]), "0-2, 7");
+        assert_eq!(text(&[0, 2, 4, 6, 8, 10, 12, 14]), "0, 2, 4, 6, 8, 10, … 2 more");
+        assert_eq!(text(&[]), "");
+    }
+
     proptest! {
+        #[test]
+        fn single_numbers_are_the_set_that_they_make(numbers in prop::collection::vec(0..200_u64, 0..60)) {
+            let ranges: Ranges = numbers.iter().copied().collect();
+            prop_assert_eq!(told(&ranges), numbers.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+            prop_assert!(ranges.runs().windows(2).all(|w| w[0].1 < w[1].0), "runs that touch are one");
+        }
+
         #[test]
         fn runs_behave_as_the_sets_they_stand_for(a in some(), b in some()) {
             let ((ra, sa), (rb, sb)) = (ranges(&a), ranges(&b));
@@ -122,6 +181,10 @@ mod tests {
             prop_assert_eq!(told(&ra.and(&rb)), sa.intersection(&sb).copied().collect::<Vec<_>>());
             prop_assert_eq!(told(&ra.without(&rb)), sa.difference(&sb).copied().collect::<Vec<_>>());
             prop_assert_eq!(ra.len(), sa.len() as u64);
+            prop_assert!((0..80).all(|n| ra.holds(n) == sa.contains(&n)));
+            let mut both = ra.clone();
+            both.add_all(&rb);
+            prop_assert_eq!(told(&both), sa.union(&sb).copied().collect::<Vec<_>>());
         }
     }
 }

@@ -104,7 +104,7 @@ fn info(title: &str, start: EpochMs) -> (Vec<u8>, usize) {
         element(0x4461, &date_ns.to_be_bytes()),
         element(0x7BA9, title.as_bytes()),
         element(0x4D80, b"kvs-stream-writer"),
-        element(0x5741, b"kvsw"),
+        element(0x5741, b"kvs-stream-writer reader"),
     ];
     let info = master(INFO, &parts);
     let after: usize = parts[2..].iter().map(Vec::len).sum();
