@@ -53,7 +53,7 @@ pub enum WriteError {
     Io(#[from] io::Error),
     /// The WAV writer.
     #[error(transparent)]
-    Wav(#[from] hound::Error),
+    Wav(hound::Error),
     /// More samples than the format's sizes can count.
     #[error("a WAV file holds at most {} of this audio", length(WAV_SAMPLES_MAX / 16))]
     TooLong,
@@ -63,6 +63,15 @@ pub enum WriteError {
         /// Its length.
         ms: u64,
     },
+}
+
+impl From<hound::Error> for WriteError {
+    fn from(error: hound::Error) -> Self {
+        match error {
+            hound::Error::IoError(source) => Self::Io(source),
+            error => Self::Wav(error),
+        }
+    }
 }
 
 enum Sink {

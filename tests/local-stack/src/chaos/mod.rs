@@ -30,6 +30,7 @@ use self::report::{AudioCheck, Outcome, SessionOutcome};
 use self::schedule::Schedule;
 use self::speak::{Script, Spoken, speak};
 use crate::backend::BackendKind;
+use crate::progress::Progress;
 use crate::replay::read_back::{ReadBackError, read_back};
 use crate::replay::recording::Recording;
 use crate::replay::speaker::{SpeakError, now_ms};
@@ -106,19 +107,6 @@ pub enum ChaosError {
     #[error(transparent)]
     Redrive(#[from] RedriveError),
 }
-
-/// What is told while a run goes on.
-pub trait Progress: Sync {
-    /// Another part of the run begins.
-    fn phase(&self, _name: &str) {}
-    /// A message went out.
-    fn sent(&self) {}
-    /// So many messages are still in the queue.
-    fn left(&self, _messages: u64) {}
-}
-
-/// Tells nobody.
-impl Progress for () {}
 
 /// The stack for a run: small timeouts, a proxy that breaks calls, streams whose archive is late and whose cut connections linger.
 pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use local_stack::bench::Figures;
 use local_stack::bench::cold_start::cold_starts;
 use local_stack::bench::memory::{Memory, after_batches};
@@ -14,6 +13,8 @@ use local_stack::replay::write_json;
 use local_stack::stack::{Stack, StackConfig};
 use path_bench::batches::{Batch, cut, messages};
 use path_bench::{PathFigures, cpu};
+
+use super::bar::Bar;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -47,7 +48,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let batches = cut(&messages(&recording)?)?;
     ensure!(!batches.is_empty(), "{} is shorter than one batch", recording.display());
 
-    let bar = spinner();
+    let Bar(bar) = Bar::of_phases();
     bar.set_message("CPU of the media path");
     let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
     bar.set_message("cold starts");
@@ -118,14 +119,4 @@ fn path_figures(
     let output = output.with_context(|| missing(program))?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(
-        ProgressStyle::with_template("{spinner} {msg} {elapsed_precise}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -19,7 +19,8 @@ use reader::fragment::Fragment;
 use reader::ledger::ledger;
 use reader::picture::{Timeline, Wave};
 
-use super::replay::{Bar, explain};
+use super::bar::Bar;
+use super::replay::explain;
 
 /// The sound is not right, or a chunk is not in the stream.
 const NOT_RIGHT: u8 = 3;
@@ -62,7 +63,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         speed: arguments.speed,
         delay: Duration::ZERO,
     };
-    let bar = Bar::new(recording.lines.len());
+    let bar = Bar::of_messages(recording.lines.len());
     let results = replay(&stack, &[speaker], DEADLINE, &bar).await;
     bar.0.finish_and_clear();
     stack.shutdown().await;

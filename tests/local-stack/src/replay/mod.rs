@@ -23,6 +23,7 @@ use self::events::{Collector, SessionEvents};
 use self::ledger::{Balance, Sent, Span, Whereabouts, balance};
 use self::read_back::{ReadBackError, read_back};
 use self::speaker::{SpeakError, Speaker, Spoken};
+use crate::progress::Progress;
 use crate::report::{FragmentRow, Observed, Report};
 use crate::resources::{ResourceError, SessionStatus};
 use crate::stack::Stack;
@@ -63,17 +64,6 @@ pub enum ReplayError {
         source: std::io::Error,
     },
 }
-
-/// What is told while a replay runs.
-pub trait Progress: Sync {
-    /// Another message went out.
-    fn sent(&self) {}
-    /// So many chunks of so many are accounted for by now.
-    fn accounted(&self, _chunks: usize, _of: usize) {}
-}
-
-/// Tells nobody.
-impl Progress for () {}
 
 /// A session after its replay.
 #[derive(Clone, Debug)]

@@ -74,9 +74,7 @@ async fn export(
 fn write_error(path: &Path, error: WriteError) -> Error {
     let other = "--from and --to choose a part; without --fill-gaps no silence is written";
     match error {
-        WriteError::Io(source) | WriteError::Wav(hound::Error::IoError(source)) => {
-            Error::File { path: path.to_owned(), source }
-        }
+        WriteError::Io(source) => Error::File { path: path.to_owned(), source },
         error => usage(error.to_string(), other),
     }
 }

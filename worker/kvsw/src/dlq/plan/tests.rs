@@ -232,7 +232,10 @@ proptest! {
         placeable in any::<bool>(),
     ) {
         let reasons = ["ack-5001", "NOT_JSON", "SESSION_ENDED", "NO_PLACE"];
-        let gaps: Vec<Gap> = gaps.into_iter().map(|(n, from, len)| gap(n, from, from + len)).collect();
+        // A checkpoint has one gap at most that begins at a chunk.
+        let gaps: BTreeMap<GapKey, Gap> =
+            gaps.into_iter().map(|(n, from, len)| ((n, from), gap(n, from, from + len))).collect();
+        let gaps: Vec<Gap> = gaps.into_values().collect();
         let chosen = chosen.into_iter().map(|(i, r, at)| {
             let mut entry = note("owl", i, reasons[r]);
             entry.note.captured_at = at.map(EpochMs);
