@@ -11,9 +11,10 @@ SESSIONS ?= 1
 # chaos: how long things go wrong; which things (a random seed if empty)
 SECONDS ?= 60
 SEED ?=
-# simulate: how many, from which on
+# simulate: how many, from which on, with which kinds of trouble (tests/simulation/README.md)
 SEEDS ?= 100000
 FROM ?= 0
+KINDS ?= none
 # scenario: a file of JSON lines (tests/simulation/README.md)
 FILE ?=
 # package, deploy, teardown, smoke-test, deployed: which deployment; which packages; further PARAMETER=VALUE of the template
@@ -63,9 +64,9 @@ check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, im
 	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/verify-account .ci/run
 	.venv-lint/bin/cfn-lint infra/template.yaml
 
-simulate: ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
+simulate: ## [SEEDS=100000] [FROM=0] [KINDS=none]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
 	cargo build --release -p simulation
-	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --failures 10
+	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --kinds "$(KINDS)" --failures 10
 
 scenario: ## FILE=x.jsonl: runs that scenario in the simulation, prints what comes of it (tests/simulation/README.md)
 	@test -n "$(FILE)" || { echo "make scenario: FILE=<a file of JSON lines> is missing" >&2; exit 2; }

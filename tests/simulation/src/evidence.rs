@@ -246,7 +246,7 @@ fn heard(fragments: &[Fragment]) -> Vec<Heard> {
 fn recognise(pcm: &[i16]) -> (Option<FrameId>, usize) {
     let partial = FRAME - 104;
     for len in [FRAME, partial] {
-        if let Some(id) = pcm.get(..len).and_then(|samples| tape::recognise(samples)) {
+        if let Some(id) = pcm.get(..len).and_then(tape::recognise) {
             return (Some(id), len);
         }
     }

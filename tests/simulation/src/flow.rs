@@ -36,41 +36,40 @@ const MOST_AGE_ALONE_MS: u64 = 25_000;
 const FELT_MS: u64 = 15_000;
 /// A chunk that is later than this makes trouble.
 const LATE_MS: u64 = 400;
-/// A timestamp that is further off its clock is made up.
-const MISSTAMPED_MS: i64 = 1_000;
 /// Why the chunks of a page are parked that another one has replaced.
 const REPLACED: &str = "REPLACED";
 
-/// What breaks the promise of true times.
+/// What breaks the promise of true times: each recording lies where it was spoken, up to what the speaker's clock was behind when
+/// the session began. (A clock that is behind can be taken for right; what is ahead shows, since nothing arrives before it is sent.)
 pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
-    let off = |heard: &Heard| {
-        let spoken = spoken(session, heard)?;
-        Some(((heard.at / PER_MS) as i64 - spoken.true_ms as i64, spoken))
-    };
-    let offs: Vec<(i64, &Spoken)> = session.heard.iter().filter_map(off).collect();
-    let mut sorted: Vec<i64> = offs.iter().map(|(off, _)| *off).collect();
-    sorted.sort_unstable();
-    let Some(&usual_ms) = sorted.get(sorted.len() / 2) else { return Vec::new() };
-    let mut broken = Vec::new();
-    // A clock that is behind may be taken for right; one that is ahead shows, since nothing arrives before it is sent.
-    let skews =
-        session.session.clock_set.iter().map(|(_, skew_ms)| *skew_ms).chain([session.session.skew_ms]);
-    let slowest_ms = skews.min().unwrap_or_default().min(0);
-    if !(slowest_ms - TRUE_WITHIN_MS..=TRUE_WITHIN_MS).contains(&usual_ms) {
-        broken.push(format!("the audio is {usual_ms} ms off its true time"));
+    let mut by_take: BTreeMap<usize, Vec<(i64, &Spoken)>> = BTreeMap::new();
+    for heard in &session.heard {
+        if let Some(spoken) = spoken(session, heard) {
+            let off_ms = (heard.at / PER_MS) as i64 - spoken.true_ms as i64;
+            by_take.entry(spoken.take).or_default().push((off_ms, spoken));
+        }
     }
+    by_take.into_iter().flat_map(|(take, offs)| take_off_true_time(session, take, &offs)).collect()
+}
+
+fn take_off_true_time(session: &SessionEvidence<'_>, take: usize, offs: &[(i64, &Spoken)]) -> Vec<String> {
+    let mut sorted: Vec<i64> = offs.iter().map(|(off_ms, _)| *off_ms).collect();
+    sorted.sort_unstable();
+    let usual_ms = sorted[sorted.len() / 2];
     let within_ms = match session.session.kinds.has(Kind::SecondPage) {
         true => TAKEN_OVER_WITHIN_MS,
         false => TRUE_WITHIN_MS,
     };
-    let wrong: Vec<_> = offs.iter().filter(|(off, _)| (off - usual_ms).abs() > within_ms).collect();
+    let mut broken = Vec::new();
+    if !(session.session.skew_ms.min(0) - within_ms..=within_ms).contains(&usual_ms) {
+        broken.push(format!("take {take} is {usual_ms} ms off its true time"));
+    }
+    let wrong: Vec<_> = offs.iter().filter(|(off_ms, _)| (off_ms - usual_ms).abs() > within_ms).collect();
     if let Some((off_ms, spoken)) = wrong.first() {
+        let (count, off_ms) = (wrong.len(), off_ms - usual_ms);
         broken.push(format!(
-            "{} frames, from frame {} of take {} on, are off their true time, the first by {} ms",
-            wrong.len(),
-            spoken.frame,
-            spoken.take,
-            off_ms - usual_ms
+            "{count} frames of take {take} are apart from the rest, the first, frame {}, by {off_ms} ms",
+            spoken.frame
         ));
     }
     broken
@@ -133,7 +132,7 @@ fn gaps(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Option<String
 
 /// A chunk that nobody has to write: it never came, or it cannot be used, or its time is made up.
 fn is_lost(fact: &Fact) -> bool {
-    !matches!(fact.passage, Passage::Sent(_)) || fact.misstamped_ms.abs() > MISSTAMPED_MS
+    !matches!(fact.passage, Passage::Sent(_)) || fact.is_misstamped()
 }
 
 /// A live fragment, with the last of its audio.
@@ -238,11 +237,10 @@ fn at_hand_ms(session: &SessionEvidence<'_>, last: &Spoken, stored_ms: u64) -> u
 fn trouble(session: &SessionEvidence<'_>) -> Vec<(u64, u64)> {
     let begins_ms = session.session.begins_ms;
     let chunks = session.session.takes.iter().flat_map(|take| &take.chunks);
-    let late = chunks.filter_map(|chunk| {
+    let late = chunks.zip(&session.facts).filter_map(|(chunk, fact)| {
         let ended_ms = begins_ms + chunk.handed_out_ms - chunk.late_ms;
         let arrived_ms = chunk.arrives_ms().map_or(ended_ms + LATE_MS, |ms| begins_ms + ms);
-        let lost = chunk.passage == Passage::Lost || chunk.misstamped_ms.abs() > MISSTAMPED_MS;
-        (lost || arrived_ms > ended_ms + LATE_MS).then_some((ended_ms, arrived_ms))
+        (is_lost(fact) || arrived_ms > ended_ms + LATE_MS).then_some((ended_ms, arrived_ms))
     });
     late.collect()
 }

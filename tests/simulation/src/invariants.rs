@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::case::kinds::Kind;
 use crate::evidence::{Evidence, Heard, SessionEvidence};
 use crate::flow;
 use crate::model::queue::Dead;
@@ -267,9 +268,12 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     broken
 }
 
-/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along.
+/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along; a page
+/// that was replaced; a made-up time.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {
+        _ if session.facts[chunk].is_misstamped() => true,
+        "REPLACED" => session.session.kinds.has(Kind::SecondPage),
         "NO_PLACE" => late(session, session.facts[chunk].take),
         "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take) || session.pages_mix(),
         _ => false,

@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::{ArgGroup, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use simulation::case::Case;
-use simulation::case::kinds::{Kind, Kinds};
+use simulation::case::kinds::Kinds;
 use simulation::many;
 use simulation::run::run;
 use simulation::scenario::{Line, parse, report};
@@ -115,8 +115,7 @@ fn all(args: &Args) -> ExitCode {
     let started = Instant::now();
     let bar = ProgressBar::new(args.seeds).with_style(style());
     let seeds = args.from..args.from.saturating_add(args.seeds);
-    let kinds: Vec<String> = args.kinds.iter().map(Kind::name).collect();
-    let kinds = if kinds.is_empty() { String::new() } else { format!(" --kinds {}", kinds.join(",")) };
+    let kinds = args.kinds.argument();
     let failed = many::run_seeds(seeds, args.kinds, args.threads, args.failures, |seed, violations| {
         bar.inc(1);
         if let Some(first) = violations.first() {

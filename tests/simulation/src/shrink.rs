@@ -60,11 +60,21 @@ fn smaller_session(case: &Case, n: usize) -> Vec<Case> {
             if !matches!(chunk.passage, Passage::Sent(..100)) {
                 all.push(with(case, |c| c.sessions[n].takes[t].chunks[k].passage = Passage::Sent(40)));
             }
-            if chunk.resent_after_ms.is_some() {
-                all.push(with(case, |c| c.sessions[n].takes[t].chunks[k].resent_after_ms = None));
+            if chunk.resent_after_ms.or(chunk.restamped_after_ms).is_some() {
+                all.push(with(case, |c| {
+                    let chunk = &mut c.sessions[n].takes[t].chunks[k];
+                    (chunk.resent_after_ms, chunk.restamped_after_ms) = (None, None);
+                }));
+            }
+            if chunk.misstamped_ms != 0 {
+                all.push(with(case, |c| c.sessions[n].takes[t].chunks[k].misstamped_ms = 0));
             }
         }
     }
+    for set in 0..session.clock_set.len() {
+        all.push(with(case, |c| _ = c.sessions[n].clock_set.remove(set)));
+    }
+    all.push(with(case, |c| c.sessions[n].ended = None));
     all.push(with(case, |c| c.sessions[n].skew_ms = 0));
     all.push(with(case, |c| c.sessions[n].end_after_ms = None));
     all

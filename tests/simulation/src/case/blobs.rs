@@ -93,16 +93,17 @@ impl Recorder {
         self.begin_ms + paused_ms + audio_ms * 1_000_000 / (1_000_000 + self.drift_ppm) as u64
     }
 
-    /// When the last packet that is complete within the first `until` bytes has ended.
-    pub fn ended_ms(&self, until: usize) -> u64 {
-        self.after_packets_ms(self.packets(until))
+    /// When the last packet that these bytes complete has ended, if they complete any.
+    pub fn ended_ms(&self, from: usize, until: usize) -> Option<u64> {
+        let packets = self.packets(until);
+        (packets > self.packets(from)).then(|| self.after_packets_ms(packets))
     }
 
     /// Blobs of about `speech_ms` of audio in all. `small`: of 20 to 120 ms; `sparse`: of a second, with empty blobs before.
     pub fn blobs(&self, rng: &mut Rng, speech_ms: u64, small: bool, sparse: bool) -> Vec<Blob> {
         let last = self.whole(((speech_ms / self.packet_ms()) as usize).min(self.ends.len() - 2));
         let ragged = small && rng.bool();
-        let sparse = sparse && rng.bool() && self.browser != Browser::FirefoxOgg;
+        let sparse = sparse && self.browser != Browser::FirefoxOgg;
         let mut blobs = Vec::new();
         let mut packets = 0;
         if self.browser == Browser::FirefoxOgg {
@@ -193,7 +194,7 @@ impl Recorder {
     fn large(&self, blobs: &[Blob], range: Range<usize>, handed_out_ms: u64, pieces: usize) -> Vec<Blob> {
         let from = range.start.checked_sub(1).map_or(0, |last| blobs[last].until);
         let until = blobs[range.end - 1].until;
-        let audio_ms = self.ended_ms(until).saturating_sub(self.ended_ms(from));
+        let audio_ms = (self.packets(until) - self.packets(from)) as u64 * self.packet_ms();
         let pieces = pieces.max(audio_ms.div_ceil(MOST_MS) as usize).max(1);
         let piece = |n: usize| Blob { until: from + (until - from) * n / pieces, handed_out_ms };
         (1..=pieces).map(piece).collect()

@@ -98,6 +98,12 @@ impl Kinds {
         Kind::ALL.into_iter().filter(move |kind| self.has(*kind))
     }
 
+    /// The command line's argument for it; nothing for none.
+    pub fn argument(self) -> String {
+        let names: Vec<String> = self.iter().map(Kind::name).collect();
+        if names.is_empty() { String::new() } else { format!(" --kinds {}", names.join(",")) }
+    }
+
     /// Draws one to three of them.
     pub fn draw(self, rng: &mut Rng) -> Self {
         let mut kinds: Vec<Kind> = self.iter().collect();

@@ -44,7 +44,9 @@ pub struct Script {
     pub drift_ppm: i64,
     /// Blobs of 20 to 120 ms.
     pub small: bool,
-    /// Empty blobs, where the browser makes such.
+    /// Three of four blobs are empty, and the fourth is of a second: Safari. (Not in Ogg.)
+    pub sparse: bool,
+    /// Empty blobs follow a large one that a stall has left: Firefox.
     pub empties: bool,
     /// Chunks overtake each other on their way, and timestamps are off by milliseconds.
     pub disorder: bool,
@@ -61,6 +63,7 @@ impl Script {
             pause: None,
             drift_ppm: 0,
             small: false,
+            sparse: false,
             empties: false,
             disorder: false,
         }
@@ -74,11 +77,13 @@ impl Script {
         if let Some((after_ms, ms)) = self.pause {
             recorder.pause(after_ms, ms);
         }
-        let mut blobs = recorder.blobs(rng, self.speech_ms.min(LONG_MS), self.small, self.empties);
+        let mut blobs = recorder.blobs(rng, self.speech_ms.min(LONG_MS), self.small, self.sparse);
         if let Some((from_ms, to_ms, Some(style))) = self.window() {
             blobs = recorder.stall(rng, blobs, (from_ms, to_ms), style, self.empties);
         }
-        let chunks: Vec<Chunk> = blobs.iter().map(|blob| self.chunk(rng, &recorder, blob)).collect();
+        let before = std::iter::once(0).chain(blobs.iter().map(|blob| blob.until));
+        let chunks: Vec<Chunk> =
+            before.zip(&blobs).map(|(from, blob)| self.chunk(rng, &recorder, from, blob)).collect();
         let back = self.window().filter(|(_, _, stall)| stall.is_none());
         let reconnects = back.map(|(from_ms, ..)| chunks.partition_point(|c| c.handed_out_ms < from_ms));
         Take {
@@ -107,7 +112,7 @@ impl Script {
         self.window.map(|w| (self.begin_ms + w.from_ms, self.begin_ms + w.to_ms, w.stall))
     }
 
-    fn chunk(&self, rng: &mut Rng, recorder: &Recorder, blob: &Blob) -> Chunk {
+    fn chunk(&self, rng: &mut Rng, recorder: &Recorder, from: usize, blob: &Blob) -> Chunk {
         let network_ms = if self.disorder { NETWORK_MS + rng.u64(0..=60) } else { STEADY_NETWORK_MS };
         let kept_ms = match self.window() {
             Some((from_ms, to_ms, None)) if (from_ms..to_ms).contains(&blob.handed_out_ms) => {
@@ -115,8 +120,9 @@ impl Script {
             }
             _ => 0,
         };
+        let ended_ms = recorder.ended_ms(from, blob.until).unwrap_or(blob.handed_out_ms);
         Chunk {
-            late_ms: blob.handed_out_ms.saturating_sub(recorder.ended_ms(blob.until)),
+            late_ms: blob.handed_out_ms.saturating_sub(ended_ms),
             misstamped_ms: if self.disorder { rng.i64(0..=6) } else { 0 },
             passage: Passage::Sent(kept_ms + network_ms),
             ..Chunk::new(blob.until, blob.handed_out_ms)

@@ -14,8 +14,8 @@ const SKEW_MS: [i64; 8] = [0, 0, 0, -3_000, 1_500, 45_000, -90_000_000, 86_400_0
 /// while that lasts makes it look shorter, and nobody can tell.)
 const SET_MS: [i64; 9] =
     [-86_400_000, -3_600_000, -60_000, -20_000, 3_000, 20_000, 3_600_000, 86_400_000, -3_000];
-/// A timestamp that somebody makes up.
-const HOSTILE_STAMP: i64 = 1 << 53;
+/// By how much a timestamp is off that somebody makes up: not quite up to 2^53, or back to 1970.
+const HOSTILE_MS: i64 = (1 << 53) - 2_000_000_000_000;
 /// No clock is set so near to a time of other trouble: nobody can tell one from the other.
 const APART_MS: u64 = 1_000;
 /// The longest time between two chunks of a recorder that runs.
@@ -35,7 +35,6 @@ pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
     };
     let script = first_script(rng, kinds);
     let mut first = script.play(rng, 0);
-    let ends_ms = first.chunks.last().map_or(0, |chunk| chunk.handed_out_ms);
     if kinds.has(Kind::Resend) {
         resend(rng, &mut first);
     }
@@ -45,8 +44,8 @@ pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
     if rng.u8(0..7) == 0 && [Kind::Stall, Kind::Burst, Kind::Disorder].iter().any(|kind| kinds.has(*kind)) {
         lose(rng, &mut first.chunks);
     }
-    session.takes.push(first);
-    session.takes.extend(second(rng, kinds, ends_ms));
+    session.takes.extend(second(rng, kinds, &first));
+    session.takes.insert(0, first);
     if kinds.has(Kind::Clock) {
         set_clock(rng, &mut session, &script);
     }
@@ -68,6 +67,7 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
         drift_ppm,
         pause: (rng.u8(0..4) == 0 && clear).then(|| (pause_at_ms, rng.u64(700..9_000))),
         small: kinds.has(Kind::Small),
+        sparse: kinds.has(Kind::Empty) && rng.bool(),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
         ..Script::new(browser, speech_ms)
@@ -75,9 +75,14 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
 }
 
 /// A restarted recorder, a reloaded page, or a second page beside the first one.
-fn second(rng: &mut Rng, kinds: Kinds, ends_ms: u64) -> Option<Take> {
+fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
+    let handed_out_ms = |at: usize| first.chunks.get(at).map_or(0, |chunk| chunk.handed_out_ms);
+    let ends_ms = handed_out_ms(first.chunks.len() - 1);
     let begin_ms = if kinds.has(Kind::SecondPage) {
-        rng.u64(ends_ms.saturating_sub(20_000).max(2_000)..ends_ms.max(4_000) - 500)
+        // Who connects last is the speaker: no reconnect of the first page comes later.
+        let connected_ms = first.reconnects.iter().map(|at| handed_out_ms(*at) + APART_MS).max();
+        let earliest_ms = ends_ms.saturating_sub(20_000).max(2_000).max(connected_ms.unwrap_or_default());
+        (earliest_ms + APART_MS < ends_ms).then(|| rng.u64(earliest_ms..ends_ms - APART_MS / 2))?
     } else {
         let after_ms = rng.u64(20..400) + if rng.bool() { rng.u64(500..8_000) } else { 0 };
         (rng.u8(0..5) < 2).then_some(ends_ms + after_ms)?
@@ -87,6 +92,7 @@ fn second(rng: &mut Rng, kinds: Kinds, ends_ms: u64) -> Option<Take> {
         begin_ms,
         drift_ppm: if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 },
         small: kinds.has(Kind::Small),
+        sparse: kinds.has(Kind::Empty) && rng.bool(),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
         ..Script::new(browser(rng), speech_ms)
@@ -147,7 +153,7 @@ fn lose(rng: &mut Rng, chunks: &mut [Chunk]) {
 
 fn misstamp(rng: &mut Rng, chunks: &mut [Chunk]) {
     if let Some(chunk) = amid(rng, chunks) {
-        chunk.misstamped_ms = if rng.bool() { HOSTILE_STAMP } else { -HOSTILE_STAMP };
+        chunk.misstamped_ms = if rng.bool() { HOSTILE_MS } else { -HOSTILE_MS };
     }
 }
 

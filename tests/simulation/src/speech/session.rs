@@ -17,6 +17,8 @@ use crate::run::{Arrival, Incident};
 pub const BEGIN_MS: u64 = 1_732_622_783_000;
 /// Samples of a millisecond.
 const PER_MS: usize = 16;
+/// A timestamp that is further off its clock is made up.
+const MISSTAMPED_MS: i64 = 1_000;
 
 /// What becomes of a chunk on its way into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +167,13 @@ pub struct Fact {
     pub passage: Passage,
     /// By how much its timestamp is off the speaker's clock.
     pub misstamped_ms: i64,
+}
+
+impl Fact {
+    /// Whether its timestamp is made up.
+    pub fn is_misstamped(&self) -> bool {
+        self.misstamped_ms.abs() > MISSTAMPED_MS
+    }
 }
 
 impl Take {

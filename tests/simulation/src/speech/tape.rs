@@ -105,6 +105,16 @@ impl Tape {
         Self { browser, blocks, packets }
     }
 
+    /// How many packets it has.
+    pub fn packets(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// One of its packets.
+    pub fn packet(&self, at: usize) -> &[u8] {
+        &self.packets[at]
+    }
+
     fn frames(&self) -> usize {
         self.packets.len() * self.browser.frames_per_packet()
     }

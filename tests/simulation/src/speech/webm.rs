@@ -128,8 +128,8 @@ pub fn blocks(browser: Browser, uid: u64, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     }
 }
 
-/// One packet's SimpleBlock, with the start of its Cluster where it opens one.
-fn block(browser: Browser, at: usize, packet: &[u8]) -> Vec<u8> {
+/// One packet's SimpleBlock, with the start of its Cluster where it opens one (WebM only).
+pub fn block(browser: Browser, at: usize, packet: &[u8]) -> Vec<u8> {
     let first = at - at % browser.packets_per_cluster();
     let cluster_ms = browser.timecode_ms(first);
     let relative = (browser.timecode_ms(at) - cluster_ms) as u16;
