@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Settings of an emulator. `Config::default()` behaves like a fast, strict service in one region.
+/// Settings of an emulator. `Config::default()` behaves like a fast service in one region.
 #[derive(Clone)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
@@ -41,10 +41,12 @@ pub struct Config {
     pub idle_close_ms: u64,
     /// PutMedia ends with 4003 after this long.
     pub connection_ms_max: u64,
-    /// How long a stream's one PutMedia connection stays taken after it was cut. The service's time is unknown.
+    /// How long a stream's one PutMedia connection stays taken after it was cut, or its client has gone. The service's
+    /// time is unknown.
     pub cut_release_ms: u64,
-    /// Whether GetMedia begins a Segment for every fragment, or only when the PutMedia connection changes.
-    pub segment_per_fragment: bool,
+    /// Whether GetMedia and GetMediaForFragmentList give each fragment as a Matroska document of its own, as the service
+    /// does, or one document for all that a PutMedia connection brought, as merged recordings have it.
+    pub document_per_fragment: bool,
     /// What a fragment may be.
     pub rules: FragmentRules,
     /// How much and how often.
@@ -217,7 +219,7 @@ impl Default for Config {
             idle_close_ms: 30_000,
             connection_ms_max: 45 * 60 * 1000,
             cut_release_ms: 0,
-            segment_per_fragment: false,
+            document_per_fragment: true,
             rules: FragmentRules::default(),
             limits: Limits::default(),
             recorded_requests_max: 5000,

@@ -27,7 +27,9 @@ async fn one_fragment_is_buffered_received_persisted_and_stored_as_sent() {
     assert_eq!(http.acks().await, (vec![], true), "then the answer ends");
     let stored = &emulator.fragments("s")[0];
     assert_eq!((stored.number.as_str(), stored.producer_timestamp_ms), (number.as_str(), T0_MS));
-    assert_eq!((stored.length_ms, stored.media_ms, stored.size_bytes), (1900, 2000, 64_000));
+    assert_eq!((stored.length_ms, stored.media_ms, stored.blocks.len()), (1900, 2000, 20));
+    let tags = mkv::tags(&[("firstChunk", "0"), ("lastChunk", "7")]);
+    assert!(stored.opening == [mkv::header(), tags].concat() && stored.media == mkv::cluster(T0_MS, 20));
     assert_eq!((stored.tag("firstChunk"), stored.tag("lastChunk")), (Some("0"), Some("7")));
     assert!(stored.payload(1) == mkv::pcm(T0_MS, 20), "the PCM is stored sample for sample");
 }

@@ -136,7 +136,9 @@ fn the_program_teaches_its_use_and_names_what_is_wrong() {
         "AWS_ENDPOINT_URL_KINESIS_VIDEO",
         "/emulator/faults",
         "errorAck",
-        "--lenient",
+        "--strict-elements",
+        "--future-tolerance-ms",
+        "--document-per-connection",
         "--data-dir",
         "--quota",
     ] {
