@@ -14,5 +14,6 @@ mod read_back;
 mod reading;
 mod records;
 mod signature;
+mod slots;
 mod sockets;
 mod updates;
