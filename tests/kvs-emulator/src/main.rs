@@ -85,7 +85,7 @@ struct Arguments {
     strict_elements: bool,
     /// How far ahead of this clock a producer timestamp may lie (4007). The service has taken 12.8 s; where it ends is a
     /// guess. A producer in RELATIVE mode is often seconds ahead after a reconnect; 0 shows whether yours ever is
-    #[arg(long, default_value_t = 15_000, value_name = "MS")]
+    #[arg(long, default_value_t = 30_000, value_name = "MS")]
     future_tolerance_ms: u64,
     /// Give GetMedia and GetMediaForFragmentList one Matroska document for each PutMedia connection, as merged
     /// recordings have it. The service gives one for each fragment; a reader should cope with both

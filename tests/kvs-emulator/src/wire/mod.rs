@@ -43,6 +43,9 @@ const JSON_TIMEOUT_MS: u64 = 60_000;
 /// What hyper may buffer of a connection, head included.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// What follows an exception's name in the service's answers.
+const MODEL: &str = ":https://kinesisvideo.amazonaws.com/doc/2017-09-30/";
+
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed by a fault")]
@@ -232,10 +235,12 @@ fn error(server: &Server, refusal: &ApiError) -> Response<Body> {
     *response.status_mut() = refusal.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let kind = HeaderValue::from_str(&refusal.kind).unwrap_or(HeaderValue::from_static("InternalFailure"));
-    // The SDKs read the first; the media APIs' documents name the second.
-    headers.insert("x-amzn-errortype", kind.clone());
-    headers.insert("x-amz-errortype", kind);
+    let value =
+        |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("InternalFailure"));
+    // The SDKs read the first, up to the colon; the media APIs' documents name the second.
+    let model = if refusal.is_of_the_front_door() { "" } else { MODEL };
+    headers.insert("x-amzn-errortype", value(&format!("{}{model}", refusal.kind)));
+    headers.insert("x-amz-errortype", value(&refusal.kind));
     // The rest of a body that was not read must not be taken for the next request.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

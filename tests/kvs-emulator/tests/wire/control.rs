@@ -228,11 +228,7 @@ async fn an_unsigned_or_foreign_request_is_refused() {
                 format!("POST {path} HTTP/1.1\r\nHost: kvs\r\n{authorization}Content-Length: 2\r\n\r\n{{}}");
             http.send(request.as_bytes()).await;
             let head = http.head().await.unwrap();
-            assert_eq!(
-                (head.status, head.header("x-amzn-errortype")),
-                (403, Some(expected)),
-                "{path} {authorization:?}"
-            );
+            assert_eq!((head.status, head.error_type()), (403, Some(expected)), "{path} {authorization:?}");
         }
     }
 }

@@ -205,7 +205,7 @@ async fn gives_the_stream_back(situation: Situation, moment: Moment, end: End) {
     eventually("the stream's connection is never given back", async || !is_put(&emulator).await).await;
     if !situation.ends_with_error() {
         let refusal = connect_to(&emulator.endpoint()).await.put_media("s").await;
-        assert_eq!(refusal.header("x-amzn-errortype"), Some("ConnectionLimitExceededException"));
+        assert_eq!(refusal.error_type(), Some("ConnectionLimitExceededException"));
         emulator.advance(CUT_RELEASE_MS);
     }
     let mut next = connect_to(&emulator.endpoint()).await;
@@ -331,7 +331,7 @@ async fn gives_its_place_to_the_next_reader(reading: Reading, end: End) {
         readers.push(http);
     }
     let refusal = open(&emulator, "").await.head().await.unwrap();
-    assert_eq!(refusal.header("x-amzn-errortype"), Some("ConnectionLimitExceededException"));
+    assert_eq!(refusal.error_type(), Some("ConnectionLimitExceededException"));
     let left = end.of(readers.pop().unwrap()).await;
     let next = async || open(&emulator, "").await.head().await.unwrap().status == 200;
     eventually("the reader's place is never free", next).await;
