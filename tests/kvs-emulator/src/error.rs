@@ -80,6 +80,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "ConnectionLimitExceededException", message)
     }
 
+    /// True if there were too many connections.
+    pub fn is_connection_limit(&self) -> bool {
+        self.kind == "ConnectionLimitExceededException"
+    }
+
     /// The stream retains nothing, so it has no archive.
     pub fn no_retention(stream: &str) -> Self {
         let message = format!("Stream {stream} has a DataRetentionInHours of 0.");

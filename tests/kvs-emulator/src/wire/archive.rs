@@ -141,10 +141,11 @@ pub(super) fn media(
     let stream = find_readable(&mut store, &wanted, now_ms)?;
     let limits = &server.config.limits;
     let (operation, points) = (Operation::GetMediaForFragmentList, numbers.len() as u64);
+    ReadSlot::check(stream, operation, limits.fragment_list_connections)?;
     if limits.rates && !stream.spend(operation, limits.media_per_second, points, now_ms) {
         return Err(ApiError::throttled(operation, Some(&wanted.name), limits.media_per_second));
     }
-    let slot = ReadSlot::take(server, stream, operation, limits.fragment_list_connections)?;
+    let slot = ReadSlot::take(server, stream, operation);
     let numbers = numbers.into_iter().map(str::to_owned).collect();
     let archive = Archive { server: server.clone(), name: wanted.name, arn: stream.arn.clone() };
     drop(store);

@@ -40,7 +40,8 @@ pub(super) fn answer(
     let connections_max = server.config.limits.get_media_connections;
     let stream = super::control::find_readable(&mut store, &wanted, now_ms)?;
     let start = start(&selector, stream)?;
-    let slot = ReadSlot::take(server, stream, Operation::GetMedia, connections_max)?;
+    ReadSlot::check(stream, Operation::GetMedia, connections_max)?;
+    let slot = ReadSlot::take(server, stream, Operation::GetMedia);
     let (arn, name) = (stream.arn.clone(), wanted.name);
     drop(store);
     let (writer, body) = body::channel();

@@ -165,8 +165,12 @@ async fn json_answer(
     let answer_after = before(server, operation, name.as_deref(), &faults).await?;
     server.store().spend(operation, name.as_deref(), server.now_ms())?;
     let response = match operation {
-        Operation::GetMedia => get_media::answer(&input, server, &faults, peer)?,
-        Operation::GetMediaForFragmentList => archive::media(&input, server, &faults, peer)?,
+        Operation::GetMedia => {
+            slot::take(server, || get_media::answer(&input, server, &faults, peer)).await?
+        }
+        Operation::GetMediaForFragmentList => {
+            slot::take(server, || archive::media(&input, server, &faults, peer)).await?
+        }
         Operation::ListFragments => ok_json(&archive::list(&input, server)?),
         operation if operation.is_playback() => {
             return Err(playback::answer(operation, &input, server).into());

@@ -8,7 +8,7 @@ mod steps;
 
 use super::body::{self, Body};
 use super::json::StreamRef;
-use super::slot::PutSlot;
+use super::slot::{self, PutSlot};
 use super::{Caller, Failure, before, signature};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
@@ -73,12 +73,14 @@ async fn accept(
         return Err(Failure::Hangup(hangup));
     }
     let timecodes = timecodes(&head.headers)?;
-    let now_ms = server.now_ms();
-    let mut store = server.store();
-    let stream = super::control::find(&mut store, &wanted, now_ms)?;
-    let (stream, arn) = (wanted.name, stream.arn.clone());
-    store.spend(Operation::PutMedia, Some(&stream), now_ms)?;
-    let connection = store.begin_put(&stream, now_ms)?;
+    let arn = {
+        let (now_ms, mut store) = (server.now_ms(), server.store());
+        let arn = super::control::find(&mut store, &wanted, now_ms)?.arn.clone();
+        store.spend(Operation::PutMedia, Some(&wanted.name), now_ms)?;
+        arn
+    };
+    let stream = wanted.name;
+    let connection = slot::take(server, || server.store().begin_put(&stream, server.now_ms())).await?;
     Ok((PutSlot::new(server.clone(), stream, arn, connection), timecodes, faults))
 }
 

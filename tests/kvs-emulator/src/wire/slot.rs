@@ -9,6 +9,32 @@ use crate::server::Server;
 use crate::storage::Stream;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// A client that closes one connection and opens the next at once may be heard in the other order.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Tries to take a connection; if there is none, tries again whenever one is given back in the next moment.
+pub(super) async fn take<T>(
+    server: &Server,
+    mut attempt: impl FnMut() -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    let until = Instant::now() + GRACE;
+    loop {
+        // Listening begins before looking, so that none slips between.
+        let mut freed = pin!(server.freed.notified());
+        freed.as_mut().enable();
+        match attempt() {
+            Err(error) if error.is_connection_limit() => {
+                if timeout_at(until, freed).await.is_err() {
+                    return Err(error);
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// A stream's PutMedia connection; given back when dropped.
 pub(super) struct PutSlot {
@@ -39,6 +65,7 @@ impl PutSlot {
         if std::mem::take(&mut self.taken) {
             let free_from_ms = self.server.now_ms().saturating_add(ms);
             self.server.store().end_put(&self.stream, self.connection, free_from_ms);
+            self.server.freed.notify_waiters();
         }
     }
 }
@@ -65,23 +92,20 @@ fn readers(stream: &mut Stream, operation: Operation) -> &mut usize {
 }
 
 impl ReadSlot {
-    /// Takes one of `max` connections of `stream`.
+    /// Whether one of `max` connections of `stream` is free.
     ///
     /// # Errors
     /// ConnectionLimitExceededException.
-    pub(super) fn take(
-        server: &Arc<Server>,
-        stream: &mut Stream,
-        operation: Operation,
-        max: usize,
-    ) -> Result<Self, ApiError> {
+    pub(super) fn check(stream: &mut Stream, operation: Operation, max: usize) -> Result<(), ApiError> {
+        let taken = *readers(stream, operation);
+        if taken < max { Ok(()) } else { Err(ApiError::connection_limit(operation, &stream.is.name, max)) }
+    }
+
+    /// Takes one. It must not be dropped while the store is locked.
+    pub(super) fn take(server: &Arc<Server>, stream: &mut Stream, operation: Operation) -> Self {
+        *readers(stream, operation) += 1;
         let (name, arn) = (stream.is.name.clone(), stream.arn.clone());
-        let readers = readers(stream, operation);
-        if *readers >= max {
-            return Err(ApiError::connection_limit(operation, &name, max));
-        }
-        *readers += 1;
-        Ok(Self { server: server.clone(), stream: name, arn, operation })
+        Self { server: server.clone(), stream: name, arn, operation }
     }
 
     /// Lets `reading` run to its end, and gives the connection back before that if the client closes it.
@@ -105,5 +129,6 @@ impl Drop for ReadSlot {
         {
             *readers(stream, self.operation) -= 1;
         }
+        self.server.freed.notify_waiters();
     }
 }

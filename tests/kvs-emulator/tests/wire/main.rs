@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod c_producer;
 mod control;
 mod faults;
 mod hostile;

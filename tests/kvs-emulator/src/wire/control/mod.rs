@@ -90,6 +90,7 @@ pub(crate) fn find_readable<'a>(
 fn info(stream: &Stream, server: &Server, now_ms: u64) -> Value {
     json!({
         "DeviceName": stream.is.device_name,
+        "IngestionConfiguration": null,
         "StreamName": stream.is.name,
         "StreamARN": stream.arn,
         "MediaType": stream.is.media_type,
