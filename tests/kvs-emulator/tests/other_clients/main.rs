@@ -11,6 +11,7 @@ mod support;
 
 mod awscli;
 mod gstreamer;
+mod snippets;
 
 use kvs_emulator::{Config, Emulator};
 use serde_json::json;
