@@ -1,6 +1,7 @@
 //! What can be set.
 
 use crate::rules::fragment::FragmentRules;
+use crate::rules::schema::Elements;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -129,6 +130,19 @@ impl Default for Limits {
 const OFF: i64 = i64::MAX;
 
 impl Config {
+    /// The default, but for a producer that relies on nothing which the service is only believed to accept: elements other
+    /// than the official producers', timestamps ahead of the clock or before the year 2000.
+    pub fn strict() -> Self {
+        const YEAR_2000_MS: i64 = 946_684_800_000;
+        let rules = FragmentRules {
+            elements: Elements::Generator,
+            future_tolerance_ms: 0,
+            earliest_timestamp_ms: YEAR_2000_MS,
+            ..FragmentRules::default()
+        };
+        Self { rules, ..Self::default() }
+    }
+
     /// Sets a quota of [`Limits`] or [`FragmentRules`] by its name, such as `getMediaConnections`; `None` switches
     /// it off.
     ///
@@ -239,6 +253,13 @@ impl std::fmt::Debug for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_strict_rules_are_what_the_service_is_known_to_accept() {
+        let rules = Config::strict().rules;
+        assert_eq!((rules.elements, rules.future_tolerance_ms), (Elements::Generator, 0));
+        assert!(rules.earliest_timestamp_ms > Config::default().rules.earliest_timestamp_ms);
+    }
 
     #[test]
     fn every_quota_can_be_set_and_switched_off_by_its_name() {
