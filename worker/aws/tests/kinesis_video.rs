@@ -26,7 +26,7 @@ async fn emulator() -> Emulator {
         create_ms: 50,
         persist_ms: 5,
         limits: Limits { rates: false, ..Limits::default() },
-        ..Config::default()
+        ..Config::strict()
     };
     start(config).await.unwrap()
 }

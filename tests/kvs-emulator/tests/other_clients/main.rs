@@ -1,15 +1,23 @@
-//! Clients that this project did not write, as customers of the emulator: boto3 and the AWS SDK for JavaScript, with
-//! signatures verified in full, and ffmpeg piped through curl. Needs Python 3 with venv, node with npm, ffmpeg, curl and
-//! mkvinfo; and the package indexes of Python and npm the first time.
+//! Clients that this project did not write, as customers of the emulator: boto3, the AWS command line and the AWS SDK for
+//! JavaScript, with signatures verified in full; ffmpeg piped through curl; GStreamer as a reader.
+//!
+//! Needs Python 3 with venv, node with npm, ffmpeg, curl, mkvinfo and gst-launch-1.0; and the package indexes of Python and
+//! npm the first time. What is missing fails its test with a hint; only GStreamer may be missing where `CI` is not set, and
+//! its test then says so.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 mod support;
 
-use kvs_emulator::{Config, Elements, Emulator};
+mod awscli;
+mod gstreamer;
+mod snippets;
+
+use kvs_emulator::{Config, Emulator};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use support::{connect, mkv};
+use support::mkv;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const TMPDIR: &str = env!("CARGO_TARGET_TMPDIR");
@@ -34,25 +42,27 @@ fn is_fresh(stamp: &Path, wanted: &str) -> bool {
     std::fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }
 
-/// A virtual environment with the pinned boto3; made anew when the pins change.
-fn python() -> PathBuf {
-    let requirements = Path::new(FOLDER).join("requirements-boto3.txt");
-    let venv = Path::new(TMPDIR).join("venv-boto3");
-    let (python, stamp) = (venv.join("bin/python"), venv.join("requirements.txt"));
+/// The programs of a virtual environment with what a file pins; made anew when the pins change.
+fn python(requirements: &str) -> PathBuf {
+    let requirements = Path::new(FOLDER).join(requirements);
+    let name = requirements.file_stem().unwrap_or_default();
+    let venv = Path::new(TMPDIR).join("venvs").join(name);
+    let (programs, stamp) = (venv.join("bin"), venv.join("requirements.txt"));
     let wanted = std::fs::read_to_string(&requirements).unwrap();
     if !is_fresh(&stamp, &wanted) {
         let hint = "install python3 and python3-venv; this test makes its own environment with them";
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), hint);
         let hint = "the Python package index must be reachable the first time this test runs";
-        run(Command::new(&python).args(["-m", "pip", "install", "-q", "-r"]).arg(&requirements), hint);
+        let mut pip = Command::new(programs.join("python"));
+        run(pip.args(["-m", "pip", "install", "-q", "--no-deps", "-r"]).arg(&requirements), hint);
         std::fs::write(stamp, wanted).unwrap();
     }
-    python
+    programs
 }
 
 /// A folder with the pinned AWS SDK for JavaScript and the referee; made anew when the pins change.
 fn node_folder() -> PathBuf {
-    let source = Path::new(FOLDER).join("tests/js_referee");
+    let source = Path::new(FOLDER).join("tests/other_clients/js_referee");
     let folder = Path::new(TMPDIR).join("js-referee");
     std::fs::create_dir_all(&folder).unwrap();
     for file in ["package.json", "package-lock.json", "referee.mjs"] {
@@ -79,13 +89,31 @@ async fn verifying() -> Emulator {
     kvs_emulator::start(config).await.unwrap()
 }
 
+/// An emulator that verifies signatures and has a stream of three fragments, which another one took without asking for
+/// any, and an empty one; and the folder in which they lie.
+async fn verifying_with_media(stream: &str) -> (Emulator, PathBuf) {
+    let folder = std::env::temp_dir().join(format!("kvs-emulator-{stream}-{}", std::process::id()));
+    let open = Config { data_dir: Some(folder.clone()), auth: false, create_ms: 0, ..Config::default() };
+    let producer = kvs_emulator::start(open.clone()).await.unwrap();
+    let input = json!({ "StreamName": stream, "DataRetentionInHours": 1 });
+    support::call(&producer, "/createStream", input).await;
+    support::call(&producer, "/createStream", json!({ "StreamName": "session-empty" })).await;
+    let mut body = mkv::header();
+    (0..3).for_each(|i| body.extend(mkv::cluster(producer.now_ms() - 60_000 + i * 2000, 20)));
+    assert!(support::put(&producer, stream, &body).await.1);
+    producer.shutdown().await;
+    let credentials = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
+    let config = Config { auth: true, credentials, get_media_linger_ms: 100, ..open };
+    (kvs_emulator::start(config).await.unwrap(), folder)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_customer_with_boto3_gets_back_what_was_put() {
     let emulator = verifying().await;
     let out = Path::new(TMPDIR).join("boto3-referee");
     std::fs::create_dir_all(&out).unwrap();
-    let mut command = Command::new(python());
-    command.arg(Path::new(FOLDER).join("tests/boto3_referee.py"));
+    let mut command = Command::new(python("requirements-boto3.txt").join("python"));
+    command.arg(Path::new(FOLDER).join("tests/other_clients/boto3_referee.py"));
     command.args([&emulator.endpoint(), ACCESS_KEY, SECRET_KEY]).arg(out);
     customer(command, "it needs ffmpeg, ffprobe and mkvinfo (Debian packages ffmpeg and mkvtoolnix)").await;
     assert_eq!(emulator.stats().fragments_stored, 3);
@@ -96,30 +124,7 @@ async fn a_customer_with_boto3_gets_back_what_was_put() {
 async fn a_customer_with_the_javascript_sdk_can_make_every_control_and_read_call() {
     // Before the stream: npm may take minutes the first time, and what is read must be recent.
     let referee = node_folder();
-    let folder = std::env::temp_dir().join(format!("kvs-emulator-js-{}", std::process::id()));
-    let open = Config { data_dir: Some(folder.clone()), auth: false, create_ms: 0, ..Config::default() };
-    let producer = kvs_emulator::start(open.clone()).await.unwrap();
-    support::call(
-        &producer,
-        "/createStream",
-        serde_json::json!({ "StreamName": "session-js", "DataRetentionInHours": 1 }),
-    )
-    .await;
-    support::call(&producer, "/createStream", serde_json::json!({ "StreamName": "session-empty" })).await;
-    let mut http = connect(&producer);
-    assert_eq!(http.put_media("session-js").await.status, 200);
-    http.send_chunk(&mkv::header()).await;
-    for i in 0..3 {
-        http.send_chunk(&mkv::cluster(producer.now_ms() - 60_000 + i * 2000, 20)).await;
-    }
-    http.end_body().await;
-    assert!(http.acks().await.1);
-    producer.shutdown().await;
-    // The same streams again, now for signed requests only.
-    let credentials = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
-    let emulator = kvs_emulator::start(Config { auth: true, credentials, get_media_linger_ms: 100, ..open })
-        .await
-        .unwrap();
+    let (emulator, folder) = verifying_with_media("session-js").await;
     let mut command = Command::new("node");
     command.current_dir(referee).args(["referee.mjs", &emulator.endpoint(), ACCESS_KEY, SECRET_KEY]);
     customer(command, "it needs node 18 or newer").await;
@@ -129,15 +134,10 @@ async fn a_customer_with_the_javascript_sdk_can_make_every_control_and_read_call
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn ffmpeg_piped_through_curl_is_a_producer() {
-    let mut config = Config { auth: false, create_ms: 0, ..Config::default() };
-    config.rules.elements = Elements::Matroska;
+    let config = Config { auth: false, create_ms: 0, ..Config::default() };
     let emulator = kvs_emulator::start(config).await.unwrap();
-    support::call(
-        &emulator,
-        "/createStream",
-        serde_json::json!({ "StreamName": "tone", "DataRetentionInHours": 1 }),
-    )
-    .await;
+    let input = json!({ "StreamName": "tone", "DataRetentionInHours": 1 });
+    support::call(&emulator, "/createStream", input).await;
     let start_ms = emulator.now_ms() - 60_000;
     let headers = format!(
         "-H 'x-amzn-stream-name: tone' -H 'x-amzn-fragment-timecode-type: RELATIVE' \

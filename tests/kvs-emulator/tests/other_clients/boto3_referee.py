@@ -102,6 +102,12 @@ def run(*command):
     return done
 
 
+def documents(media):
+    """What lies between one EBML header and the next: the service gives each fragment as a document of its own."""
+    ebml = bytes.fromhex("1A45DFA3")
+    return [ebml + rest for rest in media.split(ebml)[1:]]
+
+
 def check_file(path, pcm, what):
     probe = run("ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path))
     assert probe.stderr == b"", f"{what}: ffprobe complains: {probe.stderr.decode()}"
@@ -245,19 +251,20 @@ def main(endpoint, access_key, secret_key, folder):
     answer = media.get_media(StreamName="session-1", StartSelector={"StartSelectorType": "EARLIEST"})
     everything = answer["Payload"].read()
     (folder / "all.mkv").write_bytes(everything)
-    second = everything.rindex(bytes.fromhex("1A45DFA3"))
-    (folder / "first.mkv").write_bytes(everything[:second])
-    (folder / "second.mkv").write_bytes(everything[second:])
-    check_file(folder / "first.mkv", sounds[0] + sounds[1], "GetMedia, first connection")
-    check_file(folder / "second.mkv", sounds[2], "GetMedia, second connection")
+    files = documents(everything)
+    assert len(files) == 3, f"GetMedia gave {len(files)} documents for three fragments"
+    for index, (file, sound) in enumerate(zip(files, sounds)):
+        (folder / f"{index}.mkv").write_bytes(file)
+        check_file(folder / f"{index}.mkv", sound, f"GetMedia, fragment {index}")
     after = {"StartSelectorType": "FRAGMENT_NUMBER", "AfterFragmentNumber": found[1]["FragmentNumber"]}
     last = media.get_media(StreamARN=arn, StartSelector=after)["Payload"].read()
     assert sounds[2][:3200] in last and sounds[1][:3200] not in last
 
     numbers = [found[0]["FragmentNumber"], found[1]["FragmentNumber"]]
     listed = archive.get_media_for_fragment_list(StreamName="session-1", Fragments=numbers)
-    (folder / "list.mkv").write_bytes(listed["Payload"].read())
-    check_file(folder / "list.mkv", sounds[0] + sounds[1], "GetMediaForFragmentList")
+    for file, sound in zip(documents(listed["Payload"].read()), sounds[:2], strict=True):
+        (folder / "list.mkv").write_bytes(file)
+        check_file(folder / "list.mkv", sound, "GetMediaForFragmentList")
     refused("InvalidArgumentException", media.get_media, StreamName="session-1", StartSelector={"StartSelectorType": "PRODUCER_TIMESTAMP"})
 
     playback_is_refused(archive, video, moment(times[0]), moment(times[2] + 2000))
