@@ -69,7 +69,7 @@ for system in 'debian 12' 'debian 13' 'ubuntu 24.04'; do
         expect 0 scripts/setup.sh demo # now there: nothing is installed again
         called "$(apt cmake)"
         expect 0 scripts/setup.sh check test
-        called "$(apt cmake && echo && apt 'ffmpeg mkvtoolnix nodejs npm')"
+        called "$(apt cmake && echo && apt 'ffmpeg mkvtoolnix nodejs npm gstreamer1.0-tools gstreamer1.0-plugins-good')"
     done
 done
 
@@ -83,7 +83,7 @@ for sudo in asked missing; do
     says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake'"
     called '' # neither apt-get nor a build
     expect 2 make test
-    says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake ffmpeg mkvtoolnix nodejs npm'"
+    says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake ffmpeg mkvtoolnix nodejs npm gstreamer1.0-tools gstreamer1.0-plugins-good'"
     called ''
 done
 
@@ -115,7 +115,7 @@ script uname 'echo Darwin'
 script brew "echo brew \"\$@\" >>'$folder/calls'"
 rm "$folder/bin/setpriv" # macOS has none, and can do without
 expect 2 make test
-says "missing: cmake ffmpeg ffprobe mkvinfo node npm. Type this"
+says "missing: cmake ffmpeg ffprobe mkvinfo node npm gst-launch-1.0 matroskademux. Type this"
 says "brew bundle --file '$root/Brewfile'"
 called ''
 
