@@ -150,7 +150,8 @@ fn each_fate_shows_its_effect() {
     assert_eq!(denied.summary()["stillParked"], indices.len());
 
     for (fate, stored_at_once) in [("crash-before", false), ("crash-after", true)] {
-        let output = with(fault("Put", fate));
+        let hidden = json!({"kind": "config", "visibility": 60_000});
+        let output = Output::with(1, &[fault("Put", fate), hidden]);
         let stored_ms = output.all("fragment")[0]["storedMs"].as_u64().unwrap();
         let written_ms = output.events("fragmentWritten")[0]["timestampMs"].as_u64().unwrap();
         assert_eq!(stored_ms < BEGIN_MS + 5_000, stored_at_once, "{fate}");
@@ -268,17 +269,19 @@ fn config_changes_the_services() {
 
 #[test]
 fn statuses_change_with_time() {
-    let ended = |further: Value| {
-        let mut line = json!({"kind": "status", "at": BEGIN_MS + 2_000, "session": "s0", "status": "ended"});
+    let changed = |status: &str, further: Value| {
+        let mut line = json!({"kind": "status", "at": BEGIN_MS + 1, "session": "s0", "status": status});
         line.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
         Output::with(1, &[line])
     };
-    let at = ended(json!({"ended_at": BEGIN_MS + 1_500}));
-    assert_eq!(at.reasons(), ["SESSION_ENDED"]);
-    let first = at.all("parked")[0]["chunkIndex"].as_u64().unwrap();
-    assert_eq!(first, 5, "chunks of up to 1.5 s are taken, the one of 1.8 s is not");
-    let unknown = ended(json!({"status": "unknown"}));
+    let long_ago = changed("ended", json!({"ended_at": BEGIN_MS - 600_000}));
+    assert_eq!((long_ago.reasons(), long_ago.audio_ms()), (vec!["SESSION_ENDED"], 0.0));
+    let not_yet = changed("ended", json!({"ended_at": BEGIN_MS + 600_000}));
+    assert_eq!((not_yet.reasons(), not_yet.audio_ms()), (vec![], 3_600.0), "captured before the end");
+    let unknown = changed("unknown", json!({}));
     assert_eq!(unknown.reasons(), ["SESSION_UNKNOWN"]);
+    let later = changed("unknown", json!({"at": BEGIN_MS + 3_000}));
+    assert!(later.audio_ms() > 0.0 && later.audio_ms() < 3_600.0, "known at first: {}", later.audio_ms());
     let nobody = Output::of(&file(&speech(1)[1..]));
     assert_eq!((nobody.reasons(), nobody.audio_ms()), (vec!["SESSION_UNKNOWN"], 0.0), "no status at all");
 }
