@@ -33,7 +33,7 @@ pub fn sniff(bytes: &[u8]) -> Sniffed {
 pub fn starts_recording(bytes: &[u8]) -> bool {
     match sniff(bytes) {
         Sniffed::WebM => matches!(webm::ebml_header(bytes), Ok(Some(_))),
-        Sniffed::Ogg => matches!(ogg::Page::read(bytes), Ok(Some(page)) if page.begins()),
+        Sniffed::Ogg => ogg::Page::claims_to_begin(bytes) && matches!(ogg::Page::read(bytes), Ok(Some(_))),
         _ => false,
     }
 }
