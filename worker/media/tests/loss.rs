@@ -6,7 +6,7 @@ mod common;
 
 use common::webm::{self, PLAIN};
 use common::{Rng, STREAMS, chunks, demux, heads, packets, push_all, same_sound, skipped};
-use media::demux::{Container, Demuxer, Item, Packet, SkipReason, Timing};
+use media::demux::{Container, Demuxer, Item, Packet, SkipReason, TimeBasis};
 use media::time::MediaTime;
 
 #[test]
@@ -40,7 +40,7 @@ fn heal(name: &str, chunks: &[Vec<u8>], all: &[Packet], hole: usize, lost: usize
     assert!(same_packets, "{name}: what follows hole {hole} differs");
     for (after, expected) in after.iter().zip(expected) {
         let off_ms = expected.time.ms_floor() - after.time.ms_floor();
-        let fits = if after.timing == Timing::Known { off_ms.abs() <= 30 } else { off_ms >= -30 };
+        let fits = if after.time_basis == TimeBasis::Known { off_ms.abs() <= 30 } else { off_ms >= -30 };
         assert!(fits, "{name}: behind hole {hole}, {:?} is {off_ms} ms off", after.time);
     }
     let missing_ms: u64 =

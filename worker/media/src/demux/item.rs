@@ -65,7 +65,7 @@ pub struct Packet {
     /// When it begins, on the recording's own timeline (1 ms steps in WebM, not shifted by pre-skip).
     pub time: MediaTime,
     /// How far that can be trusted.
-    pub timing: Timing,
+    pub time_basis: TimeBasis,
     /// How long it lasts, from its TOC; none if the packet is malformed and cannot be decoded.
     pub duration: Samples,
     /// The packet.
@@ -81,7 +81,7 @@ pub struct Packet {
 /// next Timestamp; all of them are off by the same, and the first known time behind them tells by how much, since nothing lies
 /// between.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Timing {
+pub enum TimeBasis {
     /// The container says so.
     #[default]
     Known,
@@ -91,8 +91,9 @@ pub enum Timing {
     NotBefore,
 }
 
-impl Timing {
-    pub(super) fn is_known(&self) -> bool {
+impl TimeBasis {
+    /// Whether the container says so.
+    pub fn is_known(&self) -> bool {
         *self == Self::Known
     }
 }

@@ -18,7 +18,7 @@ mod sniff;
 mod times;
 mod webm;
 
-pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, Timing};
+pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 pub use sniff::{Sniffed, sniff, starts_recording};
 
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,26 @@ impl Demuxer {
     /// passed (and reported) nor taken; with the bytes to come they will be. Else nothing.
     pub fn undecided(&self) -> &[u8] {
         if self.is_resyncing() { &self.tail } else { &[] }
+    }
+
+    /// Passes the [undecided](Self::undecided) bytes and reports them as [`SkipReason::Resync`]: the search goes on with what
+    /// comes next. What was passed since the loss is then all in reports, and with the missing bytes gives the lost packets.
+    pub fn pass_undecided(&mut self) -> Vec<Item> {
+        match &self.mode {
+            Mode::Seek(reason) if !self.tail.is_empty() => {
+                let passed = Skipped::new(&std::mem::take(&mut self.tail), reason.clone());
+                vec![Item::Skipped(passed)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why the recording cannot be decoded, if it cannot: until the next header, all of it is refused for this.
+    pub fn refusal(&self) -> Option<&SkipReason> {
+        match &self.mode {
+            Mode::Seek(reason @ SkipReason::UnsupportedCodec(_)) => Some(reason),
+            _ => None,
+        }
     }
 
     /// The head of the recording that the latest packets belong to.

@@ -1,6 +1,6 @@
 //! Times that a later packet of the same push tells.
 
-use super::{Item, Packet, Timing};
+use super::{Item, Packet, TimeBasis};
 
 /// Gives packets whose time is not known the one that follows from the first known time behind them. If a recording whose header
 /// is missing begins there, they are its beginning: a recording without a header does not begin in the middle of a chunk.
@@ -9,7 +9,7 @@ pub(super) fn settle(items: &mut [Item]) {
     let mut last = None;
     for at in 0..items.len() {
         match &items[at] {
-            Item::Packet(packet) if !packet.timing.is_known() => {
+            Item::Packet(packet) if !packet.time_basis.is_known() => {
                 run.get_or_insert(at);
                 last = Some(packet.time.plus(packet.duration));
             }
@@ -29,7 +29,7 @@ fn settle_run(run: &mut [Item], later_ns: i64) {
     for item in run.iter_mut() {
         if let Item::Packet(packet) = item {
             packet.time.0 = packet.time.0.saturating_add(later_ns);
-            packet.timing = Timing::Known;
+            packet.time_basis = TimeBasis::Known;
         }
     }
     if let Some(Item::RecordingStart(_)) = run.last() {

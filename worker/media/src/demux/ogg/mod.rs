@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, Step, Timing};
+use super::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 
@@ -220,9 +220,9 @@ impl Ogg {
     fn place(&mut self, page: &Page<'_>, packets: Vec<Vec<u8>>, out: &mut Vec<Item>) {
         let durations: Vec<Samples> = packets.iter().map(|p| packet_samples(p).unwrap_or_default()).collect();
         let total = ticks(durations.iter().copied().sum());
-        let timing = match self.position {
-            None if page.granule == -1 => Timing::NotBefore,
-            _ => Timing::Known,
+        let time_basis = match self.position {
+            None if page.granule == -1 => TimeBasis::NotBefore,
+            _ => TimeBasis::Known,
         };
         let (start, mut trim) = match self.position {
             Some(position) if page.granule == -1 => (position, 0),
@@ -232,7 +232,7 @@ impl Ogg {
             }
             _ => (page.granule.saturating_sub(total), 0),
         };
-        if !packets.is_empty() && timing.is_known() {
+        if !packets.is_empty() && time_basis.is_known() {
             self.position = Some(start.saturating_add(total));
         }
         let mut trims = vec![Samples::ZERO; packets.len()];
@@ -243,7 +243,7 @@ impl Ogg {
         }
         let mut at = start;
         for ((data, duration), discard_end) in packets.into_iter().zip(durations).zip(trims) {
-            out.push(Item::Packet(Packet { time: media_time(at), timing, duration, data, discard_end }));
+            out.push(Item::Packet(Packet { time: media_time(at), time_basis, duration, data, discard_end }));
             at = at.saturating_add(ticks(duration));
         }
     }

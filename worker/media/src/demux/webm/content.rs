@@ -37,14 +37,14 @@ pub(super) fn read_block(
         let declared = track.others.contains(&block.track);
         return if declared { Ok(()) } else { Err(SkipReason::UnknownTrack(block.track)) };
     }
-    let timing = webm.cluster.as_ref().map(|cluster| cluster.timing).unwrap_or_default();
+    let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);
     webm.latest = Some(time);
     let last = block.frames.len() - 1;
     for (n, frame) in block.frames.into_iter().enumerate() {
         let duration = packet_samples(frame).unwrap_or_default();
         let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
-        out.push(Item::Packet(Packet { time, timing, duration, data: frame.to_vec(), discard_end }));
+        out.push(Item::Packet(Packet { time, time_basis, duration, data: frame.to_vec(), discard_end }));
         time = time.plus(duration);
     }
     Ok(())

@@ -25,7 +25,7 @@ use self::content::{block_time, read_block, timestamp_scale};
 use self::tracks::OpusTrack;
 use super::effort::Effort;
 use super::header_hash::HeaderHash;
-use super::{Container, Item, RecordingHead, SkipReason, Skipped, Step, Timing, limits};
+use super::{Container, Item, RecordingHead, SkipReason, Skipped, Step, TimeBasis, limits};
 use crate::ebml::{self, ElementHeader, id, take_vint};
 use crate::time::MediaTime;
 
@@ -55,8 +55,8 @@ struct Cluster {
     time: Option<u64>,
     /// What `time` is worth where the Timestamp is among missing bytes. In a Cluster whose own Timestamp is not read yet, that
     /// of the one before.
-    #[serde(default, skip_serializing_if = "Timing::is_known")]
-    timing: Timing,
+    #[serde(default, skip_serializing_if = "TimeBasis::is_known")]
+    basis: TimeBasis,
 }
 
 const DEFAULT_SCALE_NS: u64 = 1_000_000;
@@ -179,12 +179,12 @@ impl Webm {
         effort: &mut Effort,
         out: &mut Vec<Item>,
     ) -> Result<Step, SkipReason> {
-        let timing = self.cluster.take().map(|cluster| cluster.timing).unwrap_or_default();
+        let basis = self.cluster.take().map(|cluster| cluster.basis).unwrap_or_default();
         let end = self.end_of(header)?;
         match header.id {
             id::CLUSTER if self.track.is_some() => {
                 let end = size_or_unknown(header).and(end);
-                self.cluster = Some(Cluster { end, time: None, timing });
+                self.cluster = Some(Cluster { end, time: None, basis });
                 Ok(self.took(header.len))
             }
             id::INFO => self.whole(header, bytes, limits::HEADER_ELEMENT, |webm, element, content| {
@@ -251,10 +251,10 @@ impl Webm {
     fn enter_cluster(&mut self, time: u64) -> Result<(), SkipReason> {
         let began = block_time(time, 0, self.scale_ns);
         let cluster = self.cluster.get_or_insert_default();
-        if !cluster.timing.is_known() && self.latest.is_some_and(|latest| began <= latest) {
+        if !cluster.basis.is_known() && self.latest.is_some_and(|latest| began <= latest) {
             return Err(SkipReason::Resync);
         }
-        (cluster.time, cluster.timing) = (Some(time), Timing::Known);
+        (cluster.time, cluster.basis) = (Some(time), TimeBasis::Known);
         Ok(())
     }
 

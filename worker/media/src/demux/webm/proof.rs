@@ -2,7 +2,7 @@
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Container, OutputGain, RecordingHead, Timing};
+use super::super::{Container, OutputGain, RecordingHead, TimeBasis};
 use super::content::block_time;
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
@@ -70,13 +70,13 @@ fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
         (Some(time), _) if later(time) => Cluster { end: start.cluster_end(), ..Cluster::default() },
         (Some(_), _) => return None,
         (None, Some(time)) if later(time) => {
-            Cluster { time: Some(time), timing: Timing::SameCluster, end: None }
+            Cluster { time: Some(time), basis: TimeBasis::SameCluster, end: None }
         }
         (None, _) => {
             let heard_to = webm.latest.map_or(MediaTime(0), |latest| latest.plus(start.block.duration));
             let ticks = u64::try_from(heard_to.0).unwrap_or(0).div_ceil(webm.scale_ns);
             let time = ticks.saturating_add_signed(-i64::from(relative.min(0)));
-            Cluster { time: Some(time), timing: Timing::NotBefore, end: None }
+            Cluster { time: Some(time), basis: TimeBasis::NotBefore, end: None }
         }
     };
     let at = start.used() as u64;
@@ -97,7 +97,7 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
     };
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },
-        None => Cluster { time: Some(0), timing: Timing::NotBefore, end: None },
+        None => Cluster { time: Some(0), basis: TimeBasis::NotBefore, end: None },
     };
     let webm = Webm {
         at: start.used() as u64,
