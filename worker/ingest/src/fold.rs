@@ -5,7 +5,7 @@
 //! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
-use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason};
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::opus::{PRE_ROLL, pre_roll_with};
 use media::time::{EpochMs, MediaTime, Samples};
 
@@ -19,6 +19,8 @@ const MAX_CONCEALED: Samples = Samples(16_000);
 const MAX_CHUNK: Samples = Samples::from_ms(10_000);
 /// The most bytes kept after a gap to complete its last packet.
 const MAX_RESIDUE_BYTES: usize = 64 * 1024;
+/// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
+const HIDDEN_CLUSTER_MS: u64 = 500;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
 
@@ -141,6 +143,14 @@ struct Demuxed {
     steps: Vec<Step>,
     samples: Samples,
     joint: Joint,
+    /// What the hole in `joint` is worth.
+    basis: TimeBasis,
+    /// By how much the container times since the last loss were too early, if this chunk tells.
+    too_early: Option<Samples>,
+    /// The capture clock's time since the chunk before.
+    elapsed_ms: u64,
+    /// Whether the whole chunk was skipped.
+    held: bool,
     recording: Option<String>,
     refusal: Option<Refusal>,
     /// The media state before the hole that lies before this chunk (or is this chunk).
@@ -155,7 +165,8 @@ pub fn fold(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
     let mut media = start.media.clone();
     let mut at = (position.numbering, position.next);
     let mut captured_before = position.last_captured;
-    let demuxed: Vec<Demuxed> = pieces
+    let mut unsure = false;
+    let mut demuxed: Vec<Demuxed> = pieces
         .iter()
         .map(|piece| {
             let missing =
@@ -167,14 +178,57 @@ pub fn fold(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> Folded {
             at = (piece.numbering, piece.index + 1);
             let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
             captured_before = captured_before.max(piece.captured_at);
-            demux(&mut media, piece, missing, elapsed_ms)
+            demux(&mut media, piece, missing, elapsed_ms, &mut unsure)
         })
         .collect();
+    tell_holes(&mut demuxed);
+    if let Some(last) = demuxed.last_mut().filter(|last| last.refusal.is_none() && is_looking(&media)) {
+        // What may yet turn out to be a block goes on with the gap, not with this line.
+        let passed = media.demuxer.pass_undecided();
+        last.residue.extend(passed.into_iter().flat_map(|item| match item {
+            Item::Skipped(skipped) => skipped.bytes,
+            _ => Vec::new(),
+        }));
+        last.held = last.steps.is_empty();
+    }
     place(start, gap, media, pieces, demuxed)
 }
 
-fn demux(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) -> Demuxed {
+/// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
+/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts.
+fn tell_holes(demuxed: &mut [Demuxed]) {
+    let mut too_early = None;
+    for d in demuxed.iter_mut().rev() {
+        too_early = d.too_early.or(too_early);
+        let Joint::Missing(least) = d.joint else { continue };
+        let told = too_early.take();
+        if d.basis.is_known() {
+            continue;
+        }
+        let hole = least + told.unwrap_or_default();
+        let by_clock_ms = d.elapsed_ms.saturating_sub(d.samples.ms_floor());
+        let untold = told.is_none()
+            && (d.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
+        if untold || hole.ms_floor() > d.elapsed_ms + HOLE_TOLERANCE_MS {
+            d.joint = Joint::Clock;
+        } else {
+            d.joint = Joint::Missing(hole);
+        }
+    }
+}
+
+fn demux(
+    media: &mut MediaState,
+    piece: &Piece,
+    missing: bool,
+    elapsed_ms: u64,
+    unsure: &mut bool,
+) -> Demuxed {
     let mut out = Demuxed {
+        basis: TimeBasis::Known,
+        too_early: None,
+        elapsed_ms,
+        held: false,
         steps: Vec::new(),
         samples: Samples(0),
         joint: Joint::Continues,
@@ -190,7 +244,7 @@ fn demux(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) 
     let before = media.clone();
     match &piece.audio {
         Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        Ok(bytes) => take(media, bytes, elapsed_ms, &mut out),
+        Ok(bytes) => take(media, bytes, unsure, &mut out),
     }
     if out.refusal.is_some() {
         *media = before;
@@ -208,11 +262,10 @@ fn lose_chunks(media: &mut MediaState) {
     media.loss = Some(Loss::Chunks);
 }
 
-fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed) {
+fn take(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Demuxed) {
     let (was_resyncing, was_looking) = (media.demuxer.is_resyncing(), is_looking(media));
-    let held_back = media.demuxer.buffered() as u64;
     let mut packets = 0;
-    let mut skipped_bytes = 0;
+    let mut passed = Vec::new();
     let mut fault = None;
     for item in media.demuxer.push(bytes) {
         match item {
@@ -221,13 +274,13 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
                 packets += 1;
             }
             Item::Packet(packet) => {
-                take_packet(media, packet, elapsed_ms, out);
+                take_packet(media, packet, unsure, out);
                 packets += 1;
             }
             Item::Skipped(skipped)
                 if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
             {
-                skipped_bytes += skipped.total;
+                passed.extend_from_slice(&skipped.bytes);
             }
             Item::Skipped(skipped) => {
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
@@ -241,10 +294,8 @@ fn take(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Demuxed
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
     if was_looking && out.refusal.is_none() {
-        // All of the chunk, what is held back included; or what lies before the place where the recording goes on.
-        let own = if packets == 0 { u64::MAX } else { skipped_bytes.saturating_sub(held_back) };
-        let own = usize::try_from(own).unwrap_or(usize::MAX).min(bytes.len());
-        out.residue = bytes[..own].to_vec();
+        out.residue = passed;
+        out.held = packets == 0 && media.demuxer.undecided().is_empty();
     }
 }
 
@@ -259,14 +310,17 @@ fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Demux
     out.recording = Some(head.id.clone());
 }
 
-fn take_packet(media: &mut MediaState, packet: Packet, elapsed_ms: u64, out: &mut Demuxed) {
+fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &mut Demuxed) {
+    let was_unsure = std::mem::replace(unsure, !packet.time_basis.is_known());
     match media.loss.take() {
+        None if was_unsure && packet.time_basis.is_known() => out.too_early = hole_before(media, &packet),
         None => {}
         Some(Loss::Chunks) => {
             media.pre_roll.clear();
             out.steps.push(Step::Reset);
+            out.basis = packet.time_basis;
             out.joint = match hole_before(media, &packet) {
-                Some(hole) if hole.ms_floor() <= elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
                 _ => Joint::Clock,
             };
         }
@@ -371,7 +425,7 @@ fn place(
             open_gap(&mut folded, before_hole, piece, d.refusal.is_some());
         }
         if !d.residue.is_empty() {
-            let held_to = if d.steps.is_empty() { piece.index + 1 } else { 0 };
+            let held_to = if d.held { piece.index + 1 } else { 0 };
             let bytes = std::mem::take(&mut d.residue);
             let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
             keep_residue(&mut folded, Residue { bytes, captured_at, sent_at }, held_to);
