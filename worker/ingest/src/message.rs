@@ -5,7 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use media::demux::{Sniffed, sniff};
+use media::demux::{Foreign, Sniffed, sniff};
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -166,6 +166,8 @@ pub enum Rejection {
     EmptyAudio,
     #[error("the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
     UnsupportedFormat { format: String },
+    #[error("the audio is {kind}, not Opus in WebM or Ogg")]
+    ForeignAudio { kind: Foreign },
 }
 
 impl Rejection {
@@ -183,7 +185,7 @@ impl Rejection {
             Self::BadBase64 { .. } => "BAD_BASE64",
             Self::AudioTooLarge { .. } => "AUDIO_TOO_LARGE",
             Self::EmptyAudio => "EMPTY_AUDIO",
-            Self::UnsupportedFormat { .. } => "UNSUPPORTED_FORMAT",
+            Self::UnsupportedFormat { .. } | Self::ForeignAudio { .. } => "UNSUPPORTED_FORMAT",
         }
     }
 }
@@ -276,8 +278,7 @@ pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
     })?;
     match sniff(&audio) {
         _ if audio.is_empty() => Err(Rejection::EmptyAudio),
-        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat { format: "mp4 (by its first bytes)".into() }),
-        Sniffed::Wav => Err(Rejection::UnsupportedFormat { format: "wav (by its first bytes)".into() }),
+        Sniffed::Foreign(kind) => Err(Rejection::ForeignAudio { kind }),
         Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
     }
 }

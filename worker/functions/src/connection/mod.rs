@@ -130,8 +130,10 @@ async fn message(
     let text = event.body.as_deref().unwrap_or_default();
     let mut enqueue = message::read(&caller, text, backend.now())?;
     enqueue.traceparent = enqueue.traceparent.or(trace);
+    let told = enqueue.told.take();
     let sent = backend.send(enqueue).await;
-    sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))
+    sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))?;
+    told.map_or(Ok(()), Err)
 }
 
 type Context = ApiGatewayWebsocketProxyRequestContext;

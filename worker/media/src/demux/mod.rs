@@ -19,7 +19,7 @@ mod times;
 mod webm;
 
 pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-pub use sniff::{Sniffed, sniff, starts_recording};
+pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
 
 use serde::{Deserialize, Serialize};
 
