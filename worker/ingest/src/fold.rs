@@ -247,9 +247,13 @@ fn demux(
         Ok(bytes) => take(media, bytes, unsure, &mut out),
     }
     if out.refusal.is_some() {
+        let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
         *media = before;
         out.hole.get_or_insert_with(|| media.clone());
         lose_chunks(media);
+        if let Some(demuxer) = refusing {
+            media.demuxer = demuxer; // what follows is refused, too, until the next header
+        }
         out.steps.clear();
         out.samples = Samples(0);
     }

@@ -321,3 +321,33 @@ fn a_chunk_that_claims_hours_is_refused_and_the_session_goes_on() {
     assert_eq!(plan.refused[0].1.code(), "CHUNK_TOO_LONG");
     assert!(pcm.len() > 16_000, "the other six chunks are heard");
 }
+
+/// Each block of it would pass for an Opus packet now and then, and that is loud.
+#[test]
+fn a_recording_of_another_codec_is_refused_to_its_end_and_the_next_one_is_heard() {
+    let pieces = pieces(&recordings()[3]);
+    let codec = |audio: &[u8]| audio.windows(6).position(|bytes| bytes == b"A_OPUS");
+    let mut flac = pieces[..10].to_vec();
+    for piece in &mut flac {
+        let audio = piece.audio.as_mut().unwrap();
+        if let Some(at) = codec(audio) {
+            audio[at..at + 6].copy_from_slice(b"A_FLAC");
+        }
+    }
+    let (plan, pcm, _) = batch(&Snapshot::default(), Line::Live, None, &flac[..7]);
+    assert_eq!((plan.refused.len(), pcm.len()), (7, 0));
+    assert!(
+        plan.refused.iter().all(|(_, refusal)| refusal.to_string().contains("A_FLAC")),
+        "{:?}",
+        plan.refused
+    );
+    let start = plan.snapshots.last().unwrap().1.clone();
+    let (plan, pcm, _) = batch(&start, Line::Live, None, &flac[7..]);
+    assert_eq!((plan.refused.len(), pcm.len()), (3, 0), "another process knows it, too");
+    let start = plan.snapshots.last().unwrap().1.clone();
+    let restarted: Vec<Piece> =
+        pieces[..7].iter().cloned().map(|piece| Piece { index: piece.index + 10, ..piece }).collect();
+    let (plan, pcm, _) = batch(&start, Line::Live, None, &restarted);
+    assert_eq!(plan.refused.len(), 0, "{:?}", plan.refused);
+    assert!(pcm.len() > 16_000);
+}
