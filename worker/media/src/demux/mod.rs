@@ -24,6 +24,7 @@ pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
 use serde::{Deserialize, Serialize};
 
 use self::effort::Effort;
+use self::header_hash::HeaderHash;
 use self::ogg::Ogg;
 use self::webm::Webm;
 
@@ -40,6 +41,28 @@ pub struct Demuxer {
     /// The parser of the current recording, or of the one that was left when seeking.
     format: Option<Format>,
     head: Option<RecordingHead>,
+    /// The blob that began the recording, of a page that sends it again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_blob: Option<FirstBlob>,
+}
+
+/// A blob by its length and its hash.
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct FirstBlob {
+    len: usize,
+    hash: HeaderHash,
+}
+
+impl FirstBlob {
+    fn of(blob: &[u8]) -> Self {
+        Self { len: blob.len(), hash: HeaderHash::of(blob) }
+    }
+
+    /// Its length, if the chunk begins with it.
+    fn repeated_by(self, chunk: &[u8]) -> Option<usize> {
+        let begins = chunk.get(..self.len).is_some_and(|begins| HeaderHash::of(begins) == self.hash);
+        begins.then_some(self.len)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +98,8 @@ enum Step {
 enum Again {
     /// The recording goes on behind so many bytes of it.
     GoesOn(usize),
+    /// The same, and they are the whole first blob.
+    FirstBlob(usize),
     /// The same, but something is missing between what was read and there.
     Misses(usize),
 }
@@ -99,6 +124,10 @@ impl Demuxer {
             }
             match self.again(chunk, &mut effort) {
                 Some(Again::GoesOn(at)) => chunk = &chunk[at..],
+                Some(Again::FirstBlob(at)) => {
+                    self.first_blob = Some(FirstBlob::of(&chunk[..at]));
+                    chunk = &chunk[at..];
+                }
                 Some(Again::Misses(at)) => {
                     out = self.bytes_missing();
                     chunk = &chunk[at..];
@@ -188,6 +217,9 @@ impl Demuxer {
     /// Whether a chunk that begins with a header repeats the running recording's.
     fn again(&self, chunk: &[u8], effort: &mut Effort) -> Option<Again> {
         let id = &self.head.as_ref()?.id;
+        if let Some(len) = self.first_blob.and_then(|first| first.repeated_by(chunk)) {
+            return Some(Again::GoesOn(len));
+        }
         match self.format.as_ref()? {
             Format::Webm(running) => {
                 let tail = matches!(self.mode, Mode::Inside).then_some(&self.tail[..]);
@@ -199,6 +231,7 @@ impl Demuxer {
 
     /// A new recording begins: what the old one left incomplete stays so.
     fn cut_short(&mut self, out: &mut Vec<Item>) {
+        self.first_blob = None;
         let reason = match std::mem::take(&mut self.mode) {
             Mode::Seek(reason) => reason,
             Mode::Start | Mode::Inside => SkipReason::CutShort,

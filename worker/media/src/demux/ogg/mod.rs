@@ -133,9 +133,11 @@ impl Ogg {
     }
 
     /// How much of a chunk repeats pages that were read; `None` if it begins another recording. A stream's first page tells it
-    /// from others, unless its serial number was not drawn by lot.
+    /// from others, unless its serial number was not drawn by lot; then sound from before is another run's, as it is where it comes
+    /// as far as what was read.
     pub(super) fn repeated(&self, id: &str, chunk: &[u8]) -> Option<usize> {
-        let mut at = 0;
+        const CLOCKS_DIFFER: i64 = 45 * 48;
+        let (mut at, mut heard_to) = (0, 0);
         while let Ok(Some(page)) = Page::read(&chunk[at..]) {
             if at == 0 && HeaderHash::of(page.whole).id() != id {
                 return None;
@@ -144,12 +146,12 @@ impl Ogg {
             if page.serial != self.serial || ahead < u32::MAX / 2 {
                 break;
             }
-            if page.granule > 0 && page.serial < DRAWN {
-                return None;
-            }
+            heard_to = page.granule.max(heard_to);
             at += page.whole.len();
         }
-        (at > 0).then_some(at)
+        let as_far = self.position.is_none_or(|known_to| heard_to.saturating_add(CLOCKS_DIFFER) > known_to);
+        let is_other = heard_to > 0 && (self.serial < DRAWN || at == chunk.len() && as_far);
+        (at > 0 && !is_other).then_some(at)
     }
 
     /// Drops what a packet's later pages would have completed.

@@ -3,18 +3,20 @@
 //!
 //! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
 //! same. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
-//! was read. Sound from before is the first blob's if the recording goes on behind it, to the byte; or if the UID was drawn, and
-//! the blob comes less far than the recording has come.
+//! was read. Sound from before is the first blob's if the recording goes on behind it; or if the UID was drawn, and the blob comes
+//! less far than the recording has come. How long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
-use super::super::{Again, Item, Packet, Step};
+use super::super::{Again, Item, Step};
 use super::content::is_next;
-use super::{Webm, block_time, is_cluster_child, is_segment_child, open};
+use super::{Webm, block_time, is_segment_child, open};
 use crate::ebml::{self, ElementHeader, id};
 use crate::time::MediaTime;
 
 /// A smaller UID was not drawn by lot.
 const DRAWN: u64 = 1 << 20;
+/// What a recorder hands out of its next element.
+const ELEMENT_START: usize = 16;
 
 /// Where in a chunk that begins with a recording's header the running recording goes on, whose head has this `id`; `None` if
 /// another one begins. `tail` is what is held back of an element; there is none while a place to go on from is looked for.
@@ -34,21 +36,35 @@ pub(in super::super) fn again(
         return Some(Again::GoesOn(header.len));
     }
     let first = FirstBlob::read(header.webm, sound, running.latest, effort);
-    if first.len == 0 {
+    let Some(end) = first.ends.last() else {
         return first.is_passed.then_some(Again::GoesOn(header.len));
-    }
-    let seam = header.len + first.len;
-    let comes_less_far = header.is_drawn && first.heard_to < running.latest;
-    let Some(tail) = tail else {
-        return comes_less_far.then_some(Again::GoesOn(seam));
     };
-    let joint = (seam..=chunk.len()).find(|&at| running.goes_on_with(tail, &chunk[at..], effort));
-    match joint {
-        Some(at) => Some(Again::GoesOn(at)),
-        None if !comes_less_far => None,
-        None if is_cut_off(&chunk[seam..]) => Some(Again::GoesOn(chunk.len())),
-        None => Some(Again::Misses(seam)),
+    let (seam, rest) = (header.len + end, &sound[first.next_at..]);
+    let is_known = header.is_drawn && comes_less_far(first.heard_to, running.latest);
+    let Some(tail) = tail else {
+        return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
+    };
+    if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
+        return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
     }
+    if !first.is_passed && is_cut_off(rest) {
+        return is_known.then_some(Again::FirstBlob(chunk.len())); // there is nothing else
+    }
+    // The blob was cut at an element's end, or a byte behind it, as browsers do. What comes next may seem to belong to it.
+    let cuts = first
+        .ends
+        .iter()
+        .flat_map(|end| [*end, *end + 1])
+        .filter(|&end| header.is_drawn && end <= sound.len());
+    let cut = cuts.into_iter().find(|&end| running.goes_on_with(tail, &sound[end..], effort));
+    cut.map(|end| Again::FirstBlob(header.len + end)).or(is_known.then_some(Again::Misses(seam)))
+}
+
+/// Whether sound ends before what is known, by more than clocks differ between two runs of a recorder.
+fn comes_less_far(heard_to: Option<MediaTime>, known_to: Option<MediaTime>) -> bool {
+    const CLOCKS_DIFFER_MS: i64 = 45;
+    let (Some(heard_to), Some(known_to)) = (heard_to, known_to) else { return false };
+    known_to.ms_floor().saturating_sub(heard_to.ms_floor()) > CLOCKS_DIFFER_MS
 }
 
 /// A recording's header, up to its first Cluster.
@@ -90,106 +106,88 @@ fn has_drawn_uid(tracks: &[u8]) -> bool {
 
 /// The sound at a recording's start, as far as it is known from before.
 struct FirstBlob {
-    /// Bytes up to the end of its last block.
-    len: usize,
-    /// When that block begins.
+    /// Where each of its blocks ends.
+    ends: Vec<usize>,
+    /// When the last of them begins.
     heard_to: Option<MediaTime>,
     /// Whether what follows it is later than what is known.
     is_passed: bool,
+    /// Whether that begins where it ends.
+    goes_on: bool,
+    /// Where it is.
+    next_at: usize,
 }
 
 impl FirstBlob {
     /// Goes through the blocks that follow a header for as long as each begins where the one before ends.
     fn read(mut webm: Webm, sound: &[u8], known_to: Option<MediaTime>, effort: &mut Effort) -> Self {
-        let mut blob = Self { len: 0, heard_to: None, is_passed: false };
-        let (mut at, mut out) = (0, Vec::new());
-        while let Step::Took(more) = webm.step(&sound[at..], effort, &mut out) {
-            at += more;
-            for packet in out.drain(..).filter_map(packet) {
-                let begins_after = |before| is_next(before, packet.duration, packet.time, webm.scale_ns);
+        let mut blob =
+            Self { ends: Vec::new(), heard_to: None, is_passed: false, goes_on: false, next_at: 0 };
+        let (mut at, mut out, mut latest) = (0, Vec::new(), None);
+        while at < sound.len() {
+            let Step::Took(more) = webm.step(&sound[at..], effort, &mut out) else { break };
+            (blob.next_at, at) = (at, at + more);
+            for item in out.drain(..) {
+                let Item::Packet(packet) = item else { return blob };
+                let follows = |(before, duration)| is_next(before, duration, packet.time, webm.scale_ns);
                 blob.is_passed = known_to.is_none_or(|known_to| packet.time > known_to);
-                if blob.is_passed || !blob.heard_to.is_none_or(begins_after) {
+                blob.goes_on = latest.is_none_or(follows);
+                if blob.is_passed || !blob.goes_on {
                     return blob;
                 }
-                (blob.len, blob.heard_to) = (at, Some(packet.time));
-            }
-            if at == sound.len() {
-                break;
+                latest = Some((packet.time, packet.duration));
+                blob.heard_to = Some(packet.time);
+                if blob.ends.last() != Some(&at) {
+                    blob.ends.push(at);
+                }
             }
         }
         let time =
             webm.cluster.and_then(|cluster| cluster.time).map(|time| block_time(time, 0, webm.scale_ns));
-        blob.is_passed = time.is_some() && time > known_to;
+        blob.next_at = at;
+        (blob.is_passed, blob.goes_on) = (time.is_some() && time > known_to, false);
         blob
     }
 }
 
 impl Webm {
-    /// Whether `rest` completes an element that was held back, and goes on from there to its end, later than what was read.
+    /// Whether `rest` completes an element that was held back, so that packets come out which begin right after what was read and
+    /// go on to its end.
     fn goes_on_with(&self, tail: &[u8], rest: &[u8], effort: &mut Effort) -> bool {
-        let Some(first_len) = joint(tail, rest).filter(|_| !effort.is_spent()) else { return false };
-        let (mut probe, mut out) = (self.clone(), Vec::new());
-        let first = [tail, &rest[..first_len]].concat();
-        let mut at = 0;
-        while at < tail.len() {
-            match probe.step(&first[at..], effort, &mut out) {
+        let joined = [tail, rest].concat();
+        let (mut probe, mut at, mut out) = (self.clone(), 0, Vec::new());
+        let (mut before, mut packets) = (self.latest.map(|latest| (latest, None)), 0);
+        while at < joined.len() && !effort.is_spent() {
+            match probe.step(&joined[at..], effort, &mut out) {
                 Step::Took(more) => at += more,
-                _ => return false,
-            }
-        }
-        at -= tail.len();
-        let mut is_next_heard = false;
-        loop {
-            for item in out.drain(..) {
-                let Item::Packet(packet) = item else { return false };
-                let is_next = |latest| is_next(latest, packet.duration, packet.time, self.scale_ns);
-                is_next_heard = is_next_heard || self.latest.is_none_or(is_next);
-                if !is_next_heard {
-                    effort.spend(first.len());
-                    return false;
-                }
-            }
-            match probe.step(&rest[at..], effort, &mut out) {
-                _ if at == rest.len() => return is_next_heard,
-                Step::Took(more) => at += more,
-                Step::Wait => return is_next_heard,
+                Step::Wait => break,
                 Step::Header | Step::Broken(_) => return false,
             }
+            for item in out.drain(..) {
+                let Item::Packet(packet) = item else { return false };
+                effort.spend(packet.data.len());
+                let follows = before.is_none_or(|(time, duration)| {
+                    is_next(time, duration.unwrap_or(packet.duration), packet.time, self.scale_ns)
+                });
+                if !follows {
+                    return false;
+                }
+                (before, packets) = (Some((packet.time, Some(packet.duration))), packets + 1);
+            }
         }
+        packets > 1 || packets == 1 && joined.len() - at < ELEMENT_START
     }
 }
 
-/// How much of `rest` belongs to an element whose beginning was held back, if it can end there: by its header, and by the first
-/// byte of the next one. Nearly all that cannot are told by this.
-fn joint(tail: &[u8], rest: &[u8]) -> Option<usize> {
-    const NEXT: [u8; 12] = [0xa3, 0xa0, 0xe7, 0xec, 0xbf, 0xa7, 0xab, 0xaf, 0x1f, 0x1c, 0x12, 0x1a];
-    let mut start = [0; 12];
-    let mut known = 0;
-    for (slot, byte) in start.iter_mut().zip(tail.iter().chain(rest)) {
-        (*slot, known) = (*byte, known + 1);
-    }
-    let element = ElementHeader::read(&start[..known]).ok()??;
-    let size = if element.id == id::CLUSTER { 0 } else { element.size? };
-    let end =
-        usize::try_from((element.len as u64).checked_add(size)?.checked_sub(tail.len() as u64)?).ok()?;
-    let next = rest.get(..end).map(|_| rest.get(end))?;
-    let fits = element.id == id::CLUSTER
-        || is_cluster_child(element.id) && next.is_none_or(|next| NEXT.contains(next));
-    fits.then_some(end)
-}
-
-/// Whether bytes are the start of an element whose end is not there.
+/// Whether bytes are the start of a block or Cluster whose end is not there.
 fn is_cut_off(bytes: &[u8]) -> bool {
+    const BLOCKS: [u32; 3] = [id::SIMPLE_BLOCK, id::BLOCK_GROUP, id::CLUSTER];
     match ElementHeader::read(bytes) {
-        Ok(Some(element)) => element.size.is_some_and(|size| size > (bytes.len() - element.len) as u64),
+        Ok(Some(element)) => {
+            let is_short = element.size.is_none_or(|size| size > (bytes.len() - element.len) as u64);
+            is_short && BLOCKS.contains(&element.id)
+        }
         Ok(None) => true,
         Err(_) => false,
-    }
-}
-
-fn packet(item: Item) -> Option<Packet> {
-    match item {
-        Item::Packet(packet) => Some(packet),
-        _ => None,
     }
 }

@@ -273,8 +273,10 @@ impl<'a> Walk<'a> {
             self.idle += 1;
             return Ok(());
         };
-        if at == 0 || !tracks.others.contains(&head.track) {
-            return Err(Unproven); // its place in time says nothing about the sound
+        // As the start of a run, its place in time would say nothing about the sound's.
+        let is_start = at == 0 && self.enough.blocks > 0;
+        if is_start || !tracks.others.contains(&head.track) {
+            return Err(Unproven);
         }
         self.bits += BLOCK_BITS;
         self.blocks += 1;
