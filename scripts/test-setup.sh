@@ -34,7 +34,8 @@ machine() { # machine CASE SYSTEM VERSION
         for package in \"\$@\"; do
             case \$package in
                 cmake) programs=cmake ;; ffmpeg) programs='ffmpeg ffprobe' ;; mkvtoolnix) programs=mkvinfo ;;
-                nodejs) programs=node ;; npm) programs=npm ;; *) programs= ;;
+                nodejs) programs=node ;; npm) programs=npm ;;
+                gstreamer1.0-tools) programs='gst-launch-1.0 gst-inspect-1.0' ;; *) programs= ;;
             esac
             for program in \$programs; do touch '$folder/bin/'\$program && chmod +x '$folder/bin/'\$program; done
         done"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use media::demux::{Sniffed, sniff};
+use media::demux::{Foreign, Sniffed, sniff};
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -174,6 +174,8 @@ pub enum Rejection {
     AudioTooLarge { bytes: usize, max: usize },
     #[error("the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
     UnsupportedFormat { format: String },
+    #[error("the audio is {kind}, not Opus in WebM or Ogg")]
+    ForeignAudio { kind: Foreign },
 }
 
 /// `code()` and the list of all codes, from one table.
@@ -204,6 +206,7 @@ impl Rejection {
         BadBase64 => "BAD_BASE64",
         AudioTooLarge => "AUDIO_TOO_LARGE",
         UnsupportedFormat => "UNSUPPORTED_FORMAT",
+        ForeignAudio => "UNSUPPORTED_FORMAT",
     }
 }
 
@@ -306,8 +309,7 @@ pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
         },
     })?;
     match sniff(&audio) {
-        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat { format: "mp4 (by its first bytes)".into() }),
-        Sniffed::Wav => Err(Rejection::UnsupportedFormat { format: "wav (by its first bytes)".into() }),
+        Sniffed::Foreign(kind) => Err(Rejection::ForeignAudio { kind }),
         Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
     }
 }

@@ -60,7 +60,9 @@ fn every_bad_message_names_its_culprit() {
         (with("chunkIndex", json!(1.5)), "WRONG_TYPE"),
         (with("chunkIndex", json!(1e300)), "WRONG_TYPE"),
         (with("format", json!("mp3")), "UNSUPPORTED_FORMAT"),
-        (with("audioData", json!("AAAAIGZ0eXBpc29tAAACAGlzb21pc28y")), "UNSUPPORTED_FORMAT"),
+        (with("audioData", json!("AAAAIGZ0eXBpc29tAAACAGlzb21pc28y")), "UNSUPPORTED_FORMAT"), // ftyp
+        (with("audioData", json!("AAAAZG1vb2YAAAAQbWZoZAAAAAAAAAAB")), "UNSUPPORTED_FORMAT"), // moof
+        (with("audioData", json!("W29iamVjdCBCbG9iXQ==")), "UNSUPPORTED_FORMAT"),             // [object Blob]
     ] {
         assert_eq!(refuse(&body).code(), code, "{}", &body[..body.len().min(120)]);
     }

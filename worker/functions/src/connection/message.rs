@@ -3,6 +3,7 @@
 use ingest::message::{
     Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string,
 };
+use media::demux::unsupported_codec;
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -38,6 +39,8 @@ pub struct Enqueue {
     pub body: String,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
+    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    pub told: Option<Refusal>,
 }
 
 /// What a message asks for.
@@ -121,7 +124,7 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusa
     let format_name = string(fields, "format")?;
     format(format_name)?;
     let audio_data = string(fields, "audioData")?;
-    audio(audio_data)?;
+    let codec = unsupported_codec(&audio(audio_data)?);
     let body = Body::WriteToStream {
         session_id: caller.session.as_str(),
         audio_data,
@@ -134,7 +137,8 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusa
     let hash = fnv1a(audio_data.as_bytes());
     let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
     let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
-    let enqueued = Enqueue { traceparent: traceparent.map(str::to_owned), ..enqueued };
+    let told = codec.map(|codec| Refusal::unsupported_codec(&codec).about(Some(chunk_index)));
+    let enqueued = Enqueue { traceparent: traceparent.map(str::to_owned), told, ..enqueued };
     let ack = Ack::Chunk { index: chunk_index, captured_at: EpochMs(timestamp) };
     Ok(Request::Send(enqueued, acknowledged.then_some(ack)))
 }
@@ -169,6 +173,7 @@ fn enqueue(caller: &Caller, deduplication_id: String, body: &Body<'_>) -> Enqueu
         deduplication_id,
         body: serde_json::to_string(body).expect("strings and numbers are JSON"),
         traceparent: None,
+        told: None,
     }
 }
 

@@ -176,9 +176,10 @@ async fn message(
     match message::read(&caller, text, backend.now())? {
         Request::Send(mut enqueue, ack) => {
             enqueue.traceparent = enqueue.traceparent.or(trace);
+            let told = enqueue.told.take();
             let sent = backend.send(enqueue).await;
             sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))?;
-            Ok(ack.map(Reply::from))
+            told.map_or(Ok(ack.map(Reply::from)), Err)
         }
         Request::Status => Ok(Some(Reply::Status(Box::new(status(backend, &caller).await?)))),
         Request::Ping => Ok(Some(Reply::Named(Named::Pong))),

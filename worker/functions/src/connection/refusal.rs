@@ -3,6 +3,7 @@
 use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
 use ingest::message::{MAX_SESSION_ID, Rejection, SessionId};
+use media::demux::Foreign;
 use serde::Serialize;
 
 /// Answer to a connection or message that is not accepted. As JSON it is what the browser receives:
@@ -92,6 +93,12 @@ impl Refusal {
         )
     }
 
+    /// The recording that a chunk begins has another codec.
+    pub fn unsupported_codec(codec: &str) -> Self {
+        let message = format!("the recording has no Opus audio that can be decoded: {codec}");
+        Self::new(400, "UNSUPPORTED_FORMAT", message, WHAT_TO_RECORD)
+    }
+
     /// The event lacks what API Gateway always sends.
     pub fn not_an_event(missing: &str) -> Self {
         let message = format!("the event has no {missing}");
@@ -104,6 +111,28 @@ impl Refusal {
     }
 }
 
+/// Which browser records what: Safari has WebM with Opus since 18.4 (March 2025), Firefox also Ogg with Opus.
+const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"}) in Chrome, Edge, Firefox, and in Safari \
+    18.4 and later; in Firefox also \"audio/ogg;codecs=opus\". Older Safari records MP4 only: ask MediaRecorder.isTypeSupported(), and \
+    use a recorder in JavaScript that writes Opus in WebM or Ogg there";
+
+/// What to do about a chunk that is something else.
+const fn hint_for(kind: Foreign) -> &'static str {
+    match kind {
+        Foreign::Base64 => "base64 was applied twice: send the blob's own bytes in base64, once",
+        Foreign::Url => "send what stands behind \"base64,\" in the data: URL; a blob: URL holds no audio",
+        Foreign::BlobAsString => "read the blob first: await blob.arrayBuffer(), then base64 of those bytes",
+        Foreign::ReadAsText => {
+            "text loses bytes: read the blob with arrayBuffer(), not with text() or readAsText()"
+        }
+        Foreign::Json => {
+            "audioData is base64 of the blob's bytes alone, without JSON around or instead of them"
+        }
+        Foreign::Markup | Foreign::Text => "audioData is base64 of a MediaRecorder blob's bytes",
+        _ => WHAT_TO_RECORD,
+    }
+}
+
 /// The message itself is at fault.
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
@@ -111,7 +140,8 @@ impl From<Rejection> for Refusal {
             Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => {
                 "call MediaRecorder.start() with a smaller timeslice, such as 250 ms"
             }
-            Rejection::UnsupportedFormat { .. } => "record audio/webm;codecs=opus or audio/ogg;codecs=opus",
+            Rejection::UnsupportedFormat { .. } => WHAT_TO_RECORD,
+            Rejection::ForeignAudio { kind } => hint_for(kind),
             Rejection::BadBase64 { .. } => "send the whole blob as standard base64, without a data: prefix",
             Rejection::BadSessionId { .. } => "session ids are 1 to 128 of a-z A-Z 0-9 _ . -",
             _ => "compare the message with the documented one",

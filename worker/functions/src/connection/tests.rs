@@ -125,6 +125,25 @@ async fn a_messages_own_trace_goes_into_the_queue_and_the_invocations_where_it_h
 }
 
 #[tokio::test]
+async fn a_recording_without_opus_is_answered_with_an_error_and_the_writer_sees_it_too() {
+    let memory = Memory::default();
+    // EBML header, Segment, Tracks with one track of A_AAC
+    let audio = "GkXfo4dCgoR3ZWJtGFOAZ/8WVK5rj66N14EBg4EChoVBX0FBQw==";
+    let chunk = CHUNK.replace("GkXfo59C", audio);
+    let (status, answer) = memory.event("MESSAGE", as_authorized("live", "speaker"), Some(&chunk)).await;
+    assert_eq!(
+        (status, &answer["code"], &answer["chunkIndex"]),
+        (200, &json!("UNSUPPORTED_FORMAT"), &json!(3))
+    );
+    assert!(answer["message"].as_str().unwrap().contains("A_AAC"), "{answer}");
+    assert_eq!(
+        memory.queue.lock().unwrap().len(),
+        1,
+        "what follows it is refused by the writer, for the same reason"
+    );
+}
+
+#[tokio::test]
 async fn a_connection_is_recorded_used_and_forgotten_with_an_end_in_the_queue() {
     let memory = Memory::default();
     assert_eq!(memory.connect_as("live", "speaker").await, (200, Value::Null));

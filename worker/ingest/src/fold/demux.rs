@@ -1,6 +1,6 @@
 //! The first pass: what each chunk holds.
 
-use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason};
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::time::{MediaTime, Samples};
 
 use super::hear::hear;
@@ -12,6 +12,8 @@ use crate::timeline::Joint;
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
+/// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
+const HIDDEN_CLUSTER_MS: u64 = 500;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
 
@@ -20,6 +22,12 @@ pub(super) struct Taken {
     pub(super) steps: Vec<Step>,
     pub(super) samples: Samples,
     pub(super) joint: Joint,
+    /// What the hole in `joint` is worth.
+    basis: TimeBasis,
+    /// By how much the container times since the last loss were too early, if this chunk tells.
+    too_early: Option<Samples>,
+    /// The capture clock's time since the chunk before.
+    elapsed_ms: u64,
     /// The recording that begins in it.
     pub(super) recording: Option<String>,
     pub(super) refusal: Option<Refusal>,
@@ -27,18 +35,24 @@ pub(super) struct Taken {
     pub(super) hole: Option<MediaState>,
     /// What was skipped of it in search of a Cluster.
     pub(super) residue: Vec<u8>,
+    /// The whole chunk was skipped.
+    pub(super) withheld: bool,
 }
 
 impl Taken {
-    fn nothing() -> Self {
+    fn nothing(elapsed_ms: u64) -> Self {
         Self {
             steps: Vec::new(),
             samples: Samples(0),
             joint: Joint::Continues,
+            basis: TimeBasis::Known,
+            too_early: None,
+            elapsed_ms,
             recording: None,
             refusal: None,
             hole: None,
             residue: Vec::new(),
+            withheld: false,
         }
     }
 
@@ -56,6 +70,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     let mut place = start.position.place();
     let mut captured_before = start.position.last_captured;
     let mut taken = Vec::with_capacity(pieces.len());
+    let mut unsure = false;
     for piece in pieces {
         let missing = !place.leads_to(piece);
         if place.numbering != piece.numbering {
@@ -65,13 +80,51 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         place = Place::behind(piece);
         let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.captured_at);
-        taken.push(take_chunk(&mut media, piece, missing, elapsed_ms));
+        let mut out = Taken::nothing(elapsed_ms);
+        take_chunk(&mut media, piece, missing, &mut unsure, &mut out);
+        taken.push(out);
     }
+    tell_holes(&mut taken);
+    pass_undecided(&mut media, &mut taken);
     (media, taken)
 }
 
-fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: u64) -> Taken {
-    let mut out = Taken::nothing();
+/// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
+/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts.
+fn tell_holes(taken: &mut [Taken]) {
+    let mut too_early = None;
+    for chunk in taken.iter_mut().rev() {
+        too_early = chunk.too_early.or(too_early);
+        let Joint::Missing(least) = chunk.joint else { continue };
+        let told = too_early.take();
+        if chunk.basis.is_known() {
+            continue;
+        }
+        let hole = least + told.unwrap_or_default();
+        let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
+        let untold = told.is_none()
+            && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
+        chunk.joint = match untold || hole.ms_floor() > chunk.elapsed_ms + HOLE_TOLERANCE_MS {
+            true => Joint::Clock,
+            false => Joint::Missing(hole),
+        };
+    }
+}
+
+/// What may yet turn out to be a block goes on with the gap, not with this line.
+fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
+    let searching = media.is_searching();
+    let Some(last) = taken.last_mut().filter(|last| searching && last.refusal.is_none()) else { return };
+    for item in media.demuxer.pass_undecided() {
+        if let Item::Skipped(skipped) = item {
+            last.residue.extend(skipped.bytes);
+        }
+    }
+    last.withheld = last.steps.is_empty();
+}
+
+/// `unsure`: the container's times since the last loss are not known.
+fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, unsure: &mut bool, out: &mut Taken) {
     if missing {
         out.hole = Some(media.clone());
         media.lose_chunks();
@@ -79,17 +132,20 @@ fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, elapsed_ms: 
     let before = Undo::of(media);
     match &piece.audio {
         Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        Ok(bytes) => take_bytes(media, bytes, elapsed_ms, &mut out),
+        Ok(bytes) => take_bytes(media, bytes, unsure, out),
     }
     if out.refusal.is_some() {
+        let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
         before.restore(media);
         out.hole.get_or_insert_with(|| media.clone());
         media.lose_chunks();
+        if let Some(demuxer) = refusing {
+            media.demuxer = demuxer; // what follows is refused, too, until the next header
+        }
         out.steps.clear();
         out.samples = Samples(0);
     }
     hear(&mut media.pre_roll, &out.steps);
-    out
 }
 
 /// What a refused chunk may have changed. The pre-roll, which weighs most, only takes in what is not refused.
@@ -121,11 +177,10 @@ impl Undo {
     }
 }
 
-fn take_bytes(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut Taken) {
+fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Taken) {
     let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
-    let held_back = media.demuxer.buffered() as u64;
     let mut packets = 0;
-    let mut skipped_bytes = 0;
+    let mut passed = Vec::new();
     let mut fault = None;
     for item in media.demuxer.push(bytes) {
         match item {
@@ -134,13 +189,13 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut T
                 packets += 1;
             }
             Item::Packet(packet) => {
-                take_packet(media, packet, elapsed_ms, out);
+                take_packet(media, packet, unsure, out);
                 packets += 1;
             }
             Item::Skipped(skipped)
                 if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
             {
-                skipped_bytes += skipped.total;
+                passed.extend_from_slice(&skipped.bytes);
             }
             Item::Skipped(skipped) => {
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
@@ -154,10 +209,8 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], elapsed_ms: u64, out: &mut T
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
     if was_searching && out.refusal.is_none() {
-        // All of the chunk, what is held back included; or what lies before the place where the recording goes on.
-        let own = if packets == 0 { u64::MAX } else { skipped_bytes.saturating_sub(held_back) };
-        let own = usize::try_from(own).unwrap_or(usize::MAX).min(bytes.len());
-        out.residue = bytes[..own].to_vec();
+        out.residue = passed;
+        out.withheld = packets == 0 && media.demuxer.undecided().is_empty();
     }
 }
 
@@ -171,13 +224,16 @@ fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken
     out.recording = Some(head.id.clone());
 }
 
-fn take_packet(media: &mut MediaState, packet: Packet, elapsed_ms: u64, out: &mut Taken) {
+fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &mut Taken) {
+    let was_unsure = std::mem::replace(unsure, !packet.time_basis.is_known());
     match media.loss.take() {
+        None if was_unsure && packet.time_basis.is_known() => out.too_early = hole_before(media, &packet),
         None => {}
         Some(Loss::Chunks) => {
             out.steps.push(Step::Reset);
+            out.basis = packet.time_basis;
             out.joint = match hole_before(media, &packet) {
-                Some(hole) if hole.ms_floor() <= elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
                 _ => Joint::Clock,
             };
         }

@@ -78,7 +78,7 @@ impl Placing<'_> {
             self.open_gap(before_hole, piece, taken.refusal.is_some());
         }
         if !taken.residue.is_empty() {
-            let withheld_to = if taken.steps.is_empty() { piece.index + 1 } else { 0 };
+            let withheld_to = if taken.withheld { piece.index + 1 } else { 0 };
             let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
         }

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ingest::message::{Entry, Record, parse};
 use serde_json::json;
 
@@ -111,6 +113,39 @@ fn what_cannot_be_audio_is_refused_with_its_culprit_and_its_index() {
         let shown: String = text.chars().take(80).collect();
         assert_eq!(refused("speaker", &text), (code, chunk_index), "{shown}");
     }
+}
+
+/// Chunk 0 of a recording whose Tracks name this codec.
+fn opening(codec: &str) -> Value {
+    let element = |id: &[u8], content: &[u8]| [id, &[0x80 | content.len() as u8], content].concat();
+    let track = [element(&[0xd7], &[1]), element(&[0x83], &[2]), element(&[0x86], codec.as_bytes())].concat();
+    let tracks = element(b"\x16\x54\xae\x6b", &element(&[0xae], &track));
+    let header = element(b"\x1a\x45\xdf\xa3", &element(b"\x42\x82", b"webm"));
+    let segment = [&b"\x18\x53\x80\x67\xff"[..], &tracks].concat();
+    json!({"audioData": STANDARD.encode([header, segment].concat())})
+}
+
+#[test]
+fn a_recording_of_another_codec_is_named_to_the_speaker_and_enqueued_for_the_writer_to_refuse() {
+    let told = accepted(&chunk_with(opening("A_PCM/FLOAT/IEEE"))).told.expect("the speaker is told");
+    assert_eq!((told.code, told.chunk_index), ("UNSUPPORTED_FORMAT", Some(7)));
+    assert!(told.message.contains("A_PCM/FLOAT/IEEE"), "{}", told.message);
+    assert_eq!(accepted(&chunk_with(opening("A_OPUS"))).told, None);
+}
+
+#[test]
+fn the_hint_says_what_to_record_or_what_the_page_does_wrong() {
+    let hint = |bytes: &[u8]| {
+        let text = chunk_with(json!({"audioData": STANDARD.encode(bytes)}));
+        read(&caller("speaker"), &text, NOW).unwrap_err().hint
+    };
+    for foreign in [b"\0\0\0\x64moof....".as_slice(), b"RIFF....WAVEfmt ", b"fLaC....", b"FORM....AIFF"] {
+        let hint = hint(foreign);
+        assert!(hint.contains("audio/webm;codecs=opus") && hint.contains("Safari 18.4"), "{hint}");
+    }
+    assert!(hint(b"[object Blob]").contains("arrayBuffer"));
+    assert!(hint(b"data:audio/webm;base64,GkXf").contains("base64,"));
+    assert!(hint(b"GkXfo59ChoEBQveBAULygQRC").contains("twice"));
 }
 
 #[test]
