@@ -18,8 +18,8 @@ use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
 use crate::timeline::Timing;
 
-/// The most audio one chunk may claim: few bytes can claim hours. Kinesis Video takes fragments of at most 20 s.
-const MAX_CHUNK: Samples = Samples::from_ms(10_000);
+/// The most audio one chunk may claim: few bytes can claim hours, and Kinesis Video takes fragments of at most 20 s.
+const MAX_CHUNK: Samples = Samples::from_ms(19_000);
 
 /// Why a chunk cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
