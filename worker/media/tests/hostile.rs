@@ -6,11 +6,11 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::ffmpeg::ffmpeg;
-use common::webm::{self, PLAIN, Shape};
 use common::{Rng, chunks, demux, packets};
 use media::demux::{Demuxer, Item, Packet, SkipReason, Skipped};
 use media::opus::{Decoder, MAX_CONCEALED};
 use media::time::Samples;
+use recorder::{Beside, Blocks, Container, Lacing, Recorder, element};
 
 /// Good streams of every kind, about 40 kB each.
 fn seeds() -> Vec<Vec<u8>> {
@@ -23,23 +23,20 @@ fn seeds() -> Vec<Vec<u8>> {
         .cloned()
         .collect();
     let opus: Vec<Vec<u8>> = (0..60).map(|n| [vec![0xf8], vec![n; 90]].concat()).collect();
-    let laced = Shape {
-        lacing: 3,
-        per_block: 4,
-        block_groups: true,
-        extras: true,
-        unknown_clusters: false,
-        unknown_segment: false,
-        beside: Some(20_000),
-        ..PLAIN
-    };
+    let mut laced = Recorder::finished();
+    if let Container::Webm(webm) = &mut laced.container {
+        (webm.lacing, webm.per_block, webm.blocks) = (Lacing::Ebml, 4, Blocks::Group);
+        let codec = "V_VP9".to_owned();
+        webm.beside.push(Beside { number: 20_000, codec, first: true, block_bytes: 30 });
+        (webm.extras.unknown, webm.extras.encrypted_block) = (true, true);
+    }
     let restart = chunks("chromium-restart")[30..45].concat();
     vec![
         head(chunks("chromium-speech-default").concat()),
         firefox,
         ogg,
         files.concat(),
-        webm::build(&opus, &laced).0,
+        laced.record(&opus).bytes,
         restart,
     ]
 }
@@ -139,7 +136,7 @@ fn pure_noise_stays_bounded() {
         let noise: Vec<u8> = (0..20_000).map(|_| rng.next() as u8).collect();
         let mut demuxer = Demuxer::new();
         if round % 2 == 0 {
-            demuxer.push(&webm::build(&[], &PLAIN).0);
+            demuxer.push(&Recorder::plain(100_000).record(&[]).bytes);
         }
         push_checked(&mut demuxer, &noise, &mut rng);
     }
@@ -181,8 +178,8 @@ fn a_large_element_that_comes_in_small_pieces_is_not_read_again_and_again() {
     let block =
         [&[0x81, 0, 0, 0x02, 90][..], &[[255_u8; 5].as_slice(), &[1]].concat().repeat(90), &opus.repeat(91)]
             .concat();
-    let mut file = webm::build(&[vec![0xf8]], &PLAIN).0;
-    file.extend(webm::element(0xa3, &block));
+    let mut file = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
+    file.extend(element(0xa3, &block));
     let start = Instant::now();
     let found = packets(&demux(file.iter().map(|byte| [*byte])));
     assert_eq!(found.len(), 92);
@@ -191,7 +188,7 @@ fn a_large_element_that_comes_in_small_pieces_is_not_read_again_and_again() {
 
 #[test]
 fn elements_beyond_the_limits_are_refused_and_not_waited_for() {
-    let head = webm::build(&[vec![0xf8]], &PLAIN).0;
+    let head = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
     let too_large: [(&[u8], u32); 3] = [
         (&[0xa3, 0x10, 0x20, 0x00, 0x00], 0xa3), // a block of 2 MiB
         (&[0xec, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], 0xec), // a Void of 72 PB
@@ -207,8 +204,8 @@ fn elements_beyond_the_limits_are_refused_and_not_waited_for() {
 #[test]
 fn more_packets_than_a_chunk_can_hold_are_refused() {
     let block = [&[0x81, 0, 0, 0x04, 0xff][..], &[0xf8; 256]].concat();
-    let mut file = webm::build(&[vec![0xf8]], &PLAIN).0;
-    file.extend(webm::element(0xa3, &block).repeat(400));
+    let mut file = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
+    file.extend(element(0xa3, &block).repeat(400));
     let mut demuxer = Demuxer::new();
     let items = demuxer.push(&file);
     assert!(packets(&items).len() < 70_000);
