@@ -24,10 +24,10 @@ impl Recorder {
 
 fn draw_webm(below: &mut dyn FnMut(u64) -> u64) -> Webm {
     let lacing = [Lacing::None, Lacing::None, Lacing::Xiph, Lacing::Fixed, Lacing::Ebml][below(5) as usize];
-    let size = |n: u64| [Size::Unknown, Size::Known, Size::Zero][n as usize];
+    let size = |n: u64| [Size::Unknown, Size::Unknown, Size::Known, Size::Known, Size::Zero][n as usize];
     Webm {
-        segment: size(below(3)),
-        cluster: size(below(3)),
+        segment: size(below(5)),
+        cluster: size(below(5)),
         cluster_us: [1, 60_000, 300_000, 1_000_000, 10_000_000, u64::MAX][below(6) as usize],
         lacing,
         per_block: 1 + below(8) as usize,
@@ -46,7 +46,7 @@ fn draw_webm(below: &mut dyn FnMut(u64) -> u64) -> Webm {
 }
 
 fn draw_beside(n: u64, below: &mut dyn FnMut(u64) -> u64) -> Beside {
-    let codec = ["V_VP9", "V_MPEG4/ISO/AVC", "A_OPUS", "S_TEXT/WEBVTT"][below(4) as usize];
+    let codec = ["V_VP9", "V_VP8", "A_OPUS", "S_TEXT/WEBVTT"][below(4) as usize];
     Beside {
         number: 30 + n,
         codec: codec.into(),

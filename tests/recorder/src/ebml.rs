@@ -15,6 +15,11 @@ pub(crate) fn id(id: u32) -> Vec<u8> {
     id.to_be_bytes().into_iter().skip_while(|&byte| byte == 0).collect()
 }
 
+/// An element of the shortest size field.
+pub fn element(element_id: u32, content: &[u8]) -> Vec<u8> {
+    Writer { long_sizes: false }.element(element_id, content)
+}
+
 /// Puts elements together.
 #[derive(Copy, Clone)]
 pub(crate) struct Writer {

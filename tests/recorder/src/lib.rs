@@ -18,6 +18,7 @@ mod packets;
 mod webm;
 
 pub use cut::Cut;
+pub use ebml::element;
 pub use ogg::{Ogg, Other};
 pub use packets::{packets, us_of};
 pub use webm::{Beside, Blocks, Extras, Lacing, Size, Webm};
@@ -89,6 +90,14 @@ impl Default for Recorder {
     }
 }
 
+impl Recording {
+    /// Where each Cluster begins.
+    pub fn clusters(&self) -> Vec<usize> {
+        let begins = |at: &usize| self.bytes[*at..].starts_with(b"\x1f\x43\xb6\x75");
+        self.boundaries.iter().copied().filter(begins).collect()
+    }
+}
+
 impl Recorder {
     fn webm(webm: Webm) -> Self {
         Self { container: Container::Webm(webm), ..Self::default() }
@@ -97,6 +106,11 @@ impl Recorder {
     /// Chromium up to today: Clusters of five blocks, all sizes unknown.
     pub fn chromium() -> Self {
         Self::webm(Webm { cluster_us: 300_000, jitter_us: 8_000, ..Webm::default() })
+    }
+
+    /// No more than there must be: Clusters of this length, all sizes unknown.
+    pub fn plain(cluster_us: u64) -> Self {
+        Self::webm(Webm { cluster_us, ..Webm::default() })
     }
 
     /// Firefox: sizes of eight bytes, an empty SeekHead, track 2, Clusters of a second, the first packet at 6 ms.

@@ -102,7 +102,7 @@ pub(crate) fn write(recorder: &Recorder, ogg: &Ogg, packets: &[Vec<u8>]) -> Reco
         most_segments: ogg.page_segments.clamp(1, 255),
         boundaries: Vec::new(),
     };
-    let other = |flags: u8, sequence: u32| page(flags, 0, OTHER, sequence, &[9], b"\x80theora..");
+    let other = |flags: u8, sequence: u32| page(flags, 0, OTHER, sequence, &[64], &skeleton());
     if ogg.beside == Some(Other::Before) {
         pages.bytes.extend(other(2, 0));
     }
@@ -141,6 +141,12 @@ pub(crate) fn write(recorder: &Recorder, ogg: &Ogg, packets: &[Vec<u8>]) -> Reco
         }
     }
     Recording { bytes: pages.bytes, header_len, packets: written, boundaries: pages.boundaries }
+}
+
+/// An Ogg Skeleton's first packet: it tells players about the other streams.
+fn skeleton() -> Vec<u8> {
+    let one_of_1000 = [0_u64.to_le_bytes(), 1_000_u64.to_le_bytes()].concat();
+    [&b"fishead\0\x03\0\0\0"[..], &one_of_1000, &one_of_1000, &[0; 20]].concat()
 }
 
 /// A comment header with a picture of so many bytes in base64 (RFC 7845 section 5.2).

@@ -26,12 +26,13 @@ fn packet(config: u8, frames: u8, noise: &mut Noise) -> Vec<u8> {
     }
 }
 
-/// How long a packet lasts, by its table of contents (RFC 6716 section 3.1); it must be well-formed.
+/// How long a packet lasts, by its table of contents (RFC 6716 section 3.1). What is cut off there counts as 20 ms.
 pub fn us_of(packet: &[u8]) -> u64 {
-    let frames = match packet[0] & 3 {
-        0 => 1,
-        3 => u64::from(packet[1] & 0x3f),
-        _ => 2,
+    let frames = match packet {
+        [toc, ..] if toc & 3 == 0 => 1,
+        [toc, ..] if toc & 3 < 3 => 2,
+        [_, count, ..] => u64::from(count & 0x3f),
+        _ => return 20_000,
     };
     us_of_frame(packet[0] >> 3) * frames
 }

@@ -224,9 +224,10 @@ fn header(recorder: &Recorder, webm: &Webm, writer: Writer) -> Vec<u8> {
     ];
     let mut entries: Vec<Vec<u8>> = Vec::new();
     let beside = |first| webm.beside.iter().filter(move |beside| beside.first == first);
-    entries.extend(beside(true).map(|beside| entry_beside(beside, writer)));
+    let head = recorder.opus_head();
+    entries.extend(beside(true).map(|beside| entry_beside(beside, &head, writer)));
     entries.push(opus_entry(recorder, webm, writer));
-    entries.extend(beside(false).map(|beside| entry_beside(beside, writer)));
+    entries.extend(beside(false).map(|beside| entry_beside(beside, &head, writer)));
     let attachment = writer.master(
         0x61a7,
         &[writer.element(0x466e, b"cover.jpg"), writer.element(0x465c, &vec![0xd8; extras.attachment_bytes])],
@@ -268,14 +269,24 @@ fn opus_entry(recorder: &Recorder, webm: &Webm, writer: Writer) -> Vec<u8> {
     writer.master(0xae, &fields)
 }
 
-fn entry_beside(beside: &Beside, writer: Writer) -> Vec<u8> {
-    let kind = if beside.codec.starts_with("V_") { 1 } else { 2 };
-    let fields = [
+fn entry_beside(beside: &Beside, opus_head: &[u8], writer: Writer) -> Vec<u8> {
+    let kind = match beside.codec.as_bytes()[0] {
+        b'V' => 1,
+        b'A' => 2,
+        _ => 0x11, // subtitles
+    };
+    let mut fields = vec![
         writer.uint(0xd7, beside.number),
         writer.uint(0x73c5, beside.number + 1_000),
         writer.uint(0x83, kind),
         writer.element(0x86, beside.codec.as_bytes()),
     ];
+    if beside.codec == "A_OPUS" {
+        fields.push(writer.element(0x63a2, opus_head));
+    }
+    if kind == 1 {
+        fields.push(writer.master(0xe0, &[writer.uint(0xb0, 64), writer.uint(0xba, 48)]));
+    }
     writer.master(0xae, &fields)
 }
 

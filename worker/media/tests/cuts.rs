@@ -3,10 +3,8 @@
 
 mod common;
 
-use common::webm::{self, PLAIN, Shape};
-use common::{RECORDINGS, STREAMS, chunks, demux, packets, runs, skipped};
+use common::{RECORDINGS, STREAMS, chunks, demux, runs, skipped};
 use media::demux::{Demuxer, Item};
-use media::time::MediaTime;
 use proptest::prelude::*;
 
 /// What another process finds when it takes the state up.
@@ -67,17 +65,6 @@ fn the_state_between_chunks_is_small() {
     }
 }
 
-/// The packets' times as the shape has them: 20 ms each, in steps of its ticks at the blocks.
-fn times(count: usize, shape: &Shape) -> Vec<MediaTime> {
-    let time = |n: usize| {
-        let (block, frame) = (n / shape.per_block, n % shape.per_block);
-        let start =
-            (block * shape.per_block) as i64 * 20_000_000 / shape.scale_ns as i64 * shape.scale_ns as i64;
-        MediaTime(start + frame as i64 * 20_000_000)
-    };
-    (0..count).map(time).collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -89,29 +76,4 @@ proptest! {
         let chunks = chunks(STREAMS[which]);
         prop_assert!(demux_cut(&chunks.concat(), lengths) == demux(&chunks));
     }
-
-    #[test]
-    fn every_shape_of_webm_gives_its_packets(
-        opus in webm::packets(0..60),
-        shape in webm::shapes(),
-        lengths in proptest::collection::vec(1..300_usize, 0..100),
-    ) {
-        let (file, _) = webm::build(&opus, &shape);
-        let items = demux_cut(&file, lengths);
-        prop_assert_eq!(skipped(&items), vec![]);
-        let packets = packets(&items);
-        prop_assert_eq!(packets.iter().map(|p| p.time).collect::<Vec<_>>(), times(opus.len(), &shape));
-        prop_assert!(packets.into_iter().map(|p| p.data).eq(opus));
-    }
-}
-
-#[test]
-fn discard_padding_is_told_with_the_last_packet_of_its_block() {
-    let shape = Shape { unknown_clusters: true, ..PLAIN };
-    let (mut file, _) = webm::build(&[vec![0xf8, 1]], &shape);
-    let block = webm::element(0xa1, &[0x81, 0, 20, 0x02, 1, 2, 0xf8, 2, 0xf8, 3]);
-    let padding_6_5_ms = webm::element(0x75a2, &6_500_000_i32.to_be_bytes());
-    file.extend(webm::element(0xa0, &[block, padding_6_5_ms].concat()));
-    let discards: Vec<u64> = packets(&demux([file])).iter().map(|p| p.discard_end.0).collect();
-    assert_eq!(discards, [0, 0, 104]);
 }

@@ -6,11 +6,11 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::ffmpeg::ffmpeg;
-use common::webm::{self, PLAIN, Shape};
 use common::{Rng, chunks, demux, packets};
 use media::demux::{Demuxer, Item, Packet, SkipReason, Skipped};
 use media::opus::{Decoder, MAX_CONCEALED};
 use media::time::Samples;
+use recorder::{Beside, Blocks, Container, Lacing, Recorder, element};
 
 /// Good streams of every kind, about 40 kB each.
 fn seeds() -> Vec<Vec<u8>> {
@@ -23,23 +23,20 @@ fn seeds() -> Vec<Vec<u8>> {
         .cloned()
         .collect();
     let opus: Vec<Vec<u8>> = (0..60).map(|n| [vec![0xf8], vec![n; 90]].concat()).collect();
-    let laced = Shape {
-        lacing: 3,
-        per_block: 4,
-        block_groups: true,
-        extras: true,
-        unknown_clusters: false,
-        unknown_segment: false,
-        beside: Some(20_000),
-        ..PLAIN
-    };
+    let mut laced = Recorder::finished();
+    if let Container::Webm(webm) = &mut laced.container {
+        (webm.lacing, webm.per_block, webm.blocks) = (Lacing::Ebml, 4, Blocks::Group);
+        let codec = "V_VP9".to_owned();
+        webm.beside.push(Beside { number: 20_000, codec, first: true, block_bytes: 30 });
+        (webm.extras.unknown, webm.extras.encrypted_block) = (true, true);
+    }
     let restart = chunks("chromium-restart")[30..45].concat();
     vec![
         head(chunks("chromium-speech-default").concat()),
         firefox,
         ogg,
         files.concat(),
-        webm::build(&opus, &laced).0,
+        laced.record(&opus).bytes,
         restart,
     ]
 }
@@ -139,7 +136,7 @@ fn pure_noise_stays_bounded() {
         let noise: Vec<u8> = (0..20_000).map(|_| rng.next() as u8).collect();
         let mut demuxer = Demuxer::new();
         if round % 2 == 0 {
-            demuxer.push(&webm::build(&[], &PLAIN).0);
+            demuxer.push(&Recorder::plain(100_000).record(&[]).bytes);
         }
         push_checked(&mut demuxer, &noise, &mut rng);
     }
@@ -157,21 +154,84 @@ fn costly_page() -> Vec<u8> {
     [&b"OggS\0\0"[..], &[0; 20], &[0xff], &[0xff; 20]].concat()
 }
 
+/// What costs most to look at and is worth nothing, to fill chunks with.
+fn baits() -> Vec<(&'static str, Vec<u8>)> {
+    let block = |packet: &[u8]| element(0xa3, &[&[0x81, 0, 0, 0x80], packet].concat());
+    let padded = [&[0xfb, 0x41][..], &[0xff; 700]].concat();
+    let false_pages = [costly_page().repeat(15), firefox_page()].concat();
+    let laced = element(0xa3, &[&[0x81, 0, 0, 0x04, 0xff][..], &[0xe0; 256]].concat());
+    vec![
+        ("Clusters", costly_cluster()),
+        ("pages", costly_page()),
+        ("pages before a sound one", false_pages),
+        ("half a Cluster's ID", vec![0x1f]),
+        ("EBML headers", vec![0x1a, 0x45, 0xdf, 0xa3, 0x43, 0xff]),
+        ("half a page", b"O".to_vec()),
+        (
+            "blocks that claim 60 kB of padding",
+            vec![0xa3, 0x20, 0xf0, 0x00, 0x81, 0, 0, 0x80, 0xfb, 0x41, 0xff, 0xff],
+        ),
+        ("blocks of padding", block(&padded)),
+        ("blocks of one time", block(&[0xf8])),
+        ("blocks laced with 256 packets", laced.clone()),
+        ("Timestamps", vec![0xe7, 0x80]),
+        ("BlockGroups", element(0xa0, &element(0xa1, &[0x81, 0, 0, 0x80, 0xfb, 0x41, 0xff]))),
+        ("empty elements of no meaning", vec![0xc0, 0x80]),
+        ("large elements of no meaning", vec![0x4d, 0xe0, 0x20, 0xff, 0x00, 0xa3]),
+        ("elements of no meaning before a block", [[0xc0, 0x80].repeat(15), laced].concat()),
+        ("Void", vec![0xec, 0x80]),
+        ("zeros", vec![0]),
+    ]
+}
+
+/// A page of sound.
+fn firefox_page() -> Vec<u8> {
+    let recording = Recorder::firefox_ogg().record(&recorder::packets(20_000, 1, 1));
+    recording.bytes[recording.header_len..].to_vec()
+}
+
+/// CPU time of this thread in ms; wall time where there is no Linux `/proc`.
+fn cpu_ms(start: Instant) -> u128 {
+    let Ok(stat) = std::fs::read_to_string("/proc/thread-self/stat") else {
+        return start.elapsed().as_millis();
+    };
+    let mut fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11); // utime and stime, proc(5)
+    let mut ticks = || fields.next().unwrap().parse::<u128>().unwrap();
+    (ticks() + ticks()) * 10
+}
+
 #[test]
-fn the_most_costly_searches_take_no_longer_than_a_moment() {
-    for bait in
-        [costly_cluster(), costly_page(), vec![0x1f], vec![0x1a, 0x45, 0xdf, 0xa3, 0x43, 0xff], b"O".to_vec()]
-    {
-        let hostile = bait.repeat(96 * 1024 / bait.len());
-        let mut demuxer = Demuxer::new();
-        demuxer.bytes_missing();
-        let start = Instant::now();
-        for _ in 0..10 {
-            demuxer.push(&hostile);
-            assert!(demuxer.buffered() <= Demuxer::MAX_BUFFERED);
+fn no_chunk_costs_more_than_a_moment() {
+    const CHUNK: usize = 96 * 1024;
+    let start = Instant::now();
+    let plain = Recorder::plain(1_000_000).record(&recorder::packets(20_000, 20, 1)).bytes;
+    let ogg = Recorder::firefox_ogg().record(&recorder::packets(20_000, 20, 1)).bytes;
+    let video = {
+        let mut recorder = Recorder::plain(1_000_000);
+        if let Container::Webm(webm) = &mut recorder.container {
+            webm.beside.push(Beside { number: 2, codec: "V_VP9".into(), first: false, block_bytes: 3 });
         }
-        let spent = start.elapsed();
-        assert!(spent < Duration::from_secs(3), "ten chunks of {bait:02x?} take {spent:?}");
+        recorder.record(&recorder::packets(20_000, 20, 1)).bytes
+    };
+    for (name, bait) in baits() {
+        for (before, lost) in [(&plain, false), (&plain, true), (&ogg, false), (&ogg, true), (&video, true)] {
+            let hostile = bait.repeat(CHUNK / bait.len());
+            // The running recording's header in front, so that its repetition is looked into.
+            let repeated = [&before[..before.len().min(300)], &hostile].concat();
+            let mut demuxer = Demuxer::new();
+            demuxer.push(before);
+            if lost {
+                demuxer.bytes_missing();
+            }
+            let before_ms = cpu_ms(start);
+            for chunk in [&hostile, &hostile, &hostile, &hostile, &repeated, &repeated, &hostile, &repeated] {
+                demuxer.push(&chunk[..chunk.len().min(CHUNK)]);
+                assert!(demuxer.buffered() <= Demuxer::MAX_BUFFERED, "{name}: {} bytes", demuxer.buffered());
+            }
+            let spent_ms = cpu_ms(start) - before_ms;
+            println!("{name}, lost {lost}: {spent_ms} ms for eight chunks");
+            assert!(spent_ms <= 8 * 50, "{name}, lost {lost}: eight chunks cost {spent_ms} ms");
+        }
     }
 }
 
@@ -181,8 +241,8 @@ fn a_large_element_that_comes_in_small_pieces_is_not_read_again_and_again() {
     let block =
         [&[0x81, 0, 0, 0x02, 90][..], &[[255_u8; 5].as_slice(), &[1]].concat().repeat(90), &opus.repeat(91)]
             .concat();
-    let mut file = webm::build(&[vec![0xf8]], &PLAIN).0;
-    file.extend(webm::element(0xa3, &block));
+    let mut file = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
+    file.extend(element(0xa3, &block));
     let start = Instant::now();
     let found = packets(&demux(file.iter().map(|byte| [*byte])));
     assert_eq!(found.len(), 92);
@@ -191,7 +251,7 @@ fn a_large_element_that_comes_in_small_pieces_is_not_read_again_and_again() {
 
 #[test]
 fn elements_beyond_the_limits_are_refused_and_not_waited_for() {
-    let head = webm::build(&[vec![0xf8]], &PLAIN).0;
+    let head = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
     let too_large: [(&[u8], u32); 3] = [
         (&[0xa3, 0x10, 0x20, 0x00, 0x00], 0xa3), // a block of 2 MiB
         (&[0xec, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0], 0xec), // a Void of 72 PB
@@ -207,8 +267,8 @@ fn elements_beyond_the_limits_are_refused_and_not_waited_for() {
 #[test]
 fn more_packets_than_a_chunk_can_hold_are_refused() {
     let block = [&[0x81, 0, 0, 0x04, 0xff][..], &[0xf8; 256]].concat();
-    let mut file = webm::build(&[vec![0xf8]], &PLAIN).0;
-    file.extend(webm::element(0xa3, &block).repeat(400));
+    let mut file = Recorder::plain(100_000).record(&[vec![0xf8]]).bytes;
+    file.extend(element(0xa3, &block).repeat(400));
     let mut demuxer = Demuxer::new();
     let items = demuxer.push(&file);
     assert!(packets(&items).len() < 70_000);

@@ -4,10 +4,10 @@
 
 mod common;
 
-use common::webm::{self, PLAIN};
 use common::{Rng, STREAMS, chunks, demux, heads, packets, push_all, same_sound, skipped};
 use media::demux::{Container, Demuxer, Item, Packet, SkipReason, TimeBasis};
 use media::time::MediaTime;
+use recorder::{Recorder, Recording};
 
 #[test]
 fn a_hole_anywhere_costs_no_more_than_its_surroundings_and_can_be_healed() {
@@ -121,9 +121,15 @@ fn a_new_header_is_taken_while_resyncing() {
     assert_eq!(skipped(&items)[0].bytes, [0x1f, 0x43]);
 }
 
+/// Packets of 20 ms, five in a Cluster.
+fn five_a_cluster(packets: &[Vec<u8>]) -> Recording {
+    Recorder::plain(100_000).record(packets)
+}
+
 #[test]
 fn a_false_cluster_id_in_the_sound_does_not_stop_the_search() {
-    let (file, clusters) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
+    let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]);
+    let (file, clusters) = (&recording.bytes, recording.clusters());
     let rest = &file[clusters[3]..];
     let lies: [&[u8]; 6] = [
         &[0x1f, 0x43, 0xb6, 0x75],                      // and nothing of one
@@ -146,10 +152,12 @@ fn a_false_cluster_id_in_the_sound_does_not_stop_the_search() {
 
 #[test]
 fn damage_costs_the_packet_it_is_in() {
-    let (file, clusters) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
-    let all = packets(&demux([&file]));
+    let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]);
+    let (file, clusters) = (&recording.bytes, recording.clusters());
+    let all = packets(&demux([file]));
     let mut damaged = file.clone();
-    damaged[clusters[2] + 22] = 0x00; // where the first block's ID stands
+    let first_block = clusters[2] + file[clusters[2]..].iter().position(|byte| *byte == 0xa3).unwrap();
+    damaged[first_block] = 0x00;
     let items = demux([damaged]);
     assert!(matches!(skipped(&items)[0].reason, SkipReason::BadElement { .. }), "{:?}", skipped(&items));
     assert_eq!(packets(&items), [&all[..10], &all[11..]].concat());
@@ -159,21 +167,21 @@ fn damage_costs_the_packet_it_is_in() {
 #[test]
 fn malformed_packets_come_with_no_duration_and_what_follows_goes_on() {
     let opus = [vec![0xf8, 1], vec![0xff], vec![], vec![0xf8, 2]];
-    let found = packets(&demux([webm::build(&opus, &PLAIN).0]));
+    let found = packets(&demux([five_a_cluster(&opus).bytes]));
     assert_eq!(found.iter().map(|p| p.duration.0).collect::<Vec<_>>(), [320, 0, 0, 320]);
     assert_eq!(found[3].time, MediaTime::from_ms(60));
 }
 
 #[test]
 fn other_codecs_are_refused_with_every_byte_until_a_header_comes() {
-    let (mut vorbis, _) = webm::build(&vec![vec![0xf8, 1, 2, 3]; 30], &PLAIN);
-    let codec = vorbis.windows(6).position(|w| w == b"A_OPUS").unwrap();
-    vorbis[codec..codec + 6].copy_from_slice(b"A_FLAC");
+    let mut flac = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]).bytes;
+    let codec = flac.windows(6).position(|w| w == b"A_OPUS").unwrap();
+    flac[codec..codec + 6].copy_from_slice(b"A_FLAC");
     let opus = chunks("firefox-speech");
     let mut demuxer = Demuxer::new();
-    let mut items = demuxer.push(&vorbis[..400]);
+    let mut items = demuxer.push(&flac[..400]);
     items.extend(demuxer.bytes_missing());
-    items.extend(demuxer.push(&vorbis[500..]));
+    items.extend(demuxer.push(&flac[500..]));
     assert!(items.iter().all(|item| matches!(item, Item::Skipped(_))), "its Clusters are not taken for Opus");
     assert!(skipped(&items)[0].reason.to_string().contains("A_FLAC"));
     assert_eq!(packets(&push_all(&mut demuxer, &opus)), packets(&demux(&opus)));

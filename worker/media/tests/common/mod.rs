@@ -4,7 +4,7 @@
 
 pub mod ffmpeg;
 pub mod pre_roll;
-pub mod webm;
+pub mod referee;
 
 use std::path::{Path, PathBuf};
 

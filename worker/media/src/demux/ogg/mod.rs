@@ -200,7 +200,8 @@ impl Ogg {
             Unfinished::Start(start) => [&start, part].concat(),
         };
         let header = packet.starts_with(opus_head::MAGIC) || packet.starts_with(TAGS_MAGIC);
-        if header || self.tags_due && packet.is_empty() {
+        // Some encoders end a stream with an empty packet: it only says that it is the last.
+        if header || packet.is_empty() {
             self.tags_due &= !packet.starts_with(TAGS_MAGIC);
             self.unfinished = if ends { Unfinished::Nothing } else { Unfinished::Useless };
             return None;

@@ -56,7 +56,8 @@ pub(in super::super) fn again(
         .iter()
         .flat_map(|end| [*end, *end + 1])
         .filter(|&end| header.is_drawn && end <= sound.len());
-    let cut = cuts.into_iter().find(|&end| running.goes_on_with(tail, &sound[end..], effort));
+    let cut =
+        cuts.into_iter().find(|&end| !effort.is_spent() && running.goes_on_with(tail, &sound[end..], effort));
     cut.map(|end| Again::FirstBlob(header.len + end)).or(is_known.then_some(Again::Misses(seam)))
 }
 
@@ -154,6 +155,7 @@ impl Webm {
     /// Whether `rest` completes an element that was held back, so that packets come out which begin right after what was read and
     /// go on to its end.
     fn goes_on_with(&self, tail: &[u8], rest: &[u8], effort: &mut Effort) -> bool {
+        effort.spend((tail.len() + rest.len()) / 16); // a copy costs less than a look
         let joined = [tail, rest].concat();
         let (mut probe, mut at, mut out) = (self.clone(), 0, Vec::new());
         let (mut before, mut packets) = (self.latest.map(|latest| (latest, None)), 0);
