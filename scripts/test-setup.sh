@@ -34,7 +34,8 @@ machine() { # machine CASE SYSTEM VERSION
         for package in \"\$@\"; do
             case \$package in
                 cmake) programs=cmake ;; ffmpeg) programs='ffmpeg ffprobe' ;; mkvtoolnix) programs=mkvinfo ;;
-                nodejs) programs=node ;; npm) programs=npm ;; *) programs= ;;
+                nodejs) programs=node ;; npm) programs=npm ;;
+                gstreamer1.0-tools) programs='gst-launch-1.0 gst-inspect-1.0' ;; *) programs= ;;
             esac
             for program in \$programs; do touch '$folder/bin/'\$program && chmod +x '$folder/bin/'\$program; done
         done"
@@ -69,7 +70,7 @@ for system in 'debian 12' 'debian 13' 'ubuntu 24.04'; do
         expect 0 scripts/setup.sh demo # now there: nothing is installed again
         called "$(apt cmake)"
         expect 0 scripts/setup.sh check test
-        called "$(apt cmake && echo && apt 'ffmpeg mkvtoolnix nodejs npm')"
+        called "$(apt cmake && echo && apt 'ffmpeg mkvtoolnix nodejs npm gstreamer1.0-tools gstreamer1.0-plugins-good')"
     done
 done
 
@@ -83,7 +84,7 @@ for sudo in asked missing; do
     says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake'"
     called '' # neither apt-get nor a build
     expect 2 make test
-    says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake ffmpeg mkvtoolnix nodejs npm'"
+    says "    $as_root -c 'apt-get update && apt-get install --yes --no-install-recommends cmake ffmpeg mkvtoolnix nodejs npm gstreamer1.0-tools gstreamer1.0-plugins-good'"
     called ''
 done
 
@@ -115,7 +116,7 @@ script uname 'echo Darwin'
 script brew "echo brew \"\$@\" >>'$folder/calls'"
 rm "$folder/bin/setpriv" # macOS has none, and can do without
 expect 2 make test
-says "missing: cmake ffmpeg ffprobe mkvinfo node npm. Type this"
+says "missing: cmake ffmpeg ffprobe mkvinfo node npm gst-launch-1.0 matroskademux. Type this"
 says "brew bundle --file '$root/Brewfile'"
 called ''
 

@@ -1,8 +1,8 @@
-"""Asks an account the twelve questions of docs/aws-facts.md, section 12, and prints each answer.
+"""Asks an account the questions of docs/aws-facts.md, section 12, and prints each answer.
 
 usage: scripts/verify-account [-h] [--only 1,2,5] [--lambda-role ARN] [--url WSS --token TOKEN --queue-url URL] --yes
 
-Makes streams and queues named verify-..., and deletes them at the end. Costs some cents and takes about ten minutes. Credentials and
+Makes streams and queues named verify-..., and deletes them at the end. Costs some cents and takes about fifteen minutes. Credentials and
 Region as for every AWS tool. Without --yes it only lists the questions.
 
 Questions 8 and 11 need a role that Lambda may assume, with the managed policy AWSLambdaSQSQueueExecutionRole. Question 10 needs a
@@ -14,6 +14,7 @@ import http.client
 import io
 import json
 import select
+import socket
 import ssl
 import struct
 import sys
@@ -23,6 +24,8 @@ import zipfile
 from urllib.parse import urlparse
 
 import boto3
+import botocore.config
+import botocore.exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
@@ -50,6 +53,12 @@ def head() -> bytes:
     audio = element(b"\xe1", element(b"\xb5", struct.pack(">d", RATE)) + uint(b"\x9f", 1) + uint(b"\x62\x64", 16))
     track = uint(b"\xd7", 1) + uint(b"\x73\xc5", 1) + uint(b"\x83", 2) + element(b"\x86", b"A_PCM/INT/LIT") + audio
     return ebml + b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" + info + element(b"\x16\x54\xae\x6b", element(b"\xae", track))
+
+
+def tags(*names: str, targets: bool = False) -> bytes:
+    """One Tags element with a SimpleTag for each name; with Targets, as muxers write them."""
+    simple = [element(b"\x67\xc8", element(b"\x45\xa3", name.encode()) + element(b"\x44\x87", b"1")) for name in names]
+    return element(b"\x12\x54\xc3\x67", element(b"\x73\x73", (element(b"\x63\xc0", b"") if targets else b"") + b"".join(simple)))
 
 
 def cluster(at_ms: int, seconds: float, blocks: int, known_size: bool = True) -> bytes:
@@ -85,7 +94,7 @@ class Put:
         for name, value in {**dict(request.headers), "transfer-encoding": "chunked"}.items():
             self.connection.putheader(name, value)
         self.connection.endheaders()
-        self.answer, self.socket, self.rest = None, None, b""
+        self.answer, self.socket, self.rest = None, self.connection.sock, b""
 
     def send(self, piece: bytes) -> "Put":
         self.connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -106,17 +115,20 @@ class Put:
             if self.answer.status != 200:
                 yield {"EventType": "HTTP", "status": self.answer.status, "error": self.answer.headers.get("x-amzn-ErrorType"), "body": self.answer.read().decode()[:200]}
                 return
-            while self.has_come(until - time.monotonic()):
+            while True:
+                while b"\n" in self.rest:
+                    line, self.rest = self.rest.split(b"\n", 1)
+                    if line.strip():
+                        ack = json.loads(line)
+                        yield ack
+                        if ack["EventType"] in ("PERSISTED", "ERROR"):
+                            return
+                if not self.has_come(until - time.monotonic()):
+                    return
                 piece = self.answer.read1(4096)
                 if not piece:
                     return
-                self.rest += piece
-                *whole, self.rest = self.rest.replace(b"}", b"}\n").split(b"\n")
-                for line in filter(bytes.strip, whole):
-                    ack = json.loads(line)
-                    yield ack
-                    if ack["EventType"] in ("PERSISTED", "ERROR"):
-                        return
+                self.rest += piece.replace(b"}", b"}\n")
         except (OSError, http.client.HTTPException, ssl.SSLError) as error:
             yield {"EventType": "BROKEN", "error": repr(error)}
 
@@ -125,12 +137,22 @@ class Put:
         if self.answer.fp is None:
             return False
         self.socket.settimeout(0)
-        come = bool(self.answer.fp.peek(1)) or bool(select.select([self.socket], [], [], max(0.0, seconds))[0])
+        held = len(self.answer.fp.peek(1)) > 2 or getattr(self.socket, "pending", int)()  # two: the line end behind the last chunk
+        come = bool(held) or bool(select.select([self.socket], [], [], max(0.0, seconds))[0])
         self.socket.settimeout(5)
         return come
 
-    def kill(self) -> None:
+    def kill(self, how: str = "close") -> None:
+        """Leaves: close, reset, or half-close, which keeps the socket open for reading."""
+        if how == "half-close":
+            self.socket.shutdown(socket.SHUT_WR)
+            return
+        if how == "reset":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if self.answer is not None:
+            self.answer.close()
         self.connection.close()
+        self.socket.close()
 
 
 class Account:
@@ -139,9 +161,12 @@ class Account:
         self.kvs, self.sqs = self.session.client("kinesisvideo"), self.session.client("sqs")
         self.streams: list[str] = []
         self.queues: list[str] = []
+        self.endpoints: dict[tuple[str, str], str] = {}  # five calls a second are the quota
 
     def endpoint(self, stream: str, api: str) -> str:
-        return self.kvs.get_data_endpoint(StreamName=stream, APIName=api)["DataEndpoint"]
+        if (stream, api) not in self.endpoints:
+            self.endpoints[stream, api] = self.kvs.get_data_endpoint(StreamName=stream, APIName=api)["DataEndpoint"]
+        return self.endpoints[stream, api]
 
     def stream(self, what: str, wait: bool = True) -> str:
         name = f"verify-{what}-{RUN}"
@@ -156,7 +181,22 @@ class Account:
 
     def fragments(self, name: str) -> list[dict]:
         archive = self.session.client("kinesis-video-archived-media", endpoint_url=self.endpoint(name, "LIST_FRAGMENTS"))
-        return archive.list_fragments(StreamName=name, MaxResults=100)["Fragments"]
+        always = {"FragmentSelectorType": "SERVER_TIMESTAMP", "TimestampRange": {"StartTimestamp": 0, "EndTimestamp": 4_102_444_800}}
+        return archive.list_fragments(StreamName=name, MaxResults=100, FragmentSelector=always)["Fragments"]
+
+    def media(self, name: str, seconds: float = 8) -> list[bytes]:
+        """GetMedia from the earliest fragment on, for a while: what lies between one EBML header and the next."""
+        config = botocore.config.Config(read_timeout=seconds, retries={"max_attempts": 0})
+        client = self.session.client("kinesis-video-media", endpoint_url=self.endpoint(name, "GET_MEDIA"), config=config)
+        payload, whole = client.get_media(StreamName=name, StartSelector={"StartSelectorType": "EARLIEST"})["Payload"], b""
+        until = time.monotonic() + seconds
+        try:
+            while time.monotonic() < until and (piece := payload.read(16)):  # a read that times out loses its piece
+                whole += piece
+        except botocore.exceptions.ReadTimeoutError:
+            pass  # a body that stays open for ever
+        ebml = b"\x1a\x45\xdf\xa3"
+        return [ebml + rest for rest in whole.split(ebml)[1:]]
 
     def put(self, stream: str, media: bytes, seconds: float = 10) -> list[dict]:
         return list(Put(self, stream).send(head() + media).end().acks(seconds))
@@ -249,10 +289,15 @@ def same_cluster_twice(a: Account):
 
 
 def odd_timestamps(a: Account):
-    "producer timestamps of -10 min, -2 h (past the retention), +1 s, +1 min"
+    "producer timestamps of -10 min, -2 h (past the retention), in 1970, and ahead of the clock: from how many seconds on is it 4007?"
     stream = a.stream("times")
-    for words, offset in (("-10 min", -600), ("-2 h", -7200), ("+1 s", 1), ("+1 min", 60)):
+    for words, offset in (("-10 min", -600), ("-2 h", -7200)):
         yield f"{words}: {last(a.put(stream, cluster(now_ms() + offset * 1000, 2, 20)))}"
+        time.sleep(1)
+    yield f"1970: {last(a.put(stream, cluster(1000, 2, 20)))}"
+    for seconds in (1, 2, 5, 10, 15, 20, 30, 45, 60, 300):
+        acks = a.put(stream, cluster(now_ms() + seconds * 1000, 2, 20))
+        yield f"+{seconds} s: {last(acks)}"
         time.sleep(1)
     time.sleep(3)
     yield f"stored: {[str(f['ProducerTimestamp']) for f in a.fragments(stream)]}"
@@ -408,9 +453,79 @@ def payload_hash(a: Account):
         time.sleep(1)
 
 
+def place_of_tags(a: Account):
+    "tags before the first of three clusters, with Targets and without, behind each one, and of known size: where are they read back?"
+    for known in (False, True):
+        stream, at = a.stream(f"tags-{'known' if known else 'open'}"), now_ms() - 20_000
+        body = head() + tags("before") + tags("muxer", targets=True)
+        for n in range(3):
+            body += cluster(at + n * 2000, 2, 20, known) + tags(f"behind{n}")
+        put = Put(a, stream).send(body).end()
+        acks = [ack for _ in range(3) for ack in put.acks(10)]
+        yield f"size {'known' if known else 'unknown'}: {last(acks)}"
+        for n, document in enumerate(a.media(stream)):
+            words = [b"before", b"muxer", b"behind0", b"behind1", b"behind2", b"\x1f\x43\xb6\x75", b"MILLIS_BEHIND"]
+            found = sorted((document.find(word), word.decode("latin-1")) for word in words if word in document)
+            yield f"document {n}: {[word if word.isascii() else 'Cluster' for _, word in found]}"
+        yield f"sizes: {[f['FragmentSizeInBytes'] for f in a.fragments(stream)]} of {len(head())} + {len(cluster(at, 2, 20, known))} + {len(tags('behind0'))}"
+
+
+def unusual_elements(a: Account):
+    "Void, Cues, a private element, a laced block: which are taken, which are 4006?"
+    stream = a.stream("elements")
+    void, cues, private = (element(id_, bytes(20)) for id_ in (b"\xec", b"\x1c\x53\xbb\x6b", b"\x4d\xbb"))
+    laced = element(b"\xa3", b"\x81\x00\x00\x82" + bytes(640))
+    for words, before, behind in (("Void", void, b""), ("Cues", b"", cues), ("private", private, b""), ("lacing", b"", b"")):
+        media = cluster(now_ms() - 4000, 2, 20, known_size=words != "lacing") + (laced if words == "lacing" else behind)
+        yield f"{words}: {last(list(Put(a, stream).send(head() + before + media).end().acks(10)))}"
+        time.sleep(1)
+
+
+def freed_connection(a: Account):
+    "a client closes, resets or closes only its side, in a fragment and after the body; an ERROR: when is the stream free again?"
+    stream = a.stream("free")
+    for how in ("close", "reset", "half-close"):
+        for moment in ("in a fragment", "after the body"):
+            whole = head() + cluster(now_ms() - 6000, 2, 20)
+            put = Put(a, stream).send(whole if moment == "after the body" else whole[:-1000])
+            if moment == "after the body":
+                put.end()
+            time.sleep(0.2)
+            put.kill(how)
+            yield f"{how} {moment}: {taken_again(a, stream)}"
+            put.kill()
+            time.sleep(0.5)  # five calls a second
+    put = Put(a, stream).send(head() + cluster(now_ms() + 3_600_000, 2, 20))
+    yield f"{last(list(put.acks(5)))}, body still open: {taken_again(a, stream)}"
+    put.kill()
+
+
+def taken_again(a: Account, stream: str) -> str:
+    begun, refused = time.monotonic(), []
+    while time.monotonic() - begun < 60:
+        acks = a.put(stream, cluster(now_ms() - 3000, 2, 20))
+        if acks and acks[-1]["EventType"] == "PERSISTED":
+            return f"taken after {time.monotonic() - begun:.1f} s, {len(refused)} refused {refused[:1]}"
+        refused.append(last(acks))
+        time.sleep(0.5)
+    return f"still refused after a minute: {refused[-1]}"
+
+
+def too_many_fragments(a: Account):
+    "twenty fragments of 1 s at once on one connection, where five a second are the quota: refused, delayed or taken?"
+    stream, at = a.stream("many"), now_ms() - 60_000
+    put = Put(a, stream).send(head() + b"".join(cluster(at + n * 1000, 1, 10) for n in range(20))).end()
+    begun, seen = time.monotonic(), []
+    for _ in range(20):
+        seen += [(ack["EventType"], round(time.monotonic() - begun, 1)) for ack in put.acks(15)]
+    persisted = [moment for event, moment in seen if event == "PERSISTED"]
+    yield f"{len(persisted)} PERSISTED, after {persisted[:1]} to {persisted[-1:]} s; {[event for event, _ in seen if event == 'ERROR']}"
+
+
 QUESTIONS = [
     shortest_fragment, time_to_persisted, killed_connection, same_cluster_twice, odd_timestamps, new_stream,
     mixed_visibility, redelivery, redriven_attributes, websocket_order, ramp_up, payload_hash,
+    place_of_tags, unusual_elements, freed_connection, too_many_fragments,
 ]  # fmt: skip
 
 

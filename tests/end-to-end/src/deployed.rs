@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub async fn deployed(kind: BackendKind) {
     let clock = Instant::now();
     let folder = project::run_folder().unwrap();
-    let emulator = kvs_emulator::start(kvs_emulator::Config::default()).await.unwrap();
+    let emulator = kvs_emulator::start(kvs_emulator::Config::strict()).await.unwrap();
     let backend = Backend::start_account(kind, &folder, &emulator.endpoint()).await.unwrap();
     let account =
         Account { kind, folder: folder.clone(), endpoint: backend.endpoint().unwrap().to_owned(), clock };

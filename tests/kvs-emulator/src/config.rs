@@ -1,11 +1,12 @@
 //! What can be set.
 
 use crate::rules::fragment::FragmentRules;
+use crate::rules::schema::Elements;
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Settings of an emulator. `Config::default()` behaves like a fast, strict service in one region.
+/// Settings of an emulator. `Config::default()` behaves like a fast service in one region.
 #[derive(Clone)]
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
@@ -41,10 +42,12 @@ pub struct Config {
     pub idle_close_ms: u64,
     /// PutMedia ends with 4003 after this long.
     pub connection_ms_max: u64,
-    /// How long a stream's one PutMedia connection stays taken after it was cut. The service's time is unknown.
+    /// How long a stream's one PutMedia connection stays taken after it was cut, or its client has gone. The service's
+    /// time is unknown.
     pub cut_release_ms: u64,
-    /// Whether GetMedia begins a Segment for every fragment, or only when the PutMedia connection changes.
-    pub segment_per_fragment: bool,
+    /// Whether GetMedia and GetMediaForFragmentList give each fragment as a Matroska document of its own, as the service
+    /// does, or one document for all that a PutMedia connection brought, as merged recordings have it.
+    pub document_per_fragment: bool,
     /// What a fragment may be.
     pub rules: FragmentRules,
     /// How much and how often.
@@ -127,6 +130,19 @@ impl Default for Limits {
 const OFF: i64 = i64::MAX;
 
 impl Config {
+    /// The default, but for a producer that relies on nothing which the service is only believed to accept: elements other
+    /// than the official producers', timestamps ahead of the clock or before the year 2000.
+    pub fn strict() -> Self {
+        const YEAR_2000_MS: i64 = 946_684_800_000;
+        let rules = FragmentRules {
+            elements: Elements::Generator,
+            future_tolerance_ms: 0,
+            earliest_timestamp_ms: YEAR_2000_MS,
+            ..FragmentRules::default()
+        };
+        Self { rules, ..Self::default() }
+    }
+
     /// Sets a quota of [`Limits`] or [`FragmentRules`] by its name, such as `getMediaConnections`; `None` switches
     /// it off.
     ///
@@ -217,7 +233,7 @@ impl Default for Config {
             idle_close_ms: 30_000,
             connection_ms_max: 45 * 60 * 1000,
             cut_release_ms: 0,
-            segment_per_fragment: false,
+            document_per_fragment: true,
             rules: FragmentRules::default(),
             limits: Limits::default(),
             recorded_requests_max: 5000,
@@ -237,6 +253,13 @@ impl std::fmt::Debug for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_strict_rules_are_what_the_service_is_known_to_accept() {
+        let rules = Config::strict().rules;
+        assert_eq!((rules.elements, rules.future_tolerance_ms), (Elements::Generator, 0));
+        assert!(rules.earliest_timestamp_ms > Config::default().rules.earliest_timestamp_ms);
+    }
 
     #[test]
     fn every_quota_can_be_set_and_switched_off_by_its_name() {

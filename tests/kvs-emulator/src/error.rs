@@ -26,9 +26,21 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "InvalidArgumentException", message)
     }
 
-    /// No such stream.
-    pub fn not_found(name: &str) -> Self {
-        let message = format!("The requested stream is not found or not active: {name}");
+    /// No such stream; in the service's words, which do not name it.
+    pub fn not_found() -> Self {
+        let message = "The requested stream is not found or not active.";
+        Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+    }
+
+    /// The time asked for has outlived the stream's retention; in the service's words.
+    pub fn outside_retention(end_ms: u64) -> Self {
+        Self::invalid(format!("End timestamp {end_ms} is outside of the stream retention period."))
+    }
+
+    /// No fragment lies in the time asked for; in the service's words.
+    pub fn no_fragments(operation: Operation) -> Self {
+        let request = if operation == Operation::GetClip { "clip" } else { "streaming" };
+        let message = format!("No fragments found in the stream for the {request} request.");
         Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
     }
 
@@ -66,6 +78,11 @@ impl ApiError {
     pub fn connection_limit(operation: Operation, stream: &str, max: usize) -> Self {
         let message = format!("{}: stream {stream} already has {max} connection(s).", operation.name());
         Self::new(StatusCode::BAD_REQUEST, "ConnectionLimitExceededException", message)
+    }
+
+    /// True if there were too many connections.
+    pub fn is_connection_limit(&self) -> bool {
+        self.kind == "ConnectionLimitExceededException"
     }
 
     /// The stream retains nothing, so it has no archive.

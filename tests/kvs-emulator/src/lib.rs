@@ -1,4 +1,4 @@
-//! A Kinesis Video Streams emulator that is strict where the service is: control plane, PutMedia with streaming
+//! A Kinesis Video Streams emulator that answers as the service does: control plane, PutMedia with streaming
 //! acknowledgements and full validation of the Matroska body, GetMedia, and the archive.
 //!
 //! ```no_run
@@ -21,6 +21,11 @@ pub mod rules;
 mod server;
 mod storage;
 mod wire;
+
+/// Has the examples of the README compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use config::{Clock, Config, Limits, QuotaError};
 pub use faults::{Armed, Fault, FaultKind, Faults, Point};

@@ -66,7 +66,7 @@ struct Arguments {
     /// PutMedia ends with 4003 after so many milliseconds
     #[arg(long, default_value_t = 2_700_000)]
     connection_ms_max: u64,
-    /// A PutMedia connection that was cut blocks its stream for so many milliseconds
+    /// A PutMedia connection that was cut, or whose client is gone, blocks its stream for so many milliseconds
     #[arg(long, default_value_t = 0)]
     cut_release_ms: u64,
     /// Switch all rates off, of calls, fragments and bytes
@@ -78,9 +78,19 @@ struct Arguments {
     /// Refuse fragments under one second (that the service does so is unconfirmed)
     #[arg(long)]
     enforce_min_duration: bool,
-    /// Take also the Matroska elements that ffmpeg and other muxers write
+    /// Refuse Matroska elements that the official producers do not write (4006). The service takes what ffmpeg,
+    /// mkvmerge and other muxers write, and gives it back; a producer that wants to write nothing unusual can have
+    /// itself checked
     #[arg(long)]
-    lenient: bool,
+    strict_elements: bool,
+    /// How far ahead of this clock a producer timestamp may lie (4007). The service has taken 12.8 s; where it ends is a
+    /// guess. A producer in RELATIVE mode is often seconds ahead after a reconnect; 0 shows whether yours ever is
+    #[arg(long, default_value_t = 30_000, value_name = "MS")]
+    future_tolerance_ms: u64,
+    /// Give GetMedia and GetMediaForFragmentList one Matroska document for each PutMedia connection, as merged
+    /// recordings have it. The service gives one for each fragment; a reader should cope with both
+    #[arg(long)]
+    document_per_connection: bool,
     /// File with faults to begin with: one JSON object or a list of them
     #[arg(long)]
     faults: Option<PathBuf>,
@@ -108,7 +118,7 @@ const EXAMPLES: &str = r#"Examples:
   ffmpeg -re -f lavfi -i sine=sample_rate=16000 -c:a pcm_s16le -ac 1 -f matroska - |
     curl -T - -X POST localhost:4599/putMedia -H 'Expect:' -H 'x-amzn-stream-name: demo' \
       -H 'x-amzn-fragment-timecode-type: RELATIVE' -H "x-amzn-producer-start-timestamp: $(date +%s.000)"
-      a producer, for an emulator with --no-auth --lenient
+      a producer, for an emulator with --no-auth
 
 Faults, all with optional "stream" (glob), "operation", "nth", "count", "probability" and "seed":
   a fragment:  errorAck {id, code?, at, bare?, stored?}   cut {at, stored?}   slowPersist {ms}   listLag {ms}
@@ -153,9 +163,11 @@ fn config(arguments: &Arguments) -> anyhow::Result<Config> {
     };
     config.limits.rates = !arguments.no_rates;
     config.rules.enforce_min_duration = arguments.enforce_min_duration;
-    if arguments.lenient {
-        config.rules.elements = Elements::Matroska;
+    if arguments.strict_elements {
+        config.rules.elements = Elements::Generator;
     }
+    config.rules.future_tolerance_ms = i64::try_from(arguments.future_tolerance_ms).unwrap_or(i64::MAX);
+    config.document_per_fragment = !arguments.document_per_connection;
     for (name, value) in &arguments.quota {
         config.set_quota(name, *value)?;
     }

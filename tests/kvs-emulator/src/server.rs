@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(crate) answers: AtomicU64,
     /// Rings whenever a fragment was stored.
     pub(crate) stored: Notify,
+    /// Rings whenever a connection of a stream was given back.
+    pub(crate) freed: Notify,
     store: Mutex<Store>,
 }
 
@@ -86,6 +88,7 @@ pub async fn start(config: Config) -> io::Result<Emulator> {
         disk,
         answers: AtomicU64::new(0),
         stored: Notify::new(),
+        freed: Notify::new(),
         store: Mutex::new(store),
         config,
     });

@@ -13,6 +13,7 @@ struct Row {
     api: String,
     what: String,
     answer: String,
+    known_from: String,
     tests: Vec<String>,
 }
 
@@ -27,9 +28,9 @@ fn rows() -> Vec<Row> {
         .map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>());
     let body = cells.filter(|cells| cells[0] != "API" && !cells[0].starts_with("--"));
     let row = |cells: Vec<String>| {
-        let [api, what, answer, tests] = <[String; 4]>::try_from(cells).expect("four columns");
+        let [api, what, answer, known_from, tests] = <[String; 5]>::try_from(cells).expect("five columns");
         let tests = tests.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        Row { api, what, answer, tests }
+        Row { api, what, answer, known_from, tests }
     };
     body.map(row).collect()
 }
@@ -80,6 +81,19 @@ fn every_row_names_tests_that_exist() {
             assert!(exists, "{api}, {what}: there is no test {test}");
         }
     }
+}
+
+#[test]
+fn every_row_says_what_it_is_known_from() {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for Row { api, what, known_from, .. } in rows() {
+        let basis = known_from.split([';', ' ']).next().unwrap().to_owned();
+        let allowed = ["captured", "documented", "guess", "own"].contains(&basis.as_str());
+        assert!(allowed, "{api}, {what}: {known_from:?}");
+        assert!(api != "emulator" || basis == "own", "{api}, {what}: nothing of the service");
+        *counts.entry(basis).or_default() += 1;
+    }
+    assert!(counts["captured"] > 15 && counts["guess"] > 10, "{counts:?}");
 }
 
 #[test]

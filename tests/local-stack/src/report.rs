@@ -88,6 +88,8 @@ pub struct Report {
     pub gap_ranges: Vec<Span>,
     /// Fragments in the stream.
     pub fragments: usize,
+    /// Fragments beside these that are copies of one of them, by time and chunks; they are read once.
+    pub fragments_copied: usize,
     /// Times that a batch was handed back to the queue for a moment.
     pub deferrals: u64,
     /// Invocations of the writer that held the session's records.
@@ -105,6 +107,8 @@ pub struct Report {
 pub struct Observed {
     /// See [`Report::deferrals`].
     pub deferrals: u64,
+    /// See [`Report::fragments_copied`].
+    pub fragments_copied: usize,
     /// See [`Report::invocations`].
     pub invocations: u64,
     /// See [`Report::refusals`].
@@ -131,6 +135,7 @@ impl Report {
             gaps: balance.gaps.len(),
             gap_ranges: balance.gaps.clone(),
             fragments,
+            fragments_copied: seen.fragments_copied,
             deferrals: seen.deferrals,
             invocations: seen.invocations,
             age_at_write_ms: Percentiles::of(seen.ages_ms),

@@ -162,6 +162,26 @@ pub async fn put_session(
     Ok(())
 }
 
+/// Writes an active session into the sessions table, unless it is there already.
+pub async fn begin_session(
+    dynamodb: &aws_sdk_dynamodb::Client,
+    table: &str,
+    session_id: &str,
+) -> Result<(), ResourceError> {
+    let put = dynamodb
+        .put_item()
+        .table_name(table)
+        .item("sessionId", AttributeValue::S(session_id.to_owned()))
+        .item("status", AttributeValue::S("active".into()))
+        .condition_expression("attribute_not_exists(sessionId)");
+    match put.send().await {
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+            Ok(())
+        }
+        put => put.map(drop).map_err(failed("PutItem into", table)),
+    }
+}
+
 async fn create_queue(
     sqs: &aws_sdk_sqs::Client,
     name: &str,

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use ingest::batch::group;
-use ingest::checkpoint::{Checkpoint, Line, Snapshot};
-use ingest::decide::{Decision, Policy, View, decide};
-use ingest::fold::{Step, fold};
-use ingest::message::{Record, SessionId};
-use ingest::plan::{Plan, plan};
-use ingest::sort::{Entry, sort};
+use ingest::checkpoint::Checkpoint;
+use ingest::decide::{Crowd, Decision, End, Policy, View, decide};
+use ingest::fold::{Around, Step, fold};
+use ingest::message::{Entry, Record, SessionId};
+use ingest::plan::{Plan, plan_as_decided};
+use ingest::snapshot::Snapshot;
+use ingest::sort::sort;
 use media::opus::Decoder;
 use media::time::EpochMs;
 
@@ -112,7 +113,7 @@ pub fn cut(messages: &[String]) -> Result<Vec<Batch>, BenchError> {
     for (i, body) in messages.iter().enumerate() {
         waiting.push(record(i, body).ok_or(BenchError::BadMessage(i))?);
         let (_, entries) = session_of(waiting.clone()).ok_or(BenchError::BadMessage(i))?;
-        let Some(plan) = decided(&start, entries) else { continue };
+        let Some(plan) = decided(&start, &entries) else { continue };
         if !plan.refused.is_empty() {
             return Err(BenchError::BadMessage(i));
         }
@@ -137,7 +138,7 @@ pub fn path(start: &Snapshot, decoder: &mut Decoder, records: Vec<Record>) -> Re
     let failed = |what: &str| BenchError::Path(what.to_owned());
     let (session, entries) =
         session_of(records).ok_or_else(|| failed("the records are not one session's"))?;
-    let plan = decided(start, entries).ok_or_else(|| failed("the batch is not ripe"))?;
+    let plan = decided(start, &entries).ok_or_else(|| failed("the batch is not ripe"))?;
     let fragment = plan.render(&session, decoder).map_err(|error| failed(&error.to_string()))?;
     Ok(Written { fragment, next: next_of(&plan)? })
 }
@@ -149,15 +150,25 @@ fn session_of(records: Vec<Record>) -> Option<(SessionId, Vec<Entry>)> {
 }
 
 /// The plan of the batch, if it is ripe as a whole.
-fn decided(start: &Snapshot, entries: Vec<Entry>) -> Option<Plan> {
+fn decided(start: &Snapshot, entries: &[Entry]) -> Option<Plan> {
     let checkpoint = Checkpoint { live: start.position.clone(), ..Checkpoint::default() };
-    let pieces = sort(&checkpoint, entries).live;
-    let folded = fold(start, None, &pieces);
-    let next = (start.position.numbering, start.position.next);
+    let pieces = sort(&checkpoint, entries, &[]).live;
+    let around = Around::default();
+    let folded = fold(start, &pieces, around);
     let now = pieces.last()?.record.sent_at;
-    let view = View { pieces: &pieces, folded: &folded, next, end: None, delivery_full: false, now };
-    match decide(&view, &Policy::default())? {
-        Decision::Write { chunks } if chunks == pieces.len() => Some(plan(start, Line::Live, None, &pieces)),
+    let view = View {
+        pieces: &pieces,
+        folded: &folded,
+        place: start.position.place(),
+        end: End::Open,
+        delivery_full: false,
+        crowd: Crowd::No,
+        now,
+    };
+    match decide(&view, &Policy::default()) {
+        Decision::Write { chunks } if chunks == pieces.len() => {
+            Some(plan_as_decided(start, &pieces, chunks, around, folded))
+        }
         _ => None,
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ingest::checkpoint::Snapshot;
 use ingest::message::Record;
-use ingest::plan::prime;
+use ingest::render::prime;
+use ingest::snapshot::Snapshot;
 use media::opus::Decoder;
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};

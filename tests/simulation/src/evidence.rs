@@ -9,7 +9,7 @@ use crate::model::queue::Dead;
 use crate::model::stream::Fragment;
 use crate::run::{Incident, Outcome};
 use crate::speech::session::{Fact, Passage, Session};
-use crate::speech::tape::{FRAME, FrameId, library};
+use crate::speech::tape::{self, FRAME, FrameId, tape};
 
 /// Samples of a millisecond.
 const PER_MS: u64 = 16;
@@ -27,6 +27,8 @@ pub struct Spoken {
     pub needs: Range<usize>,
     /// When it began, by the speaker's clock.
     pub at_ms: u64,
+    /// When it truly began.
+    pub true_ms: u64,
 }
 
 /// A frame as it came back.
@@ -63,6 +65,8 @@ pub struct SessionEvidence<'a> {
     pub dead: BTreeMap<usize, &'a Dead>,
     /// Facts whose message lay there before any redrive.
     pub parked: BTreeMap<usize, &'a Dead>,
+    /// Messages that lay there before any redrive and carry a chunk that came before under another time.
+    pub parked_again: Vec<&'a Dead>,
 }
 
 /// Everything about a run.
@@ -73,13 +77,15 @@ pub struct Evidence<'a> {
     pub outcome: &'a Outcome,
     /// Whether an operator redrove.
     pub redriven: bool,
+    /// See [`crate::case::Case::undisturbed`].
+    pub undisturbed: bool,
 }
 
 impl<'a> Evidence<'a> {
     /// Gathers it.
     pub fn gather(sessions: &'a [Session], outcome: &'a Outcome, redriven: bool) -> Self {
         let sessions = sessions.iter().map(|session| SessionEvidence::gather(session, outcome)).collect();
-        Self { sessions, outcome, redriven }
+        Self { sessions, outcome, redriven, undisturbed: false }
     }
 }
 
@@ -113,6 +119,7 @@ impl<'a> SessionEvidence<'a> {
             fragments,
             dead: chunks_of(&outcome.world.queue.dead),
             parked: chunks_of(&outcome.parked),
+            parked_again: again(session, &outcome.parked, &by_body),
             disturbed: disturbed(&facts, &arrived_ms),
             arrived_ms,
             facts,
@@ -168,6 +175,10 @@ impl<'a> SessionEvidence<'a> {
     }
 }
 
+fn again<'a>(session: &Session, dead: &'a [Dead], by_body: &BTreeMap<String, usize>) -> Vec<&'a Dead> {
+    dead.iter().filter(|dead| dead.group == session.name && !by_body.contains_key(&dead.body)).collect()
+}
+
 fn disturbed(facts: &[Fact], arrived_ms: &[Option<u64>]) -> BTreeSet<usize> {
     let overtaken = |i: usize| {
         let at = arrived_ms[i];
@@ -180,7 +191,7 @@ fn disturbed(facts: &[Fact], arrived_ms: &[Option<u64>]) -> BTreeSet<usize> {
 fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
     let mut all = Vec::new();
     for (t, take) in session.takes.iter().enumerate() {
-        let browser = library().tapes[take.tape].browser;
+        let browser = tape(take.tape).browser;
         let (_, ends) = take.recording();
         let header_bytes = super::speech::webm::header(browser, take.uid).len();
         let first_fact = facts.iter().position(|fact| fact.take == t).unwrap_or_default();
@@ -195,15 +206,18 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
             let cluster = p - p % browser.packets_per_cluster();
             let needs = if cluster == 0 { header_bytes } else { ends[cluster - 1] }..*end;
             let needs = if cluster == 0 { 0..needs.end } else { needs };
-            let ends_ms = session.begins_ms + take.chunks[c].handed_out_ms;
+            let chunk = &take.chunks[c];
+            let ends_ms = session.begins_ms + chunk.handed_out_ms - chunk.late_ms;
             let packet_at_ms = ends_ms.saturating_sub((before[c] - p) as u64 * packet_ms);
             for f in 0..per_packet {
+                let true_ms = packet_at_ms + f as u64 * 20;
                 all.push(Spoken {
                     take: t,
                     frame: p * per_packet + f,
                     chunk: first_fact + c,
                     needs: needs.clone(),
-                    at_ms: (packet_at_ms + f as u64 * 20).saturating_add_signed(session.skew_ms),
+                    at_ms: true_ms.saturating_add_signed(session.skew_ms),
+                    true_ms,
                 });
             }
         }
@@ -215,11 +229,11 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
 fn heard(fragments: &[Fragment]) -> Vec<Heard> {
     let mut all = Vec::new();
     for fragment in fragments {
-        for (at_ms, pcm) in runs(&fragment.media) {
+        for Run { at_ms, pcm, time } in runs(&fragment.media) {
             let mut from = 0;
             while from < pcm.len() {
                 let (id, len) = recognise(&pcm[from..]);
-                let at = at_ms * PER_MS + from as u64;
+                let at = at_ms * PER_MS + from as u64 * time / pcm.len() as u64;
                 all.push(Heard { id, at, samples: len as u64, number: fragment.number });
                 from += len;
             }
@@ -232,22 +246,42 @@ fn heard(fragments: &[Fragment]) -> Vec<Heard> {
 fn recognise(pcm: &[i16]) -> (Option<FrameId>, usize) {
     let partial = FRAME - 104;
     for len in [FRAME, partial] {
-        if let Some(id) = pcm.get(..len).and_then(|samples| library().recognise(samples)) {
+        if let Some(id) = pcm.get(..len).and_then(tape::recognise) {
             return (Some(id), len);
         }
     }
     (None, pcm.len().min(FRAME))
 }
 
+/// Audio without a hole.
+pub(crate) struct Run {
+    /// When it begins.
+    pub(crate) at_ms: u64,
+    pub(crate) pcm: Vec<i16>,
+    /// How much time its blocks take, in samples: a little more or less than their own where the sample clock drifts.
+    pub(crate) time: u64,
+}
+
+/// Blocks of 100 ms may lie so much closer or wider where the sample clock drifts.
+const SCALED_MS: u64 = 3;
+
 /// The fragment's blocks, joined where one ends when the next begins.
-pub(crate) fn runs(media: &ReadFragment) -> Vec<(u64, Vec<i16>)> {
-    let mut runs: Vec<(u64, Vec<i16>)> = Vec::new();
+pub(crate) fn runs(media: &ReadFragment) -> Vec<Run> {
+    let mut runs: Vec<(Run, u64)> = Vec::new();
     for (at, bytes) in &media.blocks {
         let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+        let length = bytes.len() as u64 / 2;
         match runs.last_mut() {
-            Some((from, pcm)) if *from + pcm.len() as u64 / PER_MS == at.0 => pcm.extend(samples),
-            _ => runs.push((at.0, samples.collect())),
+            Some((run, ends_ms)) if ends_ms.abs_diff(at.0) <= SCALED_MS => {
+                run.pcm.extend(samples);
+                run.time = (at.0 - run.at_ms) * PER_MS + length;
+                *ends_ms = at.0 + length / PER_MS;
+            }
+            _ => {
+                let run = Run { at_ms: at.0, pcm: samples.collect(), time: length };
+                runs.push((run, at.0 + length / PER_MS));
+            }
         }
     }
-    runs
+    runs.into_iter().map(|(run, _)| run).collect()
 }

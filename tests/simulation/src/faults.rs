@@ -1,5 +1,7 @@
 //! What goes wrong, as an explicit list: it can be printed, and a failing run shrinks by leaving entries out.
 
+use std::str::FromStr;
+
 use ingest::failure::ServiceFailure;
 
 /// A call of a worker to the world.
@@ -30,6 +32,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether its calls are made for one session. The others serve a whole delivery.
+    pub fn has_session(self) -> bool {
+        !matches!(self, Self::Hide | Self::Delete | Self::Answer)
+    }
+
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Load,
@@ -57,6 +64,19 @@ impl Op {
             Self::Find => "ListFragments",
             Self::Answer => "response",
         }
+    }
+}
+
+impl FromStr for Op {
+    type Err = String;
+
+    /// Reads an operation by the name of its variant.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.iter().map(|op| format!("{op:?}"));
+        let known = Self::ALL.into_iter().zip(names()).find(|(_, name)| name == text);
+        known.map(|(op, _)| op).ok_or_else(|| {
+            format!("unknown op {text:?}, expected one of {}", names().collect::<Vec<_>>().join(", "))
+        })
     }
 }
 
@@ -127,6 +147,38 @@ pub enum Fate {
     Slow(u64),
 }
 
+impl Fate {
+    const FORMS: &str = "timeout, timeout-after, denied, internal, crash-before, crash-after, slow:MS, ack:ID or \
+         svc:OPERATION:STATUS:CODE";
+}
+
+impl FromStr for Fate {
+    type Err = String;
+
+    /// Reads the form in which scenario files name a fate.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("unknown fate {text:?}, expected {}", Self::FORMS);
+        let parts: Vec<&str> = text.splitn(4, ':').collect();
+        Ok(match parts[..] {
+            ["timeout"] => Self::Fail(Failure::TimedOut),
+            ["timeout-after"] => Self::FailAfter(Failure::TimedOut),
+            ["denied"] => Self::Fail(Failure::Denied),
+            ["internal"] => Self::Fail(Failure::Internal),
+            ["crash-before"] => Self::CrashBefore,
+            ["crash-after"] => Self::CrashAfter,
+            ["slow", ms] => Self::Slow(ms.parse::<u32>().map_err(|_| wrong())?.into()),
+            ["ack", id] => Self::Fail(Failure::Ack(id.parse().map_err(|_| wrong())?)),
+            ["svc", operation, status, code] => Self::Fail(Failure::As(ServiceFailure::Service {
+                operation: operation.to_owned(),
+                status: status.parse().map_err(|_| wrong())?,
+                code: code.to_owned(),
+                message: "injected".to_owned(),
+            })),
+            _ => return Err(wrong()),
+        })
+    }
+}
+
 /// Which calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum On {
@@ -141,15 +193,26 @@ pub enum On {
         /// Which of them.
         n: u64,
     },
+    /// Calls of one kind, by their number: counted for one session, or (`None`) for all together.
+    Calls {
+        /// Which kind.
+        op: Op,
+        /// Whose.
+        session: Option<String>,
+        /// The first call that is hit, from 0.
+        from: u64,
+        /// The first one after it that is not.
+        to: u64,
+    },
     /// All calls of one kind for one session (`None`: for all) in a stretch of time.
     During {
         /// Which kind.
         op: Op,
         /// Whose.
         session: Option<String>,
-        /// From this moment,
+        /// When it begins.
         from_ms: u64,
-        /// to before this one.
+        /// When it is over.
         to_ms: u64,
     },
 }
@@ -170,10 +233,12 @@ pub struct Call<'a> {
     pub op: Op,
     /// Whose it is; empty where it is nobody's in particular.
     pub session: &'a str,
-    /// The how manieth call of the run.
+    /// Its number within the run, from 0.
     pub number: u64,
-    /// The how manieth of its kind and session.
+    /// Its number among those of its kind and session, from 0.
     pub nth: u64,
+    /// Its number among those of its kind, from 0.
+    pub nth_of_all: u64,
     /// When.
     pub now_ms: u64,
 }
@@ -184,6 +249,12 @@ impl Fault {
         match &self.on {
             On::Call(number) => *number == call.number,
             On::Nth { op, session, n } => *op == call.op && session == call.session && *n == call.nth,
+            On::Calls { op, session, from, to } => {
+                let nth = if session.is_some() { call.nth } else { call.nth_of_all };
+                *op == call.op
+                    && session.as_ref().is_none_or(|s| s == call.session)
+                    && (*from..*to).contains(&nth)
+            }
             On::During { op, session, from_ms, to_ms } => {
                 *op == call.op
                     && session.as_ref().is_none_or(|s| s == call.session)

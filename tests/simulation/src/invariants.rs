@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::case::kinds::Kind;
 use crate::evidence::{Evidence, Heard, SessionEvidence};
+use crate::flow;
 use crate::model::queue::Dead;
 use crate::speech::session::{Bad, Passage};
 
@@ -20,10 +22,13 @@ const PAUSE_JITTER_MS: u64 = 200;
 /// DynamoDB's largest item.
 const MOST_ITEM_BYTES: usize = 400 * 1024;
 
+/// The promise of [`flow::live`], among the numbers of the others.
+const LIVE: u8 = 7;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which of the six.
+    /// Which of the six, or 7.
     pub promise: u8,
     /// What is wrong, for a person.
     pub what: String,
@@ -57,6 +62,9 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
         hold(3, time_is_true(session));
         if evidence.redriven {
             hold(6, redrive_restores(session));
+        }
+        if !session.session.kinds.is_empty() && evidence.undisturbed {
+            hold(LIVE, flow::live(evidence, session));
         }
     }
     found.extend(bounded(evidence).into_iter().map(|what| Violation { promise: 5, what }));
@@ -139,6 +147,9 @@ pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<
     broken
 }
 
+/// A block of 100 ms is stamped up to 1.5 ms closer where the sample clock drifts; times are whole ms.
+const SCALED: u64 = 3 * PER_MS;
+
 /// 3. Producer timestamps increase, never overlap, never lie in the future, and follow the speaker's clock.
 pub fn time_is_true(session: &SessionEvidence<'_>) -> Vec<String> {
     let mut broken = Vec::new();
@@ -150,7 +161,7 @@ pub fn time_is_true(session: &SessionEvidence<'_>) -> Vec<String> {
     let mut before: Option<&Heard> = None;
     for heard in &session.heard {
         if let Some(before) = before {
-            if heard.at + PER_MS < before.at + before.samples {
+            if heard.at + SCALED < before.at + before.samples {
                 let (a, b) = (before.at / PER_MS, heard.at / PER_MS);
                 broken.push(format!(
                     "fragments {} and {} overlap: {a} and {b} ms",
@@ -162,7 +173,12 @@ pub fn time_is_true(session: &SessionEvidence<'_>) -> Vec<String> {
             }
         }
         before = Some(heard);
-        broken.extend(off_the_clock(session, heard));
+        if session.session.kinds.is_empty() {
+            broken.extend(off_the_clock(session, heard));
+        }
+    }
+    if !session.session.kinds.is_empty() {
+        broken.extend(flow::true_time(session));
     }
     broken
 }
@@ -180,6 +196,9 @@ fn follows(
     }
     let hole_ms = heard.at.saturating_sub(before.at + before.samples) / PER_MS;
     let next = a.0 == b.0 && a.1 + 1 == b.1;
+    if !session.session.kinds.is_empty() {
+        return None; // a hole shows in the true time of what follows it
+    }
     let jitter_ms = match session.disturbed.range(session.chunks_of(a.0)).next() {
         None => 1,
         // A clock ahead of the queue's is known as well as the fastest chunk so far shows it: what comes late knows it better.
@@ -249,9 +268,12 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     broken
 }
 
-/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along.
+/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along; a page
+/// that was replaced; a made-up time.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {
+        _ if session.facts[chunk].is_misstamped() => true,
+        "REPLACED" => session.session.kinds.has(Kind::SecondPage),
         "NO_PLACE" => late(session, session.facts[chunk].take),
         "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take) || session.pages_mix(),
         _ => false,

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::case::Case;
+use crate::case::kinds::Kinds;
 use crate::clock::lock;
 use crate::invariants::Violation;
 
 /// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed. `done` is told of each.
 pub fn run_seeds(
     seeds: Range<u64>,
+    kinds: Kinds,
     threads: usize,
     failures: usize,
     done: impl Fn(u64, &[Violation]) + Sync,
@@ -29,7 +31,7 @@ pub fn run_seeds(
             if seed >= seeds.end {
                 break;
             }
-            let violations = judge(seed);
+            let violations = judge(seed, kinds);
             done(seed, &violations);
             if !violations.is_empty() {
                 lock(&failed).push((seed, violations));
@@ -43,8 +45,8 @@ pub fn run_seeds(
 }
 
 /// A panic breaks promise 5.
-fn judge(seed: u64) -> Vec<Violation> {
-    catch_unwind(AssertUnwindSafe(|| Case::draw(seed).judge())).unwrap_or_else(|panic| {
+fn judge(seed: u64, kinds: Kinds) -> Vec<Violation> {
+    catch_unwind(AssertUnwindSafe(|| Case::draw(seed, kinds).judge())).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
         vec![Violation { promise: 5, what: format!("panic: {text}") }]

@@ -9,7 +9,8 @@ use media::fragment::read::ReadFragment;
 use media::time::EpochMs;
 use writer::event::{Event, Telemetry};
 use writer::ports::{
-    self, Parked, Persisted, Ports, Queue, Result, Saved, SessionStatus, Sessions, Store, Stored, Streams,
+    self, Parked, ParkedNote, Persisted, Ports, Queue, Result, Saved, SessionStatus, Sessions, Store, Stored,
+    Streams,
 };
 
 use crate::clock::{Clock, lock};
@@ -153,6 +154,7 @@ impl Worker {
         within_ms: u64,
     ) -> Result<Persisted> {
         let name = session.as_str();
+        lock(&self.world).keep(|| format!("put {name} {}", at.0), || fragment.clone());
         let (_, upload) = self.upload(name);
         let connect_ms = lock(&self.world).services.call_ms.0;
         self.clock.sleep_ms(connect_ms.min(within_ms)).await;
@@ -208,7 +210,7 @@ impl Worker {
 /// A fragment's stretches of audio, for the trace: when each begins, and how many samples it has.
 fn runs(media: &ReadFragment) -> String {
     let runs = crate::evidence::runs(media);
-    runs.iter().map(|(at_ms, pcm)| format!("{at_ms}+{} ", pcm.len())).collect()
+    runs.iter().map(|run| format!("{}+{} ", run.at_ms, run.pcm.len())).collect()
 }
 
 impl Queue for Worker {
@@ -234,6 +236,11 @@ impl Queue for Worker {
     async fn park(&self, messages: &[Parked]) -> Result<()> {
         let messages = messages.to_vec();
         let session = messages.first().map(|m| m.group_id.clone()).unwrap_or_default();
+        for message in &messages {
+            let (id, attributes) = (&message.message_id, &message.attributes);
+            lock(&self.world)
+                .keep(|| format!("park {id} {attributes:?}"), || message.body.clone().into_bytes());
+        }
         self.call(Op::Park, &session, move |world, now_ms| {
             for message in messages {
                 let attributes = message.attributes.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
@@ -258,6 +265,7 @@ impl Store for Worker {
 
     async fn save(&self, session: &SessionId, expected: Option<u64>, bytes: &[u8]) -> Result<Saved> {
         let (name, bytes) = (session.as_str().to_owned(), bytes.to_vec());
+        lock(&self.world).keep(|| format!("save {name} on {expected:?}"), || bytes.clone());
         let save = move |world: &mut World, _| world.store.save(&name, expected, bytes);
         self.call(Op::Save, session.as_str(), save).await
     }
@@ -276,10 +284,18 @@ impl Store for Worker {
         keep_seconds: u64,
     ) -> Result<()> {
         let (name, key, bytes) = (session.as_str().to_owned(), key.to_owned(), bytes.to_vec());
+        lock(&self.world).keep(|| format!("snapshot {name} {key} for {keep_seconds} s"), || bytes.clone());
         self.call(Op::SaveSnapshot, session.as_str(), move |world, now_ms| {
             world.store.save_snapshot(&name, &key, bytes, now_ms + keep_seconds * 1000);
         })
         .await
+    }
+
+    async fn note_parked(&self, session_id: &str, notes: &[ParkedNote]) -> Result<()> {
+        for note in notes {
+            lock(&self.world).keep(|| format!("note {session_id} {note:?}"), Vec::new);
+        }
+        Ok(())
     }
 }
 

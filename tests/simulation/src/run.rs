@@ -17,7 +17,7 @@ use crate::model::queue::Dead;
 use crate::ports::Worker;
 use crate::world::{Services, Shared, World};
 
-/// No scenario may take longer, from its first message to its last.
+/// No scenario may go on for longer once all has arrived.
 const MOST_MS: u64 = 6 * 3_600_000;
 
 /// Something that reaches the system from outside.
@@ -73,12 +73,17 @@ pub struct Scenario {
     pub doubles: Vec<Double>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
-    /// How often an operator redrives what services' failures have parked, once the queue has drained.
+    /// Deliveries hold as many records as they can. Otherwise some hold fewer, as SQS likes.
+    pub full_deliveries: bool,
+    /// How often an operator redrives what services' failures have parked: 30 s after the queue has drained and the last
+    /// outage is over.
     pub redrives: u32,
-    /// Ends the run then, whatever is left; `None`: when the queue has drained.
+    /// Where the queue has not drained by then, the run ends, or goes on to its first redrive.
     pub until_ms: Option<u64>,
     /// Whether to keep a trace.
     pub trace: bool,
+    /// Whether to keep all that services are handed to store.
+    pub journal: bool,
 }
 
 impl Default for Scenario {
@@ -92,9 +97,11 @@ impl Default for Scenario {
             arrivals: Vec::new(),
             doubles: Vec::new(),
             faults: Vec::new(),
+            full_deliveries: false,
             redrives: 0,
             until_ms: None,
             trace: false,
+            journal: false,
         }
     }
 }
@@ -104,7 +111,7 @@ impl Scenario {
     fn outages_end_ms(&self) -> u64 {
         let ends = self.faults.iter().filter_map(|fault| match fault.on {
             On::During { to_ms, .. } => Some(to_ms),
-            On::Call(_) | On::Nth { .. } => None,
+            On::Call(_) | On::Nth { .. } | On::Calls { .. } => None,
         });
         ends.max().unwrap_or_default()
     }
@@ -116,7 +123,9 @@ pub struct Outcome {
     pub world: World,
     /// What lay in the dead-letter queue when the queue had drained, before any redrive.
     pub parked: Vec<Dead>,
-    /// Whether the queue drained at all.
+    /// What redrives took out of the dead-letter queue, in that order.
+    pub redriven: Vec<Dead>,
+    /// Whether the queue drained: at the end, and before each redrive that did not come at `until_ms`.
     pub drained: bool,
     /// Invocations made.
     pub invocations: u64,
@@ -154,6 +163,7 @@ struct Run<'a> {
     second: Vec<(u64, Vec<Record>)>,
     started: u64,
     arrived: usize,
+    redriven: Vec<Dead>,
 }
 
 /// An operator waits so long after the last failure.
@@ -164,6 +174,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
     let begin_ms = scenario.arrivals.first().map_or(0, |arrival| arrival.at_ms);
     let mut world = World::new(scenario.services, scenario.faults.clone(), scenario.seed);
     world.trace = scenario.trace.then(Vec::new);
+    world.journal = scenario.journal.then(Vec::new);
     let mut run = Run {
         scenario,
         clock: Clock::at(begin_ms),
@@ -173,15 +184,18 @@ pub fn run(scenario: &Scenario) -> Outcome {
         second: Vec::new(),
         started: 0,
         arrived: 0,
+        redriven: Vec::new(),
     };
     run.idle = (0..scenario.processes).map(|_| run.process()).collect();
-    let mut drained = run.drain(scenario.until_ms.unwrap_or(begin_ms + MOST_MS));
+    let mut drained = run.drain(scenario.until_ms.unwrap_or_else(|| run.most_ms()));
     let parked = lock(&run.world).queue.dead.clone();
-    run.clock.advance_to(scenario.outages_end_ms());
+    let interrupted_ms = scenario.until_ms.filter(|_| !drained);
+    run.clock.advance_to(interrupted_ms.unwrap_or_else(|| scenario.outages_end_ms()));
+    drained |= interrupted_ms.is_some() && scenario.redrives > 0; // what is open goes on after the redrive
     for _ in 0..scenario.redrives {
-        run.clock.advance_to(run.clock.now_ms() + REDRIVEN_AFTER_MS);
+        run.pass_until(run.clock.now_ms() + REDRIVEN_AFTER_MS);
         run.redrive();
-        drained &= run.drain(run.clock.now_ms() + MOST_MS);
+        drained &= run.drain(run.most_ms());
     }
     run.outcome(drained, parked)
 }
@@ -191,6 +205,18 @@ impl Run<'_> {
         let worker = Worker::new(self.world.clone(), self.clock.clone());
         let writer = Arc::new(Writer::new(worker.clone(), self.scenario.config.clone()));
         Process { worker, writer }
+    }
+
+    /// When a run that has not drained is given up.
+    fn most_ms(&self) -> u64 {
+        let last_ms = self.scenario.arrivals.last().map_or(0, |arrival| arrival.at_ms);
+        self.clock.now_ms().max(last_ms) + MOST_MS
+    }
+
+    /// Lets time pass, whatever happens meanwhile.
+    fn pass_until(&mut self, now_ms: u64) {
+        self.drain(now_ms);
+        self.clock.advance_to(now_ms);
     }
 
     /// Goes on until nothing is left to do; `false` if that takes too long.
@@ -290,7 +316,8 @@ impl Run<'_> {
             if !world.queue.has_visible(now_ms) {
                 return;
             }
-            let most = if world.draw((0, 3)) == 0 { world.draw((1, 10)) } else { 10 };
+            let full = self.scenario.full_deliveries || world.draw((0, 3)) > 0;
+            let most = if full { 10 } else { world.draw((1, 10)) };
             let groups = if world.draw((0, 3)) == 0 { 1 } else { 10 };
             let first = world.draw((0, 2));
             let records = world.queue.receive(most as usize, groups, first as usize, now_ms);
@@ -332,16 +359,17 @@ impl Run<'_> {
         world.queue.dead = stay;
         for dead in again {
             world.note(now_ms, format!("redrive {}", dead.original_id));
+            self.redriven.push(dead.clone());
             world.queue.redrive(dead, now_ms);
         }
     }
 
     fn outcome(self, drained: bool, parked: Vec<Dead>) -> Outcome {
-        let Self { clock, world, idle, invocations, .. } = self;
+        let Self { clock, world, idle, invocations, redriven, .. } = self;
         let (invocations_made, end_ms) = (self.started, clock.now_ms());
         drop((idle, invocations));
         let world = Arc::into_inner(world).expect("no worker is left that could hold the world");
         let world = world.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Outcome { world, parked, drained, invocations: invocations_made, end_ms }
+        Outcome { world, parked, redriven, drained, invocations: invocations_made, end_ms }
     }
 }

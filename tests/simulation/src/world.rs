@@ -34,7 +34,7 @@ pub struct Services {
 impl Default for Services {
     fn default() -> Self {
         Self {
-            queue: QueueConfig { visibility_ms: 60_000, max_receive_count: 20 },
+            queue: QueueConfig { visibility_ms: 15_000, max_receive_count: 100 },
             call_ms: (2, 20),
             put_ms: (60, 400),
             list_lag_ms: 1_400,
@@ -62,10 +62,13 @@ pub struct World {
     pub events: Vec<(u64, Event)>,
     /// Every call and its fate, if wanted.
     pub trace: Option<Vec<String>>,
+    /// All that was handed to a service to keep, if wanted: what it is, and its bytes.
+    pub journal: Option<Vec<(String, Vec<u8>)>>,
     /// Calls so far.
     pub calls: u64,
     rng: fastrand::Rng,
-    calls_by_kind: BTreeMap<(Op, String), u64>,
+    calls_by_op: BTreeMap<Op, u64>,
+    calls_by_session: BTreeMap<(Op, String), u64>,
     later: BTreeMap<(u64, u64), Later>,
     scheduled: u64,
 }
@@ -85,9 +88,11 @@ impl World {
             faults,
             events: Vec::new(),
             trace: None,
+            journal: None,
             calls: 0,
             rng: fastrand::Rng::with_seed(seed),
-            calls_by_kind: BTreeMap::new(),
+            calls_by_op: BTreeMap::new(),
+            calls_by_session: BTreeMap::new(),
             later: BTreeMap::new(),
             scheduled: 0,
         }
@@ -100,14 +105,13 @@ impl World {
 
     /// Counts a call; returns its fate, `None` where nothing is wrong with it.
     pub fn fate(&mut self, op: Op, session: &str, now_ms: u64) -> Option<Fate> {
-        let nth = self.calls_by_kind.entry((op, session.to_owned())).or_default();
-        let call = Call { op, session, number: self.calls, nth: *nth, now_ms };
-        *nth += 1;
-        self.calls += 1;
+        let nth = count(self.calls_by_session.entry((op, session.to_owned())).or_default());
+        let nth_of_all = count(self.calls_by_op.entry(op).or_default());
+        let call = Call { op, session, number: count(&mut self.calls), nth, nth_of_all, now_ms };
         let fate = self.faults.iter().find(|fault| fault.hits(&call)).map(|fault| fault.fate.clone());
         if self.trace.is_some() {
             let fate = fate.as_ref().map_or(String::new(), |fate| format!(" -> {fate:?}"));
-            self.note(now_ms, format!("call {} {op:?} {session}{fate}", call.number));
+            self.note(now_ms, format!("call {} {op:?} {session}{fate}", self.calls - 1));
         }
         fate
     }
@@ -116,6 +120,13 @@ impl World {
     pub fn note(&mut self, now_ms: u64, line: String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{now_ms} {line}"));
+        }
+    }
+
+    /// Keeps what a service was handed, if wanted.
+    pub fn keep(&mut self, what: impl FnOnce() -> String, bytes: impl FnOnce() -> Vec<u8>) {
+        if let Some(journal) = &mut self.journal {
+            journal.push((what(), bytes()));
         }
     }
 
@@ -137,4 +148,10 @@ impl World {
             what(self, at_ms);
         }
     }
+}
+
+/// Counts one more; returns how many there were before.
+fn count(counter: &mut u64) -> u64 {
+    *counter += 1;
+    *counter - 1
 }

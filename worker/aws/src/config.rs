@@ -8,6 +8,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 
 use crate::http_client::{CONNECT_TIMEOUT, LazyHttpClient};
+use crate::settings::SettingsError;
 
 /// Longest time for one try of a control call, a state read or write; they take a few milliseconds.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,4 +40,14 @@ pub async fn load() -> SdkConfig {
         loader = loader.credentials_provider(EnvironmentVariableCredentialsProvider::new());
     }
     loader.load().await
+}
+
+/// The same, for callers that cannot do without a Region.
+///
+/// # Errors
+/// Names the SDK's variable where no Region is configured.
+pub async fn load_in_region() -> Result<SdkConfig, SettingsError> {
+    let config = load().await;
+    config.region().ok_or(SettingsError::Missing { name: "AWS_REGION" })?;
+    Ok(config)
 }

@@ -9,7 +9,7 @@ use media::time::EpochMs;
 use writer::ports::Result;
 
 use crate::failure::call;
-use crate::store::{number, text};
+use crate::items::{number, text};
 
 /// API Gateway ends a connection after two hours; an item whose `$disconnect` never came goes a little later.
 const KEEP_SECONDS: u64 = 3 * 3_600;

@@ -9,6 +9,8 @@ pub mod config;
 pub mod connections;
 pub mod document;
 pub mod failure;
+pub mod fragments;
+pub mod items;
 pub mod parked_index;
 pub mod put_media;
 pub mod queue;

@@ -4,7 +4,7 @@
 //! help and not the truth: a message that SQS moved by itself is not in it, and one that was redriven by other means
 //! still is, until its TTL.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -14,14 +14,16 @@ use media::time::EpochMs;
 use writer::ports::{ParkedNote, Result};
 
 use crate::failure::call;
+use crate::items::{Item, number, number_of, string_of, text};
 use crate::retry::{Outcome, Policy, repeat};
-use crate::store::{number, text};
 
 /// Partitions `#parked-0` and so on; `#` is no character of a sessionId. One takes 1,000 writes a second, and an outage
 /// of Kinesis Video parks what a thousand sessions say.
 const PARTITIONS: u64 = 16;
 
-/// A day longer than the DLQ can keep a message.
+/// The longest that a queue keeps a message, 14 days. A note that is older speaks of none.
+const DLQ_KEEPS_MS: u64 = 14 * 24 * 3_600_000;
+/// A day longer than that.
 const KEEP_SECONDS: u64 = 15 * 24 * 3_600;
 
 /// Requests in one BatchWriteItem.
@@ -86,11 +88,12 @@ impl ParkedIndex {
         self.write(requests.collect::<Result<_>>()?).await
     }
 
-    /// Lists notes, of one session or of all, in the order of sessions and chunks.
+    /// Lists the notes of messages that the DLQ may still hold `now`, of one session or of all, in the order of sessions
+    /// and chunks.
     ///
     /// # Errors
     /// Those of Query.
-    pub async fn list(&self, session_id: Option<&str>) -> Result<Vec<Entry>> {
+    pub async fn list(&self, session_id: Option<&str>, now: EpochMs) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         match session_id {
             Some(session_id) => {
@@ -102,6 +105,7 @@ impl ParkedIndex {
                 }
             }
         }
+        entries.retain(|entry| now.ms_since(entry.note.parked_at) <= DLQ_KEEPS_MS);
         entries.sort_by(|a, b| {
             (&a.session_id, a.note.chunk_index, a.note.parked_at).cmp(&(
                 &b.session_id,
@@ -179,12 +183,12 @@ fn partition_key(partition: u64) -> AttributeValue {
     text(&format!("#parked-{partition}"))
 }
 
-fn key(session_id: &str, message_id: &str) -> HashMap<String, AttributeValue> {
+fn key(session_id: &str, message_id: &str) -> Item {
     let sort_key = text(&format!("{session_id}#{message_id}"));
-    HashMap::from([("pk".into(), partition_key(partition(session_id))), ("sk".into(), sort_key)])
+    Item::from([("pk".into(), partition_key(partition(session_id))), ("sk".into(), sort_key)])
 }
 
-fn item(session_id: &str, note: &ParkedNote) -> HashMap<String, AttributeValue> {
+fn item(session_id: &str, note: &ParkedNote) -> Item {
     let mut item = key(session_id, &note.message_id);
     let fields = [
         ("sessionId", text(session_id)),
@@ -197,19 +201,26 @@ fn item(session_id: &str, note: &ParkedNote) -> HashMap<String, AttributeValue> 
         ("expiresAt", number(note.parked_at.0 / 1_000 + KEEP_SECONDS)),
     ];
     item.extend(fields.map(|(name, value)| (name.to_owned(), value)));
-    item.extend(note.chunk_index.map(|index| ("chunkIndex".to_owned(), number(index))));
+    let chunk = [
+        ("chunkIndex", note.chunk_index),
+        ("capturedAt", note.captured_at.map(|at| at.0)),
+        ("numbering", note.numbering.map(u64::from)),
+    ];
+    item.extend(chunk.into_iter().filter_map(|(name, value)| Some((name.to_owned(), number(value?)))));
     item
 }
 
 /// Reads an item; what is none of ours is passed over.
-fn entry(item: &HashMap<String, AttributeValue>) -> Option<Entry> {
-    let string = |name| item.get(name)?.as_s().ok().cloned();
-    let whole = |name| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
+fn entry(item: &Item) -> Option<Entry> {
+    let string = |name| string_of(item, name).map(str::to_owned);
+    let whole = |name| number_of(item, name);
     Some(Entry {
         session_id: string("sessionId")?,
         note: ParkedNote {
             message_id: string("messageId")?,
             chunk_index: whole("chunkIndex"),
+            captured_at: whole("capturedAt").map(EpochMs),
+            numbering: whole("numbering").and_then(|n| u32::try_from(n).ok()),
             reason: string("reason")?,
             class: string("class")?,
             attempts: u32::try_from(whole("attempts")?).ok()?,
@@ -232,10 +243,14 @@ mod tests {
     use super::*;
     use crate::test_server::{Calls, Server, json_service};
 
+    const NOW: EpochMs = EpochMs(1_795_335_947_000);
+
     fn note(message_id: &str, chunk_index: Option<u64>) -> ParkedNote {
         ParkedNote {
             message_id: message_id.into(),
             chunk_index,
+            captured_at: chunk_index.map(|index| EpochMs(1_795_335_900_000 + index)),
+            numbering: chunk_index.map(|_| 3),
             reason: "ack-4006".into(),
             class: "lasting".into(),
             attempts: 2,
@@ -286,13 +301,26 @@ mod tests {
         index.add("b", &[note("1", Some(70)), note("2", Some(9)), note("3", None)]).await.unwrap();
         index.add("a", &[note("4", Some(0))]).await.unwrap();
         index.add("bb", &[note("5", Some(0))]).await.unwrap();
-        let listed = index.list(None).await.unwrap();
+        let listed = index.list(None, NOW).await.unwrap();
         let ids: Vec<_> = listed.iter().map(|entry| entry.note.message_id.as_str()).collect();
         assert_eq!(ids, ["4", "3", "2", "1", "5"]);
-        assert_eq!(index.list(Some("b")).await.unwrap()[2].note, note("1", Some(70)));
+        assert_eq!(index.list(Some("b"), NOW).await.unwrap()[2].note, note("1", Some(70)));
         index.remove("b", &["1".into(), "2".into()]).await.unwrap();
-        let left = index.list(Some("b")).await.unwrap();
+        let left = index.list(Some("b"), NOW).await.unwrap();
         assert_eq!(left, [Entry { session_id: "b".into(), note: note("3", None) }]);
+    }
+
+    #[tokio::test]
+    async fn a_note_without_place_or_older_than_any_message_is_read_for_what_it_is() {
+        let older_version =
+            item("a", &ParkedNote { captured_at: None, numbering: None, ..note("1", Some(7)) });
+        assert!(!older_version.contains_key("capturedAt") && !older_version.contains_key("numbering"));
+        assert_eq!(entry(&older_version).unwrap().note.chunk_index, Some(7));
+        let (index, _server, _) = table().await;
+        index.add("a", &[note("1", Some(7))]).await.unwrap();
+        let after = |ms: u64| EpochMs(1_795_335_946_000 + ms);
+        assert_eq!(index.list(None, after(DLQ_KEEPS_MS)).await.unwrap().len(), 1);
+        assert_eq!(index.list(None, after(DLQ_KEEPS_MS + 1)).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -306,7 +334,7 @@ mod tests {
             calls.iter().map(|(_, body)| body["RequestItems"]["state"].as_array().unwrap().len()).collect()
         };
         assert_eq!(sizes, [25, 5]);
-        assert_eq!(index.list(None).await.unwrap().len(), 30);
+        assert_eq!(index.list(None, NOW).await.unwrap().len(), 30);
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! SQS behind [`writer::ports::Queue`], and the sender that connection_handler uses.
+//! SQS behind [`writer::ports::Queue`], the sender that connection_handler uses, and what a queue says of itself.
+
+use std::collections::BTreeMap;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
-    MessageAttributeValue, SendMessageBatchRequestEntry,
+    MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use ingest::failure::ServiceFailure;
 use ingest::message::TRACEPARENT;
+use serde::Serialize;
 use writer::ports::{Parked, Queue, Result};
 
 use crate::failure::{call, of_entry};
@@ -152,6 +155,45 @@ impl ChunkSender {
             .set_message_attributes(trace.map(|value| [(TRACEPARENT.to_owned(), value)].into()))
             .message_body(body);
         call("SendMessage", asked.send()).await.map(drop)
+    }
+}
+
+/// All attributes of a queue, by their names.
+///
+/// # Errors
+/// Those of GetQueueAttributes.
+pub async fn attributes(client: &Client, queue_url: &str) -> Result<BTreeMap<String, String>> {
+    let asked = client.get_queue_attributes().queue_url(queue_url).attribute_names(QueueAttributeName::All);
+    let told = call("GetQueueAttributes", asked.send()).await?.attributes.unwrap_or_default();
+    Ok(told.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect())
+}
+
+/// How many messages a queue holds, by SQS's own approximation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Depth {
+    /// Ready to be received.
+    pub visible: usize,
+    /// Received and not deleted yet.
+    pub in_flight: usize,
+    /// Not ready yet.
+    #[serde(skip)]
+    pub delayed: usize,
+}
+
+impl Depth {
+    /// From a queue's [`attributes`].
+    pub fn of(attributes: &BTreeMap<String, String>) -> Self {
+        let number = |state: &str| {
+            let name = format!("ApproximateNumberOfMessages{state}");
+            attributes.get(&name).and_then(|n| n.parse().ok()).unwrap_or_default()
+        };
+        Self { visible: number(""), in_flight: number("NotVisible"), delayed: number("Delayed") }
+    }
+
+    /// In any state.
+    pub fn total(self) -> usize {
+        self.visible + self.in_flight + self.delayed
     }
 }
 

@@ -1,4 +1,5 @@
-//! Waiting with growing, jittered pauses: the one place that uses the `backoff` crate.
+//! Waiting with growing, jittered pauses, by the `backoff` crate: while a stream becomes active (`streams`) and for what
+//! DynamoDB leaves undone (`parked_index`). The writer's own waits between attempts are in `writer`.
 //!
 //! Only what the SDK does not repeat by itself belongs in here (it tries each call three times); two layers of
 //! retries would multiply and outlive the invocation.

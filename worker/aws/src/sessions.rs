@@ -12,7 +12,7 @@ use writer::ports::{Result, SessionStatus, Sessions};
 
 use crate::cache::Cache;
 use crate::failure::call;
-use crate::store::text;
+use crate::items::text;
 
 /// How long "active" is believed. Only that: a session that is not there yet may come at any moment, and an ended
 /// one is not asked for often.
@@ -62,7 +62,7 @@ fn status(item: Option<HashMap<String, AttributeValue>>) -> SessionStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::number;
+    use crate::items::number;
 
     fn of(attributes: &[(&str, AttributeValue)]) -> SessionStatus {
         status(Some(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()))

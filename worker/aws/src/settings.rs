@@ -60,6 +60,8 @@ pub struct GatewaySettings {
     pub sessions_table: String,
     /// [`CONNECTIONS_TABLE`].
     pub connections_table: String,
+    /// [`STATE_TABLE`], which is only read.
+    pub state_table: String,
     /// [`QUEUE_URL`].
     pub queue_url: String,
 }
@@ -149,6 +151,7 @@ impl GatewaySettings {
         Ok(Self {
             sessions_table: required(&env, SESSIONS_TABLE)?,
             connections_table: required(&env, CONNECTIONS_TABLE)?,
+            state_table: required(&env, STATE_TABLE)?,
             queue_url: fifo_url(&env, QUEUE_URL)?,
         })
     }

@@ -6,19 +6,21 @@
 //! Items past their `expiresAt` are still read: TTL deletes them some day, and until then a checkpoint that is
 //! ignored would stand in the way of the next one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
+use media::time::EpochMs;
 use writer::ports::{Clock, ParkedNote, Result, Saved, Store, Stored};
 
 use crate::clock::SystemClock;
 use crate::failure::{call, has_code};
+use crate::items::{Item, MAX_KEYS, batch_get, number, number_of, string_of, text};
 use crate::parked_index::ParkedIndex;
 
 /// The layout of an item, as this version writes it.
@@ -27,6 +29,9 @@ const SCHEMA: u64 = 1;
 /// How long a session's checkpoint outlives its last fragment: a message stays in the DLQ for at most 14 days, and
 /// a redrive then needs the gap's checkpoint.
 const KEEP_CHECKPOINT_SECONDS: u64 = 30 * 24 * 3_600;
+
+const CHECKPOINT: &str = "checkpoint";
+const SNAPSHOT: &str = "snapshot#";
 
 const GET: &str = "GetItem";
 const PUT: &str = "PutItem";
@@ -47,6 +52,43 @@ impl StateTable {
         let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
         let parked = ParkedIndex::new(client.clone(), table.clone());
         Self { client, once: Client::from_conf(once), table, parked }
+    }
+
+    /// When each session's checkpoint was last written; sessions without one are left out.
+    ///
+    /// # Errors
+    /// Those of BatchGetItem.
+    pub async fn last_activity(&self, sessions: &[SessionId]) -> Result<BTreeMap<SessionId, EpochMs>> {
+        let mut activity = BTreeMap::new();
+        for some in sessions.chunks(MAX_KEYS) {
+            let keys = some.iter().map(|session| key(session, CHECKPOINT));
+            let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect()));
+            let wanted = wanted.projection_expression("pk, updatedAt");
+            for item in batch_get(&self.client, &self.table, wanted).await? {
+                let session = string_of(&item, "pk").and_then(|pk| SessionId::parse(pk).ok());
+                activity.extend(session.zip(number_of(&item, "updatedAt").map(EpochMs)));
+            }
+        }
+        Ok(activity)
+    }
+
+    /// Those of a session's snapshots that are stored; at most 100 `keys`.
+    ///
+    /// # Errors
+    /// Those of BatchGetItem.
+    pub async fn stored_snapshots(
+        &self,
+        session: &SessionId,
+        keys: &BTreeSet<&str>,
+    ) -> Result<BTreeSet<String>> {
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let keys = keys.iter().map(|name| key(session, &format!("{SNAPSHOT}{name}")));
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).consistent_read(true);
+        let found = batch_get(&self.client, &self.table, wanted.projection_expression("sk")).await?;
+        let name = |item: &Item| Some(string_of(item, "sk")?.strip_prefix(SNAPSHOT)?.to_owned());
+        Ok(found.iter().filter_map(name).collect())
     }
 
     async fn read(&self, session: &SessionId, sort_key: &str) -> Result<Option<Stored>> {
@@ -85,12 +127,12 @@ impl StateTable {
 
 impl Store for StateTable {
     async fn load(&self, session: &SessionId) -> Result<Option<Stored>> {
-        self.read(session, "checkpoint").await
+        self.read(session, CHECKPOINT).await
     }
 
     async fn save(&self, session: &SessionId, expected: Option<u64>, bytes: &[u8]) -> Result<Saved> {
         let version = expected.unwrap_or(0) + 1;
-        let put = self.item(&self.once, session, "checkpoint", version, bytes, KEEP_CHECKPOINT_SECONDS);
+        let put = self.item(&self.once, session, CHECKPOINT, version, bytes, KEEP_CHECKPOINT_SECONDS);
         let put = match expected {
             None => put.condition_expression("attribute_not_exists(pk)"),
             Some(expected) => put
@@ -106,7 +148,7 @@ impl Store for StateTable {
     }
 
     async fn load_snapshot(&self, session: &SessionId, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.read(session, &format!("snapshot#{key}")).await?.map(|stored| stored.bytes))
+        Ok(self.read(session, &format!("{SNAPSHOT}{key}")).await?.map(|stored| stored.bytes))
     }
 
     async fn save_snapshot(
@@ -116,7 +158,7 @@ impl Store for StateTable {
         bytes: &[u8],
         keep_seconds: u64,
     ) -> Result<()> {
-        let put = self.item(&self.client, session, &format!("snapshot#{key}"), 1, bytes, keep_seconds);
+        let put = self.item(&self.client, session, &format!("{SNAPSHOT}{key}"), 1, bytes, keep_seconds);
         call(PUT, put.send()).await.map(drop)
     }
 
@@ -125,9 +167,8 @@ impl Store for StateTable {
     }
 }
 
-fn stored(mut item: HashMap<String, AttributeValue>) -> Result<Stored> {
-    let whole = |name| item.get(name)?.as_n().ok()?.parse::<u64>().ok();
-    let (schema, version) = (whole("schema"), whole("version"));
+fn stored(mut item: Item) -> Result<Stored> {
+    let (schema, version) = (number_of(&item, "schema"), number_of(&item, "version"));
     let bytes = match item.remove("bytes") {
         Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
         _ => None,
@@ -141,16 +182,12 @@ fn stored(mut item: HashMap<String, AttributeValue>) -> Result<Stored> {
     }
 }
 
+fn key(session: &SessionId, sort_key: &str) -> Item {
+    [("pk".to_owned(), text(session.as_str())), ("sk".to_owned(), text(sort_key))].into()
+}
+
 fn garbled(detail: String) -> ServiceFailure {
     ServiceFailure::Garbled { operation: GET.into(), detail }
-}
-
-pub(crate) fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-pub(crate) fn number(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 #[cfg(test)]

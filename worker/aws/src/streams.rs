@@ -6,8 +6,6 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_kinesisvideo::types::{ApiName, Status};
 use aws_sdk_kinesisvideoarchivedmedia as archive;
-use aws_sdk_kinesisvideoarchivedmedia::primitives::DateTime;
-use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
 use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
 use media::time::EpochMs;
@@ -16,6 +14,7 @@ use writer::ports::{Persisted, Result, Streams};
 
 use crate::endpoints::Endpoints;
 use crate::failure::{call, has_code};
+use crate::fragments;
 use crate::put_media::{PUT_MEDIA, PutMedia};
 use crate::retry::{Outcome, Policy, repeat};
 use crate::store::StateTable;
@@ -28,9 +27,7 @@ const MEDIA_TYPE: &str = "audio/x-matroska";
 const UNTIL_ACTIVE: Policy =
     Policy { first: Duration::from_millis(250), longest: Duration::from_secs(1), growth: 1.5, jitter: 0.2 };
 
-const LIST_FRAGMENTS: &str = "ListFragments";
-
-/// Fragments on a page of ListFragments: what is asked for counts against the quota, found or not.
+/// Fragments on a page of ListFragments.
 const PAGE_FRAGMENTS: i64 = 10;
 
 /// Pages of ListFragments that a probe reads; its window of 2 ms hardly fills one.
@@ -108,26 +105,16 @@ impl VideoStreams {
 
     async fn list(&self, stream: &str, at: EpochMs, endpoint: String) -> Result<Option<Persisted>> {
         let client = archive::Client::from_conf(self.archive.clone().endpoint_url(endpoint).build());
-        let mut page = None;
+        // A millisecond to either side: whether the ends belong to the range is not documented.
+        let around = (EpochMs(at.0.saturating_sub(1)), EpochMs(at.0.saturating_add(1)));
+        let mut token = None;
         for _ in 0..MAX_PAGES {
-            let asked = client
-                .list_fragments()
-                .stream_name(stream)
-                .max_results(PAGE_FRAGMENTS)
-                .fragment_selector(around(at)?)
-                .set_next_token(page);
-            let answer = call(LIST_FRAGMENTS, asked.send()).await?;
-            let found = answer
-                .fragments
-                .unwrap_or_default()
-                .into_iter()
-                .find(|fragment| fragment.producer_timestamp.as_ref().map(milliseconds) == Some(at.0));
-            if let Some(fragment) = found {
-                let fragment_number = fragment.fragment_number.unwrap_or_default();
-                return Ok(Some(Persisted { fragment_number, acknowledged_after_ms: None }));
+            let (listed, next) = fragments::page(&client, stream, around, PAGE_FRAGMENTS, token).await?;
+            if let Some(found) = listed.into_iter().find(|fragment| fragment.at == at) {
+                return Ok(Some(Persisted { fragment_number: found.number, acknowledged_after_ms: None }));
             }
-            page = answer.next_token;
-            if page.is_none() {
+            token = next;
+            if token.is_none() {
                 break;
             }
         }
@@ -189,30 +176,6 @@ impl Limit {
 
 fn is_missing(failure: &ServiceFailure) -> bool {
     has_code(failure, "ResourceNotFoundException")
-}
-
-/// A millisecond to either side: whether the ends belong to the range is not documented.
-fn around(at: EpochMs) -> Result<FragmentSelector> {
-    let moment = |ms: u64| DateTime::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
-    let range = TimestampRange::builder()
-        .start_timestamp(moment(at.0.saturating_sub(1)))
-        .end_timestamp(moment(at.0.saturating_add(1)))
-        .build();
-    let selector = range.and_then(|range| {
-        FragmentSelector::builder()
-            .fragment_selector_type(FragmentSelectorType::ProducerTimestamp)
-            .timestamp_range(range)
-            .build()
-    });
-    selector.map_err(|e| ServiceFailure::Garbled { operation: LIST_FRAGMENTS.into(), detail: e.to_string() })
-}
-
-/// The timestamp in milliseconds, rounded: it travels as seconds in a JSON number, whose binary fraction may lie a
-/// little below the millisecond that was meant.
-fn milliseconds(timestamp: &DateTime) -> u64 {
-    let ms =
-        i128::from(timestamp.secs()) * 1_000 + (i128::from(timestamp.subsec_nanos()) + 500_000) / 1_000_000;
-    u64::try_from(ms).unwrap_or(0)
 }
 
 #[cfg(test)]

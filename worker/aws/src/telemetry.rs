@@ -145,6 +145,7 @@ fn metrics(event: &Event) -> Metrics<'static> {
             dimensions: &[],
         },
         Event::Deferred { .. } => of("INFO", ("deferrals", 1), &["why"]),
+        Event::SetAside { messages, .. } => of("INFO", ("chunksSetAside", *messages), &[]),
         Event::Retried { .. } => of("WARN", ("retries", 1), &["reason"]),
         Event::GivenBack { records, .. } => of("WARN", ("recordsGivenBack", *records), &["class", "reason"]),
         Event::Parked { messages, .. } => of("WARN", ("messagesParked", *messages), &["class", "reason"]),
@@ -217,6 +218,13 @@ mod tests {
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
             Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
+            Event::SetAside {
+                session_id: session_id(),
+                messages: 9,
+                chunk_first: Some(20),
+                chunk_last: Some(31),
+                in_all: 18,
+            },
             Event::Retried {
                 session_id: session_id(),
                 chunk_first: 8,

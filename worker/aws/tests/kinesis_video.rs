@@ -26,7 +26,7 @@ async fn emulator() -> Emulator {
         create_ms: 50,
         persist_ms: 5,
         limits: Limits { rates: false, ..Limits::default() },
-        ..Config::default()
+        ..Config::strict()
     };
     start(config).await.unwrap()
 }
@@ -60,7 +60,7 @@ fn fragment(emulator: &Emulator, index: u64) -> (EpochMs, Vec<u8>) {
     let first = emulator.now_ms() - emulator.now_ms() % 1_000_000; // the same throughout a test, a little in the past
     let at = EpochMs(first - 1_000_000 + 2_000 * index + 7);
     let pcm = (0..32_000_i32).map(|i| (i % 4_001 - 2_000) as i16).collect();
-    (at, write(&[Block { at, pcm }], &[("session", "quiet-fox-1".into())]).unwrap())
+    (at, write(&[Block::new(at, pcm)], &[("session", "quiet-fox-1".into())]).unwrap())
 }
 
 #[tokio::test]

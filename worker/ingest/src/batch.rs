@@ -1,14 +1,13 @@
 //! A delivery, grouped by session, and the one place that builds its answer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::message::{Record, Rejected, SessionId, parse};
-use crate::sort::Entry;
+use crate::message::{Entry, Record, Rejected, SessionId, parse};
 
 /// A delivery after parsing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivery {
-    /// Each session's records: understood, or refused with the chunk's index known.
+    /// Each session's records.
     pub sessions: BTreeMap<SessionId, Vec<Entry>>,
     /// Refused records that tell no chunk: park at once.
     pub refused: Vec<Rejected>,
@@ -18,38 +17,55 @@ pub struct Delivery {
 pub fn group(records: Vec<Record>) -> Delivery {
     let mut delivery = Delivery::default();
     for record in records {
-        let group_id = record.group_id.clone();
         match parse(record) {
-            Ok(arrival) => delivery.sessions.entry(arrival.session.clone()).or_default().push(Ok(arrival)),
-            Err(rejected) => match (rejected.chunk, SessionId::parse(&group_id)) {
-                (Some(_), Ok(session)) => delivery.sessions.entry(session).or_default().push(Err(*rejected)),
-                _ => delivery.refused.push(*rejected),
-            },
+            Ok((session, entry)) => delivery.sessions.entry(session).or_default().push(entry),
+            Err(rejected) => delivery.refused.push(*rejected),
         }
     }
     delivery
 }
 
-/// Message ids that are settled: written, parked or known as duplicates. Nothing else may be acknowledged.
+/// Why a message needs no second delivery. There is no other reason to acknowledge one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Its chunk is in a committed fragment, or its bytes are in the committed state (a header, the middle of a Cluster whose
+    /// beginning is missing).
+    Written,
+    /// The DLQ has it.
+    Parked,
+    /// The state keeps it until the chunks before it have come.
+    SetAside,
+    /// Its chunk was written, or parked and written, before.
+    Duplicate,
+    /// An end-of-stream marker that has nothing left to end.
+    Ended,
+}
+
+/// Messages that are settled, each with its reason. Nothing else may be acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settled(HashSet<String>);
+pub struct Settled(HashMap<String, Because>);
 
 impl Settled {
     /// Marks a message as settled.
-    pub fn settle(&mut self, message_id: &str) {
-        self.0.insert(message_id.to_owned());
+    pub fn settle(&mut self, record: &Record, because: Because) {
+        self.0.insert(record.message_id.clone(), because);
+    }
+
+    /// A message stays in the queue although it is settled: delivered again, it is a duplicate.
+    pub fn withdraw(&mut self, message_id: &str) {
+        self.0.remove(message_id);
     }
 
     /// Whether a message is settled.
     pub fn holds(&self, message_id: &str) -> bool {
-        self.0.contains(message_id)
+        self.0.contains_key(message_id)
     }
 
     /// The partial batch answer: `batchItemFailures`, in delivery order. What is not settled fails, so a session's
     /// unsettled records stay in the queue in their order, and other sessions are not touched by them. An unsettled
     /// record never fails a settled one: its chunk is done, and a second delivery would only be dropped as duplicate.
     pub fn failures<'a>(&self, delivered: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-        delivered.into_iter().filter(|id| !self.0.contains(*id)).map(str::to_owned).collect()
+        delivered.into_iter().filter(|id| !self.holds(id)).map(str::to_owned).collect()
     }
 }
 
@@ -60,7 +76,7 @@ mod tests {
     #[test]
     fn only_what_is_settled_is_acknowledged() {
         let mut settled = Settled::default();
-        settled.settle("b");
+        settled.settle(&Record { message_id: "b".into(), ..Record::default() }, Because::Written);
         assert_eq!(settled.failures(["a", "b", "c"]), ["a", "c"]);
         assert_eq!(Settled::default().failures(["a"]), ["a"]);
         assert!(settled.failures(["b"]).is_empty());
@@ -73,6 +89,6 @@ mod tests {
         let delivery = group(vec![record("{"), record(bad_base64)]);
         assert_eq!(delivery.refused.len(), 1);
         let (_, entries) = delivery.sessions.first_key_value().unwrap();
-        assert_eq!(entries[0].as_ref().unwrap_err().chunk.map(|c| c.0), Some(7));
+        assert!(matches!(&entries[0], Entry::Chunk(chunk) if chunk.index == 7 && chunk.audio.is_err()));
     }
 }

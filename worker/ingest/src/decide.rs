@@ -5,7 +5,9 @@
 
 use media::time::{EpochMs, Samples};
 
-use crate::fold::{Folded, Piece};
+use crate::fold::Folded;
+use crate::piece::Piece;
+use crate::position::Place;
 
 /// The numbers behind the decision; SPECIFICATION.md gives the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,17 +20,24 @@ pub struct Policy {
     pub least: Samples,
     /// No fragment is longer, unless a single chunk is.
     pub most: Samples,
+    /// While its oldest chunk is older than this, it is as long as that is old, up to `most_behind`: a service that is slower than real
+    /// time is caught up with by fewer calls.
+    pub behind_ms: u64,
+    /// See `behind_ms`.
+    pub most_behind: Samples,
     /// Nor does it span more time, pauses included.
     pub most_span_ms: u64,
     /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
     pub max_wait_ms: u64,
-    /// One that is still shorter than `least` waits until here.
+    /// One that is still shorter than `least` waits until here for the speaker to go on,
     pub last_resort_ms: u64,
+    /// looked at again after so long at the most.
+    pub most_patient_s: u64,
     /// A delivery holds at most this many records: waiting brings no more.
     pub full: usize,
     /// A full delivery whose newest chunk has waited this long comes out of a backlog.
     pub caught_up_ms: u64,
-    /// After so many deliveries of the chunk behind a hole, nothing more is hoped for from a backlog.
+    /// Number of deliveries after which a missing chunk is no longer expected from the backlog.
     pub backlog_looks: u32,
 }
 
@@ -39,9 +48,12 @@ impl Default for Policy {
             enough_after_wait: Samples::from_ms(1_800),
             least: Samples::from_ms(1_000),
             most: Samples::from_ms(3_000),
+            behind_ms: 5_000,
+            most_behind: Samples::from_ms(9_000),
             most_span_ms: 10_000,
             max_wait_ms: 3_000,
-            last_resort_ms: 3_900,
+            last_resort_ms: 20_000,
+            most_patient_s: 6,
             full: 10,
             caught_up_ms: 1_000,
             backlog_looks: 6,
@@ -56,6 +68,8 @@ pub enum Why {
     Young,
     /// A chunk before or inside it is missing and may still come.
     Hole,
+    /// A pause or a stall lies before one of its chunks; those behind it will tell.
+    Doubt,
 }
 
 impl Why {
@@ -64,6 +78,7 @@ impl Why {
         match self {
             Self::Young => "young",
             Self::Hole => "hole",
+            Self::Doubt => "doubt",
         }
     }
 }
@@ -83,6 +98,30 @@ pub enum Decision {
         /// Why.
         why: Why,
     },
+    /// Make room for what lies behind them in the queue: keep all of them but one in the state, and look at the next delivery at once.
+    SetAside,
+}
+
+/// Whether a line's audio has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Not that anybody knows.
+    Open,
+    /// Nothing more comes.
+    Here,
+    /// Nothing comes behind the chunk with this index.
+    Behind(u64),
+}
+
+/// Whether a delivery is so full of one session's records that it hides what lies behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// It is not.
+    No,
+    /// It is, and its chunks can be set aside.
+    Room,
+    /// It is, and no more can be set aside.
+    NoRoom,
 }
 
 /// What is known when deciding.
@@ -92,194 +131,221 @@ pub struct View<'a> {
     pub pieces: &'a [Piece],
     /// See `pieces`.
     pub folded: &'a Folded,
-    /// Numbering and index of the chunk that should come first.
-    pub next: (u32, u64),
-    /// An end-of-stream marker is among the records, with the last index it tells.
-    pub end: Option<Option<u64>>,
+    /// Where the line stands.
+    pub place: Place,
+    /// Whether more may come for the line.
+    pub end: End,
     /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
     pub delivery_full: bool,
+    /// Whether it held as many of this session alone.
+    pub crowd: Crowd,
     /// The clock.
     pub now: EpochMs,
 }
 
-/// Decides; `None` when there is nothing at hand.
-pub fn decide(view: &View<'_>, policy: &Policy) -> Option<Decision> {
-    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min()?;
-    let age_ms = view.now.0.saturating_sub(oldest.0);
+/// Decides about chunks, of which there is at least one.
+pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
+    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
+    let age_ms = view.now.ms_since(oldest);
     let impatient = age_ms >= policy.max_wait_ms;
-    let in_order = if goes_past_hole(view, policy) { view.pieces.len() } else { in_order(view) };
-    if in_order == 0 {
-        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
+    let in_order = if passes_hole(view, policy) { view.pieces.len() } else { in_order(view) };
+    let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
+    let why = match (sure < in_order, in_order < view.pieces.len()) {
+        (true, _) => Why::Doubt,
+        (false, true) => Why::Hole,
+        (false, false) => Why::Young,
+    };
+    let behind = backlog(view, policy).is_some() && in_order < view.pieces.len();
+    let later = |seconds: u32| match view.crowd {
+        Crowd::Room => Decision::SetAside,
+        Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
+    };
+    if sure == 0 {
+        return later(1);
     }
-    let fits = fits(view, policy, in_order);
-    let samples = media_of(view, fits);
+    let (target, most) = lengths(policy, age_ms, view.crowd);
+    let fits = fits(view, policy, most, sure);
+    let samples = view.folded.samples_of(fits);
     let all = fits == view.pieces.len();
     let waited = view.pieces[0].record.receive_count > 1;
-    let ripe = fits < in_order
-        || samples >= policy.target
-        || (waited && samples >= policy.enough_after_wait)
-        || (all && ended(view))
-        || (all && fits >= policy.full)
+    let ripe = fits < sure
+        || samples >= target
+        || (waited && view.crowd != Crowd::Room && samples >= policy.enough_after_wait)
+        || (all && ended(view));
+    let enough = (all && view.crowd == Crowd::NoRoom)
         || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
-    if ripe {
-        return Some(Decision::Write { chunks: fits });
+    if ripe || (enough && view.crowd != Crowd::Room) {
+        return Decision::Write { chunks: fits };
     }
-    if in_order < view.pieces.len() {
-        return Some(Decision::Defer { seconds: 1, why: Why::Hole });
+    if why != Why::Young {
+        return later(1);
     }
-    let missing_ms = policy.target.saturating_sub(samples).ms_ceil();
-    let patience_s = (policy.last_resort_ms.saturating_sub(age_ms) / 1000).max(1);
-    let seconds = missing_ms.div_ceil(1000).clamp(1, patience_s) as u32;
-    Some(Decision::Defer { seconds, why: Why::Young })
+    let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
+    let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
+    // What is too short waits ever longer for the speaker to go on; and is in his way no longer than that.
+    let waited_s = (age_ms / 3_000).clamp(1, policy.most_patient_s);
+    later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
+}
+
+/// How long a batch should be, and may be: longer while the session is behind.
+fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
+    if age_ms < policy.behind_ms {
+        return (policy.target, policy.most);
+    }
+    let most = Samples::from_ms(age_ms).min(policy.most_behind);
+    let target = if crowd == Crowd::Room { Samples(most.0 / 4 * 3) } else { policy.target };
+    (target, most)
 }
 
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
 /// it on. The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
 /// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
-fn goes_past_hole(view: &View<'_>, policy: &Policy) -> bool {
+fn passes_hole(view: &View<'_>, policy: &Policy) -> bool {
     let in_order = in_order(view);
     let Some(after) = view.pieces.get(in_order) else { return false };
-    if view.pieces.len() >= policy.full && media_of(view, in_order) < policy.least {
+    if view.crowd == Crowd::NoRoom && view.folded.samples_of(in_order) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
-    let Some(newest) = view.pieces.iter().map(|p| p.record.sent_at).max() else { return false };
-    let backlog = view.delivery_full
-        && view.now.0.saturating_sub(newest.0) >= policy.caught_up_ms
-        && after.record.receive_count < policy.backlog_looks;
-    let seen_until = if backlog { newest } else { view.now };
-    seen_until.0.saturating_sub(after.record.sent_at.0) >= policy.max_wait_ms
+    let seen_until = backlog(view, policy).unwrap_or(view.now);
+    seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
+}
+
+/// Up to when all that was enqueued has been seen, where more of it lies behind the delivery: that is full, or brings for the first
+/// time what has long been in the queue.
+fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
+    let delivered = || view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+    let newest = delivered().map(|record| record.sent_at).max()?;
+    let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
+    let is_new_here = delivered().any(|record| record.receive_count <= 1);
+    let looked = delivered().map(|record| record.receive_count).max()?;
+    let more_behind = (view.delivery_full && looked < policy.backlog_looks) || is_new_here;
+    (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
 fn in_order(view: &View<'_>) -> usize {
-    let mut next = view.next;
-    let follows = |p: &&Piece| {
-        let fits = (p.numbering, p.index) == next || (p.numbering > next.0 && p.index == 0);
-        next = (p.numbering, p.index + 1);
-        fits
+    let mut place = view.place;
+    let follows = |piece: &&Piece| {
+        let follows = place.leads_to(piece);
+        place = Place::behind(piece);
+        follows
     };
     view.pieces.iter().take_while(follows).count()
 }
 
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
 /// no chunk.
-fn fits(view: &View<'_>, policy: &Policy, in_order: usize) -> usize {
-    let mut samples = Samples(0);
-    let begins = view.folded.runs.first().map(|run| run.at).unwrap_or_default();
+fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usize {
     let folded = view.folded;
+    let begins = folded.runs.first().map(|run| run.at).unwrap_or_default();
     let numbering = view.pieces.first().map(|piece| piece.numbering);
     let room = (0..in_order).take_while(|&i| {
-        samples += folded.pieces.get(i).and_then(|p| p.as_ref().ok()).copied().unwrap_or_default();
-        let until = folded.spans.get(i).copied().flatten().unwrap_or_default().1;
+        let until = folded.chunks.get(i).and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && samples <= policy.most
-            && until.0.saturating_sub(begins.0) <= policy.most_span_ms
+            && folded.samples_of(i + 1) <= most
+            && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)
 }
 
-fn media_of(view: &View<'_>, chunks: usize) -> Samples {
-    view.folded.pieces.iter().take(chunks).filter_map(|p| p.as_ref().ok()).copied().sum()
-}
-
-/// Whether the stream has ended and its last chunk is at hand.
+/// Whether the line's audio has ended and its last chunk is at hand.
 fn ended(view: &View<'_>) -> bool {
-    match (view.end, view.pieces.last()) {
-        (Some(None), _) => true,
-        (Some(Some(last)), Some(piece)) => piece.index >= last,
-        _ => false,
+    match view.end {
+        End::Open => false,
+        End::Here => true,
+        End::Behind(last) => view.pieces.last().is_some_and(|piece| piece.index >= last),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Record;
+    use crate::fold::{Around, Outcome, fold};
+    use crate::message::{Chunk, Record};
+    use crate::snapshot::Snapshot;
 
     const NOW: EpochMs = EpochMs(1_732_622_790_000);
 
     /// Chunks of 300 ms, the first sent `age_ms` ago, with the given indices.
-    fn decide_on(
-        indices: &[u64],
-        age_ms: u64,
-        deliveries: u32,
-        end: Option<Option<u64>>,
-    ) -> Option<Decision> {
+    fn decide_on(indices: &[u64], age_ms: u64, deliveries: u32, end: End) -> Decision {
         let samples = Samples::from_ms(300);
-        let piece = |(i, index): (usize, &u64)| Piece {
-            record: Record {
-                sent_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
-                receive_count: if i == 0 { deliveries } else { 1 },
-                ..Record::default()
-            },
-            numbering: 0,
-            index: *index,
-            captured_at: EpochMs(NOW.0 - age_ms + 300 * i as u64),
-            connection_id: None,
-            audio: Ok(Vec::new()),
+        let piece = |(i, index): (usize, &u64)| {
+            let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
+            let record = Record { sent_at, receive_count: deliveries, ..Record::default() };
+            let (captured_at, connection_id) = (sent_at, None);
+            Piece::new(0, Chunk { record, index: *index, captured_at, connection_id, audio: Ok(Vec::new()) })
         };
         let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
-        let start = crate::checkpoint::Snapshot::default();
+        let outcome = Outcome { audio: Ok(samples), span: None };
         let folded = Folded {
-            pieces: vec![Ok(samples); pieces.len()],
-            spans: vec![None; pieces.len()],
-            ..crate::fold::fold(&start, None, &[])
+            chunks: vec![outcome; pieces.len()],
+            ..fold(&Snapshot::default(), &[], Around::default())
         };
         let delivery_full = pieces.len() >= 10;
-        let view = View { pieces: &pieces, folded: &folded, next: (0, 5), end, delivery_full, now: NOW };
+        let place = Place { numbering: 0, next: 5 };
+        let crowd = if delivery_full { Crowd::NoRoom } else { Crowd::No };
+        let view = View { pieces: &pieces, folded: &folded, place, end, delivery_full, crowd, now: NOW };
         decide(&view, &Policy::default())
     }
 
-    fn write(chunks: usize) -> Option<Decision> {
-        Some(Decision::Write { chunks })
+    fn write(chunks: usize) -> Decision {
+        Decision::Write { chunks }
     }
 
-    fn defer(seconds: u32, why: Why) -> Option<Decision> {
-        Some(Decision::Defer { seconds, why })
+    fn defer(seconds: u32, why: Why) -> Decision {
+        Decision::Defer { seconds, why }
     }
 
     #[test]
-    fn the_table_of_design_d1() {
+    fn the_table_of_when_a_batch_is_written() {
         let to = |last: u64| (5..=last).collect::<Vec<u64>>();
         for (what, indices, age_ms, deliveries, end, expected) in [
-            ("nothing at hand", vec![], 0, 1, None, None),
-            ("young: waits for the missing 1.7 s", to(5), 50, 1, None, defer(2, Why::Young)),
-            ("young: 1.5 s are there", to(9), 1_300, 1, None, defer(1, Why::Young)),
-            ("ripe: 2.1 s", to(11), 1_900, 1, None, write(7)),
-            ("1.8 s are not ripe at once", to(10), 1_600, 1, None, defer(1, Why::Young)),
-            ("1.8 s are ripe after a wait", to(10), 2_100, 2, None, write(6)),
-            ("a backlog is cut at 3 s", to(24), 6_000, 1, None, write(10)),
-            ("end of stream: whatever is there", to(5), 50, 1, Some(None), write(1)),
+            ("young: waits for the missing 1.7 s", to(5), 50, 1, End::Open, defer(2, Why::Young)),
+            ("young: 1.5 s are there", to(9), 1_300, 1, End::Open, defer(1, Why::Young)),
+            ("ripe: 2.1 s", to(11), 1_900, 1, End::Open, write(7)),
+            ("1.8 s are not ripe at once", to(10), 1_600, 1, End::Open, defer(1, Why::Young)),
+            ("1.8 s are ripe after a wait", to(10), 2_100, 2, End::Open, write(6)),
+            ("a backlog is cut at its age", to(34), 6_000, 2, End::Open, write(20)),
+            ("what is hardly behind is cut at 3 s", to(24), 4_900, 2, End::Open, write(10)),
+            ("end of stream: whatever is there", to(5), 50, 1, End::Here, write(1)),
             (
                 "end of stream, its last chunk is still missing",
                 to(6),
                 300,
                 1,
-                Some(Some(8)),
+                End::Behind(8),
                 defer(2, Why::Young),
             ),
-            ("end of stream, its last chunk is here", to(8), 300, 1, Some(Some(8)), write(4)),
-            ("too old and over 1 s", to(8), 3_000, 3, None, write(4)),
-            ("too old but under 1 s: one more second", to(6), 3_000, 3, None, defer(1, Why::Young)),
-            ("under 1 s at the last resort", to(6), 3_900, 4, None, write(2)),
-            ("out of order: the chunk before is missing", vec![6, 7], 400, 1, None, defer(1, Why::Hole)),
-            ("out of order inside: what precedes is short", vec![5, 7, 8], 400, 1, None, defer(1, Why::Hole)),
+            ("end of stream, its last chunk is here", to(8), 300, 1, End::Behind(8), write(4)),
+            ("too old and over 1 s", to(8), 3_000, 3, End::Open, write(4)),
+            ("too old but under 1 s: one more second", to(6), 3_000, 3, End::Open, defer(1, Why::Young)),
+            ("under 1 s, and nothing comes for a while", to(6), 15_000, 8, End::Open, defer(5, Why::Young)),
+            ("under 1 s at the last resort", to(6), 65_000, 20, End::Open, write(2)),
+            ("out of order: the chunk before is missing", vec![6, 7], 400, 1, End::Open, defer(1, Why::Hole)),
+            (
+                "out of order inside: what precedes is short",
+                vec![5, 7, 8],
+                400,
+                1,
+                End::Open,
+                defer(1, Why::Hole),
+            ),
             (
                 "out of order inside: what precedes is ripe",
                 [&to(11)[..], &[13]].concat(),
                 2_100,
                 1,
-                None,
+                End::Open,
                 write(7),
             ),
-            ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, None, write(4)),
+            ("the hole has been waited for", vec![6, 7, 8, 9], 3_000, 3, End::Open, write(4)),
             // A worker died; the group was hidden meanwhile. What is missing was enqueued a little late, right behind these ten.
             (
                 "a hole in a backlog: what precedes makes room for what may lie behind",
                 [&to(10)[..], &[12, 13, 14, 15]].concat(),
                 12_000,
                 1,
-                None,
+                End::Open,
                 write(6),
             ),
             (
@@ -287,17 +353,18 @@ mod tests {
                 (6..16).collect(),
                 12_000,
                 1,
-                None,
+                End::Open,
                 write(10),
             ),
             (
-                "what is left of a delivery after its first batch was written",
+                "seen for the first time though old: more may lie right behind",
                 vec![6, 7],
                 12_000,
                 1,
-                None,
-                write(2),
+                End::Open,
+                defer(0, Why::Hole),
             ),
+            ("nothing lies behind", vec![6, 7, 8, 9], 12_000, 2, End::Open, write(4)),
         ] {
             assert_eq!(decide_on(&indices, age_ms, deliveries, end), expected, "{what}");
         }

@@ -5,15 +5,22 @@
 //! *batch*, *fragment*, *defer*, *park*, *gap*, *backfill*, *checkpoint*.
 //!
 //! The path of a chunk: [`message`] (record to chunk, or rejection) → [`batch`] (by session) → [`sort`] (live, back in a
-//! gap, duplicate) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write or defer) → [`plan`]
-//! (fragment and next [`checkpoint`]).
+//! gap, duplicate: a [`piece`] of a numbering) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write or
+//! defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what follows what),
+//! [`gap`], [`snapshot`], [`timeline`], [`failure`].
 
+pub mod aside;
 pub mod batch;
 pub mod checkpoint;
 pub mod decide;
 pub mod failure;
 pub mod fold;
+pub mod gap;
 pub mod message;
+pub mod piece;
 pub mod plan;
+pub mod position;
+pub mod render;
+pub mod snapshot;
 pub mod sort;
 pub mod timeline;

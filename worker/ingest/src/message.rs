@@ -1,11 +1,12 @@
-//! From a queue record to a typed [`Arrival`], or a [`Rejection`] that names the culprit.
+//! From a queue record to a typed [`Entry`], or a [`Rejection`] that names the culprit.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use media::demux::{Sniffed, sniff};
+use media::demux::{Foreign, Sniffed, sniff};
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,7 +51,7 @@ impl fmt::Display for SessionId {
 }
 
 /// A queue record as the event source mapping delivers it; nothing in it is trusted.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Record {
     /// SQS `messageId`; what the partial batch answer names.
     pub message_id: String,
@@ -90,7 +91,7 @@ pub fn is_traceparent(text: &str) -> bool {
     matches!(parts[..], ["00", trace, parent, flags] if named(trace, 32) && named(parent, 16) && hex(flags, 2))
 }
 
-/// How the message's author says the audio is packed.
+/// How the message's author says the audio is packed; the bytes decide where they say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -100,42 +101,51 @@ pub enum Format {
     OggOpus,
 }
 
-/// One MediaRecorder blob.
+/// One MediaRecorder blob, with the record that brought it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
+    /// The record it came in.
+    pub record: Record,
     /// `chunkIndex`: the speaker page's own numbering.
     pub index: u64,
     /// `timestamp`: the speaker's clock when the blob was handed out, about the end of its audio.
     pub captured_at: EpochMs,
-    /// The blob.
-    pub audio: Vec<u8>,
-    /// `format`; the bytes decide where they say otherwise.
-    pub format: Format,
     /// `connectionId`, added by connection_handler.
     pub connection_id: Option<String>,
+    /// The blob, or why there is none.
+    pub audio: Result<Vec<u8>, Rejection>,
 }
 
-/// What a message asks for.
+/// A record of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// `writeToStream`
-    Chunk(Chunk),
+pub enum Entry {
+    /// `writeToStream`, also one whose audio is refused: its index is known, so the session need not wait for it.
+    Chunk(Arc<Chunk>),
     /// `endStream`: nothing more comes for now; write what is there.
-    EndOfStream {
+    End {
+        /// The record it came in.
+        record: Record,
         /// `chunkIndex` of the last chunk sent, where the speaker told it.
         last_index: Option<u64>,
     },
 }
 
-/// A record that was understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arrival {
+impl Entry {
     /// The record it came in.
-    pub record: Record,
-    /// Whose it is.
-    pub session: SessionId,
-    /// What it asks for.
-    pub content: Content,
+    pub fn record(&self) -> &Record {
+        match self {
+            Self::Chunk(chunk) => &chunk.record,
+            Self::End { record, .. } => record,
+        }
+    }
+
+    /// Its chunkIndex, if it is a chunk.
+    pub fn index(&self) -> Option<u64> {
+        match self {
+            Self::Chunk(chunk) => Some(chunk.index),
+            Self::End { .. } => None,
+        }
+    }
 }
 
 /// Why a message is refused. Each variant is a culprit a person can look for.
@@ -146,15 +156,15 @@ pub enum Rejection {
     BodyTooLarge { bytes: usize, max: usize },
     #[error("the message body is not JSON (line {line}, column {column})")]
     NotJson { line: usize, column: usize },
-    #[error("the message body is a JSON {found}, not an object")]
+    #[error("the message body is {found}, not a JSON object")]
     NotAnObject { found: String },
     #[error("the field {field} is missing")]
     MissingField { field: String },
-    #[error("the field {field} is a {found} where {expected} is due")]
+    #[error("field `{field}` must be {expected}, but is {found}")]
     WrongType { field: String, expected: String, found: String },
     #[error("the action {action:?} is not one of writeToStream, endStream")]
     UnknownAction { action: String },
-    #[error("sessionId {session_id:?} is no stream name: use 1 to 128 of a-z A-Z 0-9 _ . -")]
+    #[error("invalid sessionId {session_id:?}: use 1 to 128 characters from a-z A-Z 0-9 _ . -")]
     BadSessionId { session_id: String },
     #[error("sessionId {session_id} came in message group {group_id}; both must be the same")]
     WrongGroup { session_id: String, group_id: String },
@@ -162,88 +172,112 @@ pub enum Rejection {
     BadBase64 { offset: usize },
     #[error("audioData holds {bytes} bytes, more than {max}; use a smaller MediaRecorder timeslice")]
     AudioTooLarge { bytes: usize, max: usize },
-    #[error("audioData is empty; do not send or number empty blobs")]
-    EmptyAudio,
     #[error("the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
     UnsupportedFormat { format: String },
+    #[error("the audio is {kind}, not Opus in WebM or Ogg")]
+    ForeignAudio { kind: Foreign },
+}
+
+/// `code()` and the list of all codes, from one table.
+macro_rules! codes {
+    ($($variant:ident => $code:literal),+ $(,)?) => {
+        /// Every code.
+        pub const CODES: [&'static str; [$($code),+].len()] = [$($code),+];
+
+        /// A short name for error codes, metrics and the DLQ's `reason` attribute.
+        pub fn code(&self) -> &'static str {
+            match self {
+                $(Self::$variant { .. } => $code),+
+            }
+        }
+    };
 }
 
 impl Rejection {
-    /// A short name for error codes, metrics and the DLQ's `reason` attribute.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::BodyTooLarge { .. } => "BODY_TOO_LARGE",
-            Self::NotJson { .. } => "NOT_JSON",
-            Self::NotAnObject { .. } => "NOT_AN_OBJECT",
-            Self::MissingField { .. } => "MISSING_FIELD",
-            Self::WrongType { .. } => "WRONG_TYPE",
-            Self::UnknownAction { .. } => "UNKNOWN_ACTION",
-            Self::BadSessionId { .. } => "BAD_SESSION_ID",
-            Self::WrongGroup { .. } => "WRONG_GROUP",
-            Self::BadBase64 { .. } => "BAD_BASE64",
-            Self::AudioTooLarge { .. } => "AUDIO_TOO_LARGE",
-            Self::EmptyAudio => "EMPTY_AUDIO",
-            Self::UnsupportedFormat { .. } => "UNSUPPORTED_FORMAT",
-        }
+    codes! {
+        BodyTooLarge => "BODY_TOO_LARGE",
+        NotJson => "NOT_JSON",
+        NotAnObject => "NOT_AN_OBJECT",
+        MissingField => "MISSING_FIELD",
+        WrongType => "WRONG_TYPE",
+        UnknownAction => "UNKNOWN_ACTION",
+        BadSessionId => "BAD_SESSION_ID",
+        WrongGroup => "WRONG_GROUP",
+        BadBase64 => "BAD_BASE64",
+        AudioTooLarge => "AUDIO_TOO_LARGE",
+        UnsupportedFormat => "UNSUPPORTED_FORMAT",
+        ForeignAudio => "UNSUPPORTED_FORMAT",
     }
 }
 
-/// A message that was refused, with what could still be learnt from it.
+/// A message that tells no chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The record it came in.
     pub record: Record,
     /// Why.
     pub rejection: Rejection,
-    /// Its `chunkIndex` and `timestamp`, where they could be read: the session need not wait for it.
-    pub chunk: Option<(u64, EpochMs)>,
 }
 
 /// Parses one record.
-pub fn parse(record: Record) -> Result<Arrival, Box<Rejected>> {
-    let mut chunk = None;
-    match parse_body(&record, &mut chunk) {
-        Ok((session, content)) => Ok(Arrival { record, session, content }),
-        Err(rejection) => Err(Box::new(Rejected { record, rejection, chunk })),
-    }
-}
-
-fn parse_body(
-    record: &Record,
-    known: &mut Option<(u64, EpochMs)>,
-) -> Result<(SessionId, Content), Rejection> {
-    let fields = object(&record.body)?;
-    let session = SessionId::parse(string(&fields, "sessionId")?)?;
-    if session.as_str() != record.group_id {
-        let group_id = record.group_id.clone();
-        return Err(Rejection::WrongGroup { session_id: session.0, group_id });
-    }
-    match string(&fields, "action")? {
-        "writeToStream" => {
-            let index = number(&fields, "chunkIndex")?;
-            let captured_at = EpochMs(number(&fields, "timestamp")?);
-            *known = Some((index, captured_at));
-            Ok((session, Content::Chunk(chunk(&fields, index, captured_at)?)))
-        }
-        "endStream" => {
-            let last_index = match fields.get("chunkIndex") {
-                None | Some(Value::Null) => None,
-                Some(_) => Some(number(&fields, "chunkIndex")?),
+///
+/// # Errors
+/// [`Rejected`] where it cannot be known which chunk of which session it is; a chunk whose audio is refused is an [`Entry`].
+pub fn parse(record: Record) -> Result<(SessionId, Entry), Box<Rejected>> {
+    match parse_body(&record.body, &record.group_id) {
+        Ok((session, Body::End { last_index })) => Ok((session, Entry::End { record, last_index })),
+        Ok((session, Body::Chunk { index, captured_at, content })) => {
+            let (connection_id, audio) = match content {
+                Ok((connection_id, audio)) => (connection_id, Ok(audio)),
+                Err(rejection) => (None, Err(rejection)),
             };
-            Ok((session, Content::EndOfStream { last_index }))
+            Ok((session, Entry::Chunk(Arc::new(Chunk { record, index, captured_at, connection_id, audio }))))
         }
-        other => Err(Rejection::UnknownAction { action: other.chars().take(64).collect() }),
+        Err(rejection) => Err(Box::new(Rejected { record, rejection })),
     }
 }
 
-fn chunk(fields: &Map<String, Value>, index: u64, captured_at: EpochMs) -> Result<Chunk, Rejection> {
-    let format = format(string(fields, "format")?)?;
-    let connection_id = match fields.get("connectionId") {
-        None | Some(Value::Null) => None,
-        Some(_) => Some(string(fields, "connectionId")?.chars().take(128).collect()),
+/// What a message asks for.
+enum Body {
+    Chunk { index: u64, captured_at: EpochMs, content: Result<(Option<String>, Vec<u8>), Rejection> },
+    End { last_index: Option<u64> },
+}
+
+fn parse_body(body: &str, group_id: &str) -> Result<(SessionId, Body), Rejection> {
+    let fields = object(body)?;
+    let session = SessionId::parse(string(&fields, "sessionId")?)?;
+    if session.as_str() != group_id {
+        return Err(Rejection::WrongGroup { session_id: session.0, group_id: group_id.to_owned() });
+    }
+    let body = match string(&fields, "action")? {
+        "writeToStream" => Body::Chunk {
+            index: number(&fields, "chunkIndex")?,
+            captured_at: EpochMs(number(&fields, "timestamp")?),
+            content: content(&fields),
+        },
+        "endStream" => Body::End { last_index: optional(&fields, "chunkIndex", number)? },
+        other => return Err(Rejection::UnknownAction { action: other.chars().take(64).collect() }),
     };
-    let audio = audio(string(fields, "audioData")?)?;
-    Ok(Chunk { index, captured_at, audio, format, connection_id })
+    Ok((session, body))
+}
+
+/// A chunk's connection and bytes.
+fn content(fields: &Map<String, Value>) -> Result<(Option<String>, Vec<u8>), Rejection> {
+    format(string(fields, "format")?)?;
+    let connection_id = optional(fields, "connectionId", string)?.map(|id| id.chars().take(128).collect());
+    Ok((connection_id, audio(string(fields, "audioData")?)?))
+}
+
+/// Reads a field that may be missing or null.
+fn optional<'f, T>(
+    fields: &'f Map<String, Value>,
+    field: &str,
+    read: impl Fn(&'f Map<String, Value>, &str) -> Result<T, Rejection>,
+) -> Result<Option<T>, Rejection> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(_) => read(fields, field).map(Some),
+    }
 }
 
 /// Reads `text` as a JSON object, within the size bound.
@@ -275,9 +309,7 @@ pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
         },
     })?;
     match sniff(&audio) {
-        _ if audio.is_empty() => Err(Rejection::EmptyAudio),
-        Sniffed::Mp4 => Err(Rejection::UnsupportedFormat { format: "mp4 (by its first bytes)".into() }),
-        Sniffed::Wav => Err(Rejection::UnsupportedFormat { format: "wav (by its first bytes)".into() }),
+        Sniffed::Foreign(kind) => Err(Rejection::ForeignAudio { kind }),
         Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
     }
 }
@@ -312,10 +344,10 @@ fn wrong_type(field: &str, expected: &str, value: &Value) -> Rejection {
 fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! `chunkIndex` begins again at 0 when the page is reloaded, so an index alone names no chunk. A *numbering* is a run of
 //! indices that belong together; the capture time (and the queue's sequence number) tells a new numbering's
-//! chunk from a duplicate: whatever was gone past was captured no later than the last chunk gone past. Redriven
+//! chunk from a duplicate: every chunk that the session has passed was captured no later than the last one it passed. Redriven
 //! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
+
+use std::collections::HashMap;
 
 use media::demux::{Demuxer, Item, starts_recording};
 use media::time::EpochMs;
 
-use crate::checkpoint::{Advance, Checkpoint, ChunkRange, Gap, Line, PastNumbering, Position};
-use crate::fold::Piece;
-use crate::message::{Arrival, Content, Record, Rejected};
+use crate::checkpoint::{Advance, Checkpoint, Line, PastNumbering};
+use crate::gap::{ChunkRange, Gap};
+use crate::message::{Entry, Record};
+use crate::piece::Piece;
+use crate::position::Position;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
@@ -25,12 +29,14 @@ const CLOCK_SET_MS: u64 = 5_000;
 pub struct Sorted {
     /// Chunks that the live audio waits for, by numbering and index.
     pub live: Vec<Piece>,
-    /// Chunks that have come back into a gap, by gap (its index in the checkpoint), then by index.
+    /// Chunks that have come back into a gap, with the gap itself, by index.
     pub backfill: Vec<(Gap, Vec<Piece>)>,
     /// Delivered again although written: acknowledge.
     pub duplicates: Vec<Record>,
     /// Chunks whose place is no longer known: park.
     pub unplaceable: Vec<Piece>,
+    /// Chunks of a page that another one has taken over from: park.
+    pub replaced: Vec<Piece>,
     /// End-of-stream markers, and the highest last index they tell.
     pub ends: Vec<Record>,
     /// See `ends`.
@@ -42,11 +48,8 @@ impl Sorted {
     pub fn of(&self, batch: &Advance) -> Vec<&Piece> {
         let of_line = match batch.line {
             Line::Live => self.live.as_slice(),
-            Line::Gap { numbering, from } => {
-                let gap = |(gap, _): &&(Gap, Vec<Piece>)| {
-                    (gap.chunks.numbering, gap.chunks.from) == (numbering, from)
-                };
-                self.backfill.iter().find(gap).map_or(&[][..], |(_, pieces)| pieces)
+            Line::Gap(id) => {
+                self.backfill.iter().find(|(gap, _)| gap.id() == id).map_or(&[][..], |(_, pieces)| pieces)
             }
         };
         let leased = batch.chunks;
@@ -54,51 +57,48 @@ impl Sorted {
     }
 }
 
-enum Place {
-    Live(u32),
-    Gap(Gap),
-    Duplicate,
-    Unplaceable(u32),
+/// Whose a chunk is.
+enum Whose<'c> {
+    /// The live audio's, in the walk's numbering.
+    Live,
+    /// Of a gap that is open.
+    Gap(&'c Gap),
+    /// Written before.
+    Written,
+    /// Of a page that another one has taken over from.
+    Replaced,
+    /// Its place is no longer known, or never was.
+    Nobodys,
 }
 
-/// A record of the session: understood, or refused with its chunk's index known.
-pub type Entry = Result<Arrival, Rejected>;
-
-/// Sorts `entries` (one session's) against the checkpoint.
-pub fn sort(checkpoint: &Checkpoint, entries: Vec<Entry>) -> Sorted {
+/// Sorts `entries` (one session's) against the checkpoint; `aside` are the chunks that its state keeps.
+pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<Piece> =
+        aside.iter().filter(|p| p.place() >= checkpoint.live.place()).cloned().collect();
     for entry in entries {
-        match piece(entry) {
-            Ok(piece) => pieces.push(piece),
-            Err(end) => {
-                let (record, last_index) = *end;
-                sorted.ends.push(record);
-                sorted.last_index = sorted.last_index.max(last_index);
+        match entry {
+            Entry::Chunk(chunk) => pieces.push(Piece::of(checkpoint.live.numbering, chunk.clone())),
+            Entry::End { record, last_index } => {
+                sorted.ends.push(record.clone());
+                sorted.last_index = sorted.last_index.max(*last_index);
             }
         }
     }
-    // By capture time, so that a numbering's end and the next one's beginning fall apart in the right place.
-    pieces.sort_by_key(|p| (p.captured_at, p.index, p.record.sequence_number));
-    let mut at = Walk::new(&checkpoint.live);
-    for mut piece in pieces {
-        match at.classify(checkpoint, &piece) {
-            Place::Live(numbering) => {
-                piece.numbering = numbering;
-                sorted.live.push(piece);
-            }
-            Place::Gap(gap) => {
+    let mut walk = Walk::new(&checkpoint.live);
+    for mut piece in in_time(pieces) {
+        match walk.classify(checkpoint, &mut piece) {
+            Whose::Live => sorted.live.push(piece),
+            Whose::Gap(gap) => {
                 piece.numbering = gap.chunks.numbering;
-                match sorted.backfill.iter_mut().find(|(g, _)| *g == gap) {
+                match sorted.backfill.iter_mut().find(|(g, _)| g.id() == gap.id()) {
                     Some((_, pieces)) => pieces.push(piece),
-                    None => sorted.backfill.push((gap, vec![piece])),
+                    None => sorted.backfill.push((gap.clone(), vec![piece])),
                 }
             }
-            Place::Duplicate => sorted.duplicates.push(piece.record),
-            Place::Unplaceable(numbering) => {
-                piece.numbering = numbering;
-                sorted.unplaceable.push(piece);
-            }
+            Whose::Replaced => sorted.replaced.push(piece),
+            Whose::Nobodys => sorted.unplaceable.push(piece),
+            Whose::Written => sorted.duplicates.push(piece.record.clone()),
         }
     }
     let Sorted { live, backfill, duplicates, unplaceable, .. } = &mut sorted;
@@ -108,16 +108,40 @@ pub fn sort(checkpoint: &Checkpoint, entries: Vec<Entry>) -> Sorted {
     sorted
 }
 
-/// Orders by index and keeps the first of each: two messages may carry one chunk. One that was captured at another time
-/// is another chunk, of a page that cannot be told.
+/// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
+/// connection the indices tell the order, whatever the speaker's clock is set to meanwhile.
+fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut by_index: Vec<usize> = (0..pieces.len()).collect();
+    by_index.sort_by_key(|i| pieces[*i].index);
+    let mut latest: HashMap<&str, EpochMs> = HashMap::new();
+    let mut order = Vec::with_capacity(pieces.len());
+    for i in by_index {
+        let piece = &pieces[i];
+        let captured_at = match piece.connection_id.as_deref() {
+            None => piece.captured_at,
+            Some(connection) => {
+                let latest = latest.entry(connection).or_default();
+                *latest = piece.captured_at.max(*latest);
+                *latest
+            }
+        };
+        order.push((captured_at, piece.index, piece.record.sequence_number, i));
+    }
+    order.sort_unstable();
+    let mut pieces: Vec<Option<Piece>> = pieces.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(.., i)| pieces[i].take()).collect()
+}
+
+/// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of a page
+/// that cannot be told.
 fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut Vec<Piece>) {
-    pieces.sort_by_key(|p| (p.numbering, p.index, p.record.sequence_number));
+    pieces.sort_by_key(|p| (p.numbering, p.index, !p.set_aside, p.record.sequence_number));
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.drain(..) {
         match kept.last() {
-            Some(last) if (last.numbering, last.index) == (piece.numbering, piece.index) => {
-                match last.captured_at == piece.captured_at {
-                    true => duplicates.push(piece.record),
+            Some(last) if last.place() == piece.place() => {
+                match last.captured_at == piece.captured_at || last.audio == piece.audio {
+                    true => duplicates.push(piece.record.clone()),
                     false => unplaceable.push(piece),
                 }
             }
@@ -127,141 +151,140 @@ fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut
     *pieces = kept;
 }
 
-/// A chunk as a piece, or an end-of-stream marker's record.
-fn piece(entry: Entry) -> Result<Piece, Box<(Record, Option<u64>)>> {
-    match entry {
-        Ok(Arrival { record, content: Content::Chunk(chunk), .. }) => Ok(Piece {
-            record,
-            numbering: 0,
-            index: chunk.index,
-            captured_at: chunk.captured_at,
-            connection_id: chunk.connection_id,
-            audio: Ok(chunk.audio),
-        }),
-        Ok(Arrival { record, content: Content::EndOfStream { last_index }, .. }) => {
-            Err(Box::new((record, last_index)))
-        }
-        Err(rejected) => {
-            let (index, captured_at) = rejected.chunk.unwrap_or_default();
-            Ok(Piece {
-                record: rejected.record,
-                numbering: 0,
-                index,
-                captured_at,
-                connection_id: None,
-                audio: Err(rejected.rejection),
-            })
-        }
-    }
-}
-
-/// How far the numbering has come, the delivery's earlier chunks included.
+/// How far the speaker has come, the delivery's earlier chunks included.
 struct Walk {
-    numbering: u32,
+    at: Position,
     /// What the checkpoint waits for; 0 in a numbering that begins in this delivery.
-    next: u64,
-    /// One past the highest index seen in this delivery.
+    waits_for: u64,
+    /// One past the highest index of the numbering seen in this delivery.
     seen_to: u64,
-    began: EpochMs,
-    last_captured: EpochMs,
-    last_sequence: u128,
-    connection_id: Option<String>,
-    opened_by: Option<String>,
-    /// Nothing was ever gone past.
-    fresh: bool,
+    /// The connection of a page that another one has replaced in this delivery.
+    replaced: Option<String>,
 }
 
 impl Walk {
     fn new(live: &Position) -> Self {
-        Self {
-            numbering: live.numbering,
-            next: live.next,
-            seen_to: 0,
-            began: live.numbering_began,
-            last_captured: live.last_captured,
-            last_sequence: live.last_sequence,
-            connection_id: live.connection_id.clone(),
-            opened_by: live.opened_by.clone(),
-            fresh: live.next == 0 && live.last_sequence == 0,
-        }
+        Self { at: live.clone(), waits_for: live.next, seen_to: 0, replaced: None }
     }
 
-    fn classify(&mut self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
-        if let Some(gap) = gap_of(checkpoint, piece) {
-            return Place::Gap(gap.clone());
+    fn classify<'c>(&mut self, checkpoint: &'c Checkpoint, piece: &mut Piece) -> Whose<'c> {
+        if piece.set_aside {
+            if piece.numbering > self.at.numbering {
+                self.begin_page(piece);
+            }
+            return self.pass(piece);
         }
-        let newer = piece.record.sequence_number > self.last_sequence;
-        let from_before = self.numbering > 0 && piece.captured_at < self.began;
+        let same_connection = self.same_connection(piece);
+        if let Some(gap) = self.gap_of(checkpoint, piece) {
+            return Whose::Gap(gap);
+        }
+        if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
+            return Whose::Replaced;
+        }
+        let newer = piece.record.sequence_number > self.at.last_sequence;
+        let from_before = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
         // A clock that went back to before the session began tells nothing; any other tells a late chunk.
         let odd = checkpoint.past.first().is_some_and(|first| piece.captured_at < first.captured.0);
-        if from_before && !(odd && newer && piece.index == self.next) {
-            return from_past_numbering(checkpoint, self, piece);
+        if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
+            return from_past_numbering(checkpoint, piece);
         }
-        let turned = newer && piece.captured_at.0 > self.last_captured.0 + PAGE_TURN_MS;
-        let repeats = piece.index < self.seen_to && (turned || opens(piece));
-        if piece.index < self.next || repeats {
-            // Nothing that was gone past was captured later; sequence numbers tell less, since pages overtake each other.
-            let later = piece.captured_at > self.last_captured;
+        let same_bytes = self.same_bytes(piece);
+        let later_ms = piece.captured_at.ms_since(self.at.last_captured);
+        let turned = newer && later_ms > PAGE_TURN_MS;
+        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || opens(piece));
+        if piece.index < self.waits_for || repeats {
+            // Nothing that was passed was captured later; sequence numbers tell less, since pages overtake each other.
+            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && opens(piece));
             let clock_set_back = newer && !self.is_straggler(piece);
-            if later || (clock_set_back && self.other_recording(piece) && self.other_connection(piece)) {
-                self.begin_numbering(piece);
-            } else if piece.index < self.next {
-                return self.gone_past(checkpoint, piece);
+            let other_page =
+                later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
+            if other_page && same_bytes != Some(true) {
+                piece.numbering = self.at.numbering + 1;
+                self.begin_page(piece);
+            } else if piece.index < self.waits_for {
+                return self.passed(checkpoint, piece, same_bytes);
             }
         }
-        self.pass(piece);
-        Place::Live(self.numbering)
+        piece.numbering = self.at.numbering;
+        self.pass(piece)
     }
 
-    /// A chunk whose index the current page has gone past.
-    fn gone_past(&self, checkpoint: &Checkpoint, piece: &Piece) -> Place {
-        if self.other_recording(piece) || (piece.index > 0 && piece.captured_at < self.began) {
-            return Place::Unplaceable(self.numbering); // of a page that was never seen
+    fn begin_page(&mut self, piece: &Piece) {
+        if self.same_connection(piece) == Some(false) {
+            self.replaced = self.at.connection_id.take();
+        }
+        self.at.begin_page(piece.numbering, piece.captured_at);
+        (self.waits_for, self.seen_to) = (0, 0);
+    }
+
+    fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {
+        self.at.pass(piece, Some(piece).filter(|piece| opens(piece)).and_then(recording));
+        self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
+        Whose::Live
+    }
+
+    /// A chunk whose index the current page has passed; `same_bytes` as there, where that is known.
+    fn passed<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        piece: &mut Piece,
+        same_bytes: Option<bool>,
+    ) -> Whose<'c> {
+        piece.numbering = self.at.numbering;
+        let never_seen = piece.index > 0 && piece.captured_at < self.at.numbering_began;
+        match same_bytes {
+            Some(true) => return Whose::Written,
+            Some(false) => return Whose::Nobodys,
+            None if self.other_recording(piece) || never_seen => return Whose::Nobodys,
+            None => {}
         }
         match gap_of_set_clock(checkpoint, piece) {
-            Some(gap) => Place::Gap(gap.clone()),
-            None => gone_past(checkpoint, self.numbering, piece),
+            Some(gap) => Whose::Gap(gap),
+            None => written(checkpoint, self.at.numbering, piece),
         }
+    }
+
+    /// The open gap this chunk belongs to: its index lies inside, and so does its capture time, or it is the current page's by its
+    /// connection.
+    fn gap_of<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c Gap> {
+        let same_connection = self.same_connection(piece);
+        let belongs = |gap: &&Gap| {
+            let current = gap.chunks.numbering == self.at.numbering;
+            let in_time = (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
+            gap.chunks.holds(piece.index) && (in_time || (current && same_connection == Some(true)))
+        };
+        checkpoint.gaps.iter().find(belongs)
+    }
+
+    /// Spoken by a page that another one has taken over from.
+    fn is_replaced(&self, checkpoint: &Checkpoint, piece: &Piece) -> bool {
+        let past = checkpoint.past.iter().filter_map(|past| past.connection_id.as_ref());
+        let mut replaced = past.chain(&self.replaced);
+        piece.captured_at >= self.at.numbering_began
+            && replaced.any(|id| Some(id) == piece.connection_id.as_ref())
     }
 
     /// Captured just before the page began: of the page before it, which was hardly seen.
     fn is_straggler(&self, piece: &Piece) -> bool {
-        piece.captured_at < self.began && self.began.ms_since(piece.captured_at) <= STRAGGLER_MS
+        let began = self.at.numbering_began;
+        piece.captured_at < began && began.ms_since(piece.captured_at) <= STRAGGLER_MS
     }
 
-    fn other_connection(&self, piece: &Piece) -> bool {
-        match (&self.connection_id, &piece.connection_id) {
-            (Some(old), Some(new)) => old != new,
-            _ => false,
-        }
+    /// Whether the chunk came over the page's last connection, where messages tell.
+    fn same_connection(&self, piece: &Piece) -> Option<bool> {
+        Some(self.at.connection_id.as_ref()? == piece.connection_id.as_ref()?)
+    }
+
+    /// Whether the chunk's bytes were passed with its index. A header alone may be the same in each of a page's recordings.
+    fn same_bytes(&self, piece: &Piece) -> Option<bool> {
+        let same = self.at.recent.is_same(self.at.next, piece)?;
+        (!same || !opens(piece) || holds_audio(piece)).then_some(same)
     }
 
     /// Whether the chunk opens another recording than the numbering's chunk 0 did.
     fn other_recording(&self, piece: &Piece) -> bool {
-        let opened = self.opened_by.as_ref();
+        let opened = self.at.opened_by.as_ref();
         piece.index == 0 && opened.is_some() && recording(piece).is_some_and(|new| Some(&new) != opened)
-    }
-
-    fn begin_numbering(&mut self, piece: &Piece) {
-        self.numbering += 1;
-        self.next = 0;
-        self.seen_to = 0;
-        self.began = piece.captured_at;
-        self.opened_by = None;
-    }
-
-    fn pass(&mut self, piece: &Piece) {
-        if self.fresh {
-            self.began = piece.captured_at;
-            self.fresh = false;
-        }
-        self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
-        self.last_captured = self.last_captured.max(piece.captured_at);
-        self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
-        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
-        if opens(piece) {
-            self.opened_by = recording(piece);
-        }
     }
 }
 
@@ -272,17 +295,19 @@ fn opens(piece: &Piece) -> bool {
 
 /// The recording that a chunk begins.
 fn recording(piece: &Piece) -> Option<String> {
-    let bytes = piece.audio.as_ref().ok()?;
-    Demuxer::new().push(bytes).into_iter().find_map(|item| match item {
+    items(piece).into_iter().find_map(|item| match item {
         Item::RecordingStart(head) => Some(head.id),
         _ => None,
     })
 }
 
-/// The open gap this chunk belongs to: its index lies inside, and so does its capture time.
-fn gap_of<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
-    let in_time = |gap: &Gap| (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
-    checkpoint.gaps.iter().find(|gap| gap.chunks.holds(piece.index) && in_time(gap))
+fn holds_audio(piece: &Piece) -> bool {
+    items(piece).iter().any(|item| matches!(item, Item::Packet(_)))
+}
+
+/// What a chunk holds that begins a recording.
+fn items(piece: &Piece) -> Vec<Item> {
+    piece.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
 }
 
 /// The current page's gap that has the chunk's index, where a speaker's clock that was set meanwhile hides it.
@@ -296,23 +321,20 @@ fn gap_of_set_clock<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a
     checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= CLOCK_SET_MS)
 }
 
-/// A chunk that was gone past: written, unless it lies where the checkpoint knows that it was not.
-fn gone_past(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Place {
+/// A chunk that was passed: written, unless it lies where the checkpoint knows that it was not.
+fn written<'c>(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Whose<'c> {
     let holds = |range: &ChunkRange| range.numbering == numbering && range.holds(piece.index);
     let open = checkpoint.gaps.iter().map(|gap| &gap.chunks);
-    match checkpoint.given_up.iter().chain(open).any(holds) {
-        true => Place::Unplaceable(numbering),
-        false => Place::Duplicate,
-    }
+    if checkpoint.given_up.iter().chain(open).any(holds) { Whose::Nobodys } else { Whose::Written }
 }
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
-fn from_past_numbering(checkpoint: &Checkpoint, walk: &Walk, piece: &Piece) -> Place {
+fn from_past_numbering<'c>(checkpoint: &Checkpoint, piece: &Piece) -> Whose<'c> {
     let seen = |past: &&PastNumbering| {
         (past.captured.0..=past.captured.1).contains(&piece.captured_at) && piece.index < past.next
     };
     match checkpoint.past.iter().find(seen) {
-        Some(past) => gone_past(checkpoint, past.numbering, piece),
-        None => Place::Unplaceable(walk.numbering),
+        Some(past) => written(checkpoint, past.numbering, piece),
+        None => Whose::Nobodys,
     }
 }

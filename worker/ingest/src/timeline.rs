@@ -3,9 +3,15 @@
 //! Samples are the truth inside a *stretch* (audio without a hole): its start plus the samples since gives every
 //! time, so jitter in container timecodes or capture times neither adds nor drops audio. The speaker's clock
 //! (each chunk's capture `timestamp`, taken when the chunk's audio had just ended) shows what the container hides: a pause.
-//! The *lag* is by how much a chunk, joined to the audio before it, would end before its capture time. A short lag is
-//! jitter or a stalled page and passes by itself; a lag that holds for every chunk in sight was silence nobody
-//! recorded, and a new stretch begins after it.
+//!
+//! The *lag* is how much earlier than its capture time a chunk would end if it followed the audio before it directly. A page that
+//! stalls hands out late what it recorded in time: the lag jumps, and falls again while the burst is handed out. So a lag
+//! is a pause only as far as all chunks behind it have it too, and only once the burst is over: a chunk was captured about as much
+//! later than the one before it as it is long. Until then it is *doubtful*, and more chunks are waited for.
+//!
+//! Two clocks are not the queue's. The *skew* corrects the speaker's: it falls at once where a chunk seems captured after the queue
+//! took it, rises slowly where all come late, and is found anew where capture times step back. The recorder's sample clock drifts
+//! against both: audio that has moved away from its capture time is stamped up to 1.5 % closer or wider until it is back.
 
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
@@ -15,21 +21,46 @@ pub const PAUSE_MS: i64 = 500;
 
 /// A speaker's clock this far behind the queue's is broken, not slow; the queue's is used instead.
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
+/// Capture times that go back by more were stamped by a clock that was set.
+const CLOCK_SET_MS: u64 = 1_000;
+/// Chunks reach the queue so soon after their capture, as a rule.
+const USUAL_DELAY_MS: i64 = 250;
+/// Chunks that reach it later than this were held up; they tell nothing of the clock.
+const HELD_UP_MS: i64 = 2_000;
+/// The sample clock and the speaker's may differ by so much before times are scaled,
+const DRIFT_MS: i64 = 300;
+/// until they differ by no more than this.
+const IN_STEP_MS: i64 = 50;
+/// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
+const SCALE: (u64, u64) = (3, 200);
 
 /// The timeline up to some chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {
     /// Start of the current stretch; `None` before the first audio.
     stretch_at: Option<EpochMs>,
-    /// Samples since then.
+    /// Time since then, in samples; scaled where the sample clock drifts.
     samples: Samples,
-    /// Added to capture times: corrects a speaker's clock that is ahead of the queue's.
+    /// Added to capture times: corrects a speaker's clock that differs from the queue's.
     skew_ms: i64,
     /// The last lag seen.
     lag_ms: i64,
     /// Nothing more lies before this: there, chunks that came back were written.
     #[serde(default)]
     taken_until: Option<EpochMs>,
+    /// Times are scaled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    drifts: bool,
+    /// The last chunk as its clocks told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<Heard>,
+}
+
+/// When a chunk was captured, and how long it took to the queue by the corrected clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Heard {
+    captured_at: EpochMs,
+    delay_ms: i64,
 }
 
 /// How a chunk joins the audio before it.
@@ -56,13 +87,36 @@ pub struct Timing {
     pub joint: Joint,
 }
 
+/// What is known around a chunk that is placed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sight {
+    /// Nothing more is on its way: what can be seen is all that tells of a pause.
+    pub calm: bool,
+    /// It comes back into a gap: its own time and the queue's tell little.
+    pub in_gap: bool,
+    /// Where it must begin at the latest for itself and those behind it to fit a hole.
+    pub latest: Option<EpochMs>,
+}
+
 /// Where a chunk's audio lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Time of its first sample.
     pub at: EpochMs,
+    /// How much time it takes: its samples, or a little more or less where the sample clock drifts.
+    pub time: Samples,
     /// Whether it follows the audio before it without a hole.
     pub joined: bool,
+    /// A large lag that may be a pause or a stall: more chunks will tell.
+    pub doubtful: bool,
+}
+
+/// By how much a chunk and those behind it come late.
+struct Lag {
+    /// The lowest of them.
+    lowest_ms: i64,
+    /// A chunk was captured about as much later than the one before it as it is long: no burst is under way.
+    settled: bool,
 }
 
 impl Timeline {
@@ -76,39 +130,53 @@ impl Timeline {
         self.lag_ms
     }
 
-    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a passing stall. Where a hole is being
-    /// filled, `latest` is where the chunk must begin at the latest for itself and those after it to fit.
-    pub fn place(&mut self, chunk: &Timing, after: &[Timing], latest: Option<EpochMs>) -> Placement {
-        self.correct_skew(chunk);
+    /// A capture time by the queue's clock.
+    pub fn corrected(&self, captured_at: EpochMs) -> EpochMs {
+        EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
+    }
+
+    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a stall.
+    pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
+        self.follow_clock(chunk, sight.in_gap);
         self.skip_missing(chunk);
-        let lag_ms = self.lowest_lag_ms(chunk, after);
-        let start = match self.end() {
-            None => self.capture_start(chunk).saturating_add_signed(lag_ms.min(0)),
-            Some(end) => {
-                let jumps = lag_ms > PAUSE_MS || (chunk.joint == Joint::Clock && lag_ms > 0);
-                end.0 + if jumps { lag_ms.unsigned_abs() } else { 0 }
-            }
+        let Lag { lowest_ms, settled } = self.lag(chunk, after);
+        let Some(end) = self.end() else {
+            let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
+            return self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
         };
-        let within = latest.map_or(start, |latest| start.min(latest.0));
-        self.put(chunk, EpochMs(within).max(self.free_from()), lag_ms)
+        let known = settled || sight.calm || lowest_ms <= PAUSE_MS;
+        let by_clock = chunk.joint == Joint::Clock && (known || sight.in_gap);
+        let jumps = (known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0);
+        let at = end.0 + if jumps { lowest_ms.unsigned_abs() } else { 0 };
+        let time = if sight.in_gap { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
+        let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lowest_ms);
+        Placement { doubtful: !known && !sight.in_gap, ..placed }
     }
 
     /// Places `chunk` so that it ends where an earlier plan had it end.
-    pub fn place_again(&mut self, chunk: &Timing, ends_at: EpochMs) -> Placement {
-        self.correct_skew(chunk);
+    pub fn place_again(&mut self, chunk: &Timing, ends_at: EpochMs, sight: Sight) -> Placement {
+        self.follow_clock(chunk, sight.in_gap);
         self.skip_missing(chunk);
-        let lag_ms = self.lowest_lag_ms(chunk, &[]);
-        let at = ends_at.0.saturating_sub(chunk.samples.ms_ceil());
-        let at = match self.end() {
-            Some(end) if at <= end.0 + 1 => end, // parts of a ms are rounded apart
-            _ => EpochMs(at),
+        let lowest_ms = self.lag(chunk, &[]).lowest_ms;
+        let at = EpochMs(ends_at.0.saturating_sub(chunk.samples.ms_ceil()));
+        let Some((stretch_at, end)) = self.stretch_at.zip(self.end()) else {
+            return self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms);
         };
-        self.put(chunk, at.max(self.free_from()), lag_ms)
+        let off_ms = at.0.abs_diff(end.0);
+        if off_ms <= 1 || at < end && off_ms * SCALE.1 > chunk.samples.ms_ceil() * SCALE.0 {
+            // Parts of a ms are rounded apart; or what came back before takes its place.
+            return self.put(chunk, self.free_from(), chunk.samples, lowest_ms);
+        }
+        if off_ms * SCALE.1 <= chunk.samples.ms_ceil() * SCALE.0 {
+            let time = Samples::from_ms(ends_at.ms_since(stretch_at)).saturating_sub(self.samples);
+            return self.put(chunk, self.free_from(), time, lowest_ms);
+        }
+        self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
     /// A chunk without audio of its own has a time, too: it may be what tells that the speaker's clock is ahead.
-    pub fn pass_silent(&mut self, chunk: &Timing) {
-        self.correct_skew(chunk);
+    pub fn pass_silent(&mut self, chunk: &Timing, in_gap: bool) {
+        self.follow_clock(chunk, in_gap);
     }
 
     /// Chunks from before this place came back, and their audio lies up to `until`.
@@ -116,6 +184,10 @@ impl Timeline {
         if self.end() < Some(until) {
             self.taken_until = self.taken_until.max(Some(until));
         }
+    }
+
+    fn within(&self, at: EpochMs, latest: Option<EpochMs>) -> EpochMs {
+        latest.map_or(at, |latest| at.min(latest)).max(self.free_from())
     }
 
     /// Where audio can begin at the earliest.
@@ -135,43 +207,93 @@ impl Timeline {
     }
 
     /// Continues the stretch where the chunk begins at its end, begins a new one where not.
-    fn put(&mut self, chunk: &Timing, at: EpochMs, lag_ms: i64) -> Placement {
+    fn put(&mut self, chunk: &Timing, at: EpochMs, time: Samples, lag_ms: i64) -> Placement {
         if self.end() == Some(at) {
-            self.samples += chunk.samples;
+            self.samples += time;
             self.lag_ms = lag_ms;
             let joined = !matches!(chunk.joint, Joint::Missing(hole) if hole > Samples(0));
-            return Placement { at, joined };
+            return Placement { at, time, joined, doubtful: false };
         }
-        let begun = Self { stretch_at: Some(at), samples: chunk.samples, ..Self::default() };
-        *self = Self { skew_ms: self.skew_ms, ..begun };
-        Placement { at, joined: false }
+        let Self { skew_ms, last, .. } = *self;
+        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms, last, ..Self::default() };
+        Placement { at, time: chunk.samples, joined: false, doubtful: false }
     }
 
-    /// The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
-    fn correct_skew(&mut self, chunk: &Timing) {
+    /// How much time a chunk's samples take, where its audio has drifted `lag_ms` away from its capture time.
+    fn scaled(&mut self, samples: Samples, lag_ms: i64) -> Samples {
+        let off_ms = lag_ms.unsigned_abs();
+        let bound_ms = if self.drifts { IN_STEP_MS } else { DRIFT_MS };
+        self.drifts = off_ms > bound_ms.unsigned_abs() && lag_ms <= PAUSE_MS;
+        let shift = Samples::from_ms(off_ms).min(Samples(samples.0 * SCALE.0 / SCALE.1));
+        match (self.drifts, lag_ms < 0) {
+            (false, _) => samples,
+            (true, true) => samples.saturating_sub(shift),
+            (true, false) => samples + shift,
+        }
+    }
+
+    /// Keeps the speaker's clock together with the queue's.
+    fn follow_clock(&mut self, chunk: &Timing, in_gap: bool) {
         let behind_ms = chunk.sent_at.0 as i64 - chunk.captured_at.0 as i64;
-        if behind_ms < self.skew_ms || (self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS) {
+        if self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS {
             self.skew_ms = behind_ms;
+        }
+        if !in_gap {
+            if let Some(last) = self.last.filter(|last| clock_was_set(last.captured_at, chunk.captured_at)) {
+                // The clock was set back: what the chunk before took to the queue, this one takes.
+                self.skew_ms = behind_ms - last.delay_ms;
+            }
+            let delay_ms = behind_ms - self.skew_ms;
+            if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
+                let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
+                self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
+            }
+        }
+        // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
+        self.skew_ms = self.skew_ms.min(behind_ms);
+        if !in_gap {
+            let delay_ms = (behind_ms - self.skew_ms).min(HELD_UP_MS);
+            self.last = Some(Heard { captured_at: chunk.captured_at, delay_ms });
         }
     }
 
     /// When the chunk's first sample was captured, by the speaker's corrected clock.
     fn capture_start(&self, chunk: &Timing) -> u64 {
-        chunk.captured_at.0.saturating_add_signed(self.skew_ms).saturating_sub(chunk.samples.ms_floor())
+        self.corrected(chunk.captured_at).0.saturating_sub(chunk.samples.ms_floor())
     }
 
-    /// The lowest lag of the chunk and of those that continue it. Before any audio, lags are counted from the
-    /// chunk's own capture time, so the result is 0 or below.
-    fn lowest_lag_ms(&self, chunk: &Timing, after: &[Timing]) -> i64 {
+    /// The lag of the chunk and of those that continue it. Before any audio, lags are counted from the chunk's own capture
+    /// time, so the lowest is 0 or below.
+    fn lag(&self, chunk: &Timing, after: &[Timing]) -> Lag {
         let base = self.end().map_or_else(|| self.capture_start(chunk), |end| end.0) as i64;
-        let mut lowest = self.capture_start(chunk) as i64 - base;
+        let mut lag = Lag { lowest_ms: self.capture_start(chunk) as i64 - base, settled: false };
         let mut before = chunk.samples;
-        for next in after.iter().take_while(|next| next.joint == Joint::Continues) {
-            lowest = lowest.min(self.capture_start(next) as i64 - (base + before.ms_ceil() as i64));
+        let mut captured_at = chunk.captured_at;
+        for next in after {
+            if clock_was_set(captured_at, next.captured_at) {
+                break; // its time cannot be compared
+            }
+            match next.joint {
+                Joint::Continues => {}
+                Joint::Missing(hole) => before += hole,
+                Joint::Clock => {
+                    lag.settled = true; // its recorder was stopped: nothing of it is still to come
+                    break;
+                }
+            }
+            let lag_ms = self.capture_start(next) as i64 - (base + before.ms_ceil() as i64);
+            lag.lowest_ms = lag.lowest_ms.min(lag_ms);
+            lag.settled |= next.captured_at.ms_since(captured_at) * 4 >= next.samples.ms_floor() * 3;
             before += next.samples;
+            captured_at = next.captured_at;
         }
-        lowest
+        lag
     }
+}
+
+/// Whether the speaker's clock was set back between two chunks.
+fn clock_was_set(before: EpochMs, after: EpochMs) -> bool {
+    before.ms_since(after) > CLOCK_SET_MS
 }
 
 #[cfg(test)]
@@ -179,6 +301,7 @@ mod tests {
     use super::*;
 
     const T0: u64 = 1_732_622_783_000;
+    const CALM: Sight = Sight { calm: true, in_gap: false, latest: None };
 
     fn chunk(captured_ms: u64, media_ms: u64, joint: Joint) -> Timing {
         Timing {
@@ -193,7 +316,7 @@ mod tests {
     fn place_all(chunks: &[Timing]) -> Vec<i64> {
         let mut timeline = Timeline::default();
         (0..chunks.len())
-            .map(|i| timeline.place(&chunks[i], &chunks[i + 1..], None).at.0 as i64 - T0 as i64)
+            .map(|i| timeline.place(&chunks[i], &chunks[i + 1..], CALM).at.0 as i64 - T0 as i64)
             .collect()
     }
 
@@ -231,6 +354,89 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_is_not_over_is_no_pause_yet() {
+        // The page stood still for 5 s: first the small blob that was due, then all the rest in one.
+        let chunks = [
+            chunk(300, 300, Joint::Clock),
+            chunk(5_300, 100, Joint::Continues),
+            chunk(5_580, 4_980, Joint::Continues),
+        ];
+        let busy = Sight { calm: false, ..CALM };
+        let mut timeline = Timeline::default();
+        timeline.place(&chunks[0], &[], busy);
+        let alone = timeline.clone().place(&chunks[1], &[], busy);
+        assert!(alone.doubtful, "a stall would be taken for a pause of 5 s");
+        let seen = timeline.place(&chunks[1], &chunks[2..], busy);
+        assert_eq!((seen.at.0 - T0, seen.doubtful), (300, false));
+    }
+
+    #[test]
+    fn a_pause_is_known_as_soon_as_one_chunk_behind_it_comes_at_its_pace() {
+        let chunks = [
+            chunk(300, 300, Joint::Clock),
+            chunk(5_300, 300, Joint::Continues),
+            chunk(5_600, 300, Joint::Continues),
+        ];
+        let mut timeline = Timeline::default();
+        timeline.place(&chunks[0], &[], Sight::default());
+        let after = timeline.place(&chunks[1], &chunks[2..], Sight::default());
+        assert_eq!((after.at.0 - T0, after.doubtful), (5_000, false));
+    }
+
+    /// For 3 h the sample clock is `ppm` off, and the speaker's clock `clock_ppm`, in chunks of 300 ms.
+    fn drifting(ppm: i64, clock_ppm: i64) -> i64 {
+        let mut timeline = Timeline::default();
+        let mut worst = 0;
+        for i in 1..36_000_i64 {
+            let true_ms = i * (300_000_000 - 300 * ppm) / 1_000_000;
+            let captured = T0 as i64 + true_ms + true_ms * clock_ppm / 1_000_000;
+            let chunk = Timing {
+                samples: Samples::from_ms(300),
+                captured_at: EpochMs(captured as u64),
+                sent_at: EpochMs(T0 + true_ms as u64 + 40),
+                joint: if i == 1 { Joint::Clock } else { Joint::Continues },
+            };
+            timeline.place(&chunk, &[], Sight::default());
+            worst = worst.max((timeline.end().unwrap().0 as i64 - T0 as i64 - true_ms).abs());
+        }
+        worst
+    }
+
+    #[test]
+    fn three_hours_of_drift_by_up_to_one_percent_stay_within_half_a_second_of_true_time() {
+        for (ppm, clock_ppm) in
+            [(10_000, 0), (-10_000, 0), (2_000, 0), (0, 10_000), (0, -10_000), (5_000, -5_000)]
+        {
+            let worst_ms = drifting(ppm, clock_ppm);
+            assert!(
+                worst_ms < 500,
+                "{ppm} ppm, clock {clock_ppm} ppm: audio is {worst_ms} ms off its true time"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pause_after_the_clock_was_set_back_by_an_hour_keeps_its_length() {
+        let chunks = [
+            (300, 340),
+            (600, 640),
+            (900 - 3_600_000, 940),
+            (10_900 - 3_600_000, 10_940),
+            (11_200 - 3_600_000, 11_240),
+        ];
+        let chunks: Vec<Timing> = chunks
+            .into_iter()
+            .map(|(captured, sent)| Timing {
+                captured_at: EpochMs((T0 as i64 + captured) as u64),
+                sent_at: EpochMs(T0 + sent),
+                ..chunk(0, 300, Joint::Continues)
+            })
+            .collect();
+        let placed = place_all(&chunks);
+        assert_eq!(placed, [0, 300, 600, 10_600, 10_900]);
+    }
+
+    #[test]
     fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
         let missing = Joint::Missing(Samples::from_ms(600));
         assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]), [0, 900]);
@@ -258,8 +464,9 @@ mod tests {
             ..chunk(60_000 + captured_ms, 300, Joint::Clock)
         };
         let mut timeline = Timeline::default();
-        timeline.pass_silent(&ahead(600, 640));
-        assert_eq!(timeline.place(&ahead(300, 1_500), &[], None).at, EpochMs(T0 + 40));
+        timeline.pass_silent(&ahead(600, 640), false);
+        let at_ms = timeline.place(&ahead(300, 1_500), &[], CALM).at.0;
+        assert!(at_ms.abs_diff(T0 + 40) < 10, "audio lies at {} ms instead of 40", at_ms - T0);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 mod common;
 
 use common::{batch, pieces, recordings};
-use ingest::checkpoint::{Line, Snapshot};
-use ingest::fold::Piece;
+use ingest::piece::Piece;
+use ingest::snapshot::Snapshot;
 use proptest::prelude::*;
 
 /// All audio of a recording cut into batches of the given sizes, with each batch's begin and end.
@@ -20,7 +20,7 @@ fn decode_in_batches(
     let mut rest = pieces;
     for size in sizes {
         let (now, later) = rest.split_at(size.clamp(1, rest.len()));
-        let (plan, samples, _) = batch(&start, Line::Live, None, now);
+        let (plan, samples, _) = batch(&start, None, now);
         if !samples.is_empty() {
             spans.push((plan.advance.at.0, plan.advance.until.0));
         }
@@ -88,10 +88,10 @@ proptest! {
         let pieces = pieces(&recordings()[0]);
         let mut start = Snapshot::default();
         if from > 0 {
-            start = batch(&start, Line::Live, None, &pieces[..from]).0.snapshots.pop().unwrap().1;
+            start = batch(&start, None, &pieces[..from]).0.snapshots.pop().unwrap().1;
         }
-        let once = batch(&start, Line::Live, None, &pieces[from..from + size]);
-        let again = batch(&start, Line::Live, None, &pieces[from..from + size]);
+        let once = batch(&start, None, &pieces[from..from + size]);
+        let again = batch(&start, None, &pieces[from..from + size]);
         prop_assert_eq!(once.2, again.2);
     }
 }

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::result_large_err)]
 
-use ingest::checkpoint::{Checkpoint, ChunkRange, Gap, PastNumbering, Position};
-use ingest::message::{Arrival, Chunk, Content, Format, Record, SessionId, parse};
-use ingest::sort::{Entry, Sorted, sort};
+use std::sync::Arc;
+
+use ingest::checkpoint::{Checkpoint, PastNumbering};
+use ingest::gap::{ChunkRange, Gap, Opening, Search};
+use ingest::message::{Chunk, Entry, Record, parse};
+use ingest::position::Position;
+use ingest::snapshot::Snapshot;
+use ingest::sort::{Sorted, sort};
 use media::demux::{Demuxer, Item};
 use media::time::EpochMs;
 
@@ -12,17 +17,13 @@ const HEADER: &[u8] = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42
 
 /// (index, captured, sequence, connection); index 0 opens a recording.
 fn chunk(index: u64, captured: u64, sequence: u128, connection: Option<&str>) -> Entry {
-    Ok(Arrival {
+    Entry::Chunk(Arc::new(Chunk {
         record: Record { message_id: format!("m{sequence}"), sequence_number: sequence, ..Record::default() },
-        session: SessionId::parse("s").unwrap(),
-        content: Content::Chunk(Chunk {
-            index,
-            captured_at: EpochMs(captured),
-            audio: if index == 0 { HEADER.to_vec() } else { vec![1, 2, 3] },
-            format: Format::WebmOpus,
-            connection_id: connection.map(str::to_owned),
-        }),
-    })
+        index,
+        captured_at: EpochMs(captured),
+        connection_id: connection.map(str::to_owned),
+        audio: Ok(if index == 0 { HEADER.to_vec() } else { vec![1, 2, 3] }),
+    }))
 }
 
 /// A session that has written chunks 0 to 9 of connection `c1`, captured at 1000 to 1009, queue sequence 100 to 109.
@@ -41,19 +42,15 @@ fn written() -> Checkpoint {
 }
 
 fn gap(from: u64, to: u64) -> Gap {
-    Gap {
+    let opening = Opening {
         chunks: ChunkRange { numbering: 0, from, to },
         begins_at: EpochMs(0),
         ends_at: None,
         captured: (EpochMs(1000 + from - 1), EpochMs(1000 + to)),
-        snapshot: "gap".into(),
-        looks_on_at: None,
-        skipped: Vec::new(),
-        held_to: 0,
-        unsure: None,
-        parked: None,
-        taken_until: None,
-    }
+        search: Search::default(),
+        snapshot: Snapshot::default(),
+    };
+    opening.open().0
 }
 
 fn live(sorted: &Sorted) -> Vec<(u32, u64)> {
@@ -62,25 +59,25 @@ fn live(sorted: &Sorted) -> Vec<(u32, u64)> {
 
 #[test]
 fn chunks_in_any_order_are_put_in_theirs() {
-    let sorted = sort(&written(), vec![chunk(11, 1011, 110, None), chunk(10, 1010, 111, None)]);
+    let sorted = sort(&written(), &[chunk(11, 1011, 110, None), chunk(10, 1010, 111, None)], &[]);
     assert_eq!(live(&sorted), [(0, 10), (0, 11)]);
 }
 
 #[test]
 fn a_second_delivery_of_a_written_chunk_is_a_duplicate_even_of_chunk_0() {
-    let sorted = sort(&written(), vec![chunk(0, 1000, 100, Some("c1")), chunk(9, 1009, 109, Some("c1"))]);
+    let sorted = sort(&written(), &[chunk(0, 1000, 100, Some("c1")), chunk(9, 1009, 109, Some("c1"))], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
 }
 
 #[test]
 fn a_redriven_written_chunk_is_a_duplicate() {
-    let sorted = sort(&written(), vec![chunk(4, 1004, 900, Some("c1")), chunk(0, 1000, 901, Some("c1"))]);
+    let sorted = sort(&written(), &[chunk(4, 1004, 900, Some("c1")), chunk(0, 1000, 901, Some("c1"))], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (2, 0));
 }
 
 #[test]
 fn a_chunk_sent_twice_is_taken_once() {
-    let sorted = sort(&written(), vec![chunk(10, 1010, 110, None), chunk(10, 1010, 111, None)]);
+    let sorted = sort(&written(), &[chunk(10, 1010, 110, None), chunk(10, 1010, 111, None)], &[]);
     assert_eq!(live(&sorted), [(0, 10)]);
     assert_eq!(sorted.duplicates.len(), 1);
 }
@@ -88,36 +85,32 @@ fn a_chunk_sent_twice_is_taken_once() {
 #[test]
 fn a_reloaded_page_begins_a_new_numbering_with_or_without_connection_ids() {
     for connection in [None, Some("c1"), Some("c2")] {
-        let entries = vec![chunk(0, 5000, 110, connection), chunk(1, 5001, 111, connection)];
-        assert_eq!(live(&sort(&written(), entries)), [(1, 0), (1, 1)], "{connection:?}");
+        let entries = [chunk(0, 5000, 110, connection), chunk(1, 5001, 111, connection)];
+        assert_eq!(live(&sort(&written(), &entries, &[])), [(1, 0), (1, 1)], "{connection:?}");
     }
 }
 
 #[test]
 fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
-    let entries = vec![
+    let entries = [
         chunk(10, 1010, 110, None),
         chunk(11, 1011, 111, None),
         chunk(0, 5000, 112, None),
         chunk(1, 5001, 113, None),
     ];
-    assert_eq!(live(&sort(&written(), entries)), [(0, 10), (0, 11), (1, 0), (1, 1)]);
+    assert_eq!(live(&sort(&written(), &entries, &[])), [(0, 10), (0, 11), (1, 0), (1, 1)]);
 }
 
 #[test]
 fn a_first_delivery_may_hold_two_numberings() {
-    let entries = vec![
-        chunk(0, 1000, 1, None),
-        chunk(1, 1001, 2, None),
-        chunk(0, 5000, 3, None),
-        chunk(1, 5001, 4, None),
-    ];
-    assert_eq!(live(&sort(&Checkpoint::default(), entries)), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    let entries =
+        [chunk(0, 1000, 1, None), chunk(1, 1001, 2, None), chunk(0, 5000, 3, None), chunk(1, 5001, 4, None)];
+    assert_eq!(live(&sort(&Checkpoint::default(), &entries, &[])), [(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 
 #[test]
 fn a_second_chunk_that_overtakes_its_new_pages_first_waits_for_it() {
-    let sorted = sort(&written(), vec![chunk(1, 5001, 110, Some("c2"))]);
+    let sorted = sort(&written(), &[chunk(1, 5001, 110, Some("c2"))], &[]);
     assert_eq!(live(&sorted), [(1, 1)]);
 }
 
@@ -129,28 +122,26 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
     let group_id =
         serde_json::from_str::<serde_json::Value>(body).unwrap()["sessionId"].as_str().unwrap().into();
     let first = parse(Record { body: body.into(), group_id, ..Record::default() }).unwrap();
-    let Content::Chunk(first) = first.content else { panic!("not a chunk") };
+    let (_, Entry::Chunk(first)) = first else { panic!("not a chunk") };
     let new_page = |captured| {
-        let mut entry = chunk(0, captured, 110, Some("c2"));
-        if let Ok(Arrival { content: Content::Chunk(chunk), .. }) = &mut entry {
-            chunk.audio = first.audio.clone();
-        }
-        entry
+        let Entry::Chunk(chunk) = chunk(0, captured, 110, Some("c2")) else { panic!("not a chunk") };
+        Entry::Chunk(Arc::new(Chunk { audio: first.audio.clone(), ..(*chunk).clone() }))
     };
     let mut checkpoint = written();
     (checkpoint.live.numbering_began, checkpoint.live.last_captured) = (EpochMs(10_000), EpochMs(10_009));
     checkpoint.live.opened_by = Some("another recording".into());
-    assert_eq!(live(&sort(&checkpoint, vec![new_page(400)])), [(1, 0)]);
-    let late = sort(&checkpoint, vec![new_page(9_000), chunk(10, 10_010, 111, Some("c1"))]);
+    assert_eq!(live(&sort(&checkpoint, &[new_page(400)], &[])), [(1, 0)]);
+    let late = sort(&checkpoint, &[new_page(9_000), chunk(10, 10_010, 111, Some("c1"))], &[]);
     assert_eq!(live(&late), [(0, 10)], "the page before, not the clock, was late: this page goes on");
     assert_eq!(late.unplaceable.len(), 1);
 
-    let recording = Demuxer::new().push(&first.audio).into_iter().find_map(|item| match item {
-        Item::RecordingStart(head) => Some(head.id),
-        _ => None,
-    });
+    let recording =
+        Demuxer::new().push(first.audio.as_ref().unwrap()).into_iter().find_map(|item| match item {
+            Item::RecordingStart(head) => Some(head.id),
+            _ => None,
+        });
     checkpoint.live.opened_by = recording;
-    let sorted = sort(&checkpoint, vec![new_page(400)]);
+    let sorted = sort(&checkpoint, &[new_page(400)], &[]);
     assert_eq!(
         sorted.duplicates.len(),
         1,
@@ -160,7 +151,7 @@ fn a_clock_that_steps_back_between_pages_is_seen_through_by_connection_and_heade
 
 #[test]
 fn a_reconnected_page_goes_on_numbering() {
-    let sorted = sort(&written(), vec![chunk(10, 1010, 110, Some("c2"))]);
+    let sorted = sort(&written(), &[chunk(10, 1010, 110, Some("c2"))], &[]);
     assert_eq!(live(&sorted), [(0, 10)]);
 }
 
@@ -168,7 +159,7 @@ fn a_reconnected_page_goes_on_numbering() {
 fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
     let mut checkpoint = written();
     checkpoint.gaps = vec![gap(3, 6)];
-    let sorted = sort(&checkpoint, vec![chunk(4, 1004, 900, None), chunk(6, 1006, 901, None)]);
+    let sorted = sort(&checkpoint, &[chunk(4, 1004, 900, None), chunk(6, 1006, 901, None)], &[]);
     assert_eq!(sorted.backfill.len(), 1);
     assert_eq!(sorted.backfill[0].1[0].index, 4);
     assert_eq!(sorted.duplicates.len(), 1, "chunk 6 is written");
@@ -178,7 +169,7 @@ fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
 fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
     let mut checkpoint = written();
     checkpoint.gaps = vec![gap(0, 6)];
-    let sorted = sort(&checkpoint, vec![chunk(0, 5000, 110, None), chunk(1, 5001, 111, None)]);
+    let sorted = sort(&checkpoint, &[chunk(0, 5000, 110, None), chunk(1, 5001, 111, None)], &[]);
     assert_eq!(live(&sorted), [(1, 0), (1, 1)]);
 }
 
@@ -186,10 +177,15 @@ fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
 fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
     let mut checkpoint = written();
     checkpoint.given_up = vec![ChunkRange { numbering: 0, from: 2, to: 4 }];
-    assert_eq!(sort(&checkpoint, vec![chunk(2, 1002, 900, None)]).unplaceable.len(), 1);
+    assert_eq!(sort(&checkpoint, &[chunk(2, 1002, 900, None)], &[]).unplaceable.len(), 1);
 
     let mut reloaded = written();
-    reloaded.past = vec![PastNumbering { numbering: 0, next: 10, captured: (EpochMs(1000), EpochMs(1009)) }];
+    reloaded.past = vec![PastNumbering {
+        numbering: 0,
+        next: 10,
+        captured: (EpochMs(1000), EpochMs(1009)),
+        connection_id: None,
+    }];
     reloaded.live = Position {
         numbering: 1,
         next: 3,
@@ -198,7 +194,7 @@ fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
         last_sequence: 112,
         ..Position::default()
     };
-    let sorted = sort(&reloaded, vec![chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)]);
+    let sorted = sort(&reloaded, &[chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)], &[]);
     assert_eq!(sorted.unplaceable.len(), 1, "the old page's chunk 10 was never seen");
     assert_eq!(sorted.duplicates.len(), 1, "its chunk 9 was");
 }
@@ -210,7 +206,7 @@ fn one_mad_index_does_not_swallow_the_session() {
     checkpoint.gaps = vec![gap(10, (1 << 53) - 1)];
     checkpoint.gaps[0].captured.1 = EpochMs(1010);
     checkpoint.live.last_captured = EpochMs(1010);
-    let sorted = sort(&checkpoint, vec![chunk(11, 1011, 120, None)]);
+    let sorted = sort(&checkpoint, &[chunk(11, 1_211, 120, None)], &[]);
     assert_eq!(live(&sorted), [(1, 11)], "the session goes on in a new numbering");
 }
 
@@ -218,6 +214,6 @@ fn one_mad_index_does_not_swallow_the_session() {
 fn a_late_chunk_of_a_page_that_was_never_seen_is_parked_and_not_taken_for_a_duplicate() {
     let mut checkpoint = written();
     checkpoint.live.numbering_began = EpochMs(1000);
-    let sorted = sort(&checkpoint, vec![chunk(1, 400, 110, None)]);
+    let sorted = sort(&checkpoint, &[chunk(1, 400, 110, None)], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.unplaceable.len()), (0, 1), "it would be lost");
 }

@@ -70,6 +70,9 @@ pub enum Error {
         /// Why.
         source: ReadError,
     },
+    /// The program could not even begin.
+    #[error("the asynchronous runtime did not start: {0}")]
+    Runtime(std::io::Error),
     /// A file could not be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -96,6 +99,15 @@ impl From<ServiceFailure> for Error {
     }
 }
 
+impl From<reader::stream::Error> for Error {
+    fn from(error: reader::stream::Error) -> Self {
+        match error {
+            reader::stream::Error::Service(failure) => failure.into(),
+            reader::stream::Error::Media { stream, source } => Self::Media { stream, source },
+        }
+    }
+}
+
 /// Whether a service says that there is no such queue.
 pub(crate) fn is_no_queue(failure: &ServiceFailure) -> bool {
     matches!(failure, ServiceFailure::Service { code, .. }
@@ -116,7 +128,7 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Service(_) | Self::NoCredentials { .. } | Self::NoQueue { .. } => Exit::Unreachable,
-            Self::State { .. } | Self::Media { .. } | Self::File { .. } => Exit::Finding,
+            Self::State { .. } | Self::Media { .. } | Self::Runtime(_) | Self::File { .. } => Exit::Finding,
         }
     }
 
@@ -137,6 +149,7 @@ impl Error {
             Self::Media { .. } => {
                 "try again; if it stays so, `kvsw session show` tells which fragment it is".into()
             }
+            Self::Runtime(_) => "is the machine out of file descriptors or memory? `ulimit -n` shows the first".into(),
             Self::File { .. } => "is there room, and may you write there?".into(),
         }
     }

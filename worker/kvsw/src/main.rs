@@ -1,24 +1,22 @@
 //! `kvsw`: arguments in, exit code out. Data goes to stdout, everything else to stderr.
 
+use std::error::Error as _;
 use std::process::ExitCode;
 
 use aws::settings::process_env;
 use clap::Parser as _;
-use clap::error::ErrorKind;
-use kvsw::args::{HiArgs, LowArgs};
-use kvsw::error::Exit;
+use clap::error::{ContextKind, ErrorKind};
+use kvsw::args::Cli;
+use kvsw::error::{Error, Exit};
 
 fn main() -> ExitCode {
-    let low = match LowArgs::try_parse() {
-        Ok(low) => low,
-        Err(error) => return told(&error),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
     };
-    let outcome = HiArgs::from_low(low, process_env).and_then(|args| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| kvsw::error::Error::File { path: "/dev".into(), source })?;
-        runtime.block_on(kvsw::run(args))
-    });
-    match outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = runtime.map_err(Error::Runtime);
+    match outcome.and_then(|runtime| runtime.block_on(kvsw::run(cli, process_env))) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("error: {error}\nhint: {}", error.hint());
@@ -28,7 +26,14 @@ fn main() -> ExitCode {
 }
 
 /// `--help` and `--version` are no errors; all else is wrong use.
-fn told(error: &clap::Error) -> ExitCode {
+fn refused(error: &clap::Error) -> ExitCode {
+    if let Some(why) = error.source().and_then(|source| source.downcast_ref::<Error>()) {
+        // `--wait <TIME>`: the flag says enough.
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let argument = argument.split(' ').next().unwrap_or_default();
+        eprintln!("error: {argument}: {why}\nhint: {}", why.hint());
+        return why.exit().into();
+    }
     let _ = error.print();
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Exit::Fine.into();

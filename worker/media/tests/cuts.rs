@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 /// What another process finds when it takes the state up.
 fn taken_up(demuxer: &Demuxer) -> Demuxer {
-    let stored = rmp_serde::to_vec(demuxer).unwrap();
+    let stored = rmp_serde::to_vec_named(demuxer).unwrap();
     let back = rmp_serde::from_slice(&stored).unwrap();
     assert_eq!(demuxer, &back, "storing changes the state");
     back
@@ -60,9 +60,9 @@ fn the_state_between_chunks_is_small() {
         for chunk in chunks(name) {
             demuxer.push(&chunk);
             let (stored, json) =
-                (rmp_serde::to_vec(&demuxer).unwrap(), serde_json::to_vec(&demuxer).unwrap());
+                (rmp_serde::to_vec_named(&demuxer).unwrap(), serde_json::to_vec(&demuxer).unwrap());
             assert_eq!(serde_json::from_slice::<Demuxer>(&json).unwrap(), demuxer);
-            assert!(stored.len() < demuxer.buffered() + 200, "{name}: {} bytes", stored.len());
+            assert!(stored.len() < demuxer.buffered() + 300, "{name}: {} bytes", stored.len());
         }
     }
 }

@@ -31,7 +31,7 @@ fn tags() -> Vec<(&'static str, String)> {
 /// 2.1 s, a pause of half a second, and a run that ends within a millisecond.
 fn example() -> (Vec<Block>, Vec<u8>) {
     let second = START.plus(Samples(33_600)).plus_ms(500);
-    let blocks = vec![Block { at: START, pcm: noise(33_600, 1) }, Block { at: second, pcm: noise(4_805, 2) }];
+    let blocks = vec![Block::new(START, noise(33_600, 1)), Block::new(second, noise(4_805, 2))];
     let bytes = write(&blocks, &tags()).unwrap();
     (blocks, bytes)
 }
@@ -161,7 +161,7 @@ fn tag_element(name: &str, value: &str) -> Vec<u8> {
 
 #[test]
 fn a_body_of_many_segments_gives_every_fragment_with_its_tags() {
-    let second = [Block { at: START.plus_ms(9_000), pcm: noise(1_600, 3) }];
+    let second = [Block::new(START.plus_ms(9_000), noise(1_600, 3))];
     let (blocks, first) = example();
     let mut body = with_unknown_sizes(&first);
     body.extend(tag_element("AWS_KINESISVIDEO_FRAGMENT_NUMBER", "91343852333181432392682062607743"));
@@ -214,7 +214,7 @@ proptest! {
         let (mut at, mut blocks) = (EpochMs(start), Vec::new());
         for (n, (pause_ms, samples)) in runs.into_iter().enumerate() {
             at = at.plus_ms(pause_ms);
-            blocks.push(Block { at, pcm: noise(samples, n as u64) });
+            blocks.push(Block::new(at, noise(samples, n as u64)));
             at = at.plus(Samples::from(samples));
         }
         let names = ["a", "b", "c", "d", "e"];

@@ -47,7 +47,7 @@ fn cut_anywhere_and_stored_anywhere_ogg_gives_the_same() {
     for byte in &whole {
         bytewise.extend(demuxer.push(&[*byte]));
         if bytewise.len().is_multiple_of(17) {
-            demuxer = rmp_serde::from_slice(&rmp_serde::to_vec(&demuxer).unwrap()).unwrap();
+            demuxer = rmp_serde::from_slice(&rmp_serde::to_vec_named(&demuxer).unwrap()).unwrap();
         }
     }
     assert!(bytewise == expected, "byte by byte");
@@ -56,7 +56,7 @@ fn cut_anywhere_and_stored_anywhere_ogg_gives_the_same() {
         let (mut demuxer, mut items, mut rest) = (Demuxer::new(), Vec::new(), &whole[..]);
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(1 + rng.below(rest.len().min(12_000)));
-            let stored = rmp_serde::to_vec(&demuxer).unwrap();
+            let stored = rmp_serde::to_vec_named(&demuxer).unwrap();
             demuxer = rmp_serde::from_slice(&stored).unwrap();
             items.extend(demuxer.push(piece));
             rest = after;

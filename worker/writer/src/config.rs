@@ -22,6 +22,8 @@ pub struct Config {
     /// How long a stored fragment may stay invisible to ListFragments (aws-facts 3.3: usually under 1 s). A probe that
     /// finds nothing is believed from then on.
     pub probe_patience_ms: u64,
+    /// Chunks that were captured or enqueued so long after their session's end are still written.
+    pub end_grace_ms: u64,
     /// First wait between tries; it doubles, with jitter.
     pub retry_ms: u64,
     /// Jitter of that wait, 0 to 1 (0 in simulations).
@@ -45,6 +47,7 @@ impl Default for Config {
             release_after_ms: 500,
             answer_margin_ms: 500,
             probe_patience_ms: 2_000,
+            end_grace_ms: 2_000,
             retry_ms: 100,
             retry_jitter: 0.5,
             live_snapshot_seconds: 24 * 3_600,

@@ -47,12 +47,25 @@ pub enum Event {
         records: u64,
         /// For how long.
         seconds: u32,
-        /// Why: `young`, `hole`, `future`.
+        /// Why: `young`, `hole`, `doubt`, `future`.
         why: &'static str,
         /// First chunkIndex.
         chunk_first: Option<u64>,
         /// Last chunkIndex.
         chunk_last: Option<u64>,
+    },
+    /// Chunks that wait for others before them were acknowledged; the session's state keeps them.
+    SetAside {
+        /// Whose.
+        session_id: String,
+        /// Chunks set aside now.
+        messages: u64,
+        /// Their lowest chunkIndex.
+        chunk_first: Option<u64>,
+        /// Their highest chunkIndex.
+        chunk_last: Option<u64>,
+        /// Chunks that the state keeps now.
+        in_all: u64,
     },
     /// A PutMedia failed and is tried again at once.
     Retried {

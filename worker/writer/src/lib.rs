@@ -3,12 +3,16 @@
 //! [`Writer::handle`] is one invocation. Every record is answered for: written, parked or known as duplicate means
 //! acknowledged; everything else stays in the queue. Sessions do not wait for one another.
 
+mod aside;
 mod attempt;
 mod config;
 pub mod event;
-mod parking;
+mod hand_back;
+mod lease;
+mod park;
 pub mod ports;
 mod session;
+mod state;
 mod warm;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,8 +37,8 @@ pub struct Writer<P> {
 
 /// What the queue knows a delivered message by.
 pub(crate) struct Delivered {
-    id: String,
-    receipt_handle: String,
+    pub(crate) id: String,
+    pub(crate) receipt_handle: String,
 }
 
 impl Delivered {
@@ -45,6 +49,13 @@ impl Delivered {
 
 pub(crate) fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
     settled.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every short reason for which the writer parks messages, but for those of service failures
+/// ([`ingest::failure::ServiceFailure::reason`]).
+pub fn reason_codes() -> impl Iterator<Item = &'static str> {
+    let refused = ingest::message::Rejection::CODES.into_iter().chain(ingest::fold::Refusal::CODES);
+    refused.chain(park::Reason::CODES)
 }
 
 /// The answer to a delivery.
@@ -72,9 +83,11 @@ impl<P: Ports> Writer<P> {
         let settled = Mutex::new(Settled::default());
         let stop_at = EpochMs(deadline.0.saturating_sub(self.config.answer_margin_ms));
         let delivery_full = delivered.len() >= self.config.policy.full;
-        let settled_here = &settled;
+        let (settled_here, records) = (&settled, delivered.len());
         let sessions = delivery.sessions.into_iter().map(|(session, entries)| {
-            let work = SessionWork { writer: self, session, stop_at, delivery_full, settled: settled_here };
+            let alone = entries.len() == records;
+            let work =
+                SessionWork { writer: self, session, stop_at, delivery_full, alone, settled: settled_here };
             work.run(entries)
         });
         let refused = delivery.refused.iter().map(|rejected| Delivered::of(&rejected.record)).collect();

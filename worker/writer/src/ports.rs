@@ -107,6 +107,10 @@ pub struct ParkedNote {
     pub message_id: String,
     /// Its chunkIndex, where known.
     pub chunk_index: Option<u64>,
+    /// When the chunk was captured, where known; notes of older versions lack it.
+    pub captured_at: Option<EpochMs>,
+    /// Which numbering of chunkIndex it belongs to, where known; notes of older versions lack it.
+    pub numbering: Option<u32>,
     /// Short reason, as in the message's attribute.
     pub reason: String,
     /// Class, as in the message's attribute.

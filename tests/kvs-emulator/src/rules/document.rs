@@ -1,13 +1,19 @@
 //! A PutMedia body as a sequence of clusters, blocks and tags: exactly one EBML header and one Segment,
 //! Info and Tracks before the first Cluster, each Cluster's Timestamp before its blocks.
+//!
+//! Everything is kept as it was sent, byte for byte, because readers get it back so.
 
+use super::blocks::{self, Frame};
 use super::ebml::{EbmlError, ElementReader, Item, Node};
+use super::opening::Opening;
 use super::schema::{self, Elements, Schema};
+use super::tags::Tags;
 use super::tracks::{Header, HeaderError, check_ebml};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Why a body is refused. All but the size of a block and the number of tracks are INVALID_MKV_DATA.
+/// Why a body is refused. All but the size of a block or Cluster and the number of tracks are INVALID_MKV_DATA.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs)] // the messages say it
 pub enum DocumentError {
@@ -31,92 +37,98 @@ pub enum DocumentError {
     BadTag,
     #[error("{name} is larger than {max} bytes in all")]
     TooMuch { name: &'static str, max: usize },
-}
-
-/// A frame of a track as it came.
-#[derive(Clone, PartialEq)]
-pub struct Block {
-    /// Track number.
-    pub track: u64,
-    /// Ticks after the Cluster's Timestamp; may be negative.
-    pub relative_ticks: i16,
-    /// True if the block is a key frame.
-    pub key: bool,
-    /// BlockDuration in ticks, where a BlockGroup states one.
-    pub duration_ticks: Option<u64>,
-    /// The frame.
-    pub data: Bytes,
-}
-
-impl std::fmt::Debug for Block {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Block { track, relative_ticks, key, duration_ticks, data } = self;
-        write!(f, "Block {{ track {track}, {relative_ticks} ticks, key {key}, ")?;
-        write!(f, "duration {duration_ticks:?}, {} bytes }}", data.len())
-    }
+    #[error("a Cluster of {bytes} bytes, at most {max} are taken")]
+    ClusterTooLarge { bytes: u64, max: u64 },
 }
 
 /// What the body brings, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    /// The header is complete; comes once, before the first Cluster.
-    Header(Arc<Header>),
+    /// All that stands before the first Cluster; comes once, before it.
+    Header {
+        /// Tracks and timebase.
+        header: Arc<Header>,
+        /// The bytes, for readers.
+        opening: Opening,
+    },
     /// A Cluster began.
     ClusterStart,
     /// The Cluster's Timestamp, in ticks.
     Timestamp(u64),
     /// A frame.
-    Block(Block),
-    /// The Cluster ended; `sized` if by its own size.
+    Frame(Frame),
+    /// The Cluster ended.
     ClusterEnd {
-        /// False if something else had to come to end it.
+        /// True if it ended by its own size, false if something else had to come to end it.
         sized: bool,
+        /// The whole Cluster as it was sent.
+        media: Bytes,
     },
-    /// A tag outside the clusters.
-    Tag {
-        /// TagName.
-        name: String,
-        /// TagString.
-        value: String,
-    },
+    /// Tags outside the clusters.
+    Tags(Tags),
+    /// The tag that ends a fragment.
+    EndOfFragment,
+    /// Any other element behind the first Cluster, as it was sent.
+    Other(Bytes),
 }
 
-/// Bytes of one header element or Tags element, in all.
+/// Bytes of one header element or Tags element, and of all that comes before the first Cluster.
 const TREE_BYTES_MAX: usize = 1 << 20;
 /// What a node weighs beside its payload, so that a million empty elements are refused too.
 const NODE_BYTES: usize = 64;
+/// A Segment whose end is not known, as live producers write it.
+const OPEN_SEGMENT: [u8; 12] = [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
 
 /// Reads a body that arrives in any pieces.
 #[derive(Debug)]
 pub struct Document {
     reader: ElementReader,
     tracks_max: usize,
+    cluster_bytes_max: u64,
+    /// Masters that are being read, outermost first; none of them is a Segment or a Cluster.
     tree: Vec<Node>,
     tree_bytes: usize,
-    ebml: Option<Node>,
+    /// The bytes of the outermost of them.
+    tree_raw: Vec<u8>,
+    ebml_seen: bool,
     info: Option<Node>,
     tracks: Option<Node>,
-    header_done: bool,
+    opening: Opening,
     segment_seen: bool,
+    header_done: bool,
+    /// The Cluster that is open.
+    cluster: Option<OpenCluster>,
+    ready: VecDeque<Part>,
+}
+
+#[derive(Debug, Default)]
+struct OpenCluster {
+    media: Vec<u8>,
+    /// Bytes of its head and of all children that are whole.
+    whole: usize,
     timestamp_seen: bool,
-    tags: Vec<Part>,
+    /// Where the payload of a Block begins that stands in an open BlockGroup.
+    block_at: usize,
 }
 
 impl Document {
-    /// A reader that allows `elements` and at most `tracks_max` tracks.
-    pub fn new(elements: Elements, tracks_max: usize) -> Self {
+    /// A reader that allows `elements`, at most `tracks_max` tracks, and at most `cluster_bytes_max` in a Cluster.
+    pub fn new(elements: Elements, tracks_max: usize, cluster_bytes_max: u64) -> Self {
         Self {
             reader: ElementReader::new(elements),
             tracks_max,
+            cluster_bytes_max,
             tree: Vec::new(),
             tree_bytes: 0,
-            ebml: None,
+            tree_raw: Vec::new(),
+            ebml_seen: false,
             info: None,
             tracks: None,
-            header_done: false,
+            opening: Opening::default(),
             segment_seen: false,
-            timestamp_seen: false,
-            tags: Vec::new(),
+            header_done: false,
+            cluster: None,
+            ready: VecDeque::new(),
         }
     }
 
@@ -131,15 +143,11 @@ impl Document {
     /// The first thing the service cannot take; nothing may be read after it.
     #[allow(clippy::should_implement_trait)] // a Result<Option>, as a parser says it
     pub fn next(&mut self) -> Result<Option<Part>, DocumentError> {
-        loop {
-            if let Some(tag) = self.tags.pop() {
-                return Ok(Some(tag));
-            }
+        while self.ready.is_empty() {
             let Some(item) = self.reader.next()? else { return Ok(None) };
-            if let Some(part) = self.item(item)? {
-                return Ok(Some(part));
-            }
+            self.item(item)?;
         }
+        Ok(self.ready.pop_front())
     }
 
     /// The parts that the end of the body completes; call until `None`.
@@ -147,117 +155,182 @@ impl Document {
     /// # Errors
     /// The body ends inside an element, or before there was anything to end.
     pub fn finish(&mut self) -> Result<Option<Part>, DocumentError> {
-        while let Some(item) = self.reader.finish()? {
-            if let Some(part) = self.item(item)? {
-                return Ok(Some(part));
-            }
+        while self.ready.is_empty() {
+            let Some(item) = self.reader.finish()? else { return Ok(None) };
+            self.item(item)?;
         }
-        Ok(None)
+        Ok(self.ready.pop_front())
     }
 
-    /// Bytes that wait for the rest of their element, or of the header.
+    /// What has come of the Cluster that is open, to its last whole element, as a Cluster of unknown size.
+    pub fn cut_cluster(&mut self) -> Bytes {
+        let Some(OpenCluster { mut media, whole, .. }) = self.cluster.take() else { return Bytes::new() };
+        media.truncate(whole);
+        let size_at = size_of_val(&schema::CLUSTER);
+        let length = media[size_at].leading_zeros() as usize + 1;
+        media[size_at..size_at + length].fill(0xFF);
+        media[size_at] >>= length - 1;
+        shrunk(media)
+    }
+
+    /// Bytes that wait for the rest of their element, of their Cluster, or of the header.
     pub fn held_bytes(&self) -> u64 {
-        (self.reader.buffered() + self.tree_bytes) as u64
+        let cluster = self.cluster.as_ref().map_or(0, |cluster| cluster.media.len());
+        (self.reader.buffered() + self.tree_bytes + self.tree_raw.len() + cluster + self.opening.len()) as u64
     }
 
-    /// Bytes read so far, to the end of an element.
-    pub fn offset(&self) -> u64 {
-        self.reader.offset()
-    }
-
-    fn item(&mut self, item: Item) -> Result<Option<Part>, DocumentError> {
+    fn item(&mut self, item: Item) -> Result<(), DocumentError> {
         match item {
-            Item::Open { schema, .. } => self.open(schema),
-            Item::Leaf { schema, payload, offset } => self.leaf(schema, payload, offset),
+            Item::Open { schema, sized, raw } => self.open(schema, sized, &raw),
+            Item::Leaf { schema, raw, payload, offset } => self.leaf(schema, &raw, payload, offset),
             Item::Close { schema, sized } => self.close(schema, sized),
         }
     }
 
-    fn open(&mut self, schema: &'static Schema) -> Result<Option<Part>, DocumentError> {
+    fn open(&mut self, schema: &'static Schema, sized: bool, raw: &Bytes) -> Result<(), DocumentError> {
         match schema.id {
-            schema::SEGMENT if self.segment_seen => Err(HeaderError::Twice("Segment").into()),
-            schema::SEGMENT if self.ebml.is_none() => Err(DocumentError::NoEbmlHeader),
-            schema::SEGMENT => {
-                self.segment_seen = true;
-                Ok(None)
+            schema::SEGMENT => return self.segment(sized, raw),
+            schema::CLUSTER => return self.open_cluster(raw),
+            schema::EBML if self.ebml_seen => return Err(HeaderError::Twice("EBML header").into()),
+            schema::INFO if self.info.is_some() || self.header_done => {
+                return Err(HeaderError::Twice("Info").into());
             }
-            schema::EBML if self.ebml.is_some() => Err(HeaderError::Twice("EBML header").into()),
-            schema::INFO if self.info.is_some() || self.header_done => Err(HeaderError::Twice("Info").into()),
             schema::TRACKS if self.tracks.is_some() || self.header_done => {
-                Err(HeaderError::Twice("Tracks").into())
+                return Err(HeaderError::Twice("Tracks").into());
             }
-            schema::CLUSTER => self.cluster(),
-            _ => {
-                self.grow(schema.name, NODE_BYTES)?;
-                self.tree.push(Node::master(schema.id, Vec::new()));
-                Ok(None)
-            }
+            _ => {}
         }
+        self.keep(raw)?;
+        self.tree.push(Node::master(schema.id, Vec::new()));
+        self.grow(schema.name, NODE_BYTES)
     }
 
-    fn cluster(&mut self) -> Result<Option<Part>, DocumentError> {
-        self.timestamp_seen = false;
-        if self.header_done {
-            return Ok(Some(Part::ClusterStart));
+    /// A Segment's size is that of the producer's whole body; readers get one for each fragment, without it.
+    fn segment(&mut self, sized: bool, raw: &Bytes) -> Result<(), DocumentError> {
+        if self.segment_seen {
+            return Err(HeaderError::Twice("Segment").into());
         }
-        let ebml = self.ebml.clone().ok_or(HeaderError::Missing("EBML header"))?;
-        let info = self.info.take().ok_or(HeaderError::Missing("Info"))?;
-        let tracks = self.tracks.take().ok_or(HeaderError::Missing("Tracks"))?;
-        let header = Header::read(ebml, info, tracks, self.tracks_max)?;
-        self.header_done = true;
-        self.tags.push(Part::ClusterStart);
-        Ok(Some(Part::Header(Arc::new(header))))
+        if !self.ebml_seen {
+            return Err(DocumentError::NoEbmlHeader);
+        }
+        self.segment_seen = true;
+        self.opening.add(if sized { &OPEN_SEGMENT } else { raw });
+        Ok(())
+    }
+
+    fn open_cluster(&mut self, raw: &Bytes) -> Result<(), DocumentError> {
+        if !self.header_done {
+            let info = self.info.take().ok_or(HeaderError::Missing("Info"))?;
+            let tracks = self.tracks.take().ok_or(HeaderError::Missing("Tracks"))?;
+            let header = Arc::new(Header::read(&info, &tracks, self.tracks_max)?);
+            self.header_done = true;
+            let opening = std::mem::take(&mut self.opening);
+            self.ready.push_back(Part::Header { header, opening });
+        }
+        let whole = raw.len();
+        self.cluster = Some(OpenCluster { media: raw.to_vec(), whole, ..OpenCluster::default() });
+        self.ready.push_back(Part::ClusterStart);
+        Ok(())
     }
 
     fn leaf(
         &mut self,
         schema: &'static Schema,
+        raw: &Bytes,
         payload: Bytes,
         offset: u64,
-    ) -> Result<Option<Part>, DocumentError> {
+    ) -> Result<(), DocumentError> {
+        let at = self.cluster.as_ref().map_or(0, |cluster| cluster.media.len()) + raw.len() - payload.len();
+        self.keep(raw)?;
         if let Some(parent) = self.tree.last_mut() {
             parent.children.push(Node::leaf(schema.id, payload.clone()));
-            if schema.id != schema::BLOCK {
-                self.grow(schema.name, payload.len() + NODE_BYTES)?;
-            }
-            return Ok(None);
+            return match (schema.id, &mut self.cluster) {
+                (schema::BLOCK, Some(cluster)) => {
+                    cluster.block_at = at;
+                    Ok(())
+                }
+                _ => self.grow(schema.name, payload.len() + NODE_BYTES),
+            };
         }
-        match schema.id {
-            schema::TIMESTAMP if self.timestamp_seen => Err(DocumentError::TwoTimestamps),
-            schema::TIMESTAMP => {
-                self.timestamp_seen = true;
-                Ok(Some(Part::Timestamp(Node::leaf(schema.id, payload).uint())))
+        match &mut self.cluster {
+            Some(cluster) => {
+                if let Some(part) = cluster.leaf(schema, &payload, at, offset)? {
+                    self.ready.push_back(part);
+                }
+                Ok(())
             }
-            schema::SIMPLE_BLOCK if !self.timestamp_seen => {
-                Err(DocumentError::BlockBeforeTimestamp { offset })
-            }
-            schema::SIMPLE_BLOCK => self.block(payload, offset, None).map(|block| Some(Part::Block(block))),
-            _ => Ok(None),
+            None => self.top_level(),
         }
     }
 
-    fn close(&mut self, schema: &'static Schema, sized: bool) -> Result<Option<Part>, DocumentError> {
-        if schema.id == schema::CLUSTER {
-            return Ok(Some(Part::ClusterEnd { sized }));
+    /// An element of the Segment is complete that is of no concern to the service.
+    fn top_level(&mut self) -> Result<(), DocumentError> {
+        let raw = std::mem::take(&mut self.tree_raw);
+        if self.header_done {
+            self.ready.push_back(Part::Other(shrunk(raw)));
+            return Ok(());
         }
-        let Some(node) = self.tree.pop() else { return Ok(None) };
+        self.opening.add(&raw);
+        self.check_opening()
+    }
+
+    fn check_opening(&self) -> Result<(), DocumentError> {
+        if self.opening.len() > TREE_BYTES_MAX {
+            return Err(DocumentError::TooMuch { name: "the header", max: TREE_BYTES_MAX });
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, schema: &'static Schema, sized: bool) -> Result<(), DocumentError> {
+        if schema.id == schema::CLUSTER {
+            let media = self.cluster.take().map_or(Bytes::new(), |cluster| shrunk(cluster.media));
+            self.ready.push_back(Part::ClusterEnd { sized, media });
+            return Ok(());
+        }
+        let Some(node) = self.tree.pop() else { return Ok(()) };
         if let Some(parent) = self.tree.last_mut() {
             parent.children.push(node);
-            return Ok(None);
+            return Ok(());
         }
         self.tree_bytes = 0;
+        if let Some(cluster) = &mut self.cluster {
+            return cluster.block_group(&node, self.reader.offset()).map(|block| self.ready.push_back(block));
+        }
         match schema.id {
+            schema::TAGS => return self.tags(&node),
             schema::EBML => {
                 check_ebml(&node)?;
-                self.ebml = Some(node);
+                self.ebml_seen = true;
             }
             schema::INFO => self.info = Some(node),
-            schema::TRACKS => self.tracks = Some(node),
-            schema::TAGS => self.read_tags(&node)?,
-            schema::BLOCK_GROUP => return self.block_group(&node).map(Some),
-            _ => {}
+            _ => self.tracks = Some(node),
         }
-        Ok(None)
+        self.top_level()
+    }
+
+    fn tags(&mut self, node: &Node) -> Result<(), DocumentError> {
+        let tags = Tags::read(node, std::mem::take(&mut self.tree_raw))?;
+        let ends = tags.end_fragment;
+        if !self.header_done {
+            self.opening.add_tags(&tags);
+            self.check_opening()?;
+        }
+        self.ready.push_back(Part::Tags(tags));
+        if ends {
+            self.ready.push_back(Part::EndOfFragment);
+        }
+        Ok(())
+    }
+
+    /// Keeps bytes of the Cluster, or of the element of the Segment, that is open.
+    fn keep(&mut self, raw: &Bytes) -> Result<(), DocumentError> {
+        let Some(cluster) = &mut self.cluster else {
+            self.tree_raw.extend_from_slice(raw);
+            return Ok(());
+        };
+        cluster.media.extend_from_slice(raw);
+        let (bytes, max) = (cluster.media.len() as u64, self.cluster_bytes_max);
+        if bytes > max { Err(DocumentError::ClusterTooLarge { bytes, max }) } else { Ok(()) }
     }
 
     fn grow(&mut self, name: &'static str, bytes: usize) -> Result<(), DocumentError> {
@@ -267,53 +340,41 @@ impl Document {
         }
         Ok(())
     }
+}
 
-    /// Block header: track number as EBML number, 16-bit relative time, flags (RFC 9559, section 10.1).
-    fn block(&self, payload: Bytes, offset: u64, duration: Option<u64>) -> Result<Block, DocumentError> {
-        let short = DocumentError::ShortBlock { offset, bytes: payload.len() };
-        let first = *payload.first().ok_or(short.clone())?;
-        let length = first.leading_zeros() as usize + 1;
-        if length > 8 || payload.len() < length + 3 {
-            return Err(short);
+impl OpenCluster {
+    fn leaf(
+        &mut self,
+        schema: &'static Schema,
+        payload: &Bytes,
+        at: usize,
+        offset: u64,
+    ) -> Result<Option<Part>, DocumentError> {
+        self.whole = self.media.len();
+        match schema.id {
+            schema::TIMESTAMP if self.timestamp_seen => Err(DocumentError::TwoTimestamps),
+            schema::TIMESTAMP => {
+                self.timestamp_seen = true;
+                Ok(Some(Part::Timestamp(Node::leaf(schema.id, payload.clone()).uint())))
+            }
+            schema::SIMPLE_BLOCK if !self.timestamp_seen => {
+                Err(DocumentError::BlockBeforeTimestamp { offset })
+            }
+            schema::SIMPLE_BLOCK => blocks::read(payload, at, offset).map(|block| Some(Part::Frame(block))),
+            _ => Ok(None),
         }
-        let raw = payload[..length].iter().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
-        let flags = payload[length + 2];
-        if flags & 0x06 != 0 {
-            return Err(DocumentError::Laced { offset });
-        }
-        Ok(Block {
-            track: raw & ((1u64 << (7 * length)) - 1),
-            relative_ticks: i16::from_be_bytes([payload[length], payload[length + 1]]),
-            key: flags & 0x80 != 0,
-            duration_ticks: duration,
-            data: payload.slice(length + 3..),
-        })
     }
 
-    fn block_group(&self, group: &Node) -> Result<Part, DocumentError> {
-        let offset = self.reader.offset();
+    fn block_group(&mut self, group: &Node, offset: u64) -> Result<Part, DocumentError> {
+        self.whole = self.media.len();
         if !self.timestamp_seen {
             return Err(DocumentError::BlockBeforeTimestamp { offset });
         }
-        let block = group.child(schema::BLOCK).ok_or(DocumentError::EmptyBlockGroup)?;
-        let duration = group.child(0x9B).map(Node::uint);
-        let mut block = self.block(block.payload.clone(), offset, duration)?;
-        // In a BlockGroup the key flag is the absence of a reference.
-        block.key = group.child(0xFB).is_none();
-        Ok(Part::Block(block))
+        blocks::read_group(group, self.block_at, offset).map(Part::Frame)
     }
+}
 
-    /// Puts the tags on the pile, last first.
-    fn read_tags(&mut self, tags: &Node) -> Result<(), DocumentError> {
-        for simple in tags.all(schema::TAG).flat_map(|tag| tag.all(schema::SIMPLE_TAG)) {
-            let name = simple.child(schema::TAG_NAME).and_then(Node::text).ok_or(DocumentError::BadTag)?;
-            let value = match simple.child(schema::TAG_STRING) {
-                Some(value) => value.text().ok_or(DocumentError::BadTag)?,
-                None => "",
-            };
-            self.tags.push(Part::Tag { name: name.to_owned(), value: value.to_owned() });
-        }
-        self.tags.reverse();
-        Ok(())
-    }
+/// Without the room that a growing buffer leaves at its end.
+fn shrunk(bytes: Vec<u8>) -> Bytes {
+    Bytes::from(bytes.into_boxed_slice())
 }

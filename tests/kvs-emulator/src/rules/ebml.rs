@@ -6,7 +6,7 @@
 //! * Only leaves are buffered, each up to its row's limit in the schema, so memory stays bounded.
 
 use super::schema::{Elements, Kind, ROOT, Schema};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// Why bytes are not the Matroska document that the service wants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,14 +39,16 @@ pub enum Item {
         schema: &'static Schema,
         /// False if the size is unknown.
         sized: bool,
-        /// Absolute position of its first byte.
-        offset: u64,
+        /// ID and size as they were sent.
+        raw: Bytes,
     },
     /// An element with its whole payload.
     Leaf {
         /// Its row.
         schema: &'static Schema,
-        /// The payload.
+        /// ID, size and payload as they were sent.
+        raw: Bytes,
+        /// The payload, which is the end of `raw`.
         payload: Bytes,
         /// Absolute position of its first byte.
         offset: u64,
@@ -106,7 +108,7 @@ impl ElementReader {
         let Some(head) = self.head()? else { return Ok(None) };
         let schema = self
             .elements
-            .find(head.id)
+            .find(head.id, self.parent_id())
             .ok_or(EbmlError::UnknownElement { offset: self.offset, id: head.id })?;
         if !schema.fits_in(self.parent_id()) {
             return self.leave_unsized(schema);
@@ -115,7 +117,7 @@ impl ElementReader {
         if schema.kind == Kind::Master {
             return Ok(Some(self.enter(&head, schema, end)));
         }
-        self.leaf(&head, schema)
+        Ok(self.leaf(&head, schema))
     }
 
     /// Closes what an unknown size left open at the end of the body; call until `None`.
@@ -186,27 +188,25 @@ impl ElementReader {
     }
 
     fn enter(&mut self, head: &Head, schema: &'static Schema, end: Option<u64>) -> Item {
-        let offset = self.offset;
-        self.advance(head.length);
+        let raw = self.take(head.length);
         self.open.push(Open { schema, end });
-        Item::Open { schema, sized: end.is_some(), offset }
+        Item::Open { schema, sized: end.is_some(), raw }
     }
 
-    fn leaf(&mut self, head: &Head, schema: &'static Schema) -> Result<Option<Item>, EbmlError> {
+    fn leaf(&mut self, head: &Head, schema: &'static Schema) -> Option<Item> {
         let size = usize::try_from(head.size.unwrap_or(0)).unwrap_or(usize::MAX);
         if self.buffer.len() - head.length < size {
-            return Ok(None);
+            return None;
         }
         let offset = self.offset;
-        self.advance(head.length);
-        self.offset += size as u64;
-        let payload = self.buffer.split_to(size).freeze();
-        Ok(Some(Item::Leaf { schema, payload, offset }))
+        let raw = self.take(head.length + size);
+        let payload = raw.slice(head.length..);
+        Some(Item::Leaf { schema, raw, payload, offset })
     }
 
-    fn advance(&mut self, count: usize) {
-        self.buffer.advance(count);
+    fn take(&mut self, count: usize) -> Bytes {
         self.offset += count as u64;
+        self.buffer.split_to(count).freeze()
     }
 
     fn head(&self) -> Result<Option<Head>, EbmlError> {

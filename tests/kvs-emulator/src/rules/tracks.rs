@@ -1,7 +1,7 @@
 //! What a body declares before its first Cluster: EBML header, Info, Tracks (RFC 9559, section 5.1).
 
-use super::ebml::{Node, write_id, write_unknown_size};
-use super::schema::{self, SEGMENT};
+use super::ebml::Node;
+use super::schema;
 
 /// One declared track.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,14 +29,13 @@ pub struct Audio {
     pub bit_depth: Option<u64>,
 }
 
-/// All that comes before the first Cluster.
+/// What the elements before the first Cluster declare.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     /// TimestampScale: nanoseconds of one tick.
     pub tick_ns: u64,
     /// The tracks in their order.
     pub tracks: Vec<Track>,
-    elements: Vec<Node>,
 }
 
 /// Why a header is refused.
@@ -74,7 +73,7 @@ impl Header {
     ///
     /// # Errors
     /// The first thing that is missing or wrong.
-    pub fn read(ebml: Node, info: Node, tracks: Node, tracks_max: usize) -> Result<Self, HeaderError> {
+    pub fn read(info: &Node, tracks: &Node, tracks_max: usize) -> Result<Self, HeaderError> {
         let tick_ns = info.child(schema::TIMESTAMP_SCALE).map_or(TICK_NS_DEFAULT, Node::uint);
         if !(TICK_NS_MIN..=TICK_NS_MAX).contains(&tick_ns) {
             return Err(HeaderError::TimestampScale(tick_ns));
@@ -91,18 +90,7 @@ impl Header {
                 return Err(HeaderError::SameNumber(track.number));
             }
         }
-        Ok(Self { tick_ns, tracks: read, elements: vec![ebml, info, tracks] })
-    }
-
-    /// Appends EBML header, an open Segment, Info and Tracks as they were sent.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        for (index, element) in self.elements.iter().enumerate() {
-            if index == 1 {
-                write_id(SEGMENT, out);
-                write_unknown_size(out);
-            }
-            element.write(out);
-        }
+        Ok(Self { tick_ns, tracks: read })
     }
 
     /// The declared track with this number.

@@ -20,7 +20,8 @@ const FRAGMENTS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("fr
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 /// What this file is.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const SCHEMA: u64 = 1;
+/// 2: fragments as they were sent, byte for byte.
+const SCHEMA: u64 = 2;
 /// Numbers that may have been given to fragments that were never stored; none of them is given again.
 const NUMBERS_SKIPPED: u64 = 1_000_000;
 /// Most writes in one commit.
@@ -46,7 +47,10 @@ pub enum DiskError {
         source: Box<redb::Error>,
     },
     /// Another version of the emulator wrote it.
-    #[error("{} has schema {found}, this emulator reads {SCHEMA}", .path.display())]
+    #[error(
+        "{} has schema {found}, this emulator reads {SCHEMA}; delete the file, or name another folder",
+        .path.display()
+    )]
     Schema {
         /// The file.
         path: PathBuf,
@@ -221,10 +225,12 @@ fn read(database: &Database) -> Result<Result<Saved, RecordError>, redb::Error> 
 
 /// Fragments of one connection have one header.
 fn share_header(fragment: &mut StoredFragment, stream: &Stream) {
-    if let Some((_, before)) = stream.fragments.last_key_value()
-        && before.header == fragment.header
-    {
+    let Some((_, before)) = stream.fragments.last_key_value() else { return };
+    if before.header == fragment.header {
         fragment.header = before.header.clone();
+    }
+    if before.opening == fragment.opening {
+        fragment.opening = before.opening.clone();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fragments as the service keeps them.
 
-use crate::rules::document::Block;
-use crate::rules::fragment::Fragment;
+use crate::rules::blocks::Block;
+use crate::rules::fragment::{Behind, Fragment};
 use crate::rules::tracks::Header;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct StoredFragment {
     pub length_ms: u64,
     /// From the first block's time to the end of the last one's PCM; `length_ms` for other codecs.
     pub media_ms: u64,
-    /// Bytes of all frames.
+    /// Bytes of the producer's header, Cluster and what stands behind it (FragmentSizeInBytes).
     pub size_bytes: u64,
     /// The producer's tags in their order.
     pub tags: Vec<(String, String)>,
@@ -29,6 +29,12 @@ pub struct StoredFragment {
     pub cluster_ticks: u64,
     /// The frames.
     pub blocks: Vec<Block>,
+    /// What stood before the Cluster, as it was sent: EBML header, Segment, Info, Tracks and the like.
+    pub opening: Bytes,
+    /// The Cluster as it was sent.
+    pub media: Bytes,
+    /// What stood behind the Cluster, as it was sent.
+    pub behind: Bytes,
     /// Which PutMedia connection brought it, counted from 1 for the whole emulator.
     pub connection: u64,
     /// When ListFragments begins to show it.
@@ -51,21 +57,37 @@ impl StoredFragment {
 impl StoredFragment {
     /// A fragment that arrived whole at `now_ms`.
     pub fn new(fragment: Fragment, number: String, connection: u64, now_ms: u64) -> Self {
-        Self {
+        let mut stored = Self {
             number,
-            // The rules refuse times before 2000 unless told otherwise; earlier than 1970 has no form on the wire.
+            // A time before 1970 has no form on the wire.
             producer_timestamp_ms: u64::try_from(fragment.producer_ms).unwrap_or(0),
             server_timestamp_ms: now_ms,
             length_ms: fragment.length_ms,
             media_ms: fragment.media_ms,
-            size_bytes: fragment.bytes,
+            size_bytes: 0,
             tags: fragment.tags,
             header: fragment.header,
             cluster_ticks: fragment.cluster_ticks,
-            blocks: compact(fragment.blocks),
+            blocks: fragment.blocks,
+            opening: fragment.opening,
+            media: fragment.media,
+            behind: fragment.behind,
             connection,
             listed_from_ms: now_ms,
-        }
+        };
+        stored.measure();
+        stored
+    }
+
+    /// Adds what came behind it after it had ended.
+    pub(crate) fn add(&mut self, behind: Behind) {
+        self.behind = [&self.behind[..], &behind.raw].concat().into();
+        self.tags.extend(behind.tags);
+        self.measure();
+    }
+
+    pub(super) fn measure(&mut self) {
+        self.size_bytes = (self.opening.len() + self.media.len() + self.behind.len()) as u64;
     }
 
     /// True if the two lie over each other in the producer's time.
@@ -73,10 +95,4 @@ impl StoredFragment {
         self.producer_timestamp_ms < other.producer_timestamp_ms + other.media_ms.max(1)
             && other.producer_timestamp_ms < self.producer_timestamp_ms + self.media_ms.max(1)
     }
-}
-
-/// Copies the frames out of the network buffers they came in, which would live as long as they.
-fn compact(blocks: Vec<Block>) -> Vec<Block> {
-    let data = |block: &Block| Bytes::copy_from_slice(&block.data);
-    blocks.into_iter().map(|block| Block { data: data(&block), ..block }).collect()
 }

@@ -15,6 +15,7 @@ pub use stream::{NewStream, Stream};
 use crate::config::{Config, Limits};
 use crate::error::ApiError;
 use crate::operation::Operation;
+use crate::rules::fragment::Behind;
 use crate::rules::quota::Rate;
 use crate::rules::stream::{Life, arn as stream_arn, arn_name, fragment_number};
 use std::collections::{BTreeMap, HashMap};
@@ -73,7 +74,7 @@ impl Store {
     /// ResourceNotFoundException.
     pub fn stream(&mut self, name: &str, now_ms: u64) -> Result<&mut Stream, ApiError> {
         self.settle(name, now_ms);
-        self.streams.get_mut(name).ok_or_else(|| ApiError::not_found(name))
+        self.streams.get_mut(name).ok_or_else(ApiError::not_found)
     }
 
     /// Writes down that a stream was changed.
@@ -182,7 +183,7 @@ impl Store {
         if let Some(stream) = self.streams.get_mut(name)
             && stream.putting.remove(&connection)
         {
-            stream.free_from_ms = free_from_ms;
+            stream.free_from_ms = stream.free_from_ms.max(free_from_ms);
         }
     }
 
@@ -220,6 +221,18 @@ impl Store {
             self.settle_all(now_ms);
         }
         if full(self) { Err(KeepError::Full) } else { Ok(()) }
+    }
+
+    /// Adds what came behind a fragment that is kept already; gives the fragment as it is now.
+    pub fn add_behind(&mut self, arn: &str, number: &str, behind: Behind) -> Option<Arc<StoredFragment>> {
+        let stream = self.streams.get_mut(arn_name(arn)?).filter(|stream| stream.arn == arn)?;
+        let fragment = Arc::make_mut(stream.fragments.get_mut(number)?);
+        let before = fragment.size_bytes;
+        fragment.add(behind);
+        let grown = fragment.size_bytes - before;
+        stream.bytes += grown;
+        self.stats.stored_bytes += grown;
+        stream.fragments.get(number).cloned()
     }
 
     /// Keeps a fragment.

@@ -2,9 +2,9 @@
 
 use super::fragment::StoredFragment;
 use super::stream::{NewStream, Stream};
-use crate::rules::document::{Block, Document, Part};
-use crate::rules::ebml::{write_id, write_unknown_size};
-use crate::rules::schema::{CLUSTER, Elements};
+use crate::rules::blocks::{Block, Frame};
+use crate::rules::document::{Document, Part};
+use crate::rules::schema::Elements;
 use crate::rules::stream::Life;
 use crate::rules::tracks::Header;
 use bytes::Bytes;
@@ -28,20 +28,11 @@ struct FragmentRecord {
     length_ms: u64,
     media_ms: u64,
     tags: Vec<(String, String)>,
-    header: ByteBuf,
-    cluster_ticks: u64,
-    blocks: Vec<BlockRecord>,
+    opening: ByteBuf,
+    media: ByteBuf,
+    behind: ByteBuf,
     connection: u64,
     listed_from_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct BlockRecord {
-    track: u64,
-    relative_ticks: i16,
-    key: bool,
-    duration_ticks: Option<u64>,
-    data: ByteBuf,
 }
 
 /// A record that this version did not write, or that was damaged.
@@ -50,9 +41,9 @@ pub enum RecordError {
     /// Not MessagePack, or other members.
     #[error("{0}")]
     Decode(#[from] rmp_serde::decode::Error),
-    /// The fragment's Matroska header does not parse.
-    #[error("fragment {number}: its header is damaged")]
-    Header {
+    /// The fragment's header or Cluster does not parse.
+    #[error("fragment {number}: its media is damaged")]
+    Media {
         /// Fragment number.
         number: String,
     },
@@ -77,15 +68,7 @@ pub(super) fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
 }
 
 pub(super) fn encode_fragment(fragment: &StoredFragment) -> Vec<u8> {
-    let mut header = Vec::new();
-    fragment.header.write(&mut header);
-    let block = |block: &Block| BlockRecord {
-        track: block.track,
-        relative_ticks: block.relative_ticks,
-        key: block.key,
-        duration_ticks: block.duration_ticks,
-        data: ByteBuf::from(block.data.to_vec()),
-    };
+    let bytes = |bytes: &Bytes| ByteBuf::from(bytes.to_vec());
     encode(&FragmentRecord {
         number: fragment.number.clone(),
         producer_timestamp_ms: fragment.producer_timestamp_ms,
@@ -93,9 +76,9 @@ pub(super) fn encode_fragment(fragment: &StoredFragment) -> Vec<u8> {
         length_ms: fragment.length_ms,
         media_ms: fragment.media_ms,
         tags: fragment.tags.clone(),
-        header: ByteBuf::from(header),
-        cluster_ticks: fragment.cluster_ticks,
-        blocks: fragment.blocks.iter().map(block).collect(),
+        opening: bytes(&fragment.opening),
+        media: bytes(&fragment.media),
+        behind: bytes(&fragment.behind),
         connection: fragment.connection,
         listed_from_ms: fragment.listed_from_ms,
     })
@@ -103,42 +86,45 @@ pub(super) fn encode_fragment(fragment: &StoredFragment) -> Vec<u8> {
 
 pub(super) fn decode_fragment(bytes: &[u8]) -> Result<StoredFragment, RecordError> {
     let record: FragmentRecord = rmp_serde::from_slice(bytes)?;
-    let header =
-        decode_header(&record.header).ok_or_else(|| RecordError::Header { number: record.number.clone() })?;
-    let block = |block: BlockRecord| Block {
-        track: block.track,
-        relative_ticks: block.relative_ticks,
-        key: block.key,
-        duration_ticks: block.duration_ticks,
-        data: Bytes::from(block.data.into_vec()),
-    };
-    let blocks: Vec<Block> = record.blocks.into_iter().map(block).collect();
-    Ok(StoredFragment {
+    let bytes = |bytes: ByteBuf| Bytes::from(bytes.into_vec());
+    let (opening, media) = (bytes(record.opening), bytes(record.media));
+    let (header, cluster_ticks, blocks) =
+        read(&opening, &media).ok_or_else(|| RecordError::Media { number: record.number.clone() })?;
+    let mut fragment = StoredFragment {
         number: record.number,
         producer_timestamp_ms: record.producer_timestamp_ms,
         server_timestamp_ms: record.server_timestamp_ms,
         length_ms: record.length_ms,
         media_ms: record.media_ms,
-        size_bytes: blocks.iter().map(|block| block.data.len() as u64).sum(),
+        size_bytes: 0,
         tags: record.tags,
         header,
-        cluster_ticks: record.cluster_ticks,
+        cluster_ticks,
         blocks,
+        opening,
+        media,
+        behind: bytes(record.behind),
         connection: record.connection,
         listed_from_ms: record.listed_from_ms,
-    })
+    };
+    fragment.measure();
+    Ok(fragment)
 }
 
-/// Reads the header as it would be read from a producer whose first Cluster begins now.
-fn decode_header(bytes: &[u8]) -> Option<Arc<Header>> {
-    let mut document = Document::new(Elements::Matroska, usize::MAX);
-    document.push(bytes);
-    let mut cluster = Vec::new();
-    write_id(CLUSTER, &mut cluster);
-    write_unknown_size(&mut cluster);
-    document.push(&cluster);
-    match document.next() {
-        Ok(Some(Part::Header(header))) => Some(header),
-        _ => None,
+/// Reads header, time and frames as they were read from the producer, or as far as they came from one that was cut off.
+fn read(opening: &Bytes, media: &Bytes) -> Option<(Arc<Header>, u64, Vec<Block>)> {
+    let mut document = Document::new(Elements::Matroska, usize::MAX, u64::MAX);
+    document.push(opening);
+    document.push(media);
+    let (mut header, mut ticks, mut frames) = (None, None, Vec::<Frame>::new());
+    while let Some(part) = document.next().ok()? {
+        match part {
+            Part::Header { header: read, .. } => header = Some(read),
+            Part::Timestamp(read) => ticks = Some(read),
+            Part::Frame(frame) => frames.push(frame),
+            _ => {}
+        }
     }
+    let blocks = frames.into_iter().map(|frame| frame.in_cluster(media)).collect();
+    Some((header?, ticks?, blocks))
 }

@@ -124,6 +124,12 @@ impl Stream {
         self.fragments.insert(fragment.number.clone(), fragment);
     }
 
+    /// True if everything before `end_ms` has outlived the retention; never without one, which has no archive.
+    pub fn outlives(&self, end_ms: u64, now_ms: u64) -> bool {
+        let keep_ms = self.is.retention_hours * HOUR_MS;
+        keep_ms > 0 && end_ms.saturating_add(keep_ms) < now_ms
+    }
+
     /// Takes out the oldest fragment if it has outlived the retention, or the buffer of a stream without one.
     pub(super) fn pop_expired(&mut self, now_ms: u64, buffer_bytes_max: u64) -> Option<Arc<StoredFragment>> {
         let hours = self.is.retention_hours;

@@ -5,7 +5,9 @@ use super::control::{find_readable, seconds};
 use super::flow::{Flow, ReadFault};
 use super::get_media::CONTENT_TYPE;
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_tags};
+use super::line::Peer;
+use super::media::seconds_text;
+use super::slot::ReadSlot;
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -78,6 +80,9 @@ pub(super) fn list(input: &Input, server: &Server) -> Result<Value, ApiError> {
     let mut range = range(input, &wanted.name)?;
     let mut store = server.store();
     let stream = find_readable(&mut store, &wanted, now_ms)?;
+    if range.server && stream.outlives(range.to_ms, now_ms) {
+        return Err(ApiError::outside_retention(range.to_ms));
+    }
     let limits = &server.config.limits;
     if limits.rates && !stream.spend(Operation::ListFragments, limits.metadata_per_second, max, now_ms) {
         return Err(ApiError::throttled(
@@ -121,6 +126,7 @@ pub(super) fn media(
     input: &Input,
     server: &Arc<Server>,
     faults: &[FaultKind],
+    peer: &Peer,
 ) -> Result<Response<Body>, ApiError> {
     let now_ms = server.now_ms();
     let wanted = input.stream()?;
@@ -134,21 +140,18 @@ pub(super) fn media(
     let mut store = server.store();
     let stream = find_readable(&mut store, &wanted, now_ms)?;
     let limits = &server.config.limits;
-    if stream.listing >= limits.fragment_list_connections {
-        let max = limits.fragment_list_connections;
-        return Err(ApiError::connection_limit(Operation::GetMediaForFragmentList, &wanted.name, max));
-    }
     let (operation, points) = (Operation::GetMediaForFragmentList, numbers.len() as u64);
+    ReadSlot::check(stream, operation, limits.fragment_list_connections)?;
     if limits.rates && !stream.spend(operation, limits.media_per_second, points, now_ms) {
         return Err(ApiError::throttled(operation, Some(&wanted.name), limits.media_per_second));
     }
-    stream.listing += 1;
+    let slot = ReadSlot::take(server, stream, operation);
     let numbers = numbers.into_iter().map(str::to_owned).collect();
-    let lease = Lease { server: server.clone(), name: wanted.name, arn: stream.arn.clone() };
+    let archive = Archive { server: server.clone(), name: wanted.name, arn: stream.arn.clone() };
     drop(store);
     let (writer, body) = body::channel();
-    let flow = Flow::new(server.clone(), writer, faults);
-    tokio::spawn(send(numbers, flow, lease, ReadFault::of(faults)));
+    let flow = Flow::new(server.clone(), writer, peer.clone(), faults);
+    slot.run(peer.clone(), send(numbers, flow, archive, ReadFault::of(faults)));
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(response)
@@ -158,25 +161,14 @@ fn is_number(number: &str) -> bool {
     (1..=128).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One of the stream's connections, given back when dropped.
-struct Lease {
+/// Where the fragments of one stream are looked up.
+struct Archive {
     server: Arc<Server>,
     name: String,
     arn: String,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let now_ms = self.server.now_ms();
-        if let Ok(stream) = self.server.store().stream(&self.name, now_ms)
-            && stream.arn == self.arn
-        {
-            stream.listing -= 1;
-        }
-    }
-}
-
-impl Lease {
+impl Archive {
     /// The fragment, if it is archived and still there.
     fn fragment(&self, number: &str) -> Option<Arc<StoredFragment>> {
         let mut store = self.server.store();
@@ -187,48 +179,34 @@ impl Lease {
 }
 
 /// Looks each fragment up when its turn comes, so that a slow reader keeps one of them, not a thousand.
-async fn send(numbers: Vec<String>, mut flow: Flow, lease: Lease, fault: Option<ReadFault>) {
-    let mut header_of = None;
-    let mut begun = false;
+async fn send(numbers: Vec<String>, mut flow: Flow, archive: Archive, fault: Option<ReadFault>) {
     for (index, number) in numbers.into_iter().enumerate() {
-        let mut out = Vec::new();
         let fault = fault.as_ref().filter(|fault| fault.after <= index as u64);
-        let found = if fault.is_none() { lease.fragment(&number) } else { None };
-        if let Some(fragment) = found {
-            if header_of != Some(fragment.connection) {
-                fragment.header.write(&mut out);
-            }
-            (header_of, begun) = (Some(fragment.connection), true);
-            write_fragment_tags(&fragment, &mut out);
-            if !flow.send_fragment(out, &fragment, &[]).await {
-                return;
-            }
-        } else {
+        let found = if fault.is_none() { archive.fragment(&number) } else { None };
+        let sent = match found {
+            Some(fragment) => flow.send_fragment(&tags(&fragment), &fragment, &[]).await,
             // What cannot be given is told inside the media, and the rest goes on.
-            if !begun {
-                write_bare_header(&mut out);
-                begun = true;
-            }
-            let (code, message) = fault.map_or((3000, "FRAGMENT_NOT_FOUND"), |fault| (fault.id, &fault.code));
-            let tags = [
-                ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number),
-                ("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE", code.to_string()),
-                ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", message.to_owned()),
-            ];
-            write_tags(&tags, &mut out);
-            if !flow.send(out).await {
-                return;
-            }
+            None => flow.send_error(&exception(number, fault)).await,
+        };
+        if !sent {
+            return;
         }
     }
 }
 
-fn write_fragment_tags(fragment: &StoredFragment, out: &mut Vec<u8>) {
-    let mut tags = vec![
+fn tags(fragment: &StoredFragment) -> [(&'static str, String); 3] {
+    [
         ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
         ("AWS_KINESISVIDEO_SERVER_SIDE_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
         ("AWS_KINESISVIDEO_PRODUCER_SIDE_TIMESTAMP", seconds_text(fragment.producer_timestamp_ms)),
-    ];
-    tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    write_tags(&tags, out);
+    ]
+}
+
+fn exception(number: String, fault: Option<&ReadFault>) -> [(&'static str, String); 3] {
+    let (code, message) = fault.map_or((3000, "FRAGMENT_NOT_FOUND"), |fault| (fault.id, &fault.code));
+    [
+        ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", number),
+        ("AWS_KINESISVIDEO_EXCEPTION_ERROR_CODE", code.to_string()),
+        ("AWS_KINESISVIDEO_EXCEPTION_MESSAGE", message.to_owned()),
+    ]
 }

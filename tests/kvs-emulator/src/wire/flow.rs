@@ -1,7 +1,8 @@
 //! Media on its way to a reader: no faster than the service sends it, and broken where a fault says so.
 
 use super::body::Writer;
-use super::media::{write_block_head, write_cluster_head};
+use super::line::Peer;
+use super::media::{write_bare_header, write_tags};
 use crate::faults::FaultKind;
 use crate::rules::quota::Pace;
 use crate::server::Server;
@@ -16,14 +17,20 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(super) struct Flow {
     server: Arc<Server>,
     writer: Writer,
+    peer: Peer,
     pace: Pace,
     bytes_per_second: u64,
     /// Bytes until a fault cuts the connection.
     left: Option<u64>,
+    /// The PutMedia connection whose document is open, 0 for one without media.
+    document_of: Option<u64>,
 }
 
+/// Tags that the service adds.
+pub(super) type ServiceTags<'a> = &'a [(&'a str, String)];
+
 impl Flow {
-    pub(super) fn new(server: Arc<Server>, writer: Writer, faults: &[FaultKind]) -> Self {
+    pub(super) fn new(server: Arc<Server>, writer: Writer, peer: Peer, faults: &[FaultKind]) -> Self {
         let limits = &server.config.limits;
         let mut bytes_per_second = if limits.rates { limits.get_bytes_per_second } else { u64::MAX };
         let mut left = None;
@@ -34,28 +41,55 @@ impl Flow {
                 _ => {}
             }
         }
-        Self { server, writer, pace: Pace::default(), bytes_per_second, left }
+        Self { server, writer, peer, pace: Pace::default(), bytes_per_second, left, document_of: None }
     }
 
-    /// Sends what stands before a fragment, the fragment, and what stands behind it, piece by piece: a reader that
-    /// takes nothing keeps one piece in memory, and what the store keeps anyway. False as for [`send`](Self::send).
+    /// True if what comes next begins a document: always, unless the emulator was told to write one a connection.
+    fn begins_document(&mut self, connection: u64) -> bool {
+        let before = self.document_of.replace(connection);
+        self.server.config.document_per_fragment || before != Some(connection)
+    }
+
+    /// Sends a fragment with the service's tags before and behind it, piece by piece: a reader that takes nothing keeps
+    /// one piece in memory, and what the store keeps anyway. False as for [`send`](Self::send).
     pub(super) async fn send_fragment(
         &mut self,
-        before: Vec<u8>,
+        before: ServiceTags<'_>,
         fragment: &StoredFragment,
-        behind: &[u8],
+        behind: ServiceTags<'_>,
     ) -> bool {
-        let mut out = before;
-        write_cluster_head(fragment, &mut out);
-        for block in &fragment.blocks {
-            write_block_head(block, &mut out);
-            if out.len() + block.data.len() <= PIECE_BYTES {
-                out.extend_from_slice(&block.data);
-            } else if !self.send(std::mem::take(&mut out)).await || !self.send(block.data.clone()).await {
-                return false;
+        let mut out = Vec::new();
+        if self.begins_document(fragment.connection) {
+            out.extend_from_slice(&fragment.opening);
+        }
+        write_tags(before, &mut out);
+        if out.len() + fragment.media.len() <= PIECE_BYTES {
+            out.extend_from_slice(&fragment.media);
+        } else {
+            let mut media = fragment.media.clone();
+            while !media.is_empty() {
+                let piece = media.split_to(media.len().min(PIECE_BYTES));
+                let head = std::mem::take(&mut out);
+                if !(head.is_empty() || self.send(head).await) || !self.send(piece).await {
+                    return false;
+                }
             }
         }
-        out.extend_from_slice(behind);
+        out.extend_from_slice(&fragment.behind);
+        if !behind.is_empty() {
+            write_tags(behind, &mut out);
+        }
+        out.is_empty() || self.send(out).await
+    }
+
+    /// Sends tags that tell an error, where a fragment would stand. False as for [`send`](Self::send).
+    pub(super) async fn send_error(&mut self, tags: ServiceTags<'_>) -> bool {
+        let mut out = Vec::new();
+        if self.server.config.document_per_fragment || self.document_of.is_none() {
+            self.document_of = Some(0);
+            write_bare_header(&mut out);
+        }
+        write_tags(tags, &mut out);
         self.send(out).await
     }
 
@@ -65,7 +99,7 @@ impl Flow {
         let wait_ms = self.pace.take(bytes.len() as u64, self.bytes_per_second, self.server.now_ms());
         tokio::select! {
             () = self.server.now.sleep(wait_ms) => {}
-            () = self.writer.gone() => return false,
+            () = self.gone() => return false,
         }
         if let Some(left) = self.left {
             if left < bytes.len() as u64 {
@@ -81,7 +115,15 @@ impl Flow {
 
     /// Waits until the client is gone.
     pub(super) async fn gone(&self) {
-        self.writer.gone().await;
+        tokio::select! {
+            () = self.writer.gone() => {}
+            () = self.peer.gone() => {}
+        }
+    }
+
+    /// Waits until the client sends nothing more: whether it still reads shows only when something is sent.
+    pub(super) async fn closed(&self) {
+        self.peer.closed().await;
     }
 }
 

@@ -3,7 +3,9 @@
 use super::body::{self, Body};
 use super::flow::{Flow, ReadFault};
 use super::json::Input;
-use super::media::{seconds_text, write_bare_header, write_tags};
+use super::line::Peer;
+use super::media::seconds_text;
+use super::slot::ReadSlot;
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -28,6 +30,7 @@ pub(super) fn answer(
     input: &Input,
     server: &Arc<Server>,
     faults: &[FaultKind],
+    peer: &Peer,
 ) -> Result<Response<Body>, ApiError> {
     let now_ms = server.now_ms();
     let wanted = input.stream()?;
@@ -37,16 +40,14 @@ pub(super) fn answer(
     let connections_max = server.config.limits.get_media_connections;
     let stream = super::control::find_readable(&mut store, &wanted, now_ms)?;
     let start = start(&selector, stream)?;
-    if stream.getting >= connections_max {
-        return Err(ApiError::connection_limit(Operation::GetMedia, &wanted.name, connections_max));
-    }
-    stream.getting += 1;
+    ReadSlot::check(stream, Operation::GetMedia, connections_max)?;
+    let slot = ReadSlot::take(server, stream, Operation::GetMedia);
     let (arn, name) = (stream.arn.clone(), wanted.name);
     drop(store);
     let (writer, body) = body::channel();
-    let (flow, fault) = (Flow::new(server.clone(), writer, faults), ReadFault::of(faults));
-    let reader = Reader { server: server.clone(), name, arn, flow, fault, given: 0, header_of: None };
-    tokio::spawn(reader.run(start));
+    let flow = Flow::new(server.clone(), writer, peer.clone(), faults);
+    let reader = Reader { server: server.clone(), name, arn, flow, fault: ReadFault::of(faults), given: 0 };
+    slot.run(peer.clone(), reader.run(start));
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(response)
@@ -124,29 +125,16 @@ struct Reader {
     fault: Option<ReadFault>,
     /// Fragments so far.
     given: u64,
-    /// Whose header the open Segment has.
-    header_of: Option<u64>,
 }
 
 /// What comes after a fragment.
 enum Next {
-    /// This one, and how far it is behind the newest, in milliseconds.
-    Fragment(Arc<StoredFragment>, u64),
+    /// This one.
+    Fragment(Arc<StoredFragment>),
     /// None so far.
     Nothing,
     /// The stream was deleted.
     Gone,
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let now_ms = self.server.now_ms();
-        if let Ok(stream) = self.server.store().stream(&self.name, now_ms)
-            && stream.arn == self.arn
-        {
-            stream.getting -= 1;
-        }
-    }
 }
 
 impl Reader {
@@ -166,9 +154,9 @@ impl Reader {
             let mut stored = std::pin::pin!(server.stored.notified());
             stored.as_mut().enable();
             match self.next(&last) {
-                Next::Fragment(fragment, behind_ms) => {
+                Next::Fragment(fragment) => {
                     last = fragment.number.clone();
-                    if !self.fragment(&fragment, behind_ms).await {
+                    if !self.fragment(&fragment).await {
                         return;
                     }
                     self.given += 1;
@@ -177,6 +165,8 @@ impl Reader {
                 Next::Nothing => tokio::select! {
                     () = stored => {}
                     () = server.now.sleep_until(ends_ms) => return,
+                    // One that still reads has its answer: what there was when it closed its side.
+                    () = self.flow.closed() => return,
                     () = self.flow.gone() => return,
                 },
                 Next::Gone => return,
@@ -186,13 +176,8 @@ impl Reader {
 
     /// Tells inside the media why it ends.
     async fn error(mut self, id: u16, text: &str) {
-        let mut out = Vec::new();
-        if self.header_of.is_none() {
-            write_bare_header(&mut out);
-        }
         let code = ("AWS_KINESISVIDEO_ERROR_CODE", text.to_owned());
-        write_tags(&[code, ("AWS_KINESISVIDEO_ERROR_ID", id.to_string())], &mut out);
-        self.flow.send(out).await;
+        self.flow.send_error(&[code, ("AWS_KINESISVIDEO_ERROR_ID", id.to_string())]).await;
     }
 
     fn next(&self, last: &str) -> Next {
@@ -200,31 +185,24 @@ impl Reader {
         let mut store = self.server.store();
         let Some(stream) = same_stream(&mut store, &self.name, &self.arn, now_ms) else { return Next::Gone };
         let after = (Bound::Excluded(last), Bound::Unbounded);
-        let Some((_, fragment)) = stream.fragments.range::<str, _>(after).next() else {
-            return Next::Nothing;
-        };
-        let newest_ms = stream.fragments.values().next_back().map_or(0, |newest| newest.server_timestamp_ms);
-        Next::Fragment(fragment.clone(), newest_ms.saturating_sub(fragment.server_timestamp_ms))
+        match stream.fragments.range::<str, _>(after).next() {
+            Some((_, fragment)) => Next::Fragment(fragment.clone()),
+            None => Next::Nothing,
+        }
     }
 
-    async fn fragment(&mut self, fragment: &StoredFragment, behind_ms: u64) -> bool {
-        let mut out = Vec::new();
-        if self.header_of != Some(fragment.connection) || self.server.config.segment_per_fragment {
-            self.header_of = Some(fragment.connection);
-            fragment.header.write(&mut out);
-        }
-        let mut tags = vec![
+    async fn fragment(&mut self, fragment: &StoredFragment) -> bool {
+        let before = [
             ("AWS_KINESISVIDEO_FRAGMENT_NUMBER", fragment.number.clone()),
             ("AWS_KINESISVIDEO_SERVER_TIMESTAMP", seconds_text(fragment.server_timestamp_ms)),
             ("AWS_KINESISVIDEO_PRODUCER_TIMESTAMP", seconds_text(fragment.producer_timestamp_ms)),
         ];
-        tags.extend(fragment.tags.iter().map(|(name, value)| (name.as_str(), value.clone())));
-        write_tags(&tags, &mut out);
-        let mut behind = Vec::new();
-        let distance = ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string());
-        let token = ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone());
-        write_tags(&[distance, token], &mut behind);
-        self.flow.send_fragment(out, fragment, &behind).await
+        let behind_ms = self.server.now_ms().saturating_sub(fragment.server_timestamp_ms);
+        let behind = [
+            ("AWS_KINESISVIDEO_MILLIS_BEHIND_NOW", behind_ms.to_string()),
+            ("AWS_KINESISVIDEO_CONTINUATION_TOKEN", fragment.number.clone()),
+        ];
+        self.flow.send_fragment(&before, fragment, &behind).await
     }
 }
 

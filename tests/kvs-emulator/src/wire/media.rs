@@ -1,52 +1,32 @@
-//! Fragments as the readers get them: the producer's header and frames, and the service's own tags.
+//! Fragments as readers get them: each one a Matroska document of its own, made of the producer's bytes and the service's
+//! tags, in the order and form of the service's recorded answers.
 
-use crate::rules::document::Block;
-use crate::rules::ebml::{Node, write_element, write_id, write_size, write_unknown_size};
-use crate::rules::schema::{
-    CLUSTER, SEGMENT, SIMPLE_BLOCK, SIMPLE_TAG, TAG, TAG_NAME, TAG_STRING, TAGS, TIMESTAMP,
-};
-use crate::rules::schema::{DOC_TYPE, DOC_TYPE_READ_VERSION, EBML};
-use crate::storage::StoredFragment;
+use crate::rules::ebml::{Node, write_id, write_unknown_size};
+use crate::rules::schema::{DOC_TYPE, DOC_TYPE_READ_VERSION, EBML, SEGMENT};
+use crate::rules::schema::{SIMPLE_TAG, TAG, TAG_NAME, TAG_STRING, TAGS};
 
-/// Appends one Tags element, each pair in its own Tag, as the service writes them.
+/// Appends one Tags element with one Tag in it, every size in four bytes, as the service writes its own.
 pub(super) fn write_tags(pairs: &[(&str, String)], out: &mut Vec<u8>) {
-    let tag = |(name, value): &(&str, String)| {
-        let name = Node::leaf(TAG_NAME, name.as_bytes().to_vec());
-        let value = Node::leaf(TAG_STRING, value.as_bytes().to_vec());
-        Node::master(TAG, vec![Node::master(SIMPLE_TAG, vec![name, value])])
-    };
-    Node::master(TAGS, pairs.iter().map(tag).collect()).write(out);
+    let mut simple_tags = Vec::new();
+    for (name, value) in pairs {
+        let mut simple_tag = Vec::new();
+        write_element(TAG_NAME, name.as_bytes(), &mut simple_tag);
+        write_element(TAG_STRING, value.as_bytes(), &mut simple_tag);
+        write_element(SIMPLE_TAG, &simple_tag, &mut simple_tags);
+    }
+    let mut tag = Vec::new();
+    write_element(TAG, &simple_tags, &mut tag);
+    write_element(TAGS, &tag, out);
 }
 
-/// Appends the beginning of the Cluster: its size, which covers all blocks, and its Timestamp.
-pub(super) fn write_cluster_head(fragment: &StoredFragment, out: &mut Vec<u8>) {
-    let mut timestamp = Vec::new();
-    write_element(TIMESTAMP, &fragment.cluster_ticks.to_be_bytes(), &mut timestamp);
-    let mut head = Vec::new();
-    let blocks = fragment.blocks.iter().map(|block| {
-        head.clear();
-        write_block_head(block, &mut head);
-        head.len() + block.data.len()
-    });
-    let size = timestamp.len() + blocks.sum::<usize>();
-    write_id(CLUSTER, out);
-    write_size(size as u64, out);
-    out.extend_from_slice(&timestamp);
+fn write_element(id: u32, payload: &[u8], out: &mut Vec<u8>) {
+    write_id(id, out);
+    // A few tags with short values: far below the 2^28 bytes that such a size can say.
+    out.extend_from_slice(&(payload.len() as u32 | 0x1000_0000).to_be_bytes());
+    out.extend_from_slice(payload);
 }
 
-/// Appends a SimpleBlock up to its frame.
-pub(super) fn write_block_head(block: &Block, out: &mut Vec<u8>) {
-    let mut head = Vec::with_capacity(12);
-    // Track numbers are written like sizes; all ones, which would be an unknown size, take a longer form.
-    write_size(block.track, &mut head);
-    head.extend_from_slice(&block.relative_ticks.to_be_bytes());
-    head.push(if block.key { 0x80 } else { 0 });
-    write_id(SIMPLE_BLOCK, out);
-    write_size((head.len() + block.data.len()) as u64, out);
-    out.extend_from_slice(&head);
-}
-
-/// Appends a document without media, for tags that tell an error when nothing was sent yet.
+/// Appends a document without media, for tags that tell an error in place of a fragment.
 pub(super) fn write_bare_header(out: &mut Vec<u8>) {
     let doc_type = Node::leaf(DOC_TYPE, &b"matroska"[..]);
     let version = Node::leaf(DOC_TYPE_READ_VERSION, vec![2]);

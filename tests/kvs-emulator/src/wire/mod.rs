@@ -7,10 +7,12 @@ mod control;
 mod flow;
 mod get_media;
 mod json;
+mod line;
 mod media;
 mod playback;
 mod put_media;
 mod signature;
+mod slot;
 
 use crate::error::ApiError;
 use crate::faults::FaultKind;
@@ -25,6 +27,7 @@ use http_body_util::{BodyExt, Collected, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use line::{Line, Peer};
 use serde_json::Value;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,6 +43,9 @@ const JSON_TIMEOUT_MS: u64 = 60_000;
 /// What hyper may buffer of a connection, head included.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// What follows an exception's name in the service's answers.
+const MODEL: &str = ":https://kinesisvideo.amazonaws.com/doc/2017-09-30/";
+
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("closed by a fault")]
@@ -50,18 +56,25 @@ pub(crate) async fn serve<I>(io: I, server: Arc<Server>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| answer(request, server.clone()));
+    let (line, peer) = Line::new(io, server.open.hold());
+    let service = service_fn(move |request| answer(request, server.clone(), peer.clone()));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(io), service);
-    if let Err(error) = connection.await {
+        // A client that sends nothing more may still wait for its answer.
+        .half_close(true)
+        .serve_connection(TokioIo::new(line.clone()), service);
+    if let Err(error) = line.watch(connection).await {
         tracing::debug!(%error, "connection ended");
     }
 }
 
-async fn answer(request: Request<Incoming>, server: Arc<Server>) -> Result<Response<Body>, Hangup> {
+async fn answer(
+    request: Request<Incoming>,
+    server: Arc<Server>,
+    peer: Peer,
+) -> Result<Response<Body>, Hangup> {
     if request.uri().path().starts_with("/emulator") {
         return Ok(admin::answer(request, &server).await);
     }
@@ -72,7 +85,8 @@ async fn answer(request: Request<Incoming>, server: Arc<Server>) -> Result<Respo
         None => Err(Failure::Api(unknown(&head))),
         Some(operation) => {
             *server.store().stats.requests.entry(operation.name().to_owned()).or_default() += 1;
-            operate(operation, head, body, &server, &recording).await
+            let caller = Caller { server: &server, recording: &recording, peer: &peer };
+            operate(operation, head, body, caller).await
         }
     };
     let mut response = match outcome {
@@ -96,8 +110,7 @@ async fn operate(
     operation: Operation,
     head: Parts,
     body: Incoming,
-    server: &Arc<Server>,
-    recording: &Recording,
+    caller: Caller<'_>,
 ) -> Result<Response<Body>, Failure> {
     if head.method != Method::POST {
         let message = format!("{} wants POST.", head.uri.path());
@@ -106,14 +119,22 @@ async fn operate(
         );
     }
     match operation {
-        Operation::PutMedia => put_media::answer(head, body, server, recording).await,
-        _ => json_answer(operation, head, body, server, recording).await,
+        Operation::PutMedia => put_media::answer(head, body, caller).await,
+        _ => json_answer(operation, head, body, caller).await,
     }
 }
 
 fn unknown(head: &Parts) -> ApiError {
     let message = format!("{} {} is no operation of this emulator.", head.method, head.uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) recording: &'a Recording,
+    pub(crate) peer: &'a Peer,
 }
 
 /// Why there is no ordinary answer.
@@ -132,8 +153,7 @@ async fn json_answer(
     operation: Operation,
     head: Parts,
     body: Incoming,
-    server: &Arc<Server>,
-    recording: &Recording,
+    Caller { server, recording, peer }: Caller<'_>,
 ) -> Result<Response<Body>, Failure> {
     let bytes = json_body(body, server).await?;
     recording.input(&bytes);
@@ -145,8 +165,12 @@ async fn json_answer(
     let answer_after = before(server, operation, name.as_deref(), &faults).await?;
     server.store().spend(operation, name.as_deref(), server.now_ms())?;
     let response = match operation {
-        Operation::GetMedia => get_media::answer(&input, server, &faults)?,
-        Operation::GetMediaForFragmentList => archive::media(&input, server, &faults)?,
+        Operation::GetMedia => {
+            slot::take(server, || get_media::answer(&input, server, &faults, peer)).await?
+        }
+        Operation::GetMediaForFragmentList => {
+            slot::take(server, || archive::media(&input, server, &faults, peer)).await?
+        }
         Operation::ListFragments => ok_json(&archive::list(&input, server)?),
         operation if operation.is_playback() => {
             return Err(playback::answer(operation, &input, server).into());
@@ -215,10 +239,12 @@ fn error(server: &Server, refusal: &ApiError) -> Response<Body> {
     *response.status_mut() = refusal.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let kind = HeaderValue::from_str(&refusal.kind).unwrap_or(HeaderValue::from_static("InternalFailure"));
-    // The SDKs read the first; the media APIs' documents name the second.
-    headers.insert("x-amzn-errortype", kind.clone());
-    headers.insert("x-amz-errortype", kind);
+    let value =
+        |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("InternalFailure"));
+    // The SDKs read the first, up to the colon; the media APIs' documents name the second.
+    let model = if refusal.is_of_the_front_door() { "" } else { MODEL };
+    headers.insert("x-amzn-errortype", value(&format!("{}{model}", refusal.kind)));
+    headers.insert("x-amz-errortype", value(&refusal.kind));
     // The rest of a body that was not read must not be taken for the next request.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

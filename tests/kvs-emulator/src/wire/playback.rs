@@ -45,13 +45,15 @@ fn refusal(operation: Operation, input: &Input, server: &Server) -> Result<ApiEr
     if stream.is.retention_hours == 0 {
         return Err(ApiError::no_retention(&wanted.name));
     }
+    if !span.producer && stream.outlives(span.to_ms, now_ms) {
+        return Err(ApiError::outside_retention(span.to_ms));
+    }
     let within = |fragment: &&Arc<StoredFragment>| {
         let ms = if span.producer { fragment.producer_timestamp_ms } else { fragment.server_timestamp_ms };
         (span.from_ms..=span.to_ms).contains(&ms) && fragment.listed_from_ms <= now_ms
     };
     let Some(first) = stream.fragments.values().find(within) else {
-        let message = format!("No fragments found in the stream {} for the request.", wanted.name);
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
+        return Err(ApiError::no_fragments(operation));
     };
     let codecs: Vec<&str> = first.header.tracks.iter().map(|track| track.codec_id.as_str()).collect();
     let playable = first.header.track(1).is_some_and(|track| plays(operation, track));

@@ -2,11 +2,14 @@
 
 mod acks;
 mod call;
+mod late;
 mod persist;
+mod steps;
 
 use super::body::{self, Body};
 use super::json::StreamRef;
-use super::{Failure, before, signature};
+use super::slot::{self, PutSlot};
+use super::{Caller, Failure, before, signature};
 use crate::error::ApiError;
 use crate::faults::FaultKind;
 use crate::operation::Operation;
@@ -26,8 +29,7 @@ use std::task::Poll;
 pub(crate) async fn answer(
     head: Parts,
     mut incoming: Incoming,
-    server: &Arc<Server>,
-    recording: &Recording,
+    Caller { server, recording, peer }: Caller<'_>,
 ) -> Result<Response<Body>, Failure> {
     let expects = head.headers.contains_key(header::EXPECT);
     let (slot, timecodes, faults) = match accept(&head, server, recording).await {
@@ -42,7 +44,8 @@ pub(crate) async fn answer(
     };
     let (writer, body) = body::channel();
     let first = if expects { ask_for_body(&mut incoming).await } else { None };
-    let call = call::Call::new(slot, timecodes, &faults, writer, recording.clone());
+    let line = call::Line { writer, recording: recording.clone(), peer: peer.clone() };
+    let call = call::Call::new(slot, timecodes, &faults, line);
     tokio::spawn(async move {
         if call.run(first, &mut incoming).await {
             body::drain(incoming).await;
@@ -58,7 +61,7 @@ async fn accept(
     head: &Parts,
     server: &Arc<Server>,
     recording: &Recording,
-) -> Result<(call::Slot, Timecodes, Vec<FaultKind>), Failure> {
+) -> Result<(PutSlot, Timecodes, Vec<FaultKind>), Failure> {
     signature::check(&server.config, head, &signature::Payload::Streamed, server.now.client_ms())?;
     let wanted = StreamRef::new(
         text(&head.headers, "x-amzn-stream-name")?,
@@ -70,14 +73,15 @@ async fn accept(
         return Err(Failure::Hangup(hangup));
     }
     let timecodes = timecodes(&head.headers)?;
-    let now_ms = server.now_ms();
-    let mut store = server.store();
-    let stream = super::control::find(&mut store, &wanted, now_ms)?;
-    let (stream, arn) = (wanted.name, stream.arn.clone());
-    store.spend(Operation::PutMedia, Some(&stream), now_ms)?;
-    let connection = store.begin_put(&stream, now_ms)?;
-    let slot = call::Slot { server: server.clone(), stream, arn, connection, cut: true };
-    Ok((slot, timecodes, faults))
+    let arn = {
+        let (now_ms, mut store) = (server.now_ms(), server.store());
+        let arn = super::control::find(&mut store, &wanted, now_ms)?.arn.clone();
+        store.spend(Operation::PutMedia, Some(&wanted.name), now_ms)?;
+        arn
+    };
+    let stream = wanted.name;
+    let connection = slot::take(server, || server.store().begin_put(&stream, server.now_ms())).await?;
+    Ok((PutSlot::new(server.clone(), stream, arn, connection), timecodes, faults))
 }
 
 /// Makes hyper send `100 Continue` before the answer: it does so when the body is first asked for.

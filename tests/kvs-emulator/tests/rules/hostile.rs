@@ -1,7 +1,8 @@
 use crate::mkv::{self, cluster, sized_cluster, tags};
 use crate::{NOW_MS, T0_MS, body, completed, feed};
 use kvs_emulator::rules::ack::ErrorId::{InvalidMkvData, MaxFragmentSizeReached};
-use kvs_emulator::rules::fragment::{PutCall, Timecodes};
+use kvs_emulator::rules::fragment::Timecodes;
+use kvs_emulator::rules::put_call::PutCall;
 use kvs_emulator::{Elements, FragmentRules};
 use proptest::prelude::*;
 

@@ -6,13 +6,15 @@
 #[allow(dead_code, unreachable_pub)]
 mod mkv;
 
+mod elements;
 mod ffmpeg;
 mod hostile;
 mod refusals;
 mod times;
 
 use kvs_emulator::FragmentRules;
-use kvs_emulator::rules::fragment::{PutCall, Refusal, Step, Timecodes};
+use kvs_emulator::rules::fragment::{Refusal, Step, Timecodes};
+use kvs_emulator::rules::put_call::PutCall;
 
 pub const NOW_MS: i64 = 1_767_225_600_000;
 pub const T0_MS: u64 = NOW_MS as u64 - 60_000;
@@ -50,7 +52,7 @@ pub fn body(clusters: &[Vec<u8>]) -> Vec<u8> {
 
 pub fn completed(steps: &[Step]) -> Vec<&kvs_emulator::rules::fragment::Fragment> {
     let complete = |step| match step {
-        &Step::Began { .. } => None,
+        &Step::Began { .. } | &Step::Behind(_) => None,
         Step::Complete(fragment) => Some(&**fragment),
     };
     steps.iter().filter_map(complete).collect()

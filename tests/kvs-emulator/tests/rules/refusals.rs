@@ -1,74 +1,56 @@
 use crate::mkv::{
-    self, audio, cluster, ebml, header_of, info, simple_block, sized_cluster, tags, text, track, uint,
+    self, audio, cluster, ebml, header_of, info, simple_block, sized_cluster, tags, uint, with, without,
+    written,
 };
+use crate::mkv::{cluster_of, text, timestamp, track, tracks};
 use crate::{T0_MS, body, both_ways, completed};
+use kvs_emulator::FragmentRules;
 use kvs_emulator::rules::ack::ErrorId::{self, *};
-use kvs_emulator::rules::ebml::{Node, write_element, write_id, write_unknown_size};
+use kvs_emulator::rules::ebml::{Node, write_element};
 use kvs_emulator::rules::schema::*;
-use kvs_emulator::{Elements, FragmentRules};
 
-fn tracks(entries: Vec<Node>) -> Vec<u8> {
-    header_of(&[info(), Node::master(TRACKS, entries)])
+/// What it is, the body, its error, and words that the reason must have.
+type Case = (&'static str, Vec<u8>, ErrorId, &'static str);
+
+fn after_header(rest: Vec<u8>) -> Vec<u8> {
+    [mkv::header(), rest].concat()
 }
 
-fn without(mut entry: Node, id: u32) -> Node {
-    entry.children.retain(|child| child.id != id);
-    entry
+fn good() -> Vec<u8> {
+    cluster(T0_MS, 20)
 }
 
-fn with(mut entry: Node, node: Node) -> Node {
-    entry.children.retain(|child| child.id != node.id);
-    entry.children.push(node);
-    entry
+/// A good Cluster behind a header of these elements.
+fn behind(elements: &[Node]) -> Vec<u8> {
+    [header_of(elements), good()].concat()
+}
+
+/// A good Cluster whose one track is this.
+fn on(entry: Node) -> Vec<u8> {
+    [tracks(vec![entry]), good()].concat()
 }
 
 fn audio_without(id: u32) -> Node {
     with(track(1), without(audio(), id))
 }
 
-fn whole(parts: &[Vec<u8>]) -> Vec<u8> {
-    parts.concat()
-}
-
-fn written(node: Node) -> Vec<u8> {
-    let mut out = Vec::new();
-    node.write(&mut out);
-    out
-}
-
-/// A Cluster with this inside.
-fn cluster_of(inner: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_id(CLUSTER, &mut out);
-    write_unknown_size(&mut out);
-    out.extend(inner.concat());
-    out
-}
-
 /// Two frames this far apart, the later one without a sample.
 fn long_cluster(length_ms: i16) -> Vec<u8> {
-    cluster_of(&[timestamp(), simple_block(1, 0, &[0; 32]), simple_block(1, length_ms, &[])])
+    cluster_of(&[timestamp(T0_MS), simple_block(1, 0, &[0; 32]), simple_block(1, length_ms, &[])])
 }
 
-fn timestamp() -> Vec<u8> {
-    written(uint(TIMESTAMP, T0_MS))
-}
-
-#[test]
-fn every_way_to_be_wrong_has_its_error_and_says_why() {
-    let good = cluster(T0_MS, 20);
-    let block = simple_block(1, 0, &[0; 320]);
-    let eleven: Vec<(String, String)> = (0..11).map(|i| (format!("k{i}"), "v".to_owned())).collect();
-    let eleven: Vec<(&str, &str)> = eleven.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let long = "x".repeat(257);
-    let laced = {
-        let mut payload = vec![0x81, 0, 0, 0x82];
-        payload.extend([0; 32]);
-        let mut out = Vec::new();
-        write_element(SIMPLE_BLOCK, &payload, &mut out);
-        out
-    };
-    let cases: Vec<(&str, Vec<u8>, ErrorId, &str)> = vec![
+fn documents() -> Vec<Case> {
+    let webm = written(ebml("webm"));
+    let no_ebml = mkv::header()[written(ebml("matroska")).len()..].to_vec();
+    let twice = [body(&[good()]), written(ebml("matroska"))].concat();
+    let second = [body(&[good()]), vec![0x18, 0x53, 0x80, 0x67, 0xFF]].concat();
+    let outside = after_header(simple_block(1, 0, &[0; 320]));
+    let unknown = after_header(written(Node::leaf(0x4DBB, vec![0])));
+    let unsized_tags = after_header(vec![0x12, 0x54, 0xC3, 0x67, 0xFF]);
+    let overrun = after_header(vec![0x12, 0x54, 0xC3, 0x67, 0x83, 0x73, 0x73, 0x90]);
+    let cut = [body(&[good()]), simple_block(1, 0, &[0; 320])[..100].to_vec()].concat();
+    let cut_sized = after_header(sized_cluster(T0_MS, 20)[..6500].to_vec());
+    vec![
         (
             "not Matroska",
             b"RIFF----WAVE".to_vec(),
@@ -76,258 +58,108 @@ fn every_way_to_be_wrong_has_its_error_and_says_why() {
             "none that the service is known to accept",
         ),
         ("zero bytes", vec![0; 16], InvalidMkvData, "starts no element ID"),
-        (
-            "no EBML header",
-            mkv::header()[whole(&[written(ebml("matroska"))]).len()..].to_vec(),
-            InvalidMkvData,
-            "EBML",
-        ),
-        ("WebM", whole(&[written(ebml("webm"))]), InvalidMkvData, "DocType is \"webm\""),
-        (
-            "a second EBML header",
-            whole(&[body(std::slice::from_ref(&good)), written(ebml("matroska"))]),
-            InvalidMkvData,
-            "EBML header comes twice",
-        ),
-        (
-            "a second Segment",
-            whole(&[body(std::slice::from_ref(&good)), vec![0x18, 0x53, 0x80, 0x67, 0xFF]]),
-            InvalidMkvData,
-            "Segment comes twice",
-        ),
-        (
-            "no Info",
-            header_of(&[Node::master(TRACKS, vec![track(1)])]).into_iter().chain(good.clone()).collect(),
-            InvalidMkvData,
-            "Info is missing",
-        ),
-        (
-            "no Tracks",
-            header_of(&[info()]).into_iter().chain(good.clone()).collect(),
-            InvalidMkvData,
-            "Tracks is missing",
-        ),
-        (
-            "two Tracks",
-            whole(&[mkv::header(), written(Node::master(TRACKS, vec![track(2)]))]),
-            InvalidMkvData,
-            "Tracks comes twice",
-        ),
-        (
-            "Tracks after a Cluster",
-            whole(&[body(std::slice::from_ref(&good)), written(Node::master(TRACKS, vec![track(2)]))]),
-            InvalidMkvData,
-            "Tracks comes twice",
-        ),
-        (
-            "no track",
-            whole(&[
-                tracks(vec![without(track(1), 0)]).into_iter().take(0).collect(),
-                header_of(&[info(), Node::leaf(TRACKS, vec![])]),
-                good.clone(),
-            ]),
-            InvalidMkvData,
-            "declares no track",
-        ),
-        (
-            "four tracks",
-            whole(&[tracks((1..=4).map(track).collect()), good.clone()]),
-            MoreThanAllowedTracksFound,
-            "4 tracks",
-        ),
-        (
-            "one number twice",
-            whole(&[tracks(vec![track(1), track(1)]), good.clone()]),
-            InvalidMkvData,
-            "declared twice",
-        ),
-        (
-            "track without number",
-            whole(&[tracks(vec![without(track(1), TRACK_NUMBER)]), good.clone()]),
-            InvalidMkvData,
-            "TrackNumber",
-        ),
-        (
-            "track without UID",
-            whole(&[tracks(vec![without(track(1), TRACK_UID)]), good.clone()]),
-            InvalidMkvData,
-            "TrackUID",
-        ),
-        (
-            "track without type",
-            whole(&[tracks(vec![without(track(1), TRACK_TYPE)]), good.clone()]),
-            InvalidMkvData,
-            "TrackType",
-        ),
-        (
-            "track without codec",
-            whole(&[tracks(vec![without(track(1), CODEC_ID)]), good.clone()]),
-            InvalidMkvData,
-            "CodecID",
-        ),
-        (
-            "PCM without Audio",
-            whole(&[tracks(vec![without(track(1), AUDIO)]), good.clone()]),
-            InvalidMkvData,
-            "Audio",
-        ),
-        (
-            "PCM without rate",
-            whole(&[tracks(vec![audio_without(SAMPLING_FREQUENCY)]), good.clone()]),
-            InvalidMkvData,
-            "SamplingFrequency",
-        ),
-        (
-            "PCM without channels",
-            whole(&[tracks(vec![audio_without(CHANNELS)]), good.clone()]),
-            InvalidMkvData,
-            "Channels",
-        ),
-        (
-            "PCM without depth",
-            whole(&[tracks(vec![audio_without(BIT_DEPTH)]), good.clone()]),
-            InvalidMkvData,
-            "BitDepth",
-        ),
-        (
-            "TimestampScale of 0",
-            whole(&[
-                header_of(&[with(info(), uint(TIMESTAMP_SCALE, 0)), Node::master(TRACKS, vec![track(1)])]),
-                good.clone(),
-            ]),
-            InvalidMkvData,
-            "TimestampScale is 0",
-        ),
-        (
-            "an element no producer writes",
-            whole(&[mkv::header(), written(Node::leaf(0x1C53_BB6B, vec![0]))]),
-            InvalidMkvData,
-            "0x1c53bb6b",
-        ),
-        (
-            "BlockGroup",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), written(Node::leaf(BLOCK_GROUP, vec![]))])]),
-            InvalidMkvData,
-            "0xa0",
-        ),
-        (
-            "a block outside",
-            whole(&[mkv::header(), block.clone()]),
-            InvalidMkvData,
-            "SimpleBlock may not stand inside Segment",
-        ),
-        (
-            "a block before the time",
-            whole(&[mkv::header(), cluster_of(std::slice::from_ref(&block))]),
-            InvalidMkvData,
-            "before its Cluster's Timestamp",
-        ),
-        (
-            "two times",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), timestamp()])]),
-            InvalidMkvData,
-            "two Timestamps",
-        ),
-        ("no time", whole(&[mkv::header(), cluster_of(&[])]), InvalidMkvData, "Cluster without Timestamp"),
-        ("no block", whole(&[mkv::header(), cluster_of(&[timestamp()])]), InvalidMkvData, "without blocks"),
-        (
-            "a laced block",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), laced])]),
-            InvalidMkvData,
-            "laced",
-        ),
-        (
-            "half a block header",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), vec![0xA3, 0x82, 0x81, 0]])]),
-            InvalidMkvData,
-            "no whole header",
-        ),
-        (
-            "a body that ends in a block",
-            whole(&[body(std::slice::from_ref(&good)), block[..100].to_vec()]),
-            InvalidMkvData,
-            "in the middle of Cluster",
-        ),
-        (
-            "a body that ends in a sized Cluster",
-            whole(&[mkv::header(), sized_cluster(T0_MS, 20)[..6500].to_vec()]),
-            InvalidMkvData,
-            "in the middle of Cluster",
-        ),
-        (
-            "a child larger than its parent",
-            whole(&[mkv::header(), vec![0x12, 0x54, 0xC3, 0x67, 0x83, 0x73, 0x73, 0x90]]),
-            InvalidMkvData,
-            "Tag ends after its parent Tags",
-        ),
-        (
-            "Tags of unknown size",
-            whole(&[mkv::header(), vec![0x12, 0x54, 0xC3, 0x67, 0xFF]]),
-            InvalidMkvData,
-            "Tags must state its size",
-        ),
-        (
-            "an undeclared track",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), simple_block(2, 0, &[0; 32])])]),
-            TrackNumberMismatch,
-            "track 2",
-        ),
-        (
-            "a silent track",
-            whole(&[tracks(vec![track(1), track(2)]), good.clone()]),
-            FramesMissingForTrack,
-            "track 2",
-        ),
-        (
-            "a fragment over 20 s",
-            whole(&[mkv::header(), long_cluster(20_001)]),
-            MaxFragmentDurationReached,
-            "ms, at most 20000",
-        ),
-        (
-            "a block over 50 MB",
-            whole(&[mkv::header(), cluster_of(&[timestamp(), vec![0xA3, 0x13, 0, 0, 0]])]),
-            MaxFragmentSizeReached,
-            "50331648 bytes",
-        ),
-        (
-            "eleven tags",
-            whole(&[mkv::header(), tags(&eleven), good.clone()]),
-            FragmentMetadataLimitReached,
-            "more than 10 tags",
-        ),
-        (
-            "eleven tags, before and after",
-            whole(&[mkv::header(), tags(&eleven[..6]), good.clone(), tags(&eleven[6..])]),
-            FragmentMetadataLimitReached,
-            "11 tags",
-        ),
-        (
-            "a tag of the service",
-            whole(&[mkv::header(), tags(&[("AWS_X", "1")])]),
-            FragmentMetadataLimitReached,
-            "AWS_X",
-        ),
-        (
-            "a nameless tag",
-            whole(&[mkv::header(), tags(&[("", "1")])]),
-            FragmentMetadataLimitReached,
-            "name of 0 bytes",
-        ),
-        (
-            "a long tag name",
-            whole(&[mkv::header(), tags(&[(&long[..129], "1")])]),
-            FragmentMetadataLimitReached,
-            "129 bytes",
-        ),
-        (
-            "a long tag value",
-            whole(&[mkv::header(), tags(&[("k", &long)])]),
-            FragmentMetadataLimitReached,
-            "257 bytes",
-        ),
-    ];
-    for (what, body, id, culprit) in cases {
+        ("no EBML header", no_ebml, InvalidMkvData, "EBML"),
+        ("WebM", webm, InvalidMkvData, "DocType is \"webm\""),
+        ("a second EBML header", twice, InvalidMkvData, "EBML header comes twice"),
+        ("a second Segment", second, InvalidMkvData, "Segment comes twice"),
+        ("a block outside", outside, InvalidMkvData, "SimpleBlock may not stand inside Segment"),
+        ("an element of no document", unknown, InvalidMkvData, "0x4dbb"),
+        ("Tags of unknown size", unsized_tags, InvalidMkvData, "Tags must state its size"),
+        ("a child larger than its parent", overrun, InvalidMkvData, "Tag ends after its parent Tags"),
+        ("a body that ends in a block", cut, InvalidMkvData, "in the middle of Cluster"),
+        ("a body that ends in a sized Cluster", cut_sized, InvalidMkvData, "in the middle of Cluster"),
+    ]
+}
+
+fn headers() -> Vec<Case> {
+    let one_track = || Node::master(TRACKS, vec![track(1)]);
+    let no_scale = with(info(), uint(TIMESTAMP_SCALE, 0));
+    let two_tracks = after_header(written(Node::master(TRACKS, vec![track(2)])));
+    let late_tracks = [body(&[good()]), written(Node::master(TRACKS, vec![track(2)]))].concat();
+    let four = [tracks((1..=4).map(track).collect()), good()].concat();
+    let same = [tracks(vec![track(1), track(1)]), good()].concat();
+    vec![
+        ("no Info", behind(&[one_track()]), InvalidMkvData, "Info is missing"),
+        ("no Tracks", behind(&[info()]), InvalidMkvData, "Tracks is missing"),
+        ("two Tracks", two_tracks, InvalidMkvData, "Tracks comes twice"),
+        ("Tracks after a Cluster", late_tracks, InvalidMkvData, "Tracks comes twice"),
+        ("no track", behind(&[info(), Node::leaf(TRACKS, vec![])]), InvalidMkvData, "declares no track"),
+        ("four tracks", four, MoreThanAllowedTracksFound, "4 tracks"),
+        ("one number twice", same, InvalidMkvData, "declared twice"),
+        ("track without number", on(without(track(1), TRACK_NUMBER)), InvalidMkvData, "TrackNumber"),
+        ("track without UID", on(without(track(1), TRACK_UID)), InvalidMkvData, "TrackUID"),
+        ("track without type", on(without(track(1), TRACK_TYPE)), InvalidMkvData, "TrackType"),
+        ("track without codec", on(without(track(1), CODEC_ID)), InvalidMkvData, "CodecID"),
+        ("PCM without Audio", on(without(track(1), AUDIO)), InvalidMkvData, "Audio"),
+        ("PCM without rate", on(audio_without(SAMPLING_FREQUENCY)), InvalidMkvData, "SamplingFrequency"),
+        ("PCM without channels", on(audio_without(CHANNELS)), InvalidMkvData, "Channels"),
+        ("PCM without depth", on(audio_without(BIT_DEPTH)), InvalidMkvData, "BitDepth"),
+        ("TimestampScale of 0", behind(&[no_scale, one_track()]), InvalidMkvData, "TimestampScale is 0"),
+    ]
+}
+
+fn clusters() -> Vec<Case> {
+    let at = || timestamp(T0_MS);
+    let block = || simple_block(1, 0, &[0; 320]);
+    let in_cluster = |inner: &[Vec<u8>]| after_header(cluster_of(inner));
+    let mut laced = Vec::new();
+    write_element(SIMPLE_BLOCK, &[vec![0x81, 0, 0, 0x82], vec![0; 32]].concat(), &mut laced);
+    let empty_group = written(Node::leaf(BLOCK_GROUP, vec![]));
+    let short = vec![0xA3, 0x82, 0x81, 0];
+    let undeclared = in_cluster(&[at(), simple_block(2, 0, &[0; 32])]);
+    let silent = [tracks(vec![track(1), track(2)]), good()].concat();
+    let huge = in_cluster(&[at(), vec![0xA3, 0x13, 0, 0, 0]]);
+    vec![
+        ("a BlockGroup without Block", in_cluster(&[at(), empty_group]), InvalidMkvData, "without Block"),
+        ("a block before the time", in_cluster(&[block()]), InvalidMkvData, "before its Cluster's Timestamp"),
+        ("two times", in_cluster(&[at(), at()]), InvalidMkvData, "two Timestamps"),
+        ("no time", in_cluster(&[]), InvalidMkvData, "Cluster without Timestamp"),
+        ("no block", in_cluster(&[at()]), InvalidMkvData, "without blocks"),
+        ("a laced block", in_cluster(&[at(), laced]), InvalidMkvData, "laced"),
+        ("half a block header", in_cluster(&[at(), short]), InvalidMkvData, "no whole header"),
+        ("an undeclared track", undeclared, TrackNumberMismatch, "track 2"),
+        ("a silent track", silent, FramesMissingForTrack, "track 2"),
+        ("over 20 s", after_header(long_cluster(20_001)), MaxFragmentDurationReached, "ms, at most 20000"),
+        ("a block over 50 MB", huge, MaxFragmentSizeReached, "50331648 bytes"),
+    ]
+}
+
+fn metadata() -> Vec<Case> {
+    let eleven: Vec<(String, String)> = (0..11).map(|i| (format!("k{i}"), "v".to_owned())).collect();
+    let eleven: Vec<(&str, &str)> = eleven.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let long = "x".repeat(257);
+    let tagged = |pairs: &[(&str, &str)]| after_header([tags(pairs), good()].concat());
+    let around = after_header([tags(&eleven[..6]), good(), tags(&eleven[6..])].concat());
+    let late = after_header([tags(&eleven[..6]), sized_cluster(T0_MS, 20), tags(&eleven[6..])].concat());
+    let muxer = with_targets(Node::leaf(TARGETS, vec![]), &[("AWS_X", "1")]);
+    let cues = written(Node::leaf(0x1C53_BB6B, vec![0; 200_000]));
+    let padded = after_header([good(), cues.clone(), cues].concat());
+    let id = FragmentMetadataLimitReached;
+    vec![
+        ("eleven tags", tagged(&eleven), id, "more than 10 tags"),
+        ("eleven tags, before and after", around, id, "more than 10 tags"),
+        ("eleven tags, the last five after a Cluster of known size", late, id, "more than 10 tags"),
+        ("a tag of the service", tagged(&[("AWS_X", "1")]), id, "AWS_X"),
+        ("a muxer's tag of the service", after_header([muxer, good()].concat()), id, "AWS_X"),
+        ("a nameless tag", tagged(&[("", "1")]), id, "name of 0 bytes"),
+        ("a long tag name", tagged(&[(&long[..129], "1")]), id, "129 bytes"),
+        ("a long tag value", tagged(&[("k", &long)]), id, "257 bytes"),
+        ("400 kB behind a Cluster", padded, InvalidMkvData, "bytes behind a Cluster"),
+    ]
+}
+
+/// Tags as muxers write them.
+fn with_targets(targets: Node, pairs: &[(&str, &str)]) -> Vec<u8> {
+    let simple = |(name, value): &(&str, &str)| {
+        Node::master(SIMPLE_TAG, vec![text(TAG_NAME, name), text(TAG_STRING, value)])
+    };
+    let children = [targets].into_iter().chain(pairs.iter().map(simple)).collect();
+    written(Node::master(TAGS, vec![Node::master(TAG, children)]))
+}
+
+#[test]
+fn every_way_to_be_wrong_has_its_error_and_says_why() {
+    for (what, body, id, culprit) in [documents(), headers(), clusters(), metadata()].concat() {
         let (_, outcome) = both_ways(&FragmentRules::default(), &body);
         let refusal = outcome.expect_err(what);
         assert_eq!(refusal.id, id, "{what}: {refusal}");
@@ -348,16 +180,16 @@ fn what_the_official_producers_write_is_taken() {
             text(CODEC_ID, "V_MPEG4/ISO/AVC"),
         ],
     );
-    let both = cluster_of(&[timestamp(), simple_block(1, 0, &[0; 32]), simple_block(2, 40, &[0; 32])]);
+    let both = cluster_of(&[timestamp(T0_MS), simple_block(1, 0, &[0; 32]), simple_block(2, 40, &[0; 32])]);
     let cases: Vec<(&str, Vec<u8>, usize)> = vec![
         ("nothing but a header", mkv::header(), 0),
         ("an empty body", vec![], 0),
         ("Clusters of unknown size", body(&[cluster(T0_MS, 20), cluster(T0_MS + 2000, 20)]), 2),
         ("Clusters of known size", body(&[sized_cluster(T0_MS, 20), sized_cluster(T0_MS + 2000, 20)]), 2),
         ("one of each", body(&[sized_cluster(T0_MS, 20), cluster(T0_MS + 2000, 20)]), 2),
-        ("ten long tags", whole(&[mkv::header(), tags(&limits), cluster(T0_MS, 20)]), 1),
+        ("ten long tags", after_header([tags(&limits), cluster(T0_MS, 20)].concat()), 1),
         ("20 s", body(&[long_cluster(20_000)]), 1),
-        ("audio and video", whole(&[tracks(vec![track(1), video]), both]), 1),
+        ("audio and video", [tracks(vec![track(1), video]), both].concat(), 1),
         ("a short last fragment", body(&[cluster(T0_MS, 2)]), 1),
     ];
     for (what, body, fragments) in cases {
@@ -375,24 +207,12 @@ fn a_segment_of_known_size_is_taken_like_an_open_one() {
     write_element(SEGMENT, &inner, &mut body);
     let (steps, outcome) = both_ways(&FragmentRules::default(), &body);
     assert_eq!((outcome, completed(&steps).len()), (Ok(()), 1));
-}
-
-#[test]
-fn with_the_wider_whitelist_what_ffmpeg_writes_is_taken_too() {
-    let rules = FragmentRules { elements: Elements::Matroska, ..FragmentRules::default() };
-    let entry = with(track(1), uint(0x9C, 0));
-    let group =
-        Node::master(BLOCK_GROUP, vec![Node::leaf(BLOCK, vec![0x81, 0, 100, 0, 1, 2]), uint(0x9B, 100)]);
-    let body = [
-        header_of(&[Node::leaf(0xEC, vec![0; 9]), info(), Node::master(TRACKS, vec![entry])]),
-        cluster_of(&[timestamp(), simple_block(1, 0, &[3, 4]), written(group)]),
-    ]
-    .concat();
-    let (steps, outcome) = both_ways(&rules, &body);
-    assert_eq!(outcome, Ok(()));
-    let fragments = completed(&steps);
-    assert_eq!((fragments[0].blocks.len(), fragments[0].length_ms), (2, 200), "BlockDuration counts");
-    assert!(both_ways(&FragmentRules::default(), &body).1.is_err(), "the strict list refuses the same body");
+    let open = [0x18, 0x53, 0x80, 0x67, 0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+    let opening = &completed(&steps)[0].opening;
+    assert!(
+        opening.windows(12).any(|window| window == open),
+        "readers get a Segment whose size is not that of the producer's whole body"
+    );
 }
 
 #[test]

@@ -23,6 +23,11 @@ impl Head {
         let mut fields = self.text.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
+
+    /// The exception's name.
+    pub fn error_type(&self) -> Option<&str> {
+        self.header("x-amzn-errortype")?.split(':').next()
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {

@@ -113,3 +113,38 @@ pub fn tags(pairs: &[(&str, &str)]) -> Vec<u8> {
     Node::master(TAGS, pairs.iter().map(tag).collect()).write(&mut out);
     out
 }
+
+pub fn written(node: Node) -> Vec<u8> {
+    let mut out = Vec::new();
+    node.write(&mut out);
+    out
+}
+
+pub fn without(mut entry: Node, id: u32) -> Node {
+    entry.children.retain(|child| child.id != id);
+    entry
+}
+
+pub fn with(entry: Node, node: Node) -> Node {
+    let mut entry = without(entry, node.id);
+    entry.children.push(node);
+    entry
+}
+
+/// A header with these tracks.
+pub fn tracks(entries: Vec<Node>) -> Vec<u8> {
+    header_of(&[info(), Node::master(TRACKS, entries)])
+}
+
+pub fn timestamp(ms: u64) -> Vec<u8> {
+    written(uint(TIMESTAMP, ms))
+}
+
+/// A Cluster of unknown size with this inside.
+pub fn cluster_of(inner: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_id(CLUSTER, &mut out);
+    write_unknown_size(&mut out);
+    out.extend(inner.concat());
+    out
+}

@@ -36,7 +36,7 @@ pub async fn call(emulator: &Emulator, path: &str, input: Value) -> Value {
 /// Calls an operation that must fail, and gives status, type and message.
 pub async fn refused(emulator: &Emulator, path: &str, input: Value) -> (u16, String, String) {
     let (head, value) = connect(emulator).call(path, input).await;
-    let kind = head.header("x-amzn-errortype").expect("an error names its type").to_owned();
+    let kind = head.error_type().expect("an error names its type").to_owned();
     (head.status, kind, value["Message"].as_str().expect("an error has a Message").to_owned())
 }
 

@@ -17,6 +17,9 @@ async fn a_new_stream_is_creating_and_then_active() {
     assert_eq!(info["Status"], "ACTIVE");
     assert_eq!((&info["DataRetentionInHours"], &info["MediaType"]), (&json!(2), &json!("audio/l16")));
     assert_eq!(info["CreationTime"], json!(EPOCH_MS as f64 / 1000.0));
+    let own_key = "arn:aws:kms:us-east-1:000000000000:alias/aws/kinesisvideo";
+    assert_eq!(info["KmsKeyId"], own_key, "the service's own key, of this Region and account");
+    assert_eq!(info.get("DeviceName"), Some(&json!(null)), "what is not set is there, and null");
     let by_arn = call(&emulator, "/describeStream", json!({ "StreamARN": arn })).await;
     assert_eq!(by_arn["StreamInfo"]["StreamName"], "s");
     let tags = call(&emulator, "/listTagsForStream", json!({ "StreamName": "s" })).await;
@@ -228,11 +231,7 @@ async fn an_unsigned_or_foreign_request_is_refused() {
                 format!("POST {path} HTTP/1.1\r\nHost: kvs\r\n{authorization}Content-Length: 2\r\n\r\n{{}}");
             http.send(request.as_bytes()).await;
             let head = http.head().await.unwrap();
-            assert_eq!(
-                (head.status, head.header("x-amzn-errortype")),
-                (403, Some(expected)),
-                "{path} {authorization:?}"
-            );
+            assert_eq!((head.status, head.error_type()), (403, Some(expected)), "{path} {authorization:?}");
         }
     }
 }

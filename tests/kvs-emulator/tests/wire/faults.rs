@@ -198,7 +198,7 @@ async fn any_operation_can_fail_wait_be_throttled_or_stay_unanswered() {
     assert_eq!(describe, (401, "NotAuthorizedException".to_owned(), "scripted".to_owned()));
     call(&emulator, "/describeStream", json!({ "StreamName": "s" })).await;
     let refusal = connect(&emulator).put_media("s").await;
-    assert_eq!((refusal.status, refusal.header("x-amzn-errortype")), (500, Some("InternalFailure")));
+    assert_eq!((refusal.status, refusal.error_type()), (500, Some("InternalFailure")));
     let input = json!({ "StreamName": "s", "APIName": "PUT_MEDIA" });
     let throttled = crate::support::refused(&emulator, "/getDataEndpoint", input).await;
     assert_eq!((throttled.0, throttled.1.as_str()), (400, "ClientLimitExceededException"));

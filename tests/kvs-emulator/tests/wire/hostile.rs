@@ -99,7 +99,7 @@ async fn bad_signatures_by_the_hundred_are_refused_and_the_good_one_is_not() {
         assert_eq!(head.status, 403, "request {i}");
         assert!(
             ["InvalidSignatureException", "UnrecognizedClientException"]
-                .contains(&head.header("x-amzn-errortype").unwrap())
+                .contains(&head.error_type().unwrap())
         );
     }
 }
@@ -111,7 +111,7 @@ async fn a_body_that_trickles_or_never_comes_is_left_behind() {
     let mut slow = crate::support::connect(&emulator);
     slow.send(b"POST /describeStream HTTP/1.1\r\nHost: k\r\nContent-Length: 100\r\n\r\n{").await;
     let head = slow.head().await.unwrap();
-    assert_eq!((head.status, head.header("x-amzn-errortype")), (408, Some("RequestTimeoutException")));
+    assert_eq!((head.status, head.error_type()), (408, Some("RequestTimeoutException")));
     let mut headless = crate::support::connect(&emulator);
     headless.send(b"POST /putMe").await;
     assert!(headless.head().await.is_none(), "a head that never ends loses its connection");
@@ -140,7 +140,7 @@ async fn json_without_measure_is_refused() {
         deep.len()
     );
     http.send(request.as_bytes()).await;
-    assert_eq!(http.head().await.unwrap().header("x-amzn-errortype"), Some("SerializationException"));
+    assert_eq!(http.head().await.unwrap().error_type(), Some("SerializationException"));
     let mut http = crate::support::connect(&emulator);
     let head = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
     let taken = http.io.write_all(head.as_bytes()).await;

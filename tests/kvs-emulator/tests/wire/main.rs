@@ -4,15 +4,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod c_producer;
 mod control;
 mod faults;
 mod hostile;
 mod persistence;
+mod playback;
 mod put_details;
 mod put_media;
 mod read_back;
 mod reading;
 mod records;
 mod signature;
+mod slots;
 mod sockets;
+mod structure;
 mod updates;

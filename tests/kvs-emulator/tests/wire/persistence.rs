@@ -31,7 +31,8 @@ async fn start(folder: &Folder) -> Emulator {
     kvs_emulator::start(config).await.unwrap()
 }
 
-/// Puts one connection's clusters, and gives the numbers that were acknowledged as PERSISTED.
+/// Puts one connection's clusters, the last one of known size with tags behind it, and gives the numbers that were
+/// acknowledged as PERSISTED.
 async fn put_over<S>(http: &mut Http<S>, stream: &str, times_ms: &[u64]) -> Vec<String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -39,9 +40,12 @@ where
     assert_eq!(http.put_media(stream).await.status, 200);
     http.send_chunk(&mkv::header()).await;
     http.send_chunk(&mkv::tags(&[("firstChunk", "7")])).await;
-    for ms in times_ms {
+    let (last_ms, before_ms) = times_ms.split_last().unwrap();
+    for ms in before_ms {
         http.send_chunk(&mkv::cluster(*ms, 20)).await;
     }
+    http.send_chunk(&mkv::sized_cluster(*last_ms, 20)).await;
+    http.send_chunk(&mkv::tags(&[("lastChunk", "9")])).await;
     http.end_body().await;
     let (acks, _) = http.acks().await;
     let persisted = acks.iter().filter(|ack| ack["EventType"] == "PERSISTED");
@@ -66,7 +70,8 @@ async fn streams_and_fragments_outlive_a_restart_exactly_as_they_were() {
     assert_eq!(emulator.streams(), ["s"]);
     let after =
         (emulator.fragments("s"), call(&emulator, "/describeStream", json!({ "StreamName": "s" })).await);
-    assert!(before == after, "the same fragments, frame for frame, and the same stream");
+    assert!(before == after, "the same fragments, byte for byte, and the same stream");
+    assert_eq!(after.0[1].tag("lastChunk"), Some("9"), "with what came behind the last Cluster");
     let tags = call(&emulator, "/listTagsForStream", json!({ "StreamName": "s" })).await;
     assert_eq!(tags["Tags"], json!({ "a": "1", "b": "2" }));
     let second = put_over(&mut crate::support::connect(&emulator), "s", &[t0_ms + 4000]).await;
@@ -171,9 +176,10 @@ async fn what_was_acknowledged_as_persisted_survives_kill_9() {
     assert!(lost.is_empty(), "acknowledged as persisted, and lost: {lost:?}");
     assert!(acknowledged.len() >= 39 && numbers.is_sorted());
     for fragment in &fragments {
+        let bytes = mkv::header().len() + mkv::cluster(t0_ms, 20).len();
         assert_eq!(
             (&fragment["bytes"], &fragment["blocks"]),
-            (&json!(64_000), &json!(20)),
+            (&json!(bytes), &json!(20)),
             "whole or not at all"
         );
     }

@@ -5,8 +5,6 @@ use crate::support::http::{Http, SIGNED};
 use crate::support::{
     T0_MS, body, call, connect, create, emulator, list_all, mkv, put, refused, virtual_config,
 };
-use kvs_emulator::rules::ebml::Node;
-use kvs_emulator::rules::schema::{CODEC_ID, TRACKS};
 use kvs_emulator::{Emulator, Fault, FaultKind};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -81,7 +79,7 @@ async fn how_far_behind_a_chunk_is_is_told() {
         .iter()
         .map(|ms| ms.parse().unwrap())
         .collect();
-    assert!((7000..7200).contains(&behind[0]) && behind[1] == 0, "{behind:?}");
+    assert_eq!(behind, [7160, 80], "from its arrival to now: 7 s and two times of persisting, and one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,87 +179,6 @@ async fn a_stream_without_retention_has_no_archive() {
         [number],
         "readers of the buffer have it"
     );
-}
-
-/// A body whose one track has this codec.
-fn body_of(codec: &str, at_ms: u64) -> Vec<u8> {
-    let mut track = mkv::track(1);
-    track.children.retain(|child| child.id != CODEC_ID);
-    track.children.push(mkv::text(CODEC_ID, codec));
-    [mkv::header_of(&[mkv::info(), Node::master(TRACKS, vec![track])]), mkv::cluster(at_ms, 20)].concat()
-}
-
-#[tokio::test(start_paused = true)]
-async fn pcm_is_played_by_none_and_the_refusal_names_the_reason() {
-    let mut config = virtual_config();
-    config.limits.rates = false;
-    let emulator = kvs_emulator::start(config).await.unwrap();
-    for (name, hours, codec) in [
-        ("pcm", 1, "A_PCM/INT/LIT"),
-        ("none", 0, "A_PCM/INT/LIT"),
-        ("aac", 1, "A_AAC"),
-        ("avc", 1, "V_MPEG/ISO/AVC"),
-    ] {
-        create(&emulator, name, hours).await;
-        put(&emulator, name, &body_of(codec, T0_MS)).await;
-    }
-    create(&emulator, "empty", 1).await;
-    let second = |ms: u64| ms as f64 / 1000.0;
-    let range = json!({ "StartTimestamp": second(T0_MS), "EndTimestamp": second(T0_MS + 60_000) });
-    let selector = json!({ "FragmentSelectorType": "PRODUCER_TIMESTAMP", "TimestampRange": range });
-    let clip = json!({ "ClipFragmentSelector": selector });
-    let hls = json!({ "PlaybackMode": "ON_DEMAND", "HLSFragmentSelector": selector });
-    let dash = json!({ "PlaybackMode": "LIVE_REPLAY", "DASHFragmentSelector": selector });
-    let images = json!({ "ImageSelectorType": "PRODUCER_TIMESTAMP", "StartTimestamp": second(T0_MS), "EndTimestamp": second(T0_MS + 9000), "Format": "PNG" });
-    let (no_type, unsupported) = ("NoDataRetentionException", "UnsupportedStreamMediaTypeException");
-    let (live, not_found) = (json!({}), "ResourceNotFoundException");
-    let cases = [
-        ("/getClip", "pcm", &clip, unsupported),
-        ("/getClip", "aac", &clip, unsupported),
-        ("/getClip", "none", &clip, no_type),
-        ("/getClip", "empty", &clip, not_found),
-        ("/getClip", "avc", &clip, "NotImplementedException"),
-        ("/getHLSStreamingSessionURL", "pcm", &hls, unsupported),
-        ("/getHLSStreamingSessionURL", "pcm", &live, unsupported),
-        ("/getHLSStreamingSessionURL", "aac", &hls, "NotImplementedException"),
-        ("/getHLSStreamingSessionURL", "none", &live, no_type),
-        ("/getHLSStreamingSessionURL", "empty", &live, not_found),
-        ("/getDASHStreamingSessionURL", "pcm", &dash, unsupported),
-        ("/getDASHStreamingSessionURL", "aac", &dash, unsupported),
-        ("/getDASHStreamingSessionURL", "none", &dash, no_type),
-        ("/getImages", "pcm", &images, "InvalidArgumentException"),
-        ("/getImages", "none", &images, no_type),
-        ("/getClip", "pcm", &live, "InvalidArgumentException"),
-        ("/getImages", "pcm", &live, "InvalidArgumentException"),
-        (
-            "/getHLSStreamingSessionURL",
-            "pcm",
-            &json!({ "PlaybackMode": "ON_DEMAND" }),
-            "InvalidArgumentException",
-        ),
-        ("/getHLSStreamingSessionURL", "pcm", &json!({ "Expires": 299 }), "InvalidArgumentException"),
-        (
-            "/getHLSStreamingSessionURL",
-            "pcm",
-            &json!({ "PlaybackMode": "REWIND" }),
-            "InvalidArgumentException",
-        ),
-        (
-            "/getHLSStreamingSessionURL",
-            "pcm",
-            &json!({ "HLSFragmentSelector": selector }),
-            "InvalidArgumentException",
-        ),
-    ];
-    for (path, stream, more, expected) in cases {
-        let mut input = more.clone();
-        input["StreamName"] = json!(stream);
-        let (_, kind, message) = refused(&emulator, path, input).await;
-        assert_eq!(kind, expected, "{path} of {stream} with {more}: {message}");
-    }
-    tokio::time::advance(Duration::from_secs(31)).await;
-    let late = refused(&emulator, "/getHLSStreamingSessionURL", json!({ "StreamName": "pcm" })).await;
-    assert_eq!(late.1, not_found, "LIVE wants a fragment of the last 30 s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,6 +87,12 @@ async fn every_answer_has_a_request_id_and_errors_name_their_type_twice() {
     let (bad, _) = connect(&emulator).call("/describeStream", json!({ "StreamName": "none" })).await;
     assert_ne!(good.header("x-amzn-requestid").unwrap(), bad.header("x-amzn-requestid").unwrap());
     assert_eq!(bad.header("x-amz-requestid"), bad.header("x-amzn-requestid"));
-    assert_eq!(bad.header("x-amzn-errortype"), Some("ResourceNotFoundException"));
+    assert_eq!(bad.error_type(), Some("ResourceNotFoundException"));
     assert_eq!(bad.header("x-amz-errortype"), Some("ResourceNotFoundException"));
+    let recorded = "ResourceNotFoundException:https://kinesisvideo.amazonaws.com/doc/2017-09-30/";
+    assert_eq!(
+        bad.header("x-amzn-errortype"),
+        Some(recorded),
+        "with the model's address, which SDKs take off"
+    );
 }

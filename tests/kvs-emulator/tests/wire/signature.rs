@@ -71,7 +71,7 @@ async fn post(
         format!("POST {path} HTTP/1.1\r\nHost: {host}\r\n{fields}Content-Length: {length}\r\n\r\n{body}");
     http.send(request.as_bytes()).await;
     let head = http.head().await.unwrap();
-    (head.status, head.header("x-amzn-errortype").map(str::to_owned))
+    (head.status, head.error_type().map(str::to_owned))
 }
 
 #[tokio::test(start_paused = true)]

@@ -136,7 +136,9 @@ fn the_program_teaches_its_use_and_names_what_is_wrong() {
         "AWS_ENDPOINT_URL_KINESIS_VIDEO",
         "/emulator/faults",
         "errorAck",
-        "--lenient",
+        "--strict-elements",
+        "--future-tolerance-ms",
+        "--document-per-connection",
         "--data-dir",
         "--quota",
     ] {
@@ -164,7 +166,7 @@ async fn a_file_of_faults_is_armed_from_the_start() {
     let (_program, endpoint) = program(&["--faults", file.to_str().unwrap()]).await;
     let (head, _) = connect_to(&endpoint).await.call("/createStream", json!({ "StreamName": "s" })).await;
     std::fs::remove_file(file).unwrap();
-    assert_eq!(head.header("x-amzn-errortype"), Some("ClientLimitExceededException"));
+    assert_eq!(head.error_type(), Some("ClientLimitExceededException"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kvs_emulator::FaultKind;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::schedule::{Kill, Schedule};
+use crate::lock::lock;
 use crate::proxy::Call;
 use crate::stack::Stack;
 
@@ -88,7 +89,7 @@ fn arm(stack: &Stack, schedule: &Arc<Schedule>, began: Instant) {
         let schedule = Arc::clone(schedule);
         let calls: Mutex<BTreeMap<String, u64>> = Mutex::default();
         proxy.sabotage(Some(Arc::new(move |call: &Call| {
-            let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut calls = lock(&calls);
             let n = calls.entry(call.operation.clone()).or_default();
             *n += 1;
             schedule.call(call, *n, began.elapsed())

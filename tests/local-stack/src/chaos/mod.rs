@@ -24,12 +24,13 @@ use tokio::time::Instant;
 
 use self::dead_letters::{Parked, reasons, send_all, take_all};
 use self::ledger::{Account, Fragment, Key, account};
-use self::redrive::RedriveError;
+use self::redrive::{RedriveError, Redriven};
 use self::reference::{Expected, Undecodable, one_pass};
 use self::report::{AudioCheck, Outcome, SessionOutcome};
 use self::schedule::Schedule;
 use self::speak::{Script, Spoken, speak};
 use crate::backend::BackendKind;
+use crate::progress::Progress;
 use crate::replay::read_back::{ReadBackError, read_back};
 use crate::replay::recording::Recording;
 use crate::replay::speaker::{SpeakError, now_ms};
@@ -107,19 +108,6 @@ pub enum ChaosError {
     Redrive(#[from] RedriveError),
 }
 
-/// What is told while a run goes on.
-pub trait Progress: Sync {
-    /// Another part of the run begins.
-    fn phase(&self, _name: &str) {}
-    /// A message went out.
-    fn sent(&self) {}
-    /// So many messages are still in the queue.
-    fn left(&self, _messages: u64) {}
-}
-
-/// Tells nobody.
-impl Progress for () {}
-
 /// The stack for a run: small timeouts, a proxy that breaks calls, streams whose archive is late and whose cut connections linger.
 pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {
     let mut config = StackConfig::for_sessions(sessions);
@@ -154,26 +142,64 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
     let speaking = futures::future::try_join_all(scripts.iter().map(|script| speak(stack, script, progress)));
     let (spoken, injected) = inject::during(stack, &schedule, options.length, speaking).await;
     let sessions = sessions(spoken?)?;
-    let mut left_in_queue = drain(stack, progress, "draining").await?;
-    let waits = waits::waits(&mut log, over_ms, |session, index| {
-        let of_first_page = |key: &Key| *key == (0, index);
-        let session = sessions.iter().find(|known| known.id == session)?;
-        session.keys.iter().find(|(_, key)| of_first_page(key)).map(|((_, captured_ms), _)| *captured_ms)
-    });
+    let left_before = drain(stack, progress, "draining").await?;
+    let waits = waits::waits(&mut log, over_ms, |session, index| captured_ms(&sessions, session, index));
+    let counted = count_and_redrive(stack, &sessions, progress).await?;
+    let held_up = match options.trouble {
+        Trouble::Everything => Vec::new(),
+        Trouble::OneStream { .. } => waits::held_up(&waits),
+    };
+    Ok(Outcome {
+        seed: options.seed,
+        schedule: schedule.digest(),
+        recording: options.recording.name.clone(),
+        seconds: options.length.as_secs(),
+        sessions: counted.sessions,
+        injected,
+        waits,
+        held_up,
+        park_reasons: counted.park_reasons,
+        redriven: counted.redriven,
+        park_reasons_after: counted.park_reasons_after,
+        left_in_queue: left_before + counted.left_in_queue,
+        took_ms: began.elapsed().as_millis() as u64,
+    })
+}
 
+/// When a chunk of the session's first page was captured.
+fn captured_ms(sessions: &[Session], session: &str, index: u64) -> Option<u64> {
+    let session = sessions.iter().find(|known| known.id == session)?;
+    session.keys.iter().find(|(_, key)| **key == (0, index)).map(|((_, captured_ms), _)| *captured_ms)
+}
+
+/// The count, before and after a redrive of all that was parked.
+struct Counted {
+    sessions: Vec<SessionOutcome>,
+    park_reasons: BTreeMap<String, usize>,
+    redriven: Option<Redriven>,
+    park_reasons_after: BTreeMap<String, usize>,
+    left_in_queue: u64,
+}
+
+async fn count_and_redrive(
+    stack: &Stack,
+    sessions: &[Session],
+    progress: &dyn Progress,
+) -> Result<Counted, ChaosError> {
     progress.phase("counting");
-    let parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
-    let before = look(stack, &sessions, &parked, &parked).await?;
+    let dlq_url = &stack.resources().dlq_url;
+    let parked = take_all(stack.sqs(), dlq_url).await?;
+    let before = look(stack, sessions, &parked, &parked).await?;
     let park_reasons = reasons(&parked);
 
     progress.phase("redriving");
     put_back(stack, &parked).await?;
     let redriven = if parked.is_empty() { None } else { Some(redrive::kvsw(stack).await?) };
-    left_in_queue += drain(stack, progress, "draining the redrive").await?;
-    let still_parked = take_all(stack.sqs(), &stack.resources().dlq_url).await?;
+    let left_in_queue = drain(stack, progress, "draining the redrive").await?;
+    let still_parked = take_all(stack.sqs(), dlq_url).await?;
     // What followed its batch into the DLQ had come late: it comes back late, too.
     let in_order: Vec<Parked> = parked.into_iter().filter(|p| p.reason() != "BATCH_PARKED").collect();
-    let after = look(stack, &sessions, &still_parked, &in_order).await?;
+    let after = look(stack, sessions, &still_parked, &in_order).await?;
 
     let outcomes = sessions.iter().zip(before).zip(after).map(|((session, before), after)| SessionOutcome {
         session_id: session.id.clone(),
@@ -184,25 +210,8 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
         after: after.account,
         audio: after.audio,
     });
-    let held_up = match options.trouble {
-        Trouble::Everything => Vec::new(),
-        Trouble::OneStream { .. } => waits::held_up(&waits),
-    };
-    Ok(Outcome {
-        seed: options.seed,
-        schedule: schedule.digest(),
-        recording: options.recording.name.clone(),
-        seconds: options.length.as_secs(),
-        sessions: outcomes.collect(),
-        injected,
-        waits,
-        held_up,
-        park_reasons,
-        redriven,
-        park_reasons_after: reasons(&still_parked),
-        left_in_queue,
-        took_ms: began.elapsed().as_millis() as u64,
-    })
+    let (sessions, park_reasons_after) = (outcomes.collect(), reasons(&still_parked));
+    Ok(Counted { sessions, park_reasons, redriven, park_reasons_after, left_in_queue })
 }
 
 fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ingest::checkpoint::{Line, Snapshot};
-use ingest::fold::{Piece, fold};
-use ingest::message::{Record, SessionId};
-use ingest::plan::{plan, prime};
+use ingest::fold::{Around, fold};
+use ingest::message::{Chunk, Record, SessionId};
+use ingest::piece::Piece;
+use ingest::plan::plan;
+use ingest::render::prime;
+use ingest::snapshot::Snapshot;
 use media::fragment::read::read_fragments;
 use media::time::EpochMs;
 
 use super::ledger::Key;
 
+/// All that was spoken is at hand.
+const CALM: Around<'static> = Around { gap: None, after: &[], calm: true };
 /// Chunks in one batch of the pass: about 2 s. The size changes nothing, as long as a fragment holds it.
 const BATCH: usize = 7;
 
@@ -62,7 +66,7 @@ pub fn one_pass(session: &SessionId, sent: &[Sent]) -> Result<Expected, Undecoda
             let failed = |why: String| Undecodable { key: batch[0].key, why };
             let pieces: Vec<Piece> = batch.iter().map(piece).collect();
             note_chunks(&mut expected, &start, &pieces);
-            let plan = plan(&start, Line::Live, None, &pieces);
+            let plan = plan(&start, &pieces, CALM);
             let mut decoder_here = match decoder.take() {
                 Some(decoder) => decoder,
                 None => prime(&plan.pre_roll).map_err(|e| failed(e.to_string()))?,
@@ -81,27 +85,28 @@ pub fn one_pass(session: &SessionId, sent: &[Sent]) -> Result<Expected, Undecoda
 }
 
 fn note_chunks(expected: &mut Expected, start: &Snapshot, pieces: &[Piece]) {
-    let folded = fold(start, None, pieces);
+    let folded = fold(start, pieces, CALM);
     let mut at = expected.pcm.len();
-    for ((piece, samples), span) in pieces.iter().zip(&folded.pieces).zip(&folded.spans) {
+    for (piece, chunk) in pieces.iter().zip(&folded.chunks) {
         let key = (piece.numbering, piece.index);
-        let samples = samples.as_ref().map_or(0, |samples| samples.0 as usize);
+        let samples = chunk.audio.as_ref().map_or(0, |samples| samples.0 as usize);
         expected.chunks.insert(key, at..at + samples);
-        expected.begins_ms.extend(span.map(|(begin, _)| (key, begin.0)));
+        expected.begins_ms.extend(chunk.span.map(|(begin, _)| (key, begin.0)));
         at += samples;
     }
 }
 
 fn piece(sent: &Sent) -> Piece {
     let sent_at = EpochMs(sent.at_ms.max(sent.captured_ms));
-    Piece {
+    let (page, index) = sent.key;
+    let chunk = Chunk {
         record: Record { sent_at, ..Record::default() },
-        numbering: sent.key.0,
-        index: sent.key.1,
+        index,
         captured_at: EpochMs(sent.captured_ms),
         connection_id: None,
         audio: Ok(sent.audio.clone()),
-    }
+    };
+    Piece::new(page, chunk)
 }
 
 #[cfg(test)]

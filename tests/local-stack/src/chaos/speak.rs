@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::ChaosError;
 use super::pages::audio;
 use super::reference::Sent;
-use super::{ChaosError, Progress};
+use crate::progress::Progress;
 use crate::replay::recording::Recording;
 use crate::replay::speaker::{SpeakError, Speaker};
 use crate::stack::Stack;

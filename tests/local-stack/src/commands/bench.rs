@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use local_stack::bench::Figures;
 use local_stack::bench::cold_start::cold_starts;
-use local_stack::bench::memory::after_batches;
+use local_stack::bench::memory::{Memory, after_batches};
 use local_stack::project;
 use local_stack::replay::write_json;
 use local_stack::stack::{Stack, StackConfig};
-use path_bench::batches::{cut, messages};
+use path_bench::batches::{Batch, cut, messages};
 use path_bench::{PathFigures, cpu};
+
+use super::bar::Bar;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -47,31 +48,22 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let batches = cut(&messages(&recording)?)?;
     ensure!(!batches.is_empty(), "{} is shorter than one batch", recording.display());
 
-    let bar = spinner();
+    let Bar(bar) = Bar::of_phases();
     bar.set_message("CPU of the media path");
     let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
     bar.set_message("cold starts");
-    let starts_of = |binary: &Path| -> anyhow::Result<Vec<f64>> {
-        let starts = cold_starts(binary, arguments.starts)?;
-        Ok(starts.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
-    };
-    let starts = starts_of(&worker)?;
-    let median_of =
-        |name: &str| cpu::median(starts_of(&arguments.release.join(name))?).context("no start was measured");
+    let starts = starts_ms(&worker, arguments.starts)?;
+    let median_of = |name: &str| median(starts_ms(&arguments.release.join(name), arguments.starts)?);
     let other_starts = [median_of("connection-handler")?, median_of("session-authorizer")?];
     bar.set_message("memory");
-    let config = StackConfig { bin_dir: Some(arguments.release), ..StackConfig::default() };
-    let stack = Stack::start(config).await.context("the stack did not start")?;
-    let memory = after_batches(&stack, &batches, arguments.batches, &|| bar.tick()).await;
-    stack.shutdown().await;
-    let memory = memory?;
+    let memory = memory(arguments.release, &batches, arguments.batches, &bar).await?;
     bar.finish_and_clear();
 
     let figures = Figures {
         path_over_libopus_warm: path.warm,
         path_over_libopus_cold: path.cold,
         ffmpeg_cpu_over_ours: path.ffmpeg,
-        cold_start_ms_median: cpu::median(starts.clone()).context("no start was measured")?,
+        cold_start_ms_median: median(starts.clone())?,
         other_cold_starts_ms_median: other_starts,
         rss_mb: memory.rss_mb,
         binary_mb: worker_bytes as f64 / 1e6,
@@ -90,6 +82,28 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn starts_ms(program: &Path, starts: usize) -> anyhow::Result<Vec<f64>> {
+    Ok(cold_starts(program, starts)?.iter().map(|time| time.as_secs_f64() * 1000.0).collect())
+}
+
+fn median(starts_ms: Vec<f64>) -> anyhow::Result<f64> {
+    cpu::median(starts_ms).context("no start was measured")
+}
+
+/// The released worker's memory, in a stack of its own.
+async fn memory(
+    release: PathBuf,
+    batches: &[Batch],
+    count: usize,
+    bar: &ProgressBar,
+) -> anyhow::Result<Memory> {
+    let config = StackConfig { bin_dir: Some(release), ..StackConfig::default() };
+    let stack = Stack::start(config).await.context("the stack did not start")?;
+    let memory = after_batches(&stack, batches, count, &|| bar.tick()).await;
+    stack.shutdown().await;
+    Ok(memory?)
+}
+
 fn missing(program: &Path) -> String {
     format!("{} is not there; `make bench` builds it", program.display())
 }
@@ -105,14 +119,4 @@ fn path_figures(
     let output = output.with_context(|| missing(program))?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(serde_json::from_slice(&output.stdout)?)
-}
-
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(
-        ProgressStyle::with_template("{spinner} {msg} {elapsed_precise}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-    );
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

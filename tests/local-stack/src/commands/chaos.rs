@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use indicatif::{ProgressBar, ProgressStyle};
 use local_stack::backend::BackendKind;
 use local_stack::chaos::report::Outcome;
-use local_stack::chaos::{ChaosError, Options, Progress, Trouble, run as run_chaos, stack_config};
+use local_stack::chaos::{ChaosError, Options, Trouble, run as run_chaos, stack_config};
 use local_stack::project;
 use local_stack::replay::recording::Recording;
 use local_stack::stack::Stack;
+
+use super::bar::Bar;
 
 /// A promise is broken.
 const BROKEN: u8 = 3;
@@ -72,7 +73,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder = project::run_folder().context("no folder for the logs")?;
     config.folder = Some(folder.clone());
     let stack = Stack::start(config).await.context("the stack did not start")?;
-    let bar = Bar::new();
+    let bar = Bar::of_phases();
     let outcome = run_chaos(&stack, &options, &bar).await;
     bar.0.finish_and_clear();
     stack.shutdown().await;
@@ -123,37 +124,4 @@ fn tell(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
     let took_s = outcome.took_ms as f64 / 1000.0;
     println!("seed {} (schedule {}): {verdict}, {took_s:.0} s", outcome.seed, outcome.schedule);
     Ok(())
-}
-
-/// Progress on standard error; shows nothing where that is no terminal.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        let template = "{spinner} {msg:<24} {pos} {elapsed_precise}";
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()),
-        );
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
-    }
-}
-
-impl Progress for Bar {
-    fn phase(&self, name: &str) {
-        if self.0.is_hidden() {
-            eprintln!("{:>4} s  {name}", self.0.elapsed().as_secs());
-        }
-        self.0.set_message(name.to_owned());
-        self.0.set_position(0);
-    }
-
-    fn sent(&self) {
-        self.0.inc(1);
-    }
-
-    fn left(&self, messages: u64) {
-        self.0.set_position(messages);
-    }
 }

@@ -8,16 +8,19 @@ use std::time::Duration;
 use anyhow::Context;
 use local_stack::backend::BackendKind;
 use local_stack::compare::{CORRELATION_MIN, Comparison, LENGTH_TOLERANCE_PER_RUN, SNR_MIN_DB, compare};
-use local_stack::picture::{self, Band, Timeline};
 use local_stack::project;
 use local_stack::replay::recording::Recording;
 use local_stack::replay::speaker::Speaker;
 use local_stack::replay::{DEADLINE, SessionResult, replay, write_json};
 use local_stack::report::{fragment_table, plain_table};
 use local_stack::stack::{Stack, StackConfig};
-use media::fragment::read::ReadFragment;
+use media::time::EpochMs;
+use reader::fragment::Fragment;
+use reader::ledger::ledger;
+use reader::picture::{Timeline, Wave};
 
-use super::replay::{Bar, explain};
+use super::bar::Bar;
+use super::replay::explain;
 
 /// The sound is not right, or a chunk is not in the stream.
 const NOT_RIGHT: u8 = 3;
@@ -60,7 +63,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         speed: arguments.speed,
         delay: Duration::ZERO,
     };
-    let bar = Bar::new(recording.lines.len());
+    let bar = Bar::of_messages(recording.lines.len());
     let results = replay(&stack, &[speaker], DEADLINE, &bar).await;
     bar.0.finish_and_clear();
     stack.shutdown().await;
@@ -73,45 +76,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn draw(out: &Path, result: &SessionResult, comparison: &Comparison) -> anyhow::Result<()> {
-    let mut bands: Vec<Band> = Vec::new();
-    for (i, (fragment, row)) in result.fragments.iter().zip(&result.rows).enumerate() {
-        let chunks = row.chunk_first.zip(row.chunk_last);
-        let mut label = chunks.map_or_else(String::new, |(first, last)| format!("{first}-{last}"));
-        for (at_ms, pcm) in stretches(fragment) {
-            bands.push(Band { fragment: i, at_ms, pcm, label: std::mem::take(&mut label) });
-        }
-    }
-    bands.sort_by_key(|band| band.at_ms);
-    let timeline = Timeline {
-        title: format!("session-{}", result.report.session_id),
-        subtitle: format!(
-            "{}: {} chunks in {} fragments, correlation {:.5}, SNR {:.1} dB",
-            result.report.recording,
-            result.report.chunks_written,
-            result.report.fragments,
-            comparison.correlation,
-            comparison.snr_db
-        ),
-        bands,
-    };
-    let png = picture::png(&timeline).context("the picture could not be encoded")?;
-    std::fs::write(out.join("timeline.png"), png).context("timeline.png")
-}
-
-/// The fragment's audio, cut where time goes on without it.
-fn stretches(fragment: &ReadFragment) -> Vec<(u64, Vec<i16>)> {
-    let mut stretches: Vec<(u64, Vec<i16>)> = Vec::new();
-    for (at, bytes) in &fragment.blocks {
-        let pcm = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-        match stretches.last_mut() {
-            // Blocks begin at whole milliseconds: one too many is no hole.
-            Some((begins_ms, before)) if at.0 <= *begins_ms + before.len() as u64 / 16 + 1 => {
-                before.extend(pcm)
-            }
-            _ => stretches.push((at.0, pcm.collect())),
-        }
-    }
-    stretches
+    let fragments: Vec<Fragment> = result.fragments.iter().map(Fragment::of).collect();
+    let ledger = ledger(&fragments, &Default::default(), &[]);
+    let mut wave = Wave::new(EpochMs(ledger.time.from), EpochMs(ledger.time.to));
+    result.blocks().iter().for_each(|block| wave.add(block));
+    let mut timeline = Timeline::of(&result.report.session_id, &ledger, &fragments, wave);
+    timeline.subtitle = format!(
+        "{}: {} chunks in {} fragments, correlation {:.5}, SNR {:.1} dB",
+        result.report.recording,
+        result.report.chunks_written,
+        result.report.fragments,
+        comparison.correlation,
+        comparison.snr_db
+    );
+    std::fs::write(out.join("timeline.svg"), timeline.svg()).context("timeline.svg")
 }
 
 fn tell(result: &SessionResult, comparison: &Comparison, runs: usize, out: &Path) -> ExitCode {
@@ -141,22 +119,6 @@ fn tell(result: &SessionResult, comparison: &Comparison, runs: usize, out: &Path
     explain(report);
     println!("sound    {}", out.join("audio.wav").display());
     println!("stream   {}", out.join("stream.mkv").display());
-    println!("picture  {}", out.join("timeline.png").display());
+    println!("picture  {}", out.join("timeline.svg").display());
     if comparison.holds(runs) && all_written { ExitCode::SUCCESS } else { ExitCode::from(NOT_RIGHT) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use media::time::EpochMs;
-
-    #[test]
-    fn a_pause_inside_a_fragment_is_seen() {
-        let block = |at: u64, samples: usize| (EpochMs(at), vec![0; 2 * samples]);
-        let blocks = vec![block(1_000, 1_600), block(1_100, 1_601), block(1_201, 1_600), block(1_400, 16)];
-        let fragment = ReadFragment { blocks, ..ReadFragment::default() };
-        let found: Vec<(u64, usize)> =
-            stretches(&fragment).iter().map(|(at, pcm)| (*at, pcm.len())).collect();
-        assert_eq!(found, [(1_000, 4_801), (1_400, 16)]);
-    }
 }

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod bar;
 mod bench;
 mod chaos;
 mod demo;

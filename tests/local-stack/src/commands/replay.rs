@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use indicatif::{ProgressBar, ProgressStyle};
 use local_stack::backend::BackendKind;
 use local_stack::replay::recording::Recording;
 use local_stack::replay::speaker::Speaker;
-use local_stack::replay::{self, Progress, SessionResult, replay, write_json};
+use local_stack::replay::{self, SessionResult, replay, write_json};
 use local_stack::report::{Report, fragment_table, session_table};
 use local_stack::stack::{Stack, StackConfig};
+
+use super::bar::Bar;
 
 /// A chunk is neither in the stream nor in the dead-letter queue, or is in the stream twice.
 const LOST: u8 = 3;
@@ -67,7 +68,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     config.backend = arguments.backend;
     let stack = Stack::start(config).await.context("the stack did not start")?;
     let speakers = speakers(&recording, sessions, arguments.speed, stack.backend());
-    let bar = Bar::new(recording.lines.len() * sessions);
+    let bar = Bar::of_messages(recording.lines.len() * sessions);
     let results = replay(&stack, &speakers, Duration::from_secs(arguments.deadline), &bar).await;
     bar.0.finish_and_clear();
     let results = match results {
@@ -156,36 +157,10 @@ pub fn explain(report: &Report) {
             report.chunks_missing
         );
     }
+    if report.fragments_copied > 0 {
+        println!("{id}: {} fragments are stored twice, and read once", report.fragments_copied);
+    }
     if !report.chunks_twice.is_empty() {
         println!("{id}: in the stream twice: chunks {:?}", report.chunks_twice);
-    }
-}
-
-/// A progress bar; it shows nothing where standard error is no terminal.
-pub struct Bar(pub ProgressBar);
-
-impl Bar {
-    /// A bar for so many messages.
-    pub fn new(messages: usize) -> Self {
-        let bar = ProgressBar::new(messages as u64);
-        let template = "{msg:<24} {wide_bar} {pos}/{len} {elapsed_precise}";
-        bar.set_style(
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.set_message("sending");
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
-    }
-}
-
-impl Progress for Bar {
-    fn sent(&self) {
-        self.0.inc(1);
-    }
-
-    fn accounted(&self, chunks: usize, of: usize) {
-        self.0.set_message("in the stream or parked");
-        self.0.set_length(of as u64);
-        self.0.set_position(chunks as u64);
     }
 }

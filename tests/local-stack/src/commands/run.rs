@@ -6,6 +6,7 @@ use anyhow::Context;
 use local_stack::backend::BackendKind;
 use local_stack::resources::SessionStatus;
 use local_stack::stack::{Stack, StackConfig};
+use local_stack::studio::{Studio, StudioConfig};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How to run it.
@@ -17,6 +18,9 @@ pub struct Arguments {
     /// Port of the WebSocket gateway; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Port of the studio, the page to speak from; another one where it is taken, 0 for any.
+    #[arg(long, default_value_t = 4480)]
+    studio_port: u16,
     /// A session that may send audio; may be given more than once.
     #[arg(long = "session", value_name = "ID", default_value = "demo-1")]
     sessions: Vec<String>,
@@ -44,27 +48,64 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             stack.put_session(session, SessionStatus::Active).await?;
         }
     }
-    print!("{}", description(&stack, &arguments.sessions));
+    let studio = StudioConfig {
+        port: arguments.studio_port,
+        ws_url: stack.ws_url(),
+        session: arguments.sessions.first().cloned().unwrap_or_default(),
+        grants: stack.grants(),
+    };
+    let studio = Studio::start(studio).await.context("the studio did not start")?;
+    print!("{}", description(&stack, &studio.url(), &arguments.sessions));
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
     eprintln!("ending");
+    drop(studio);
     stack.shutdown().await;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What a person needs to talk to the stack.
-fn description(stack: &Stack, sessions: &[String]) -> String {
+fn description(stack: &Stack, studio: &str, sessions: &[String]) -> String {
     let session = sessions.first().map_or("demo-1", String::as_str);
     let resources = stack.resources();
-    let (backend, kinesis_video) =
-        (stack.backend_endpoint().unwrap_or("AWS"), stack.kinesis_video_endpoint());
-    let kinesis_video = kinesis_video.as_deref().unwrap_or("AWS");
+    let kinesis_video = stack.kinesis_video_endpoint();
+    let ws = format!("{}?sessionId={session}&role=speaker", stack.ws_url());
+    format!(
+        "The stack is up ({}). Ctrl-C ends it.\n\
+         \n  Speak           {studio}?session={session}\
+         \n  WebSocket       {ws}\
+         \n  SQS, DynamoDB   {}\
+         \n  Kinesis Video   {}\
+         \n  queue           {}\
+         \n  DLQ             {}\
+         \n  tables          {}, {}, {}\
+         \n  sessions        {}\
+         \n  logs            {}\n\
+         \nTalk to it:\n{}\
+         \nOperate it:\n{}",
+        stack.backend(),
+        stack.backend_endpoint().unwrap_or("AWS"),
+        kinesis_video.as_deref().unwrap_or("AWS"),
+        resources.queue_url,
+        resources.dlq_url,
+        resources.sessions_table,
+        resources.connections_table,
+        resources.state_table,
+        sessions.join(", "),
+        stack.folder().display(),
+        talk(stack, session, &ws),
+        operate(stack, session),
+    )
+}
+
+/// Commands that speak to each part.
+fn talk(stack: &Stack, session: &str, ws: &str) -> String {
+    let resources = stack.resources();
     let endpoint = |url: Option<&str>| url.map(|url| format!(" --endpoint-url {url}")).unwrap_or_default();
     let aws = endpoint(stack.backend_endpoint());
     let kvs = endpoint(stack.kinesis_video_endpoint().as_deref());
-    let ws = format!("{}?sessionId={session}&role=speaker", stack.ws_url());
     let credentials = match stack.backend() {
         BackendKind::Aws => "",
         BackendKind::MiniStack | BackendKind::LocalStack => {
@@ -76,38 +117,24 @@ fn description(stack: &Stack, sessions: &[String]) -> String {
             "  curl --aws-sigv4 aws:amz:us-east-1:kinesisvideo --user test:test --json '{{}}' {url}/listStreams\n"
         )
     });
-    let kvsw = stack.writer().config().environment.iter().filter(|(name, _)| of_kvsw(name));
-    let kvsw: String = kvsw.map(|(name, value)| format!("  export {name}={value}\n")).collect();
     format!(
-        "The stack is up ({}). Ctrl-C ends it.\n\
-         \n  WebSocket       {ws}\
-         \n  SQS, DynamoDB   {backend}\
-         \n  Kinesis Video   {kinesis_video}\
-         \n  queue           {}\
-         \n  DLQ             {}\
-         \n  tables          {}, {}, {}\
-         \n  sessions        {}\
-         \n  logs            {}\n\
-         \nTalk to it:\n{credentials}\
+        "{credentials}\
          \x20 websocat '{ws}'   # then type {{\"action\":\"audioChunk\", …}}\n\
          \x20 aws sqs get-queue-attributes --attribute-names All --queue-url {}{aws}\n\
          \x20 aws dynamodb scan --table-name {}{aws}\n\
          \x20 aws kinesis-video-archived-media list-fragments --stream-name session-{session}{kvs} \\\n\
-         \x20     --fragment-selector 'FragmentSelectorType=SERVER_TIMESTAMP,TimestampRange={{StartTimestamp=0,EndTimestamp=4102444800}}'\n{}\
-         \nOperate it:\n{kvsw}\
-         \x20 cargo run -p kvsw -- session show {session}\n",
-        stack.backend(),
-        resources.queue_url,
-        resources.dlq_url,
-        resources.sessions_table,
-        resources.connections_table,
-        resources.state_table,
-        sessions.join(", "),
-        stack.folder().display(),
+         \x20     --fragment-selector 'FragmentSelectorType=SERVER_TIMESTAMP,TimestampRange={{StartTimestamp=0,EndTimestamp=4102444800}}'\n{}",
         resources.queue_url,
         resources.state_table,
         curl.unwrap_or_default(),
     )
+}
+
+/// kvsw, and the variables that it needs.
+fn operate(stack: &Stack, session: &str) -> String {
+    let variables = stack.writer().config().environment.iter().filter(|(name, _)| of_kvsw(name));
+    let variables: String = variables.map(|(name, value)| format!("  export {name}={value}\n")).collect();
+    format!("{variables}  cargo run -p kvsw -- session show {session}\n")
 }
 
 /// Whether kvsw needs this variable of the writer's to find everything. Credentials are nobody's business.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 /// The routes besides `$connect`, `$disconnect` and `$default`.
-const ROUTES: [&str; 2] = ["audioChunk", "endStream"];
+const ROUTES: [&str; 4] = ["audioChunk", "endStream", "status", "ping"];
 
 /// The stage, which is also the path of the URL.
 pub(super) const STAGE: &str = "local";
@@ -175,6 +175,8 @@ mod tests {
         for (body, route) in [
             (r#"{"action":"audioChunk"}"#, "audioChunk"),
             (r#"{"action":"endStream","x":1}"#, "endStream"),
+            (r#"{"action":"status"}"#, "status"),
+            (r#"{"action":"ping"}"#, "ping"),
             (r#"{"action":"other"}"#, "$default"),
             (r#"{"action":"$connect"}"#, "$default"),
             (r#"{"action":7}"#, "$default"),

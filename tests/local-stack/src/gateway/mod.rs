@@ -1,6 +1,7 @@
 //! A WebSocket API as API Gateway runs it: events of its shapes, its routes and its limits.
 //!
-//! The API has the routes `$connect`, `$disconnect`, `audioChunk`, `endStream` and `$default`, selected by `$request.body.action`, all
+//! The API has the routes `$connect`, `$disconnect`, `audioChunk`, `endStream`, `status`, `ping` and `$default`, selected by
+//! `$request.body.action`, all
 //! integrated with one function, all with a route response. `$connect` asks session-authorizer, with the tokens of a local issuer:
 //! `ws://…/local?token=…`. With `?sessionId=S&role=speaker` instead, the issuer makes such a token first. Without a [`Door`] those two values
 //! are taken as they are.

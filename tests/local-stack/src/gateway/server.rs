@@ -71,6 +71,35 @@ impl Gateway {
     }
 }
 
+impl Shared {
+    /// Who connects: by the door, or, where there is none, as the query says.
+    async fn admit(
+        &self,
+        query: &[(String, String)],
+        headers: &HeaderMap,
+        source_ip: String,
+    ) -> Result<Identity, StatusCode> {
+        let (session_id, role) = match &self.door {
+            Some(door) => door.admit(query, &source_ip).await?,
+            None => asked(query, "sessionId")
+                .zip(asked(query, "role"))
+                .map(|(session_id, role)| (session_id.to_owned(), role.to_owned()))
+                .ok_or(StatusCode::UNAUTHORIZED)?,
+        };
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| header(name).unwrap_or_default().to_owned();
+        Ok(Identity {
+            connection_id: connection_id(),
+            connected_at: SystemTime::now(),
+            session_id,
+            role,
+            host: header("host"),
+            source_ip,
+            user_agent: header("user-agent"),
+        })
+    }
+}
+
 async fn connect(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -84,29 +113,12 @@ async fn connect(
     };
     let query: Vec<(String, String)> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
-    let admitted = match &shared.door {
-        Some(door) => door.admit(&query, &peer.ip().to_string()).await,
-        None => match asked(&query, "sessionId").zip(asked(&query, "role")) {
-            Some((session_id, role)) => Ok((session_id.to_owned(), role.to_owned())),
-            None => Err(StatusCode::UNAUTHORIZED),
-        },
-    };
-    let (session_id, role) = match admitted {
-        Ok(admitted) => admitted,
+    let source_ip = peer.ip().to_string();
+    let identity = match shared.admit(&query, &headers, source_ip).await {
+        Ok(identity) => identity,
         Err(status) => {
             return refused(status, "not admitted: the query string needs a token, or sessionId and role");
         }
-    };
-    let header =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let identity = Identity {
-        connection_id: connection_id(),
-        connected_at: SystemTime::now(),
-        session_id,
-        role,
-        host: header("host"),
-        source_ip: peer.ip().to_string(),
-        user_agent: header("user-agent"),
     };
     let headers = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();

@@ -1,7 +1,7 @@
 //! The polling loops, and the batches under way.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::error::DisplayErrorContext;
@@ -14,6 +14,7 @@ use super::disturb::{Disturbance, Disturber, Duplicate};
 use super::event::{group_of, sqs_event};
 use super::settle::{Verdict, settle};
 use super::stats::MappingStats;
+use crate::lock::lock;
 use crate::runtime_api::{Function, InvokeError};
 
 /// The settings of the mapping, with Lambda's names.
@@ -256,8 +257,4 @@ impl Shared {
         };
         lock(&self.stats).delete_failures += refused;
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

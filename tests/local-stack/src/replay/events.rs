@@ -1,12 +1,13 @@
 //! What the writer's log lines tell about the sessions of a replay.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::ledger::{Span, Whereabouts};
+use crate::lock::lock;
 use crate::runtime_api::LogLine;
 
 /// One session's events so far.
@@ -101,10 +102,6 @@ impl Drop for Collector {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 mod dead_letters;
 mod events;
 pub mod ledger;
-mod matroska_file;
 pub mod read_back;
 pub mod recording;
 mod schedule;
@@ -15,13 +14,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use media::fragment::read::ReadFragment;
-use media::time::{EpochMs, Samples};
+use media::time::EpochMs;
+use reader::audio_file::{AudioFile, AudioFormat, WriteError};
+use reader::fragment::{Block, Fragment, Once, blocks};
 use tokio::time::Instant;
 
 use self::events::{Collector, SessionEvents};
 use self::ledger::{Balance, Sent, Span, Whereabouts, balance};
 use self::read_back::{ReadBackError, read_back};
 use self::speaker::{SpeakError, Speaker, Spoken};
+use crate::progress::Progress;
 use crate::report::{FragmentRow, Observed, Report};
 use crate::resources::{ResourceError, SessionStatus};
 use crate::stack::Stack;
@@ -63,17 +65,6 @@ pub enum ReplayError {
     },
 }
 
-/// What is told while a replay runs.
-pub trait Progress: Sync {
-    /// Another message went out.
-    fn sent(&self) {}
-    /// So many chunks of so many are accounted for by now.
-    fn accounted(&self, _chunks: usize, _of: usize) {}
-}
-
-/// Tells nobody.
-impl Progress for () {}
-
 /// A session after its replay.
 #[derive(Clone, Debug)]
 pub struct SessionResult {
@@ -81,17 +72,22 @@ pub struct SessionResult {
     pub report: Report,
     /// The fragments' figures.
     pub rows: Vec<FragmentRow>,
-    /// The fragments, in the order of their producer times.
+    /// The fragments, in the order of their producer times, each once.
     pub fragments: Vec<ReadFragment>,
 }
 
 impl SessionResult {
-    /// The stream's sound: all blocks in the order of their times, no gap filled. That is one fragment after the other, but for a
-    /// backfill that lies in a hole inside another fragment.
+    /// The stream's sound: all blocks in the order of their times. That is one fragment after the other, but for a backfill
+    /// that lies in a hole inside another fragment.
+    pub fn blocks(&self) -> Vec<Block> {
+        let mut all: Vec<Block> = self.fragments.iter().flat_map(blocks).collect();
+        all.sort_by_key(|block| block.at);
+        all
+    }
+
+    /// The samples of [`Self::blocks`], no gap filled.
     pub fn audio(&self) -> Vec<i16> {
-        let blocks = in_time_order(&self.fragments);
-        let pairs = blocks.iter().flat_map(|(_, (_, pcm))| pcm.chunks_exact(2));
-        pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+        self.blocks().into_iter().flat_map(|block| block.pcm).collect()
     }
 
     /// Writes `audio.wav`, `stream.mkv`, `fragments.json` and `report.json` into `folder`, which is made.
@@ -99,38 +95,29 @@ impl SessionResult {
     /// # Errors
     /// [`ReplayError::Write`].
     pub fn write(&self, folder: &Path) -> Result<(), ReplayError> {
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: Samples::RATE_HZ,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| ReplayError::Write { path, source }
         };
-        let mut wav = std::io::Cursor::new(Vec::new());
-        let written = hound::WavWriter::new(&mut wav, spec).and_then(|mut writer| {
-            self.audio().into_iter().try_for_each(|sample| writer.write_sample(sample))?;
-            writer.finalize()
-        });
-        let wav = written.map(|()| wav.into_inner()).map_err(std::io::Error::other);
-        write_file(folder, "audio.wav", wav)?;
-        let matroska = matroska_file::write(&self.report.session_id, &self.fragments);
-        write_file(folder, "stream.mkv", Ok(matroska))?;
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        let blocks = self.blocks();
+        for (name, format) in [("audio.wav", AudioFormat::Wav), ("stream.mkv", AudioFormat::Matroska)] {
+            let path = folder.join(name);
+            let written = write_audio(&path, format, &self.report.session_id, &blocks);
+            written.map_err(std::io::Error::other).map_err(failed(&path))?;
+        }
         write_json(folder, "fragments.json", &self.rows)?;
         write_json(folder, "report.json", &self.report)
     }
 }
 
-/// A block: its time, its PCM.
-type Block = (EpochMs, Vec<u8>);
-
-/// All blocks of a stream by their times, each with the position of its fragment.
-fn in_time_order(fragments: &[ReadFragment]) -> Vec<(usize, &Block)> {
-    let mut blocks: Vec<(usize, &Block)> = fragments
-        .iter()
-        .enumerate()
-        .flat_map(|(i, f)| f.blocks.iter().map(move |block| (i, block)))
-        .collect();
-    blocks.sort_by_key(|(_, (at, _))| *at);
-    blocks
+/// One file of all blocks, no gap filled. Matroska keeps their times.
+fn write_audio(path: &Path, format: AudioFormat, title: &str, blocks: &[Block]) -> Result<(), WriteError> {
+    let begin = blocks.first().map(|block| block.at).unwrap_or_default();
+    let end = blocks.iter().map(Block::end).max().unwrap_or_default();
+    let mut file = AudioFile::create(path, format, title, (begin, end), false)?;
+    file.append(blocks)?;
+    file.finish(path, EpochMs(end.0)).map(drop)
 }
 
 /// Writes `value` as a JSON file.
@@ -139,12 +126,8 @@ fn in_time_order(fragments: &[ReadFragment]) -> Vec<(usize, &Block)> {
 /// [`ReplayError::Write`].
 pub fn write_json(folder: &Path, name: &str, value: &impl serde::Serialize) -> Result<(), ReplayError> {
     let json = serde_json::to_string_pretty(value).map_err(std::io::Error::other);
-    write_file(folder, name, json.map(|text| (text + "\n").into_bytes()))
-}
-
-fn write_file(folder: &Path, name: &str, bytes: std::io::Result<Vec<u8>>) -> Result<(), ReplayError> {
     let path = folder.join(name);
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, bytes?));
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, json? + "\n"));
     written.map_err(|source| ReplayError::Write { path, source })
 }
 
@@ -181,11 +164,12 @@ pub async fn replay(
     let mut results = Vec::new();
     for some in speakers.iter().zip(&spoken).collect::<Vec<_>>().chunks(READERS) {
         let read = some.iter().map(async |(speaker, spoken)| {
-            let fragments = watch.fragments(&speaker.session_id).await?;
+            let (fragments, copies) = watch.fragments(&speaker.session_id).await?;
             let known = Known {
                 events: collector.of(&speaker.session_id),
                 parked: watch.parked.get(&speaker.session_id).cloned().unwrap_or_default(),
                 invocations: since(&speaker.session_id),
+                copies,
             };
             Ok::<_, ReplayError>(result(speaker, spoken, fragments, known))
         });
@@ -256,15 +240,20 @@ impl Watch<'_> {
         self.parked = parked.into_iter().map(|(id, chunks)| (id, chunks.into_iter().collect())).collect();
         for (speaker, balance) in speakers.iter().zip(balances) {
             if !balance.is_settled() {
-                let fragments = self.fragments(&speaker.session_id).await?;
+                let (fragments, _) = self.fragments(&speaker.session_id).await?;
                 self.found.insert(speaker.session_id.clone(), fragments.iter().filter_map(span_of).collect());
             }
         }
         Ok(())
     }
 
-    async fn fragments(&self, session_id: &str) -> Result<Vec<ReadFragment>, ReadBackError> {
-        read_back(&self.stack.kinesis_video_sdk_config(), &format!("session-{session_id}")).await
+    /// What a session's stream holds, and how many fragments of it are copies of others.
+    async fn fragments(&self, session_id: &str) -> Result<(Vec<ReadFragment>, usize), ReadBackError> {
+        let config = self.stack.kinesis_video_sdk_config();
+        let mut fragments = read_back(&config, &format!("session-{session_id}")).await?;
+        let mut once = Once::default();
+        fragments.retain(|read| once.is_new(&Fragment::of(read)));
+        Ok((fragments, once.again()))
     }
 }
 
@@ -279,10 +268,11 @@ struct Known {
     events: SessionEvents,
     parked: Vec<u64>,
     invocations: u64,
+    copies: usize,
 }
 
 fn result(speaker: &Speaker, spoken: &Spoken, fragments: Vec<ReadFragment>, known: Known) -> SessionResult {
-    let Known { events, parked, invocations } = known;
+    let Known { events, parked, invocations, copies } = known;
     let whereabouts = Whereabouts {
         fragments: fragments.iter().filter_map(span_of).collect(),
         gaps: events.gaps.clone(),
@@ -300,6 +290,7 @@ fn result(speaker: &Speaker, spoken: &Spoken, fragments: Vec<ReadFragment>, know
     let seen = Observed {
         deferrals: events.deferrals,
         invocations,
+        fragments_copied: copies,
         refusals: spoken.refusals.clone(),
         park_reasons: events.park_reasons.iter().cloned().collect(),
         ages_ms: ages_ms.collect(),
@@ -311,9 +302,7 @@ fn result(speaker: &Speaker, spoken: &Spoken, fragments: Vec<ReadFragment>, know
 
 /// The fragment's chunks, from its tags.
 fn span_of(fragment: &ReadFragment) -> Option<Span> {
-    let tag = |name| fragment.tags.get(name)?.parse().ok();
-    let (first, last) = (tag("chunkFirst")?, tag("chunkLast")?);
-    (first <= last).then_some(Span::new(first, last))
+    Fragment::of(fragment).chunks.map(|(first, last)| Span::new(first, last))
 }
 
 /// When the worker knew that it was persisted; where its log is not at hand, when the service had taken it.

@@ -3,43 +3,31 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aws::failure::{call, chain};
 use aws_config::SdkConfig;
 use aws_sdk_kinesisvideo::types::ApiName;
-use aws_sdk_kinesisvideoarchivedmedia as archive;
-use aws_sdk_kinesisvideoarchivedmedia::primitives::DateTime;
-use aws_sdk_kinesisvideoarchivedmedia::types::{FragmentSelector, FragmentSelectorType, TimestampRange};
 use aws_sdk_kinesisvideomedia as live;
 use aws_sdk_kinesisvideomedia::types::{StartSelector, StartSelectorType};
-use aws_sdk_sqs::error::DisplayErrorContext;
-use media::fragment::read::{ReadError, ReadFragment, read_fragments};
+use ingest::failure::ServiceFailure;
+use media::fragment::read::{ReadFragment, read_fragments};
+use reader::stream::{Error, StreamReader};
 
 /// GetMedia's body is open for ever on the real service; this long without a byte is taken for its end.
 const QUIET: Duration = Duration::from_secs(5);
+const GET_MEDIA: &str = "GetMedia";
 /// A body that lacks fragments that are listed is asked for again so many times.
 const TRIES: u32 = 3;
-/// Fragments on a page of ListFragments. The quota counts what is asked for, 10,000 a second.
-const PAGE: i64 = 100;
 
 /// Why a stream could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadBackError {
-    /// The service refused or did not answer.
-    #[error("{operation} of stream {stream}: {reason}")]
-    Service {
-        /// What was asked.
-        operation: &'static str,
-        /// Of which stream.
+    /// The service refused or did not answer, or what it gave is not the media of fragments.
+    #[error("{stream}: {source}")]
+    Stream {
+        /// Which stream.
         stream: String,
-        /// The whole chain of causes.
-        reason: String,
-    },
-    /// GetMedia's body is no Matroska that can be read.
-    #[error("GetMedia of stream {stream}: {source}")]
-    Media {
-        /// Of which stream.
-        stream: String,
-        /// Where the body is broken.
-        source: ReadError,
+        /// Why.
+        source: Error,
     },
     /// GetMedia leaves out what ListFragments has.
     #[error(
@@ -55,93 +43,44 @@ pub enum ReadBackError {
     },
 }
 
-/// All fragments of a stream in the order of their producer times; none if there is no such stream.
+/// All fragments of a stream in the order of their producer times, each as often as it is stored; none if there is no such
+/// stream.
 ///
 /// # Errors
 /// [`ReadBackError`].
 pub async fn read_back(config: &SdkConfig, stream: &str) -> Result<Vec<ReadFragment>, ReadBackError> {
-    let reader = Reader { config, stream };
-    let Some(endpoint) = reader.endpoint(ApiName::ListFragments).await? else { return Ok(Vec::new()) };
-    let listed = reader.list(&endpoint).await?;
-    let Some(endpoint) = reader.endpoint(ApiName::GetMedia).await? else { return Ok(Vec::new()) };
+    let failed = |source| ReadBackError::Stream { stream: stream.to_owned(), source };
+    let listed = StreamReader::new(config, stream).list(None).await.map_err(failed)?;
+    if listed.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut got = 0;
     for _ in 0..TRIES {
-        let mut fragments = reader.media(&endpoint, &listed).await?;
+        let mut fragments = get_media(config, stream).await.map_err(failed)?;
         let numbers: BTreeSet<&str> = fragments.iter().filter_map(|f| f.number.as_deref()).collect();
-        if listed.iter().all(|number| numbers.contains(number.as_str())) {
+        got = listed.iter().filter(|listed| numbers.contains(listed.number.as_str())).count();
+        if got == listed.len() {
             fragments.sort_by_key(|fragment| (fragment.cluster_ms, fragment.number.clone()));
             return Ok(fragments);
         }
-        got = listed.iter().filter(|number| numbers.contains(number.as_str())).count();
     }
     Err(ReadBackError::Incomplete { stream: stream.to_owned(), got, listed: listed.len() })
 }
 
-struct Reader<'a> {
-    config: &'a SdkConfig,
-    stream: &'a str,
-}
-
-impl Reader<'_> {
-    /// `None` if there is no such stream.
-    async fn endpoint(&self, api: ApiName) -> Result<Option<String>, ReadBackError> {
-        let client = aws_sdk_kinesisvideo::Client::new(self.config);
-        match client.get_data_endpoint().stream_name(self.stream).api_name(api).send().await {
-            Ok(answer) => Ok(answer.data_endpoint),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
-                Ok(None)
-            }
-            Err(error) => Err(self.failed("GetDataEndpoint", error)),
-        }
+/// GetMedia from the earliest fragment, until the body ends or falls silent.
+async fn get_media(config: &SdkConfig, stream: &str) -> Result<Vec<ReadFragment>, Error> {
+    let garbled = |detail: String| ServiceFailure::Garbled { operation: GET_MEDIA.into(), detail };
+    let control = aws_sdk_kinesisvideo::Client::new(config);
+    let asked = control.get_data_endpoint().stream_name(stream).api_name(ApiName::GetMedia);
+    let endpoint = call("GetDataEndpoint", asked.send()).await?.data_endpoint.unwrap_or_default();
+    let config = live::config::Builder::from(config).endpoint_url(endpoint).build();
+    let earliest = StartSelector::builder().start_selector_type(StartSelectorType::Earliest).build();
+    let earliest = earliest.map_err(|error| garbled(error.to_string()))?;
+    let request = live::Client::from_conf(config).get_media().stream_name(stream).start_selector(earliest);
+    let mut payload = call(GET_MEDIA, request.send()).await?.payload;
+    let mut body = Vec::new();
+    while let Ok(Some(bytes)) = tokio::time::timeout(QUIET, payload.next()).await {
+        body.extend_from_slice(&bytes.map_err(|error| garbled(chain(&error)))?);
     }
-
-    /// Numbers of the stream's fragments.
-    async fn list(&self, endpoint: &str) -> Result<Vec<String>, ReadBackError> {
-        let config = archive::config::Builder::from(self.config).endpoint_url(endpoint).build();
-        let client = archive::Client::from_conf(config);
-        // ListFragments asks for a range in every call that has no token; the year 2100 is later than any fragment.
-        let (from, to) = (DateTime::from_secs(0), DateTime::from_secs(4_102_444_800));
-        let range = TimestampRange::builder().start_timestamp(from).end_timestamp(to).build();
-        let always = range.and_then(|range| {
-            let selector = FragmentSelector::builder().timestamp_range(range);
-            selector.fragment_selector_type(FragmentSelectorType::ServerTimestamp).build()
-        });
-        let always = always.map_err(|error| self.failed("ListFragments", error))?;
-        let mut numbers = Vec::new();
-        let mut token = None;
-        loop {
-            let page = client.list_fragments().stream_name(self.stream).max_results(PAGE);
-            let page = page.fragment_selector(always.clone()).set_next_token(token).send().await;
-            let page = page.map_err(|error| self.failed("ListFragments", error))?;
-            numbers.extend(page.fragments.unwrap_or_default().into_iter().filter_map(|f| f.fragment_number));
-            token = page.next_token;
-            if token.is_none() {
-                return Ok(numbers);
-            }
-        }
-    }
-
-    /// GetMedia from the earliest fragment, until all that are listed have come, or the body ends or falls silent.
-    async fn media(&self, endpoint: &str, listed: &[String]) -> Result<Vec<ReadFragment>, ReadBackError> {
-        if listed.is_empty() {
-            return Ok(Vec::new());
-        }
-        let config = live::config::Builder::from(self.config).endpoint_url(endpoint).build();
-        let earliest = StartSelector::builder().start_selector_type(StartSelectorType::Earliest).build();
-        let earliest = earliest.map_err(|error| self.failed("GetMedia", error))?;
-        let request = live::Client::from_conf(config).get_media().stream_name(self.stream);
-        let answer = request.start_selector(earliest).send().await;
-        let mut payload = answer.map_err(|error| self.failed("GetMedia", error))?.payload;
-        let mut body = Vec::new();
-        while let Ok(Some(bytes)) = tokio::time::timeout(QUIET, payload.next()).await {
-            body.extend_from_slice(&bytes.map_err(|error| self.failed("GetMedia", error))?);
-        }
-        read_fragments(&body)
-            .map_err(|source| ReadBackError::Media { stream: self.stream.to_owned(), source })
-    }
-
-    fn failed(&self, operation: &'static str, error: impl std::error::Error) -> ReadBackError {
-        let reason = DisplayErrorContext(&error).to_string();
-        ReadBackError::Service { operation, stream: self.stream.to_owned(), reason }
-    }
+    read_fragments(&body).map_err(|source| Error::Media { stream: stream.to_owned(), source })
 }

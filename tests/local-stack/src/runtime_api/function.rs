@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::environment::{End, Environment, Start};
 use super::logs::Logs;
 use super::{InvokeError, PAYLOAD_BYTES_MAX};
+use crate::lock::lock;
 
 /// What a function is.
 #[derive(Clone, Debug)]
@@ -304,10 +305,6 @@ impl Function {
             futures::future::join_all(endings).await;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The variables that Lambda sets for a custom runtime, and then the function's own.

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::sync::broadcast;
 
+use crate::lock::lock;
 use crate::process::Process;
 
 /// Longer lines are cut, as CloudWatch Logs does.
@@ -112,7 +113,7 @@ impl Logs {
     fn take(&self, line: &[u8], origin: &Origin) {
         let text = String::from_utf8_lossy(line);
         {
-            let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut file = lock(&self.file);
             // A full disk must not stop the stack.
             let _ = file.write_all(format!("[{} {}] {text}\n", origin.environment, origin.pid).as_bytes());
         }

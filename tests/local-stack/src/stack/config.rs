@@ -65,7 +65,7 @@ impl Default for StackConfig {
         };
         Self {
             backend: BackendKind::default(),
-            kinesis_video: kvs_emulator::Config::default(),
+            kinesis_video: kvs_emulator::Config::strict(),
             writer: function(256, 5),
             handler: function(128, 4),
             authorizer: function(128, 4),

@@ -1,32 +1,36 @@
 //! The functions: their binaries, and the environment in which they find everything else.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_credential_types::Credentials;
+use tokio::sync::broadcast;
 
-use super::{FunctionSettings, StackError};
+use super::config::{FunctionSettings, StackConfig};
+use super::error::StackError;
+use crate::gateway::Issuer;
 use crate::resources::Resources;
-use crate::runtime_api::{Function, FunctionConfig, Logs};
+use crate::runtime_api::{Function, FunctionConfig, LogLine, Logs};
 
 /// Name of the writer, of its binary and of its log.
-pub(super) const WRITER: &str = "kvs-stream-writer";
+const WRITER: &str = "kvs-stream-writer";
 
 /// Name of the connection handler, of its binary and of its log.
-pub(super) const HANDLER: &str = "connection-handler";
+const HANDLER: &str = "connection-handler";
 
 /// Name of the authorizer, of its binary and of its log.
-pub(super) const AUTHORIZER: &str = "session-authorizer";
+const AUTHORIZER: &str = "session-authorizer";
 
 /// The functions' binaries.
-pub(super) struct Binaries {
-    pub(super) authorizer: PathBuf,
-    pub(super) writer: PathBuf,
-    pub(super) handler: PathBuf,
+struct Binaries {
+    authorizer: PathBuf,
+    writer: PathBuf,
+    handler: PathBuf,
 }
 
 impl Binaries {
     /// Finds them in `chosen`, else in `KVS_BIN_DIR`, else beside this program, else (for tests and examples) one folder above it.
-    pub(super) fn find(chosen: Option<&Path>) -> Result<Self, StackError> {
+    fn find(chosen: Option<&Path>) -> Result<Self, StackError> {
         let io = |source| StackError::Io { what: "the path of this program", source };
         let program = std::env::current_exe().map_err(io)?;
         let chosen =
@@ -55,11 +59,10 @@ pub(super) struct Services<'a> {
     /// As Lambda gives a function its role's; those of a real account hold for as long as they hold for this process.
     pub(super) credentials: Credentials,
     pub(super) region: String,
-    pub(super) rust_log: &'a str,
 }
 
 impl Services<'_> {
-    fn environment(&self) -> Vec<(String, String)> {
+    fn environment(&self, rust_log: &str) -> Vec<(String, String)> {
         let resources = self.resources;
         let mut environment: Vec<(&str, String)> = vec![
             ("AWS_REGION", self.region.clone()),
@@ -70,7 +73,7 @@ impl Services<'_> {
             ("CONNECTIONS_TABLE", resources.connections_table.clone()),
             ("STATE_TABLE", resources.state_table.clone()),
             ("KVS_RETENTION_HOURS", "1".to_owned()),
-            ("RUST_LOG", self.rust_log.to_owned()),
+            ("RUST_LOG", rust_log.to_owned()),
         ];
         environment.push(("AWS_ACCESS_KEY_ID", self.credentials.access_key_id().to_owned()));
         environment.push(("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key().to_owned()));
@@ -88,29 +91,57 @@ impl Services<'_> {
     }
 }
 
-/// One of the functions, without any environment yet.
-pub(super) fn function(
-    name: &str,
-    binary: &Path,
-    settings: &FunctionSettings,
-    services: &Services<'_>,
-    logs: Logs,
-) -> Function {
-    let mut environment = services.environment();
-    environment.extend(settings.environment.iter().cloned());
-    let config = FunctionConfig {
-        name: name.to_owned(),
-        binary: binary.to_owned(),
-        environment,
-        timeout: settings.timeout,
-        memory_mb: settings.memory_mb,
-        concurrency_max: settings.concurrency_max,
-    };
-    Function::new(config, logs)
+/// The functions, each with its first environments.
+pub(super) struct Functions {
+    pub(super) writer: Function,
+    pub(super) handler: Function,
+    pub(super) authorizer: Function,
+}
+
+impl Functions {
+    /// Starts them; where one does not start, the others are ended.
+    pub(super) async fn start(
+        config: &StackConfig,
+        services: &Services<'_>,
+        issuer: &Issuer,
+        folder: &Path,
+        lines: &broadcast::Sender<Arc<LogLine>>,
+    ) -> Result<Self, StackError> {
+        let binaries = Binaries::find(config.bin_dir.as_deref())?;
+        let make = |name, binary: &Path, settings: &FunctionSettings, more: Vec<(String, String)>| {
+            let logs = Logs::create(folder, name, lines.clone());
+            let logs = logs.map_err(|source| StackError::Io { what: "a function's log", source })?;
+            let mut environment = services.environment(&config.rust_log);
+            environment.extend(more);
+            environment.extend(settings.environment.iter().cloned());
+            let config = FunctionConfig {
+                name: name.to_owned(),
+                binary: binary.to_owned(),
+                environment,
+                timeout: settings.timeout,
+                memory_mb: settings.memory_mb,
+                concurrency_max: settings.concurrency_max,
+            };
+            Ok::<_, StackError>(Function::new(config, logs))
+        };
+        let writer = make(WRITER, &binaries.writer, &config.writer, Vec::new())?;
+        let handler = make(HANDLER, &binaries.handler, &config.handler, Vec::new())?;
+        let authorizer = make(AUTHORIZER, &binaries.authorizer, &config.authorizer, issuer.environment())?;
+        let warmed = tokio::try_join!(
+            warm(&authorizer, AUTHORIZER, config.authorizer.warm),
+            warm(&writer, WRITER, config.writer.warm),
+            warm(&handler, HANDLER, config.handler.warm),
+        );
+        if let Err(error) = warmed {
+            tokio::join!(writer.shutdown(), handler.shutdown(), authorizer.shutdown());
+            return Err(error);
+        }
+        Ok(Self { writer, handler, authorizer })
+    }
 }
 
 /// Starts a function's first environments.
-pub(super) async fn warm(function: &Function, name: &'static str, count: usize) -> Result<(), StackError> {
+async fn warm(function: &Function, name: &'static str, count: usize) -> Result<(), StackError> {
     let failed =
         |source| StackError::Function { function: name, source, log: function.log_path().to_owned() };
     function.warm(count).await.map_err(failed)

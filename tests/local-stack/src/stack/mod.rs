@@ -28,6 +28,7 @@ use tokio::sync::broadcast;
 
 pub use config::{FunctionSettings, StackConfig};
 pub use error::StackError;
+use functions::{Functions, Services};
 
 use crate::backend::{Backend, BackendKind, local_sdk_config};
 use crate::gateway::{Door, Gateway, Issuer};
@@ -38,6 +39,7 @@ use crate::resources::{
     self, ResourceConfig, ResourceError, Resources, SessionStatus, VISIBILITY_PER_TIMEOUT,
 };
 use crate::runtime_api::{Function, LogLine, Logs};
+use crate::studio::{Grant, Grants};
 
 /// A running stack. End it with [`Stack::shutdown`]; a stack that is dropped leaves its folder, but no process beyond its runtime's end.
 pub struct Stack {
@@ -80,14 +82,7 @@ impl Stack {
     /// # Errors
     /// [`StackError`] of the first part that does not start; the parts before it are ended.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
-        let io = |what| move |source| StackError::Io { what, source };
-        let binaries = functions::Binaries::find(config.bin_dir.as_deref())?;
-        let folder = match &config.folder {
-            Some(folder) => folder.clone(),
-            None => project::run_folder().map_err(io("the stack's folder"))?,
-        };
-        std::fs::create_dir_all(&folder).map_err(io("the stack's folder"))?;
-
+        let folder = made_folder(&config)?;
         let (backend, emulator) =
             tokio::join!(Backend::start(config.backend, &folder), start_emulator(&config));
         let (backend, emulator) = (backend?, emulator.map_err(io("the Kinesis Video emulator"))?);
@@ -95,41 +90,18 @@ impl Stack {
         let sqs = aws_sdk_sqs::Client::new(&sdk_config);
         let dynamodb = aws_sdk_dynamodb::Client::new(&sdk_config);
         let resources = make_resources(&backend, &sqs, &dynamodb, &config).await?;
-        let proxy = match backend.endpoint() {
-            Some(endpoint) if config.fault_proxy => {
-                Some(Proxy::start(endpoint).await.map_err(io("the fault proxy"))?)
-            }
-            _ => None,
-        };
-
+        let proxy = start_proxy(&backend, &config).await?;
         let lines = Logs::channel();
-        let services = functions::Services {
+        let services = Services {
             resources: &resources,
             backend_endpoint: proxy.as_ref().map(Proxy::endpoint).or(backend.endpoint().map(str::to_owned)),
             kinesis_video_endpoint: emulator.as_ref().map(Emulator::endpoint),
             credentials: credentials(&sdk_config).await?,
             region: sdk_config.region().map_or_else(|| "us-east-1".to_owned(), ToString::to_string),
-            rust_log: &config.rust_log,
         };
-        let make = |name, binary: &Path, settings| {
-            let logs = Logs::create(&folder, name, lines.clone()).map_err(io("a function's log"))?;
-            Ok::<_, StackError>(functions::function(name, binary, settings, &services, logs))
-        };
-        let writer = make(functions::WRITER, &binaries.writer, &config.writer)?;
-        let handler = make(functions::HANDLER, &binaries.handler, &config.handler)?;
         let issuer = Issuer::start().await.map_err(io("the issuer of tokens"))?;
-        let mut settings = config.authorizer.clone();
-        settings.environment.splice(0..0, issuer.environment());
-        let authorizer = make(functions::AUTHORIZER, &binaries.authorizer, &settings)?;
-        let warmed = tokio::try_join!(
-            functions::warm(&authorizer, functions::AUTHORIZER, settings.warm),
-            functions::warm(&writer, functions::WRITER, config.writer.warm),
-            functions::warm(&handler, functions::HANDLER, config.handler.warm),
-        );
-        if let Err(error) = warmed {
-            tokio::join!(writer.shutdown(), handler.shutdown(), authorizer.shutdown());
-            return Err(error);
-        }
+        let Functions { writer, handler, authorizer } =
+            Functions::start(&config, &services, &issuer, &folder, &lines).await?;
         let door = Arc::new(Door::new(authorizer, issuer));
         let gateway = Gateway::start(handler.clone(), Some(Arc::clone(&door)), config.gateway);
         let gateway = gateway.await.map_err(io("the WebSocket gateway"))?;
@@ -223,6 +195,25 @@ impl Stack {
         self.door.issuer()
     }
 
+    /// Tokens for speakers, and sessions where there are none yet: what the studio's page asks for. On a real account sessions are the
+    /// application's.
+    pub fn grants(&self) -> Grants {
+        let (door, dynamodb) = (Arc::clone(&self.door), self.dynamodb.clone());
+        let table = (self.backend() != BackendKind::Aws).then(|| self.resources.sessions_table.clone());
+        let url = self.ws_url();
+        Arc::new(move |session| {
+            let (door, dynamodb) = (Arc::clone(&door), dynamodb.clone());
+            let (table, url) = (table.clone(), url.clone());
+            Box::pin(async move {
+                if let Some(table) = table {
+                    resources::begin_session(&dynamodb, &table, session.as_str()).await?;
+                }
+                let token = door.issuer().token(session.as_str(), "speaker")?;
+                Ok(Grant { url, token })
+            })
+        })
+    }
+
     /// `connection-handler`.
     pub fn handler(&self) -> &Function {
         &self.handler
@@ -295,6 +286,27 @@ impl Stack {
         if self.remove_folder {
             let _ = std::fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> StackError {
+    move |source| StackError::Io { what, source }
+}
+
+fn made_folder(config: &StackConfig) -> Result<PathBuf, StackError> {
+    let folder = match &config.folder {
+        Some(folder) => std::fs::create_dir_all(folder).map(|()| folder.clone()),
+        None => project::run_folder(),
+    };
+    folder.map_err(io("the stack's folder"))
+}
+
+async fn start_proxy(backend: &Backend, config: &StackConfig) -> Result<Option<Proxy>, StackError> {
+    match backend.endpoint() {
+        Some(endpoint) if config.fault_proxy => {
+            Proxy::start(endpoint).await.map(Some).map_err(io("the fault proxy"))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -9,6 +9,7 @@ use writer::ports::{Saved, Stored};
 pub struct Store {
     checkpoints: BTreeMap<String, Stored>,
     snapshots: BTreeMap<(String, String), (Vec<u8>, u64)>,
+    largest_item: usize,
 }
 
 impl Store {
@@ -24,6 +25,7 @@ impl Store {
             return Saved::Conflict;
         }
         let version = expected.map_or(1, |v| v + 1);
+        self.largest_item = self.largest_item.max(bytes.len());
         self.checkpoints.insert(session.to_owned(), Stored { bytes, version });
         Saved::Yes
     }
@@ -36,12 +38,12 @@ impl Store {
 
     /// Writes a snapshot.
     pub fn save_snapshot(&mut self, session: &str, key: &str, bytes: Vec<u8>, until_ms: u64) {
+        self.largest_item = self.largest_item.max(bytes.len());
         self.snapshots.insert((session.to_owned(), key.to_owned()), (bytes, until_ms));
     }
 
-    /// The size of the largest item.
+    /// The size in bytes of the largest value ever written.
     pub fn largest_item(&self) -> usize {
-        let checkpoints = self.checkpoints.values().map(|stored| stored.bytes.len());
-        checkpoints.chain(self.snapshots.values().map(|(bytes, _)| bytes.len())).max().unwrap_or_default()
+        self.largest_item
     }
 }

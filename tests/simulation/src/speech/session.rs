@@ -1,18 +1,24 @@
 //! A speaker's session, told as what its pages and recorders do; and the messages that come of it.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use media::time::EpochMs;
 use serde_json::json;
 use writer::ports::SessionStatus;
 
-use super::tape::{FRAME, library};
+use super::tape::{FRAME, tape};
 use super::webm::{Browser, header};
+use crate::case::kinds::Kinds;
 use crate::run::{Arrival, Incident};
 
 /// When simulations begin, in epoch ms.
 pub const BEGIN_MS: u64 = 1_732_622_783_000;
 /// Samples of a millisecond.
 const PER_MS: usize = 16;
+/// A timestamp that is further off its clock is made up.
+const MISSTAMPED_MS: i64 = 1_000;
 
 /// What becomes of a chunk on its way into the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +38,6 @@ pub enum Bad {
     NotJson,
     /// Its audio is not base64.
     NotBase64,
-    /// Its audio is empty.
-    Empty,
     /// Its audio is random bytes.
     Noise,
     /// Its audio is the stub of a recorder that got none.
@@ -41,16 +45,64 @@ pub enum Bad {
 }
 
 /// One blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
-    /// Bytes of the recording up to which the chunk goes.
+    /// Bytes of the recording up to which the chunk goes: as far as the one before it if it is empty.
     pub until: usize,
     /// When it was handed out, after the session's start, by a true clock.
     pub handed_out_ms: u64,
+    /// By how much its audio had ended before that: the page stood still.
+    pub late_ms: u64,
+    /// By how much its timestamp is off the speaker's clock.
+    pub misstamped_ms: i64,
     /// What becomes of it.
     pub passage: Passage,
     /// The client sends it again, so much later, with the same deduplication id.
     pub resent_after_ms: Option<u64>,
+    /// The client sends it again, so much later, over its next connection and with a new timestamp.
+    pub restamped_after_ms: Option<u64>,
+}
+
+impl Chunk {
+    /// A blob that is handed out when its audio ends, and soon sent.
+    pub fn new(until: usize, handed_out_ms: u64) -> Self {
+        Self {
+            until,
+            handed_out_ms,
+            late_ms: 0,
+            misstamped_ms: 0,
+            passage: Passage::Sent(40),
+            resent_after_ms: None,
+            restamped_after_ms: None,
+        }
+    }
+
+    /// When its message reaches the queue, after the session's start.
+    pub fn arrives_ms(&self) -> Option<u64> {
+        match self.passage {
+            Passage::Sent(ms) => Some(self.handed_out_ms + ms),
+            Passage::Bad(_) => Some(self.handed_out_ms + 40),
+            Passage::Lost => None,
+        }
+    }
+}
+
+impl fmt::Debug for Chunk {
+    /// On one line, with what is usual left out: a case has many.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to {} at {} {:?}", self.until, self.handed_out_ms, self.passage)?;
+        for (what, ms) in [("late", self.late_ms as i64), ("misstamped", self.misstamped_ms)] {
+            if ms != 0 {
+                write!(f, " {what} {ms}")?;
+            }
+        }
+        for (what, ms) in [("resent", self.resent_after_ms), ("restamped", self.restamped_after_ms)] {
+            if let Some(ms) = ms {
+                write!(f, " {what} after {ms}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One recorder run.
@@ -64,6 +116,8 @@ pub struct Take {
     pub new_page: bool,
     /// Which WebSocket connection its chunks come over.
     pub connection: u32,
+    /// Where in `chunks` a further connection begins.
+    pub reconnects: Vec<usize>,
     /// Its blobs.
     pub chunks: Vec<Chunk>,
 }
@@ -77,12 +131,27 @@ pub struct Session {
     pub begins_ms: u64,
     /// By how much the speaker's clock is ahead of the true one.
     pub skew_ms: i64,
+    /// From when on, after the session's start, it is ahead by how much instead: somebody has set it.
+    pub clock_set: Vec<(u64, i64)>,
     /// Whether connection_handler adds `connectionId`.
     pub tells_connection: bool,
     /// Its recorder runs.
     pub takes: Vec<Take>,
     /// So long after the last chunk was handed out comes `endStream`.
     pub end_after_ms: Option<u64>,
+    /// The Sessions table says that the session has ended.
+    pub ended: Option<Ended>,
+    /// The kinds of trouble it was drawn with. It is held against what is promised of them, if there are any.
+    pub kinds: Kinds,
+}
+
+/// How a session ends in the Sessions table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When the table changes, after the session's start.
+    pub changes_ms: u64,
+    /// `endedAt`, after the session's start by a true clock.
+    pub told_ms: Option<u64>,
 }
 
 /// A chunk, as the judge knows it.
@@ -96,17 +165,26 @@ pub struct Fact {
     pub bytes: std::ops::Range<usize>,
     /// What becomes of it.
     pub passage: Passage,
+    /// By how much its timestamp is off the speaker's clock.
+    pub misstamped_ms: i64,
+}
+
+impl Fact {
+    /// Whether its timestamp is made up.
+    pub fn is_misstamped(&self) -> bool {
+        self.misstamped_ms.abs() > MISSTAMPED_MS
+    }
 }
 
 impl Take {
     /// A recorder that runs for `chunks` blobs without a hitch, on a page of its own.
-    pub fn steady(tape: usize, chunks: usize) -> Self {
-        let library = library();
-        let browser = library.tapes[tape].browser;
-        let mut take =
-            Self { tape, uid: tape as u64 + 1, new_page: false, connection: 0, chunks: Vec::new() };
+    pub fn steady(number: usize, chunks: usize) -> Self {
+        let browser = tape(number).browser;
+        let uid = number as u64 + 1;
+        let (new_page, connection, reconnects) = (false, 0, Vec::new());
+        let mut take = Self { tape: number, uid, new_page, connection, reconnects, chunks: Vec::new() };
         let mut end = header(browser, take.uid).len();
-        let mut ends = library.tapes[tape].blocks.iter().map(|block| {
+        let mut ends = tape(number).blocks.iter().map(|block| {
             end += block.len();
             end
         });
@@ -116,24 +194,19 @@ impl Take {
             let Some(until) = ends.nth(packets - 1) else { break };
             let over = usize::from(browser == Browser::Chromium && n + 1 < chunks);
             let handed_out_ms = ((n + 1) * packets) as u64 * packet_ms;
-            take.chunks.push(Chunk {
-                until: until + over,
-                handed_out_ms,
-                passage: Passage::Sent(40),
-                resent_after_ms: None,
-            });
+            take.chunks.push(Chunk::new(until + over, handed_out_ms));
         }
         take
     }
 
     /// The whole recording, and where in it each packet ends.
     pub fn recording(&self) -> (Vec<u8>, Vec<usize>) {
-        let tape = &library().tapes[self.tape];
+        let tape = tape(self.tape);
         let mut bytes = header(tape.browser, self.uid);
         let last = self.chunks.last().map_or(0, |chunk| chunk.until);
         let mut ends = Vec::new();
         for block in &tape.blocks {
-            if bytes.len() >= last {
+            if bytes.len() >= last && !block.is_empty() {
                 break;
             }
             bytes.extend_from_slice(block);
@@ -146,7 +219,7 @@ impl Take {
 
     /// A player's time at the end of the last packet that ends within the first `until` bytes.
     pub fn media_ms(&self, until: usize) -> u64 {
-        let browser = library().tapes[self.tape].browser;
+        let browser = tape(self.tape).browser;
         let (_, ends) = self.recording();
         let packets = ends.iter().filter(|end| **end <= until).count();
         (packets * browser.frames_per_packet() * FRAME / PER_MS) as u64
@@ -160,10 +233,19 @@ impl Session {
             name: name.to_owned(),
             begins_ms: BEGIN_MS,
             skew_ms: 0,
+            clock_set: Vec::new(),
             tells_connection: false,
             takes,
             end_after_ms: None,
+            ended: None,
+            kinds: Kinds::NONE,
         }
+    }
+
+    /// By how much the speaker's clock is ahead, so long after the session's start.
+    pub fn skew_at(&self, ms: u64) -> i64 {
+        let set = self.clock_set.iter().rev().find(|(from_ms, _)| *from_ms <= ms);
+        set.map_or(self.skew_ms, |(_, skew_ms)| *skew_ms)
     }
 
     /// Every chunk, in the order of recording.
@@ -173,7 +255,8 @@ impl Session {
             let mut from = 0;
             for (n, chunk) in t.chunks.iter().enumerate() {
                 let name = format!("{}/{take}/{n}", self.name);
-                facts.push(Fact { take, name, bytes: from..chunk.until, passage: chunk.passage });
+                let Chunk { until, passage, misstamped_ms, .. } = *chunk;
+                facts.push(Fact { take, name, bytes: from..until, passage, misstamped_ms });
                 from = chunk.until;
             }
         }
@@ -182,8 +265,7 @@ impl Session {
 
     /// The session's messages and its row of the Sessions table.
     pub fn arrivals(&self) -> Vec<Arrival> {
-        let active = Incident::Status(self.name.clone(), SessionStatus::Active);
-        let mut arrivals = vec![Arrival { at_ms: self.begins_ms, what: active }];
+        let mut arrivals = self.statuses();
         let (mut index, mut ends_ms) = (0, 0);
         for (n, take) in self.takes.iter().enumerate() {
             let (bytes, _) = take.recording();
@@ -192,11 +274,9 @@ impl Session {
             }
             let mut from = 0;
             for (c, chunk) in take.chunks.iter().enumerate() {
-                let handed_out_ms = self.begins_ms + chunk.handed_out_ms;
-                ends_ms = handed_out_ms;
+                ends_ms = ends_ms.max(self.begins_ms + chunk.handed_out_ms);
                 let audio = &bytes[from..chunk.until];
-                let message = self.message(&format!("{}/{n}/{c}", self.name), take, index, chunk, audio);
-                arrivals.extend(message);
+                arrivals.extend(self.messages((n, c), index, audio));
                 from = chunk.until;
                 index += 1;
             }
@@ -210,41 +290,73 @@ impl Session {
         arrivals
     }
 
-    fn message(&self, name: &str, take: &Take, index: u64, chunk: &Chunk, audio: &[u8]) -> Vec<Arrival> {
-        let (bad, delay_ms) = match chunk.passage {
-            Passage::Lost => return Vec::new(),
-            Passage::Sent(delay_ms) => (None, delay_ms),
-            Passage::Bad(bad) => (Some(bad), 40),
+    fn statuses(&self) -> Vec<Arrival> {
+        let status = |at_ms: u64, status: SessionStatus| Arrival {
+            at_ms: self.begins_ms + at_ms,
+            what: Incident::Status(self.name.clone(), status),
         };
-        let handed_out_ms = self.begins_ms + chunk.handed_out_ms;
-        let body = self.body(take, index, handed_out_ms.saturating_add_signed(self.skew_ms), audio, bad);
-        let group = self.name.clone();
-        let what = Incident::Message { group, deduplication: name.to_owned(), body };
-        let at_ms = handed_out_ms + delay_ms;
-        let again = chunk.resent_after_ms.map(|ms| Arrival { at_ms: at_ms + ms, what: what.clone() });
-        std::iter::once(Arrival { at_ms, what }).chain(again).collect()
+        let ended = self.ended.map(|ended| {
+            let at = ended.told_ms.map(|ms| EpochMs(self.begins_ms + ms));
+            status(ended.changes_ms, SessionStatus::Ended { at })
+        });
+        std::iter::once(status(0, SessionStatus::Active)).chain(ended).collect()
     }
 
-    fn body(&self, take: &Take, index: u64, timestamp: u64, audio: &[u8], bad: Option<Bad>) -> String {
+    /// A chunk's message, as often as it is sent.
+    fn messages(&self, (n, c): (usize, usize), index: u64, audio: &[u8]) -> Vec<Arrival> {
+        let take = &self.takes[n];
+        let chunk = &take.chunks[c];
+        let Some(arrives_ms) = chunk.arrives_ms() else { return Vec::new() };
+        let connection = take.connection + take.reconnects.iter().filter(|from| **from <= c).count() as u32;
+        let name = format!("{}/{n}/{c}", self.name);
+        let send = |at_ms: u64, name: &str, stamped_at_ms: u64, connection: u32| {
+            let stamp = self.stamp(stamped_at_ms, chunk.misstamped_ms);
+            let body = self.body(take, (index, connection), stamp, audio, chunk.passage);
+            let (group, deduplication) = (self.name.clone(), name.to_owned());
+            Arrival { at_ms: self.begins_ms + at_ms, what: Incident::Message { group, deduplication, body } }
+        };
+        let mut messages = vec![send(arrives_ms, &name, chunk.handed_out_ms, connection)];
+        let again = chunk.resent_after_ms;
+        messages.extend(again.map(|ms| send(arrives_ms + ms, &name, chunk.handed_out_ms, connection)));
+        let restamped = chunk.restamped_after_ms.map(|ms| chunk.handed_out_ms + ms);
+        messages.extend(restamped.map(|at| send(at + 40, &format!("{name}/again"), at, connection + 1)));
+        messages
+    }
+
+    /// A timestamp as the page gives it, so long after the session's start.
+    fn stamp(&self, at_ms: u64, off_ms: i64) -> u64 {
+        let clock_ms = (self.begins_ms + at_ms).saturating_add_signed(self.skew_at(at_ms));
+        clock_ms.saturating_add_signed(off_ms)
+    }
+
+    fn body(
+        &self,
+        take: &Take,
+        (index, connection): (u64, u32),
+        timestamp: u64,
+        audio: &[u8],
+        passage: Passage,
+    ) -> String {
         let noise = || (0..audio.len().max(40)).map(|i| (i * i * 31 + i * 7 + 3) as u8).collect::<Vec<u8>>();
-        let audio = match bad {
-            None => STANDARD.encode(audio),
-            Some(Bad::NotJson) => return format!("{{ chunk {index} of {}", take.uid),
-            Some(Bad::NotBase64) => "=?=".to_owned(),
-            Some(Bad::Empty) => String::new(),
-            Some(Bad::Noise) => STANDARD.encode(noise()),
-            Some(Bad::Stub) => STANDARD.encode([&header(Browser::Chromium, 1)[..44], &[0; 66]].concat()),
+        let audio = match passage {
+            Passage::Sent(_) | Passage::Lost => STANDARD.encode(audio),
+            Passage::Bad(Bad::NotJson) => return format!("{{ chunk {index} of {}", take.uid),
+            Passage::Bad(Bad::NotBase64) => "=?=".to_owned(),
+            Passage::Bad(Bad::Noise) => STANDARD.encode(noise()),
+            Passage::Bad(Bad::Stub) => {
+                STANDARD.encode([&header(Browser::Chromium, 1)[..44], &[0; 66]].concat())
+            }
         };
         let mut body = json!({
             "action": "writeToStream",
             "sessionId": self.name,
             "audioData": audio,
             "timestamp": timestamp,
-            "format": "webm-opus",
+            "format": tape(take.tape).browser.format(),
             "chunkIndex": index,
         });
         if self.tells_connection {
-            body["connectionId"] = format!("c{}", take.connection).into();
+            body["connectionId"] = format!("c{connection}").into();
         }
         body.to_string()
     }

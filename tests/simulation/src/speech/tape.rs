@@ -3,6 +3,8 @@
 //! A *clean* frame is what one pass over the whole recording gives. After a loss a decoder starts cold at a Cluster
 //! and gives other samples until it has converged; those frames are known too, for every Cluster, so nothing that
 //! comes back has to be guessed.
+//!
+//! The first tapes are short, and every seed uses them; the long ones and those in Ogg are made when a speaker first plays one.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -12,14 +14,20 @@ use audiopus::coder::Encoder;
 use audiopus::{Application, Bandwidth, Bitrate, Channels, SampleRate};
 use media::opus::{Decoder, PRE_ROLL};
 
-use super::webm::{Browser, block};
+use super::webm::{Browser, blocks};
 
 /// Samples of a frame.
 pub const FRAME: usize = 320;
-/// Frames of a tape: 24 s.
+/// Frames of a short tape: 24 s.
 pub const FRAMES: usize = 1_200;
-/// Tapes of each browser.
+/// Frames of a long tape: 96 s.
+pub const LONG_FRAMES: usize = 4_800;
+/// Short tapes of Chromium, and as many of Firefox after them.
 pub const TAPES: usize = 4;
+/// Firefox's tapes in Ogg. Ogg writes the recorder's number on each page: here, the tape's.
+pub const OGG: [usize; 2] = [2 * TAPES, 2 * TAPES + 1];
+/// The long tapes of Chromium and Firefox, and the one in Ogg.
+pub const LONG: [usize; 3] = [2 * TAPES + 2, 2 * TAPES + 3, 2 * TAPES + 4];
 
 /// A frame's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,42 +49,74 @@ pub struct Tape {
     packets: Vec<Vec<u8>>,
 }
 
-/// All tapes, and the index of their frames.
-pub struct Library {
-    /// The first [`TAPES`] are Chromium's, the others Firefox's.
-    pub tapes: Vec<Tape>,
+/// Some tapes, and the index of their frames.
+struct Library {
+    tapes: Vec<Tape>,
     frames: HashMap<u64, FrameId, BuildHasherDefault<Plain>>,
 }
 
-/// The library, made once per process.
-pub fn library() -> &'static Library {
-    static LIBRARY: OnceLock<Library> = OnceLock::new();
-    LIBRARY.get_or_init(Library::new)
+static SHORT: OnceLock<Library> = OnceLock::new();
+static FURTHER: OnceLock<Library> = OnceLock::new();
+
+/// A tape: the first [`TAPES`] are Chromium's, the next Firefox's, then come [`OGG`] and [`LONG`].
+pub fn tape(number: usize) -> &'static Tape {
+    match number.checked_sub(2 * TAPES) {
+        None => &SHORT.get_or_init(Library::short).tapes[number],
+        Some(further) => &FURTHER.get_or_init(Library::further).tapes[further],
+    }
+}
+
+/// Whose samples these are: a whole frame, or what a pre-skip leaves of a recording's first one. Only tapes that somebody has
+/// played are known.
+pub fn recognise(samples: &[i16]) -> Option<FrameId> {
+    let hash = hash(samples);
+    let libraries = [&SHORT, &FURTHER].into_iter().filter_map(OnceLock::get);
+    libraries.filter_map(|library| library.frames.get(&hash).copied()).next()
 }
 
 impl Library {
-    fn new() -> Self {
+    fn short() -> Self {
         let browsers = [Browser::Chromium; TAPES].into_iter().chain([Browser::Firefox; TAPES]);
-        let tapes: Vec<Tape> = browsers.enumerate().map(|(n, browser)| Tape::new(browser, n)).collect();
-        let mut frames = HashMap::default();
-        for (n, tape) in tapes.iter().enumerate() {
-            tape.index(n, &mut frames);
-        }
-        Self { tapes, frames }
+        Self::new(0, browsers.map(|browser| (browser, FRAMES)))
     }
 
-    /// Whose samples these are: a whole frame, or what a pre-skip leaves of a recording's first one.
-    pub fn recognise(&self, samples: &[i16]) -> Option<FrameId> {
-        self.frames.get(&hash(samples)).copied()
+    fn further() -> Self {
+        let ogg = [(Browser::FirefoxOgg, FRAMES); OGG.len()];
+        let long = [Browser::Chromium, Browser::Firefox, Browser::FirefoxOgg];
+        Self::new(2 * TAPES, ogg.into_iter().chain(long.map(|browser| (browser, LONG_FRAMES))))
+    }
+
+    fn new(first: usize, tapes: impl Iterator<Item = (Browser, usize)>) -> Self {
+        let tapes: Vec<Tape> =
+            tapes.enumerate().map(|(n, (browser, frames))| Tape::new(browser, first + n, frames)).collect();
+        let mut frames = HashMap::default();
+        for (n, tape) in tapes.iter().enumerate() {
+            tape.index(first + n, &mut frames);
+        }
+        Self { tapes, frames }
     }
 }
 
 impl Tape {
-    fn new(browser: Browser, number: usize) -> Self {
-        let frames = encode(number as u64);
+    fn new(browser: Browser, number: usize, frames: usize) -> Self {
+        let frames = encode(number as u64, frames);
         let packets: Vec<Vec<u8>> = frames.chunks(browser.frames_per_packet()).map(join).collect();
-        let blocks = packets.iter().enumerate().map(|(at, packet)| block(browser, at, packet)).collect();
+        let blocks = blocks(browser, number as u64, &packets);
         Self { browser, blocks, packets }
+    }
+
+    /// How many packets it has.
+    pub fn packets(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// One of its packets.
+    pub fn packet(&self, at: usize) -> &[u8] {
+        &self.packets[at]
+    }
+
+    fn frames(&self) -> usize {
+        self.packets.len() * self.browser.frames_per_packet()
     }
 
     /// Decodes from a packet on with a fresh decoder: up to `count` frames.
@@ -93,7 +133,7 @@ impl Tape {
     }
 
     fn index(&self, tape: usize, frames: &mut HashMap<u64, FrameId, BuildHasherDefault<Plain>>) {
-        let clean = self.decode(0, FRAMES);
+        let clean = self.decode(0, self.frames());
         let mut add = |samples: &[i16], id: FrameId| {
             let known = *frames.entry(hash(samples)).or_insert(id);
             assert!(known.tape == id.tape && known.frame == id.frame, "{known:?} and {id:?} sound alike");
@@ -120,14 +160,14 @@ impl Tape {
 }
 
 /// A melody with a new pair of notes each frame, as CELT at 8 kb/s.
-fn encode(seed: u64) -> Vec<Vec<u8>> {
+fn encode(seed: u64, frames: usize) -> Vec<Vec<u8>> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut encoder =
         Encoder::new(SampleRate::Hz16000, Channels::Mono, Application::LowDelay).expect("a libopus encoder");
     encoder.set_bitrate(Bitrate::BitsPerSecond(8_000)).expect("a legal bit rate");
     encoder.set_bandwidth(Bandwidth::Narrowband).expect("a legal bandwidth");
     let (mut low, mut high) = (0.0_f32, 0.0_f32);
-    (0..FRAMES)
+    (0..frames)
         .map(|_| {
             let (low_step, high_step) = (0.05 + rng.f32() * 0.2, 0.3 + rng.f32() * 0.8);
             let loudness = 2_000.0 + rng.f32() * 9_000.0;
@@ -189,9 +229,10 @@ mod tests {
 
     #[test]
     fn the_products_own_demuxer_reads_a_tape() {
-        for tape in &library().tapes {
+        for number in (0..2 * TAPES).chain(OGG).chain(LONG) {
+            let tape = tape(number);
             let mut demuxer = Demuxer::new();
-            let mut items = demuxer.push(&super::super::webm::header(tape.browser, 7));
+            let mut items = demuxer.push(&super::super::webm::header(tape.browser, number as u64));
             items.extend(tape.blocks.iter().flat_map(|block| demuxer.push(block)));
             assert!(matches!(items[0], Item::RecordingStart(_)));
             let packets: Vec<&[u8]> = items[1..]
@@ -203,18 +244,5 @@ mod tests {
                 .collect();
             assert_eq!(packets, tape.packets);
         }
-    }
-
-    #[test]
-    fn time_to_decode() {
-        let tape = &library().tapes[0];
-        let t = std::time::Instant::now();
-        for _ in 0..5 {
-            tape.decode(0, FRAMES);
-        }
-        println!("{:?} per second of audio, {} bytes/packet", t.elapsed() / 5 / 24, tape.packets[7].len());
-        let t = std::time::Instant::now();
-        Library::new();
-        println!("library {:?}", t.elapsed());
     }
 }

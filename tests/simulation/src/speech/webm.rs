@@ -1,6 +1,8 @@
 //! A recorder's WebM: header, Clusters of unknown size, SimpleBlocks, as Chromium and Firefox write them
 //! (mediarecorder-facts 4; RFC 9559).
 
+use super::ogg;
+
 /// How a browser writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Browser {
@@ -9,6 +11,8 @@ pub enum Browser {
     Chromium,
     /// 20 ms packets, a Cluster each second, a pre-skip of 312; blobs end between elements.
     Firefox,
+    /// As Firefox, but in Ogg: a first blob that is all header, then a page of 13 packets each.
+    FirefoxOgg,
 }
 
 impl Browser {
@@ -16,15 +20,16 @@ impl Browser {
     pub fn frames_per_packet(self) -> usize {
         match self {
             Self::Chromium => 3,
-            Self::Firefox => 1,
+            Self::Firefox | Self::FirefoxOgg => 1,
         }
     }
 
-    /// Packets in a Cluster.
+    /// Packets in a Cluster or a page: at its start a demuxer finds the way again.
     pub fn packets_per_cluster(self) -> usize {
         match self {
             Self::Chromium => 5,
             Self::Firefox => 50,
+            Self::FirefoxOgg => ogg::PACKETS_PER_PAGE,
         }
     }
 
@@ -32,7 +37,7 @@ impl Browser {
     pub fn packets_per_chunk(self) -> usize {
         match self {
             Self::Chromium => 5,
-            Self::Firefox => 13,
+            Self::Firefox | Self::FirefoxOgg => 13,
         }
     }
 
@@ -40,14 +45,22 @@ impl Browser {
     pub fn pre_skip_samples(self) -> usize {
         match self {
             Self::Chromium => 0,
-            Self::Firefox => 104,
+            Self::Firefox | Self::FirefoxOgg => 104,
+        }
+    }
+
+    /// The MIME type's short name, as pages tell it.
+    pub fn format(self) -> &'static str {
+        match self {
+            Self::Chromium | Self::Firefox => "webm-opus",
+            Self::FirefoxOgg => "ogg-opus",
         }
     }
 
     fn track(self) -> u8 {
         match self {
             Self::Chromium => 1,
-            Self::Firefox => 2,
+            Self::Firefox | Self::FirefoxOgg => 2,
         }
     }
 
@@ -55,7 +68,7 @@ impl Browser {
     fn timecode_ms(self, packet: usize) -> u64 {
         match self {
             Self::Chromium => packet as u64 * 60 + [0, 4, 1, 7, 3, 0, 5][packet % 7],
-            Self::Firefox => packet as u64 * 20 + 6,
+            Self::Firefox | Self::FirefoxOgg => packet as u64 * 20 + 6,
         }
     }
 }
@@ -67,8 +80,11 @@ fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
     [id, &size, content].concat()
 }
 
-/// EBML header, Segment, Info and Tracks. `uid` is the recorder's random track number.
+/// EBML header, Segment, Info and Tracks (in Ogg: the header pages). `uid` is the recorder's random number.
 pub fn header(browser: Browser, uid: u64) -> Vec<u8> {
+    if browser == Browser::FirefoxOgg {
+        return ogg::header(uid as u32);
+    }
     let pre_skip: u16 = if browser == Browser::Firefox { 312 } else { 0 };
     let head =
         [b"OpusHead\x01\x01".as_slice(), &pre_skip.to_le_bytes(), &48_000_u32.to_le_bytes(), &[0, 0, 0]];
@@ -104,7 +120,15 @@ pub fn header(browser: Browser, uid: u64) -> Vec<u8> {
     .concat()
 }
 
-/// One packet's SimpleBlock, with the start of its Cluster where it opens one.
+/// Each packet's bytes in the file; `uid` as for [`header`].
+pub fn blocks(browser: Browser, uid: u64, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    match browser {
+        Browser::FirefoxOgg => ogg::blocks(uid as u32, packets),
+        _ => packets.iter().enumerate().map(|(at, packet)| block(browser, at, packet)).collect(),
+    }
+}
+
+/// One packet's SimpleBlock, with the start of its Cluster where it opens one (WebM only).
 pub fn block(browser: Browser, at: usize, packet: &[u8]) -> Vec<u8> {
     let first = at - at % browser.packets_per_cluster();
     let cluster_ms = browser.timecode_ms(first);

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -281,11 +280,4 @@ async fn a_stream_that_does_not_exist_holds_no_fragment() {
 async fn a_probe_that_fails_is_not_a_negative_answer() {
     let (server, _) = json_service(|_, _| error(400, "ClientLimitExceededException")).await;
     assert!(streams(&server).find(&session(), AT).await.is_err());
-}
-
-proptest! {
-    #[test]
-    fn no_millisecond_is_lost_in_the_binary_fraction(ms in 0_u64..4_102_444_800_000) {
-        prop_assert_eq!(milliseconds(&DateTime::from_secs_f64(ms as f64 / 1_000.0)), ms);
-    }
 }

@@ -5,9 +5,10 @@ use aws::connections::{Connection, ConnectionsTable};
 use aws::queue::ChunkSender;
 use aws::sessions::SessionsTable;
 use aws::settings::GatewaySettings;
+use aws::store::StateTable;
 use ingest::message::SessionId;
 use media::time::EpochMs;
-use writer::ports::{Clock as _, SessionStatus, Sessions as _};
+use writer::ports::{Clock as _, SessionStatus, Sessions as _, Store as _};
 
 use super::message::Enqueue;
 use super::{Backend, Outcome};
@@ -17,6 +18,7 @@ use super::{Backend, Outcome};
 pub struct AwsBackend {
     sessions: SessionsTable,
     connections: ConnectionsTable,
+    state: StateTable,
     queue: ChunkSender,
 }
 
@@ -27,7 +29,8 @@ impl AwsBackend {
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         Self {
             sessions: SessionsTable::new(dynamodb.clone(), settings.sessions_table),
-            connections: ConnectionsTable::new(dynamodb, settings.connections_table),
+            connections: ConnectionsTable::new(dynamodb.clone(), settings.connections_table),
+            state: StateTable::new(dynamodb, settings.state_table),
             queue: ChunkSender::new(aws_sdk_sqs::Client::new(&config), settings.queue_url),
         }
     }
@@ -51,8 +54,12 @@ impl Backend for AwsBackend {
     }
 
     async fn send(&self, message: Enqueue) -> Outcome<()> {
-        let Enqueue { group_id, deduplication_id, body, traceparent } = message;
+        let Enqueue { group_id, deduplication_id, body, traceparent, told: _ } = message;
         self.queue.send(&group_id, &deduplication_id, body, traceparent).await
+    }
+
+    async fn checkpoint(&self, session: &SessionId) -> Outcome<Option<Vec<u8>>> {
+        Ok(self.state.load(session).await?.map(|stored| stored.bytes))
     }
 
     fn now(&self) -> EpochMs {

@@ -1,8 +1,9 @@
-//! What a message on a connection means: a value to enqueue, or a refusal. No clock, no services.
+//! What a message on a connection asks for: a value to enqueue, a question, or a refusal. No clock, no services.
 
 use ingest::message::{
     Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string,
 };
+use media::demux::unsupported_codec;
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -38,6 +39,33 @@ pub struct Enqueue {
     pub body: String,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
+    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    pub told: Option<Refusal>,
+}
+
+/// What a message asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To be put into the queue, and to be acknowledged then if the page asked for it with `"ack": true`.
+    Send(Enqueue, Option<Ack>),
+    /// `status`: how far the session's audio has come.
+    Status,
+    /// `ping`: nothing but an answer, so that an idle connection stays open and a dead one is noticed.
+    Ping,
+}
+
+/// Told to the page once the queue has its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// A chunk, named as the page named it. The time tells the chunks of two pages with the same index apart.
+    Chunk {
+        /// `chunkIndex`.
+        index: u64,
+        /// `timestamp`.
+        captured_at: EpochMs,
+    },
+    /// The end of the stream.
+    End,
 }
 
 /// The queue's messages, as `ingest::message` reads them.
@@ -51,6 +79,8 @@ enum Body<'a> {
         format: &'a str,
         chunk_index: u64,
         connection_id: &'a str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        continues: bool,
     },
     EndStream {
         session_id: &'a str,
@@ -65,15 +95,16 @@ enum Body<'a> {
 ///
 /// # Errors
 /// A refusal that names the culprit, and the chunk where its index can be read.
-pub fn read(caller: &Caller, text: &str, now: EpochMs) -> Result<Enqueue, Refusal> {
+pub fn read(caller: &Caller, text: &str, now: EpochMs) -> Result<Request, Refusal> {
     if !caller.is_speaker() {
         return Err(Refusal::not_speaker(&caller.role).about(index_of(text)));
     }
     let fields = object(text)?;
-    let action = string(&fields, "action")?;
-    let read = match action {
+    let read = match string(&fields, "action")? {
         "audioChunk" => chunk(caller, &fields),
         "endStream" => end(caller, &fields, now),
+        "status" => Ok(Request::Status),
+        "ping" => Ok(Request::Ping),
         other => Err(Refusal::unknown_action(other)),
     };
     read.map_err(|refusal| refusal.about(number(&fields, "chunkIndex").ok()))
@@ -85,18 +116,15 @@ pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
     enqueue_end(caller, deduplication_id, now, None)
 }
 
-fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Enqueue, Refusal> {
+fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
     let chunk_index = number(fields, "chunkIndex")?;
     let timestamp = number(fields, "timestamp")?;
+    let (acknowledged, continues) = (flag(fields, "ack")?, flag(fields, "continues")?);
     let format_name = string(fields, "format")?;
     format(format_name)?;
     let audio_data = string(fields, "audioData")?;
-    match audio(audio_data) {
-        // Its index is taken: the writer must see it to know that nothing is missing.
-        Ok(_) | Err(Rejection::EmptyAudio) => {}
-        Err(rejection) => return Err(rejection.into()),
-    }
+    let codec = unsupported_codec(&audio(audio_data)?);
     let body = Body::WriteToStream {
         session_id: caller.session.as_str(),
         audio_data,
@@ -104,14 +132,18 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Enqueue, Refusa
         format: format_name,
         chunk_index,
         connection_id: &caller.connection_id,
+        continues,
     };
     let hash = fnv1a(audio_data.as_bytes());
     let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
     let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
-    Ok(Enqueue { traceparent: traceparent.map(str::to_owned), ..enqueued })
+    let told = codec.map(|codec| Refusal::unsupported_codec(&codec).about(Some(chunk_index)));
+    let enqueued = Enqueue { traceparent: traceparent.map(str::to_owned), told, ..enqueued };
+    let ack = Ack::Chunk { index: chunk_index, captured_at: EpochMs(timestamp) };
+    Ok(Request::Send(enqueued, acknowledged.then_some(ack)))
 }
 
-fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Enqueue, Refusal> {
+fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
     let optional = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -121,7 +153,8 @@ fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Enq
     let timestamp = timestamp.map_or(now, EpochMs);
     let last = last_index.map(|index| index.to_string()).unwrap_or_default();
     let deduplication_id = format!("end-{}-{last}-{}", caller.connection_id, timestamp.0);
-    Ok(enqueue_end(caller, deduplication_id, timestamp, last_index))
+    let ack = flag(fields, "ack")?.then_some(Ack::End);
+    Ok(Request::Send(enqueue_end(caller, deduplication_id, timestamp, last_index), ack))
 }
 
 fn enqueue_end(caller: &Caller, deduplication_id: String, at: EpochMs, last_index: Option<u64>) -> Enqueue {
@@ -140,6 +173,7 @@ fn enqueue(caller: &Caller, deduplication_id: String, body: &Body<'_>) -> Enqueu
         deduplication_id,
         body: serde_json::to_string(body).expect("strings and numbers are JSON"),
         traceparent: None,
+        told: None,
     }
 }
 
@@ -150,6 +184,23 @@ fn check_session(caller: &Caller, fields: &Map<String, Value>) -> Result<(), Ref
             named if named == caller.session.as_str() => Ok(()),
             named => Err(Refusal::wrong_session(named, &caller.session)),
         },
+    }
+}
+
+/// An optional field that is true or false; false where it is missing.
+fn flag(fields: &Map<String, Value>, field: &str) -> Result<bool, Rejection> {
+    match fields.get(field) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(other) => {
+            let found = match other {
+                Value::String(_) => "string",
+                Value::Number(_) => "number",
+                _ => "list or object",
+            };
+            let expected = "true or false".into();
+            Err(Rejection::WrongType { field: field.into(), expected, found: found.into() })
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod message;
 pub mod refusal;
+pub mod status;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -21,8 +22,9 @@ use serde::Serialize;
 use serde_json::Value;
 use writer::ports::SessionStatus;
 
-use self::message::{Caller, Enqueue};
+use self::message::{Ack, Caller, Enqueue, Request};
 use self::refusal::Refusal;
+use self::status::Status;
 
 /// What the handler needs of the world.
 pub trait Backend: Send + Sync {
@@ -41,6 +43,8 @@ pub trait Backend: Send + Sync {
     fn disconnect(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
     /// Puts a message into the queue.
     fn send(&self, message: Enqueue) -> impl Future<Output = Outcome<()>> + Send;
+    /// The session's checkpoint as the writer stored it, if there is one yet.
+    fn checkpoint(&self, session: &SessionId) -> impl Future<Output = Outcome<Option<Vec<u8>>>> + Send;
     /// Now.
     fn now(&self) -> EpochMs;
 }
@@ -55,7 +59,7 @@ pub struct Answer {
     /// 200 for every message, refused or not: a route response carries the body to the browser. The handshake is
     /// refused by its status.
     pub status_code: u16,
-    /// Goes to the browser; absent where all is well.
+    /// Goes to the browser; absent where all is well and nobody asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
@@ -73,13 +77,16 @@ pub async fn handle(
     let outcome = match context.connection_id.as_deref() {
         None => Err(Refusal::not_an_event("connectionId")),
         Some(id) => match kind {
-            "CONNECT" => connect(backend, id, context).await,
-            "DISCONNECT" => disconnect(backend, id, context).await,
+            "CONNECT" => connect(backend, id, context).await.map(|()| None),
+            "DISCONNECT" => disconnect(backend, id, context).await.map(|()| None),
             "MESSAGE" => message(backend, id, &event, trace).await,
             _ => Err(Refusal::not_an_event("eventType")),
         },
     };
-    let Err(refusal) = outcome else { return Answer { status_code: 200, body: None } };
+    let refusal = match outcome {
+        Ok(reply) => return Answer { status_code: 200, body: reply.as_ref().map(as_json) },
+        Err(refusal) => refusal,
+    };
     let session = context.authorizer.fields.get("sessionId").and_then(Value::as_str);
     tracing::warn!(
         sessionId = session, // as the writer's lines have it
@@ -91,8 +98,46 @@ pub async fn handle(
     );
     Answer {
         status_code: if kind == "CONNECT" { refusal.status } else { 200 },
-        body: serde_json::to_string(&refusal).ok(),
+        body: Some(as_json(&refusal)),
     }
+}
+
+/// What a message is answered with, besides a refusal.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Reply {
+    Named(Named),
+    Status(Box<Status>),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Named {
+    #[serde(rename = "ack")]
+    Chunk {
+        chunk_index: u64,
+        timestamp: u64,
+    },
+    #[serde(rename = "ack")]
+    End {
+        action: &'static str,
+    },
+    Pong,
+}
+
+impl From<Ack> for Reply {
+    fn from(ack: Ack) -> Self {
+        Self::Named(match ack {
+            Ack::Chunk { index, captured_at } => {
+                Named::Chunk { chunk_index: index, timestamp: captured_at.0 }
+            }
+            Ack::End => Named::End { action: "endStream" },
+        })
+    }
+}
+
+fn as_json(reply: &impl Serialize) -> String {
+    serde_json::to_string(reply).expect("strings and numbers are JSON")
 }
 
 async fn connect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
@@ -122,16 +167,29 @@ async fn message(
     id: &str,
     event: &ApiGatewayWebsocketProxyRequest,
     trace: Option<String>,
-) -> Result<(), Refusal> {
+) -> Result<Option<Reply>, Refusal> {
     let caller = known_caller(backend, id, &event.request_context).await?;
     if event.is_base64_encoded {
         return Err(Refusal::binary());
     }
     let text = event.body.as_deref().unwrap_or_default();
-    let mut enqueue = message::read(&caller, text, backend.now())?;
-    enqueue.traceparent = enqueue.traceparent.or(trace);
-    let sent = backend.send(enqueue).await;
-    sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))
+    match message::read(&caller, text, backend.now())? {
+        Request::Send(mut enqueue, ack) => {
+            enqueue.traceparent = enqueue.traceparent.or(trace);
+            let told = enqueue.told.take();
+            let sent = backend.send(enqueue).await;
+            sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))?;
+            told.map_or(Ok(ack.map(Reply::from)), Err)
+        }
+        Request::Status => Ok(Some(Reply::Status(Box::new(status(backend, &caller).await?)))),
+        Request::Ping => Ok(Some(Reply::Named(Named::Pong))),
+    }
+}
+
+async fn status(backend: &impl Backend, caller: &Caller) -> Result<Status, Refusal> {
+    let session = backend.status(&caller.session).await?;
+    let checkpoint = backend.checkpoint(&caller.session).await?;
+    Ok(Status::read(checkpoint.as_deref(), session, backend.now())?)
 }
 
 type Context = ApiGatewayWebsocketProxyRequestContext;

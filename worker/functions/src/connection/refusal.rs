@@ -1,7 +1,9 @@
 //! Why a connection or a message is refused, told to the person at the browser.
 
+use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
 use ingest::message::{MAX_SESSION_ID, Rejection, SessionId};
+use media::demux::Foreign;
 use serde::Serialize;
 
 /// Answer to a connection or message that is not accepted. As JSON it is what the browser receives:
@@ -66,7 +68,7 @@ impl Refusal {
     /// The Sessions table does not have it.
     pub fn unknown_session(session: &SessionId) -> Self {
         let message = format!("there is no session {session}");
-        Self::new(403, "UNKNOWN_SESSION", message, "start the session before connecting to it")
+        Self::new(403, "SESSION_UNKNOWN", message, "start the session before connecting to it")
     }
 
     /// The Sessions table says it is over.
@@ -82,13 +84,19 @@ impl Refusal {
     /// No such action.
     pub fn unknown_action(action: &str) -> Self {
         let action: String = action.chars().take(64).collect();
-        let message = format!("the action {action:?} is not one of audioChunk, endStream");
+        let message = format!("the action {action:?} is not one of audioChunk, endStream, status, ping");
         Self::new(
             400,
             "UNKNOWN_ACTION",
             message,
-            "send {\"action\":\"audioChunk\",…} or {\"action\":\"endStream\",…}",
+            "send audio as {\"action\":\"audioChunk\",…} and its end as {\"action\":\"endStream\"}",
         )
+    }
+
+    /// The recording that a chunk begins has another codec.
+    pub fn unsupported_codec(codec: &str) -> Self {
+        let message = format!("the recording has no Opus audio that can be decoded: {codec}");
+        Self::new(400, "UNSUPPORTED_FORMAT", message, WHAT_TO_RECORD)
     }
 
     /// The event lacks what API Gateway always sends.
@@ -103,6 +111,28 @@ impl Refusal {
     }
 }
 
+/// Which browser records what: Safari has WebM with Opus since 18.4 (March 2025), Firefox also Ogg with Opus.
+const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"}) in Chrome, Edge, Firefox, and in Safari \
+    18.4 and later; in Firefox also \"audio/ogg;codecs=opus\". Older Safari records MP4 only: ask MediaRecorder.isTypeSupported(), and \
+    use a recorder in JavaScript that writes Opus in WebM or Ogg there";
+
+/// What to do about a chunk that is something else.
+const fn hint_for(kind: Foreign) -> &'static str {
+    match kind {
+        Foreign::Base64 => "base64 was applied twice: send the blob's own bytes in base64, once",
+        Foreign::Url => "send what stands behind \"base64,\" in the data: URL; a blob: URL holds no audio",
+        Foreign::BlobAsString => "read the blob first: await blob.arrayBuffer(), then base64 of those bytes",
+        Foreign::ReadAsText => {
+            "text loses bytes: read the blob with arrayBuffer(), not with text() or readAsText()"
+        }
+        Foreign::Json => {
+            "audioData is base64 of the blob's bytes alone, without JSON around or instead of them"
+        }
+        Foreign::Markup | Foreign::Text => "audioData is base64 of a MediaRecorder blob's bytes",
+        _ => WHAT_TO_RECORD,
+    }
+}
+
 /// The message itself is at fault.
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
@@ -110,12 +140,20 @@ impl From<Rejection> for Refusal {
             Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => {
                 "call MediaRecorder.start() with a smaller timeslice, such as 250 ms"
             }
-            Rejection::UnsupportedFormat { .. } => "record audio/webm;codecs=opus or audio/ogg;codecs=opus",
+            Rejection::UnsupportedFormat { .. } => WHAT_TO_RECORD,
+            Rejection::ForeignAudio { kind } => hint_for(kind),
             Rejection::BadBase64 { .. } => "send the whole blob as standard base64, without a data: prefix",
             Rejection::BadSessionId { .. } => "session ids are 1 to 128 of a-z A-Z 0-9 _ . -",
             _ => "compare the message with the documented one",
         };
         Self::new(400, rejection.code(), rejection.to_string(), hint)
+    }
+}
+
+/// The writer's state is of a newer version, or damaged. The audio is in the queue all the same.
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(500, "STATUS_UNKNOWN", unreadable.to_string(), "tell the operator; go on sending audio")
     }
 }
 

@@ -10,6 +10,7 @@ use super::*;
 struct Memory {
     connections: Mutex<BTreeMap<String, Connection>>,
     queue: Mutex<Vec<Enqueue>>,
+    checkpoint: Option<Vec<u8>>,
     failing: Option<ServiceFailure>,
 }
 
@@ -40,6 +41,12 @@ impl Backend for Memory {
         self.failing.clone().map_or(Ok(()), Err)?;
         self.queue.lock().unwrap().push(message);
         Ok(())
+    }
+
+    async fn checkpoint(&self, session: &SessionId) -> Outcome<Option<Vec<u8>>> {
+        self.failing.clone().map_or(Ok(()), Err)?;
+        assert_eq!(session.as_str(), "live", "a page learns of no other session");
+        Ok(self.checkpoint.clone())
     }
 
     fn now(&self) -> EpochMs {
@@ -118,6 +125,25 @@ async fn a_messages_own_trace_goes_into_the_queue_and_the_invocations_where_it_h
 }
 
 #[tokio::test]
+async fn a_recording_without_opus_is_answered_with_an_error_and_the_writer_sees_it_too() {
+    let memory = Memory::default();
+    // EBML header, Segment, Tracks with one track of A_AAC
+    let audio = "GkXfo4dCgoR3ZWJtGFOAZ/8WVK5rj66N14EBg4EChoVBX0FBQw==";
+    let chunk = CHUNK.replace("GkXfo59C", audio);
+    let (status, answer) = memory.event("MESSAGE", as_authorized("live", "speaker"), Some(&chunk)).await;
+    assert_eq!(
+        (status, &answer["code"], &answer["chunkIndex"]),
+        (200, &json!("UNSUPPORTED_FORMAT"), &json!(3))
+    );
+    assert!(answer["message"].as_str().unwrap().contains("A_AAC"), "{answer}");
+    assert_eq!(
+        memory.queue.lock().unwrap().len(),
+        1,
+        "what follows it is refused by the writer, for the same reason"
+    );
+}
+
+#[tokio::test]
 async fn a_connection_is_recorded_used_and_forgotten_with_an_end_in_the_queue() {
     let memory = Memory::default();
     assert_eq!(memory.connect_as("live", "speaker").await, (200, Value::Null));
@@ -152,7 +178,7 @@ async fn a_handshake_is_refused_by_its_status_and_leaves_nothing_behind() {
         (json!({"sessionId": "", "role": "speaker"}), 403, "UNAUTHORIZED"),
         (json!({"sessionId": 5, "role": "speaker"}), 403, "UNAUTHORIZED"),
         (as_authorized("no such stream/name", "speaker"), 400, "BAD_SESSION_ID"),
-        (as_authorized("never-started", "speaker"), 403, "UNKNOWN_SESSION"),
+        (as_authorized("never-started", "speaker"), 403, "SESSION_UNKNOWN"),
         (as_authorized("over", "speaker"), 403, "SESSION_ENDED"),
     ] {
         let (told, body) = memory.event("CONNECT", authorizer.clone(), None).await;
@@ -214,4 +240,48 @@ async fn an_end_that_could_not_be_enqueued_leaves_the_connection_to_be_found() {
     memory.connections.lock().unwrap().insert("Xa1b2cDEoAMCJ5w=".into(), speaker);
     memory.event("DISCONNECT", NOBODY, None).await;
     assert_eq!(memory.connections.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_ack_comes_once_the_queue_has_the_chunk_and_not_when_it_has_not() {
+    let chunk = CHUNK.replace(r#""chunkIndex":3"#, r#""chunkIndex":3,"ack":true"#);
+    let speaker = as_authorized("live", "speaker");
+    let memory = Memory::default();
+    let answer = memory.event("MESSAGE", speaker.clone(), Some(&chunk)).await;
+    let ack = json!({"type": "ack", "chunkIndex": 3, "timestamp": 1_795_335_945_729_u64});
+    assert_eq!(answer, (200, ack.clone()));
+    assert_eq!(memory.event("MESSAGE", speaker.clone(), Some(&chunk)).await.1, ack, "sent again: told again");
+    let end = memory.event("MESSAGE", speaker.clone(), Some(r#"{"action":"endStream","ack":true}"#)).await;
+    assert_eq!(end.1, json!({"type": "ack", "action": "endStream"}));
+    assert_eq!(memory.queue.lock().unwrap().len(), 3);
+
+    let failing = Memory::failing("ThrottlingException");
+    let (_, body) = failing.event("MESSAGE", speaker, Some(&chunk)).await;
+    assert_eq!((&body["type"], &body["chunkIndex"]), (&json!("error"), &json!(3)));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_and_puts_nothing_into_the_queue() {
+    let memory = Memory::default();
+    let ping = Some(r#"{"action":"ping"}"#);
+    let answer = memory.event("MESSAGE", as_authorized("live", "speaker"), ping).await;
+    assert_eq!(answer, (200, json!({"type": "pong"})));
+    assert!(memory.queue.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_status_is_of_the_connections_own_session_and_a_listener_gets_none() {
+    let ask = Some(r#"{"action":"status","sessionId":"other"}"#);
+    let memory = Memory::default();
+    let (_, body) = memory.event("MESSAGE", as_authorized("live", "speaker"), ask).await;
+    assert_eq!((&body["type"], &body["session"]), (&json!("status"), &json!("active")));
+    let (_, body) = memory.event("MESSAGE", as_authorized("live", "listener"), ask).await;
+    assert_eq!(body["code"], "NOT_SPEAKER");
+
+    let damaged = Memory { checkpoint: Some(b"{".to_vec()), ..Memory::default() };
+    let (status, body) = damaged.event("MESSAGE", as_authorized("live", "speaker"), ask).await;
+    assert_eq!((status, &body["code"]), (200, &json!("STATUS_UNKNOWN")));
+    let away = Memory::failing("ThrottlingException");
+    let (_, body) = away.event("MESSAGE", as_authorized("live", "speaker"), ask).await;
+    assert_eq!(body["code"], "RETRY");
 }

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use ingest::checkpoint::{Gap, Line, Snapshot};
-use ingest::fold::Piece;
-use ingest::message::{Content, Record, SessionId, parse};
-use ingest::plan::{Plan, plan, prime};
+use ingest::fold::Around;
+use ingest::gap::Gap;
+use ingest::message::{Chunk, Entry, Record, SessionId, parse};
+use ingest::piece::Piece;
+use ingest::plan::{Plan, plan};
+use ingest::render::prime;
+use ingest::snapshot::Snapshot;
 use media::fragment::read::read_fragments;
 use media::time::EpochMs;
 
@@ -30,25 +33,18 @@ pub fn pieces(folder: &Path) -> Vec<Piece> {
                 .to_owned();
             let record =
                 Record { body: body.into(), group_id, sequence_number: i as u128 + 1, ..Record::default() };
-            let arrival = parse(record).unwrap();
-            let Content::Chunk(chunk) = arrival.content else { panic!("not a chunk") };
+            let (_, Entry::Chunk(chunk)) = parse(record).unwrap() else { panic!("not a chunk") };
             let sent_at = EpochMs(chunk.captured_at.0 + 40);
-            Piece {
-                record: Record { sent_at, ..arrival.record },
-                numbering: 0,
-                index: chunk.index,
-                captured_at: chunk.captured_at,
-                connection_id: None,
-                audio: Ok(chunk.audio),
-            }
+            let record = Record { sent_at, ..chunk.record.clone() };
+            Piece::new(0, Chunk { record, connection_id: None, ..(*chunk).clone() })
         })
         .collect()
 }
 
 /// Plans and renders one batch as another process would: everything through its stored form.
-pub fn batch(start: &Snapshot, line: Line, gap: Option<&Gap>, pieces: &[Piece]) -> (Plan, Vec<i16>, Vec<u8>) {
+pub fn batch(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> (Plan, Vec<i16>, Vec<u8>) {
     let start = Snapshot::decode(&start.encode()).unwrap();
-    let plan = plan(&start, line, gap, pieces);
+    let plan = plan(&start, pieces, Around { calm: true, ..Around::of(gap) });
     if plan.is_silent() {
         return (plan, Vec::new(), Vec::new());
     }

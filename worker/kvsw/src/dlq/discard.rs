@@ -2,21 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use reader::text::{count, moment};
 use serde::Serialize;
 
-use super::fitting::nothing_fits;
-use super::folder::{MessageFolder, can_be_made};
-use super::goal::Goal;
+use super::folder::MessageFolder;
 use super::list::{DlqList, list};
 use super::message::DlqMessage;
-use super::walk::Walk;
+use super::queue::Dlq;
+use super::select::{Goal, Selection, nothing_fits};
 use crate::args::Discard;
 use crate::error::{Exit, Result, usage};
+use crate::files::can_be_made;
 use crate::output::{Output, Pen, Show, Tone};
 use crate::stop::Stop;
-use crate::text::{count, moment};
 use crate::world::World;
 
 /// What was discarded.
@@ -49,13 +50,17 @@ pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit>
         output.say("nothing was discarded");
         return Ok(Exit::Finding);
     }
-    let mut folder = MessageFolder::at(&out);
+    let (mut folder, mut not_deleted) = (MessageFolder::at(&out), 0);
     let notes = world.notes(args.filter.session.as_deref()).await?;
     let chosen = notes.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
-    let mut walk = Walk::new(world, Goal::new(chosen, listed.unknown()));
-    let outcome = drop_chosen(world, args, &mut walk, &mut folder).await;
-    let goal = walk.release().await?;
-    let not_deleted = outcome?;
+    let goal = Goal::new(chosen, listed.unknown());
+    let selection = Selection { filter: args.filter.clone(), before: world.now(), goal };
+    let goal = Dlq::each(world, selection, &Stop::listen(), async |dlq, messages| {
+        folder.append(&messages)?;
+        not_deleted += dlq.remove(&messages.iter().collect::<Vec<&DlqMessage>>()).await?;
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
     let not_reached = goal.not_reached(world).await?;
     let discarded = Discarded {
         folder: folder.path().display().to_string(),
@@ -80,31 +85,6 @@ fn agreed(output: &Output, listed: &DlqList) -> Result<bool> {
     let mut answer = String::new();
     let _ = std::io::stdin().lock().read_line(&mut answer);
     Ok(answer.trim() == "yes")
-}
-
-/// Returns how many SQS did not delete.
-async fn drop_chosen(
-    world: &World,
-    args: &Discard,
-    walk: &mut Walk<'_>,
-    folder: &mut MessageFolder,
-) -> Result<usize> {
-    let (stop, since, mut not_deleted) = (Stop::listen(), world.now(), 0);
-    while !stop.asked() {
-        let received = walk.next().await?;
-        if received.is_empty() {
-            break;
-        }
-        let chosen = |m: &DlqMessage| m.sent_at < since && args.filter.chooses(&m.group_id, m.reason());
-        let (chosen, others): (Vec<DlqMessage>, Vec<DlqMessage>) = received.into_iter().partition(chosen);
-        others.iter().for_each(|message| walk.hold(message));
-        folder.append(&chosen)?;
-        let left = walk.delete(&chosen.iter().collect::<Vec<_>>()).await?;
-        not_deleted += left.len();
-        let gone = chosen.iter().filter(|m| !left.iter().any(|l| l.message_id == m.message_id));
-        world.forget_ids(gone.map(|m| (&m.group_id[..], m.original_id()))).await?;
-    }
-    Ok(not_deleted)
 }
 
 impl Show for Discarded {

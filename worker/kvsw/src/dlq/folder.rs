@@ -8,18 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::message::DlqMessage;
-use crate::error::{Error, Result, usage};
-
-/// Whether a folder can be made: makes it and takes it away again.
-///
-/// # Errors
-/// Wrong use, with the operating system's reason.
-pub fn can_be_made(path: &Path) -> Result<()> {
-    std::fs::create_dir(path).and_then(|()| std::fs::remove_dir(path)).map_err(|reason| {
-        let message = format!("{} cannot be made: {reason}", path.display());
-        usage(message, "--out takes a folder that is not there yet, in one that you may write to")
-    })
-}
+use crate::error::{Error, Result};
 
 /// A folder being written. The first message makes it.
 #[derive(Debug)]
@@ -97,6 +86,7 @@ fn line(body: &str) -> String {
 mod tests {
     use super::super::message::message;
     use super::*;
+    use crate::files::can_be_made;
 
     #[test]
     fn a_message_is_one_line_whatever_it_holds_and_no_folder_is_written_over() {

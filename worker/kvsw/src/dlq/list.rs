@@ -1,21 +1,23 @@
 //! `kvsw dlq list`: what is parked, per session. The writer's notes tell; the queue's own count shows what they miss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use aws::parked_index::Entry;
+use aws::queue::Depth;
 use media::time::EpochMs;
+use reader::ranges::Ranges;
+use reader::text::{count, length};
 use serde::Serialize;
 
-use super::fitting::known_reason;
-use super::goal::Goal;
 use super::message::MOVED_BY_QUEUE;
-use super::right_queue::right_queue;
-use super::walk::Walk;
-use crate::args::Filter;
+use super::queue::{Dlq, right_queue};
+use super::select::{Selection, known_reason};
+use crate::args::{self, Filter};
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
-use crate::text::{count, length, ranges, runs};
-use crate::world::{Depth, World};
+use crate::stop::Stop;
+use crate::world::World;
 
 /// Receives that look for messages without a note; each shows the head of at least one group.
 const LOOKS: usize = 100;
@@ -31,7 +33,7 @@ pub struct SessionParked {
     /// How many for each reason.
     pub reasons: BTreeMap<String, usize>,
     /// Their chunk indices, in runs of first and last.
-    pub chunks: Vec<(u64, u64)>,
+    pub chunks: Ranges,
     /// Messages whose index is not known.
     pub without_index: usize,
     /// First failure, epoch ms.
@@ -83,7 +85,7 @@ pub fn by_session(notes: &[Entry], now: EpochMs) -> Vec<SessionParked> {
             session_id: session_id.to_owned(),
             messages: entries.len(),
             reasons,
-            chunks: runs(entries.iter().filter_map(|entry| entry.note.chunk_index)),
+            chunks: entries.iter().filter_map(|entry| entry.note.chunk_index).collect(),
             without_index: entries.iter().filter(|entry| entry.note.chunk_index.is_none()).count(),
             first_failure_at: entries.iter().map(|e| e.note.first_failure_at.0).min().unwrap_or(0),
             oldest_ms: now.0.saturating_sub(oldest),
@@ -121,32 +123,21 @@ async fn not_noted(
     notes: &[Entry],
     filter: &Filter,
 ) -> Result<(BTreeMap<String, usize>, usize)> {
-    let known: std::collections::BTreeSet<&str> =
-        notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
-    let (mut found, mut seen) = (BTreeMap::new(), 0);
-    let mut walk = Walk::new(world, Goal::anything());
-    let mut looks = async || -> Result<()> {
-        for _ in 0..LOOKS {
-            let messages = walk.next().await?;
-            if messages.is_empty() {
-                break;
-            }
-            for message in &messages {
-                walk.hold(message);
-                if known.contains(message.original_id()) {
-                    continue;
-                }
-                seen += 1;
-                if filter.chooses(&message.group_id, message.reason()) {
-                    *found.entry(message.group_id.clone()).or_default() += 1;
-                }
+    let known: BTreeSet<&str> = notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
+    let (mut found, mut seen, mut looks) = (BTreeMap::new(), 0, 0);
+    Dlq::each(world, Selection::everything(), &Stop::default(), async |dlq, messages| {
+        messages.iter().for_each(|message| dlq.hold(message));
+        for message in messages.iter().filter(|message| !known.contains(message.original_id())) {
+            seen += 1;
+            if filter.chooses(&message.group_id, message.reason()) {
+                *found.entry(message.group_id.clone()).or_default() += 1;
             }
         }
-        Ok(())
-    };
-    let looked = looks().await;
-    walk.release().await?;
-    looked.map(|()| (found, seen))
+        looks += 1;
+        Ok(if looks < LOOKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })
+    .await?;
+    Ok((found, seen))
 }
 
 impl Show for DlqList {
@@ -154,7 +145,7 @@ impl Show for DlqList {
         let rows = self.sessions.iter().map(|session| {
             let reasons: Vec<String> =
                 session.reasons.iter().map(|(reason, n)| format!("{reason} × {n}")).collect();
-            let mut chunks = ranges(&session.chunks);
+            let mut chunks = session.chunks.to_string();
             if session.without_index > 0 {
                 let unknown = format!("{} without index", session.without_index);
                 chunks = if chunks.is_empty() { unknown } else { format!("{chunks}, {unknown}") };
@@ -215,8 +206,8 @@ impl DlqList {
 ///
 /// # Errors
 /// Those of [`list`].
-pub async fn run(world: &World, output: &Output, filter: &Filter, look: bool) -> Result<Exit> {
-    let listed = list(world, filter, look).await?;
+pub async fn run(world: &World, output: &Output, args: &args::DlqList) -> Result<Exit> {
+    let listed = list(world, &args.filter, args.look).await?;
     output.show(&listed);
     let found = !listed.sessions.is_empty() || !listed.is_certain();
     Ok(if found { Exit::Finding } else { Exit::Fine })

@@ -16,6 +16,9 @@ const OF_PARKING: [&str; 7] =
 /// Between the original message's id and the run that turned the message over (`dlq export --all`).
 const TURNED: char = '~';
 
+/// Message attributes by name.
+pub type Attributes = HashMap<String, MessageAttributeValue>;
+
 /// A received message of the DLQ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DlqMessage {
@@ -32,7 +35,7 @@ pub struct DlqMessage {
     /// When it was put into the DLQ.
     pub sent_at: EpochMs,
     /// All message attributes, as SQS holds them.
-    pub attributes: HashMap<String, MessageAttributeValue>,
+    pub attributes: Attributes,
 }
 
 impl DlqMessage {
@@ -83,7 +86,7 @@ impl DlqMessage {
     }
 
     /// The attributes that travel on with the message.
-    pub fn lasting_attributes(&self) -> HashMap<String, MessageAttributeValue> {
+    pub fn lasting_attributes(&self) -> Attributes {
         let lasting = self.attributes.iter().filter(|(name, _)| !OF_PARKING.contains(&name.as_str()));
         lasting.map(|(name, value)| (name.clone(), value.clone())).collect()
     }

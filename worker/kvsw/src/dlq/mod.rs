@@ -1,18 +1,15 @@
-//! `kvsw dlq`: parked messages.
+//! `kvsw dlq`: parked messages. [`queue`] is the DLQ itself, [`select`] which of its messages are meant; the other files are
+//! the commands, and what they write.
 
 pub mod discard;
 pub mod export;
-pub mod fitting;
 pub mod folder;
-pub mod goal;
 pub mod list;
 pub mod message;
-pub mod native;
 pub mod plan;
+pub mod queue;
 pub mod read_back;
 pub mod redrive;
-pub mod right_queue;
+pub mod select;
 pub mod show;
 pub mod survey;
-pub mod turn;
-pub mod walk;

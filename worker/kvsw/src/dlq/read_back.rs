@@ -4,19 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::parked_index::Entry;
-
 use ingest::message::SessionId;
 use media::time::EpochMs;
+use reader::ranges::Ranges;
+use reader::stream::{LAST_BLOCK_MS, Listed, StreamReader};
+use reader::text::{count, length};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::plan::{GapPlan, Plan, SessionPlan};
 use crate::error::Result;
 use crate::output::{Output, Pen, Show, Tone};
-use crate::readback::{Listed, StreamReader};
-use crate::session::facts::LAST_BLOCK_MS;
 use crate::stop::Stop;
-use crate::text::{count, length, ranges, runs};
 use crate::world::World;
 
 /// Pause between two looks.
@@ -43,7 +42,7 @@ pub struct GapVerdict {
     /// Whether the checkpoint has it no longer (of a gap that was to shrink: whether what came back is no longer in it).
     pub closed: bool,
     /// Chunks of it that should have been written and are still missing.
-    pub open: Vec<(u64, u64)>,
+    pub open: Ranges,
     /// Fragments that the stream lists in its time.
     pub fragments: usize,
     /// Their length together, ms, each to the end of its last block.
@@ -87,10 +86,8 @@ impl GapVerdict {
 pub(super) struct Redrive<'a> {
     /// What was meant.
     pub plan: &'a Plan,
-    /// What was sent; empty where SQS moved it.
+    /// What was sent.
     pub sent: &'a Sent,
-    /// When it began.
-    pub since: EpochMs,
 }
 
 /// Looks until everything has happened that the plan foresaw, `within` has passed, or somebody asks to stop.
@@ -145,19 +142,14 @@ impl Redrive<'_> {
             let group = &session.session_id[..];
             let foreseen: usize = session.parked_again.iter().map(|again| again.messages).sum();
             // Not all of the plan may have been reached.
-            let sent =
-                if self.sent.is_empty() { foreseen } else { self.sent.get(group).map_or(0, BTreeSet::len) };
+            let sent = self.sent.get(group).map_or(0, BTreeSet::len);
             foreseen.min(sent).saturating_sub(again.get(group).copied().unwrap_or_default())
         });
         (again.values().sum(), awaited.sum())
     }
 
-    /// Where SQS moved them, nobody knows the copies' ids; then the time tells.
     fn came_back(&self, Entry { session_id, note }: &Entry) -> bool {
-        match self.sent.is_empty() {
-            true => note.parked_at >= self.since,
-            false => self.sent.get(session_id).is_some_and(|ids| ids.contains(&note.message_id)),
-        }
+        self.sent.get(session_id).is_some_and(|ids| ids.contains(&note.message_id))
     }
 }
 
@@ -165,15 +157,14 @@ impl Redrive<'_> {
 struct Session<'a> {
     id: SessionId,
     planned: &'a SessionPlan,
-    reader: StreamReader<'a>,
+    reader: StreamReader,
 }
 
 impl<'a> Session<'a> {
     /// `None` for a message group that is no session's name: nothing of it can be in a stream.
-    fn new(world: &'a World, planned: &'a SessionPlan) -> Option<Self> {
+    fn new(world: &World, planned: &'a SessionPlan) -> Option<Self> {
         let id = SessionId::parse(&planned.session_id).ok()?;
-        let reader = StreamReader::new(world, &id.stream_name());
-        Some(Self { id, planned, reader })
+        Some(Self { reader: world.stream(&id), id, planned })
     }
 }
 
@@ -185,11 +176,11 @@ async fn look(world: &World, sessions: &[Session<'_>]) -> Result<ReadBack> {
         }
         let open = world.checkpoint(id).await?.map(|checkpoint| checkpoint.gaps).unwrap_or_default();
         for gap in &planned.gaps {
-            let missing = gap.returning.iter().flat_map(|&(first, last)| {
-                let same = open.iter().filter(|open| open.chunks.numbering == gap.numbering);
-                same.flat_map(move |open| open.chunks.from.max(first)..open.chunks.to.min(last + 1))
-            });
-            let missing = runs(missing);
+            let mut open_chunks = Ranges::default();
+            for open in open.iter().filter(|open| open.chunks.numbering == gap.numbering) {
+                open_chunks.add(open.chunks.from, open.chunks.to);
+            }
+            let missing = gap.returning.and(&open_chunks);
             let closed = missing.is_empty();
             let listed = match closed {
                 true => reader.list(Some(time_of(gap, world.now()))).await?,
@@ -231,11 +222,10 @@ impl Show for ReadBack {
     fn text(&self, pen: Pen) -> String {
         let mut lines = Vec::new();
         for gap in &self.gaps {
-            let name = format!("{} gap {}", gap.session_id, ranges(&[(gap.chunk_first, gap.chunk_last)]));
+            let name =
+                format!("{} gap {}", gap.session_id, Ranges::inclusive(gap.chunk_first, gap.chunk_last));
             lines.push(match (gap.closed, gap.fragments) {
-                (false, _) => {
-                    pen.tone(Tone::Bad, &format!("{name}: still open, chunks {}", ranges(&gap.open)))
-                }
+                (false, _) => pen.tone(Tone::Bad, &format!("{name}: still open, chunks {}", gap.open)),
                 (true, 0) => {
                     pen.tone(Tone::Bad, &format!("{name}: closed, but the stream lists no audio there"))
                 }
@@ -287,15 +277,13 @@ mod tests {
     fn what_is_foreseen_to_be_parked_again_is_waited_for() {
         let plan = plan(&[facts(100, vec![], owls(4..6, "NOT_JSON"))], EpochMs(20_000), Unnoted::default());
         let first = sent(&["a"]);
-        let redrive = |sent| Redrive { plan: &plan, sent, since: EpochMs(5_000) };
+        let redrive = |sent| Redrive { plan: &plan, sent };
         let both = sent(&["a", "b"]);
         assert_eq!(redrive(&both).parked_again(&[]), (0, 2));
         // Another message of the session that is parked meanwhile is none of the redrive's.
         assert_eq!(redrive(&both).parked_again(&[parked("a", 4_000), parked("x", 6_000)]), (1, 1));
         assert_eq!(redrive(&both).parked_again(&[parked("a", 6_000), parked("b", 6_000)]), (2, 0));
         assert_eq!(redrive(&first).parked_again(&[]), (0, 1), "only one was reached");
-        let by_sqs = Sent::new();
-        assert_eq!(redrive(&by_sqs).parked_again(&[parked("x", 6_000), parked("y", 4_000)]), (1, 1));
     }
 
     #[test]

@@ -5,31 +5,26 @@
 //! the queue has never seen; it is deleted from the DLQ only after the queue has taken it. Killed in between, the next run
 //! sends it again: within five minutes SQS drops the second copy, later the writer does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use aws::failure::call;
 use aws::parked_index::Entry;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use indicatif::ProgressBar;
-use media::time::EpochMs;
+use reader::text::count;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::fitting::nothing_fits;
-use super::goal::Goal;
 use super::message::{DlqMessage, batches};
-use super::native;
 use super::plan::Plan;
+use super::queue::{Dlq, right_queue};
 use super::read_back::{self, ReadBack, Sent, read_back};
-use super::right_queue::right_queue;
+use super::select::{Goal, Selection, nothing_fits};
 use super::survey::{Survey, survey};
-use super::walk::{Walk, entry_failure, garbled};
-use crate::args::{Filter, Redrive};
+use crate::args::Redrive;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone};
 use crate::stop::Stop;
-use crate::text::count;
 use crate::world::World;
 
 /// What the move did.
@@ -42,12 +37,12 @@ pub struct Moved {
     pub not_taken: BTreeMap<String, usize>,
     /// Messages that were sent but are still in the DLQ; sending them again does no harm.
     pub not_deleted: usize,
-    /// Messages that the plan meant and the walk could not reach, by session: they lie behind messages that were not chosen, or
+    /// Messages that the plan meant and the move could not reach, by session: they lie behind messages that were not chosen, or
     /// are gone.
     pub not_reached: BTreeMap<String, usize>,
     /// Whether it was interrupted.
     pub interrupted: bool,
-    /// What the queue took; empty where SQS moved it.
+    /// What the queue took.
     #[serde(skip)]
     pub sent: Sent,
 }
@@ -108,7 +103,7 @@ impl Pace {
 /// # Errors
 /// Those of the services; what was moved until then stays moved.
 pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
-    let arns = right_queue(world).await?;
+    right_queue(world).await?;
     let Survey { plan, chosen } = survey(world, &args.filter).await?;
     if args.dry_run {
         let closes = plan.parked_again() == 0;
@@ -116,15 +111,12 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
         return Ok(if closes { Exit::Fine } else { Exit::Finding });
     }
     output.say(&plan.text(Pen::PLAIN));
-    let (since, stop) = (world.now(), Stop::listen());
-    let moved = match args.native {
-        true => native::move_all(world, output, arns, (args.rate, since), &stop).await?,
-        false => move_chosen(world, output, args, (&plan, chosen, since), &stop).await?,
-    };
+    let stop = Stop::listen();
+    let moved = move_chosen(world, output, args, (&plan, chosen), &stop).await?;
     let read_back = match args.wait.is_zero() || moved.moved == 0 || moved.interrupted {
         true => None,
         false => {
-            let done = read_back::Redrive { plan: &plan, sent: &moved.sent, since };
+            let done = read_back::Redrive { plan: &plan, sent: &moved.sent };
             Some(read_back(world, output, done, args.wait, &stop).await?)
         }
     };
@@ -141,19 +133,21 @@ async fn move_chosen(
     world: &World,
     output: &Output,
     args: &Redrive,
-    (plan, chosen, since): (&Plan, Vec<Entry>, EpochMs),
+    (plan, chosen): (&Plan, Vec<Entry>),
     stop: &Stop,
 ) -> Result<Moved> {
     let without_note = plan.unnoted.wanted();
     let bar = output.progress((chosen.len() + without_note) as u64, "redriving");
-    let (pace, moved) = (Pace::new(args.rate.unwrap_or(100)), Moved::default());
-    let mut mover = Mover { world, since, stop, pace, bar, moved };
-    let mut walk = Walk::new(world, Goal::new(chosen, without_note));
-    let outcome = mover.walk(&mut walk, &args.filter).await;
+    let goal = Goal::new(chosen, without_note);
+    // What is parked from now on is the writer's answer to the redrive itself.
+    let selection = Selection { filter: args.filter.clone(), before: world.now(), goal };
+    let mut mover = Mover { world, stop, pace: Pace::new(args.rate), bar, moved: Moved::default() };
+    let goal =
+        Dlq::each(world, selection, stop, async |dlq, messages| mover.take(dlq, &messages).await).await;
     mover.bar.finish_and_clear();
-    let goal = walk.release().await?;
-    outcome?;
     let mut moved = mover.moved;
+    let goal = goal?;
+    moved.interrupted |= stop.asked();
     if !moved.interrupted {
         moved.not_reached = goal.not_reached(world).await?;
     }
@@ -162,8 +156,6 @@ async fn move_chosen(
 
 struct Mover<'w> {
     world: &'w World,
-    /// What was parked after this is the writer's answer to the redrive itself.
-    since: EpochMs,
     stop: &'w Stop,
     pace: Pace,
     bar: ProgressBar,
@@ -171,81 +163,42 @@ struct Mover<'w> {
 }
 
 impl Mover<'_> {
-    async fn walk(&mut self, walk: &mut Walk<'_>, filter: &Filter) -> Result<()> {
-        loop {
-            let received = walk.next().await?;
-            if received.is_empty() {
-                self.moved.interrupted |= self.stop.asked();
-                return Ok(());
-            }
-            let since = self.since;
-            let chosen = |m: &DlqMessage| m.sent_at < since && filter.chooses(&m.group_id, m.reason());
-            let (chosen, others): (Vec<DlqMessage>, Vec<DlqMessage>) = received.into_iter().partition(chosen);
-            others.iter().for_each(|message| walk.hold(message));
-            for batch in batches(&chosen, self.pace.most()) {
-                self.moved.interrupted |= self.stop.asked();
-                if self.moved.interrupted {
-                    batch.iter().for_each(|message| walk.hold(message));
-                    continue;
-                }
-                self.pace.take(batch.len()).await;
-                let taken = self.send(walk, batch).await?;
-                self.settle(walk, &taken).await?;
-            }
+    /// Moves what one receive shows.
+    async fn take(&mut self, dlq: &mut Dlq<'_>, messages: &[DlqMessage]) -> Result<ControlFlow<()>> {
+        for batch in batches(messages, self.pace.most()) {
+            self.moved.interrupted |= self.stop.asked();
             if self.moved.interrupted {
-                return Ok(());
+                batch.iter().for_each(|message| dlq.hold(message));
+                continue;
             }
+            self.pace.take(batch.len()).await;
+            let taken = self.send(dlq, batch).await?;
+            let left = dlq.remove(&taken).await?;
+            self.moved.not_deleted += left;
+            self.moved.moved += taken.len() - left;
+            self.bar.inc((taken.len() - left) as u64);
         }
+        Ok(if self.moved.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     /// Sends a batch to the queue. Returns what it has taken.
-    async fn send<'m>(
-        &mut self,
-        walk: &mut Walk<'_>,
-        batch: &'m [DlqMessage],
-    ) -> Result<Vec<&'m DlqMessage>> {
-        const SEND: &str = "SendMessageBatch";
-        let entries = batch.iter().enumerate().map(|(i, message)| {
-            SendMessageBatchRequestEntry::builder()
-                .id(i.to_string())
-                .message_group_id(&message.group_id)
-                .message_deduplication_id(format!("redrive-{}", message.message_id))
-                .message_body(&message.body)
-                .set_message_attributes(Some(message.lasting_attributes()))
-                .build()
-        });
-        let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
-        let entries = entries.map_err(|e| garbled(SEND, &e.to_string()))?;
-        let asked = self.world.sqs.send_message_batch().queue_url(&self.world.settings.queue_url);
-        let answer = call(SEND, asked.set_entries(Some(entries)).send()).await?;
-        for entry in &answer.failed {
-            *self.moved.not_taken.entry(entry_failure(SEND, entry).to_string()).or_default() += 1;
-        }
-        let taken: BTreeMap<&str, &str> =
-            answer.successful.iter().map(|entry| (entry.id(), entry.message_id())).collect();
-        let mut sent = Vec::new();
-        for (i, message) in batch.iter().enumerate() {
-            match taken.get(i.to_string().as_str()) {
-                Some(id) => {
-                    let ids = self.moved.sent.entry(message.group_id.clone()).or_default();
-                    ids.insert((*id).to_owned());
-                    sent.push(message);
+    async fn send<'m>(&mut self, dlq: &mut Dlq<'_>, batch: &'m [DlqMessage]) -> Result<Vec<&'m DlqMessage>> {
+        let name = |m: &DlqMessage| (format!("redrive-{}", m.message_id), m.lasting_attributes());
+        let mut taken = Vec::new();
+        let sent = dlq.send(&self.world.settings.queue_url, batch, name).await?;
+        for (message, outcome) in batch.iter().zip(sent) {
+            match outcome {
+                Ok(id) => {
+                    self.moved.sent.entry(message.group_id.clone()).or_default().insert(id);
+                    taken.push(message);
                 }
-                None => walk.hold(message),
+                Err(failure) => {
+                    *self.moved.not_taken.entry(failure.to_string()).or_default() += 1;
+                    dlq.hold(message);
+                }
             }
         }
-        Ok(sent)
-    }
-
-    /// Deletes what was sent, from the DLQ and from the notes.
-    async fn settle(&mut self, walk: &Walk<'_>, sent: &[&DlqMessage]) -> Result<()> {
-        let left: BTreeSet<&str> = walk.delete(sent).await?.iter().map(|m| m.message_id.as_str()).collect();
-        let gone = || sent.iter().filter(|message| !left.contains(message.message_id.as_str()));
-        self.moved.moved += gone().count();
-        self.bar.inc(gone().count() as u64);
-        self.world.forget_ids(gone().map(|m| (&m.group_id[..], m.original_id()))).await?;
-        self.moved.not_deleted += left.len();
-        Ok(())
+        Ok(taken)
     }
 }
 

@@ -1,18 +1,20 @@
 //! `kvsw dlq show`: every parked message of one session, and what its reason means.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use aws::parked_index::Entry;
+use media::time::EpochMs;
+use reader::text::{count, length, moment};
 use serde::Serialize;
 
-use super::goal::Goal;
 use super::message::DlqMessage;
-use super::right_queue::right_queue;
-use super::walk::Walk;
+use super::queue::{Dlq, right_queue};
+use super::select::Selection;
 use crate::error::{Error, Exit, Result, usage};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::reasons::advice;
-use crate::text::{count, length, moment};
+use crate::stop::Stop;
 use crate::world::World;
 
 /// Receives in search of the session's head; other sessions' heads come first where they are older.
@@ -26,6 +28,10 @@ pub struct ParkedMessage {
     pub message_id: String,
     /// Its chunkIndex, where known.
     pub chunk_index: Option<u64>,
+    /// When the chunk was captured, epoch ms, where its note tells.
+    pub captured_at: Option<u64>,
+    /// Which numbering of chunkIndex it belongs to, where its note tells.
+    pub numbering: Option<u32>,
     /// Why.
     pub reason: String,
     /// `message`, `audio`, `session`, `passing` or `lasting`; not known of what SQS moved itself.
@@ -67,6 +73,8 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
         ParkedMessage {
             message_id: note.message_id.clone(),
             chunk_index: note.chunk_index,
+            captured_at: note.captured_at.map(|at| at.0),
+            numbering: note.numbering,
             reason: note.reason.clone(),
             class: Some(note.class.clone()),
             attempts: Some(note.attempts),
@@ -80,6 +88,8 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
     let others = received.iter().filter(|m| !known.contains(m.original_id())).map(|m| ParkedMessage {
         message_id: m.original_id().to_owned(),
         chunk_index: m.chunk_index(),
+        captured_at: None,
+        numbering: None,
         reason: m.reason().to_owned(),
         class: m.attribute("class").map(str::to_owned),
         attempts: m.attribute("attempts").and_then(|n| n.parse().ok()),
@@ -95,23 +105,15 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
 
 /// The first messages of the group, as a receive shows them.
 async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
-    let mut walk = Walk::new(world, Goal::anything());
-    let mut looks = async || -> Result<Vec<DlqMessage>> {
-        let mut head = Vec::new();
-        for _ in 0..LOOKS {
-            let received = walk.next().await?;
-            received.iter().for_each(|message| walk.hold(message));
-            let done = received.is_empty();
-            head.extend(received.into_iter().filter(|message| message.group_id == session));
-            if done || !head.is_empty() {
-                break;
-            }
-        }
-        Ok(head)
-    };
-    let found = looks().await;
-    walk.release().await?;
-    found
+    let (mut head, mut looks) = (Vec::new(), 0);
+    Dlq::each(world, Selection::everything(), &Stop::default(), async |dlq, messages| {
+        messages.iter().for_each(|message| dlq.hold(message));
+        head.extend(messages.into_iter().filter(|message| message.group_id == session));
+        looks += 1;
+        Ok(if head.is_empty() && looks < LOOKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })
+    .await?;
+    Ok(head)
 }
 
 /// The command.
@@ -162,7 +164,7 @@ impl Show for Shown {
                 message.reason.clone(),
                 or_dash(message.class.clone()),
                 or_dash(message.attempts.map(|n| n.to_string())),
-                moment(media::time::EpochMs(message.parked_at)),
+                moment(EpochMs(message.parked_at)),
                 message.message_id.clone(),
             ]
         });

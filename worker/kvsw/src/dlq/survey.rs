@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws::failure::{call, has_code};
 use aws::parked_index::Entry;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
+use reader::stream::patiently;
 use writer::ports::{SessionStatus, Sessions as _};
 
-use super::fitting::{must_fit, reaches_unnoted};
 use super::plan::{Plan, SessionFacts, Unnoted, plan};
+use super::select::{must_fit, reaches_unnoted};
 use crate::args::Filter;
 use crate::error::Result;
-use crate::readback::patiently;
 use crate::world::World;
 
 /// Sessions that are asked for at the same time.
@@ -86,20 +85,10 @@ async fn placeable(
     session: &SessionId,
     checkpoint: &Checkpoint,
 ) -> Result<BTreeSet<(u32, u64)>> {
-    if checkpoint.gaps.is_empty() {
-        return Ok(BTreeSet::new());
-    }
-    let sort_key = |key: &str| format!("snapshot#{key}");
-    // Gaps may share a snapshot, and BatchGetItem takes a key once.
-    let names: BTreeSet<String> = checkpoint.gaps.iter().map(|gap| sort_key(&gap.snapshot)).collect();
-    let keys = names.iter().map(|name| {
-        let key = [("pk", session.to_string()), ("sk", name.clone())];
-        key.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into()
-    });
-    let wanted = KeysAndAttributes::builder().set_keys(Some(keys.collect())).projection_expression("sk");
-    let items = world.batch_get(&world.settings.state_table, wanted.consistent_read(true)).await?;
-    let stored: BTreeSet<&String> = items.iter().filter_map(|item| item.get("sk")?.as_s().ok()).collect();
-    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(&sort_key(&gap.snapshot)));
+    // Gaps may share a snapshot.
+    let keys: BTreeSet<&str> = checkpoint.gaps.iter().map(|gap| gap.snapshot.as_str()).collect();
+    let stored = world.state.stored_snapshots(session, &keys).await?;
+    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(gap.snapshot.as_str()));
     Ok(gaps.map(|gap| (gap.chunks.numbering, gap.chunks.from)).collect())
 }
 

@@ -1,13 +1,11 @@
 //! This machine's clock against a service's.
 
-use std::time::Duration;
-
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use reader::text::length;
 
 use super::finding::{Finding, Verdict};
 use super::signed::{Request, send};
-use crate::text::length;
 use crate::world::World;
 
 const SUBJECT: &str = "clock";
@@ -50,8 +48,7 @@ fn judge(ours: u64, theirs: u64) -> Finding {
         return Finding::fine(SUBJECT, "agrees with the service's to a second or two");
     }
     let direction = if ours > theirs { "ahead of" } else { "behind" };
-    let seen =
-        format!("{} {direction} the service's", length(Duration::from_millis(apart).as_millis() as u64));
+    let seen = format!("{} {direction} the service's", length(apart));
     let verdict = if apart > WRONG_MS { Verdict::Wrong } else { Verdict::Look };
     let action = "set it by NTP: ages and redrives go by it, and beyond five minutes requests are refused";
     Finding::new(SUBJECT, verdict, seen, action)

@@ -8,13 +8,13 @@ mod signed;
 mod tables;
 
 use aws::failure::call;
+use reader::text::count;
 
 pub use finding::{Diagnosis, Finding, Verdict};
 
 use crate::args::Doctor;
-use crate::error::{Exit, Result, usage};
+use crate::error::{Exit, Result};
 use crate::output::Output;
-use crate::text::count;
 use crate::world::World;
 
 /// Looks at everything.
@@ -67,17 +67,8 @@ async fn streams(world: &World) -> Finding {
 /// The command.
 ///
 /// # Errors
-/// Wrong use only: what goes wrong is a finding.
+/// None: what goes wrong is a finding.
 pub async fn run(world: &World, output: &Output, args: &Doctor) -> Result<Exit> {
-    if args.timeout.is_zero() {
-        return Err(usage("--timeout is 0", "give the writer's time-out, such as 10s"));
-    }
-    if args.writer.as_ref().is_some_and(|writer| writer.trim().is_empty()) {
-        return Err(usage(
-            "--writer names no function",
-            "leave it out: the queue's mapping names the writer",
-        ));
-    }
     let diagnosis = diagnose(world, args, &aws::settings::process_env).await;
     output.show(&diagnosis);
     Ok(diagnosis.exit())

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use reader::text::{count, length};
 use serde_json::Value;
 use writer::Config;
 
 use super::finding::{Finding, Verdict};
-use crate::text::{count, length};
 
 /// Lambda's advice (aws-facts 6.1): failed records stay hidden for up to the visibility time-out.
 pub const VISIBILITY_PER_TIMEOUT: u32 = 6;

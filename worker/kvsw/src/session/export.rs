@@ -1,217 +1,28 @@
 //! `kvsw session export`: the session's audio as WAV or Matroska, read in pieces and written in pieces.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
 use std::path::Path;
 
-use media::fragment::read::ReadFragment;
 use media::time::{EpochMs, Samples};
-use serde::Serialize;
+use reader::audio_file::{AudioFile, AudioFormat, Exported, WriteError};
+use reader::stream::StreamReader;
+use reader::text::{count, length, moment};
 
 use super::facts::{Part, facts, no_audio, part, read};
-use super::mkv::MkvWriter;
-use crate::args::{AudioFormat, SessionExport};
+use crate::args::SessionExport;
 use crate::error::{Error, Exit, Result, usage};
+use crate::files::{format_of, writable};
 use crate::output::{Output, Pen, Show};
-use crate::readback::StreamReader;
-use crate::text::{count, length, moment};
 use crate::world::World;
-
-/// The longest silence that is written for a hole.
-const LONGEST_FILL_MS: u64 = 24 * 3_600_000;
-/// RIFF sizes have 32 bits.
-const WAV_SAMPLES_MAX: u64 = (u32::MAX as u64 - 36) / 2;
-/// Shorter differences of time are rounding.
-const ROUNDING: u64 = 16;
-
-/// What was exported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Exported {
-    /// The file.
-    pub file: String,
-    /// Fragments in it.
-    pub fragments: usize,
-    /// Their samples, 16 kHz.
-    pub samples: u64,
-    /// Samples of silence put in.
-    pub silence: u64,
-    /// Time of the first sample, epoch ms.
-    pub from: u64,
-    /// Time of the last sample's end.
-    pub to: u64,
-}
-
-/// Why samples could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The file system.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// The WAV writer.
-    #[error(transparent)]
-    Wav(#[from] hound::Error),
-    /// More samples than the format's sizes can count.
-    #[error("a WAV file holds at most {} of this audio", length(WAV_SAMPLES_MAX / 16))]
-    TooLong,
-    /// A hole that nobody wants as silence.
-    #[error("there is a hole of {}", length(*.ms))]
-    HoleTooLong {
-        /// Its length.
-        ms: u64,
-    },
-}
-
-enum Sink {
-    Wav(Box<hound::WavWriter<BufWriter<File>>>),
-    Matroska(Box<MkvWriter<BufWriter<File>>>),
-}
-
-/// Puts pieces of audio one after the other.
-pub struct AudioFile {
-    sink: Sink,
-    fill: bool,
-    span: (EpochMs, EpochMs),
-    first: Option<EpochMs>,
-    fragments: usize,
-    samples: u64,
-    silence: u64,
-    last: EpochMs,
-}
-
-impl AudioFile {
-    /// Makes the file. Audio outside of `span` is cut off; with `fill`, holes become silence.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn create(
-        path: &Path,
-        format: AudioFormat,
-        title: &str,
-        span: (EpochMs, EpochMs),
-        fill: bool,
-    ) -> std::result::Result<Self, WriteError> {
-        let file = BufWriter::new(File::create(path)?);
-        let sink = match format {
-            AudioFormat::Matroska => Sink::Matroska(Box::new(MkvWriter::new(file, title, span.0)?)),
-            AudioFormat::Wav => {
-                let spec = hound::WavSpec {
-                    channels: 1,
-                    sample_rate: Samples::RATE_HZ,
-                    bits_per_sample: 16,
-                    sample_format: hound::SampleFormat::Int,
-                };
-                Sink::Wav(Box::new(hound::WavWriter::new(file, spec)?))
-            }
-        };
-        let (first, last) = (None, span.0);
-        Ok(Self { sink, fill, span, first, fragments: 0, samples: 0, silence: 0, last })
-    }
-
-    /// Appends a fragment; fragments come in the order of time.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn append(&mut self, fragment: &ReadFragment) -> std::result::Result<(), WriteError> {
-        let before = self.samples;
-        for (at, bytes) in &fragment.blocks {
-            let pcm: Vec<i16> =
-                bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-            self.block(*at, &pcm)?;
-        }
-        self.fragments += usize::from(self.samples > before);
-        Ok(())
-    }
-
-    fn block(&mut self, at: EpochMs, pcm: &[i16]) -> std::result::Result<(), WriteError> {
-        let (from, to) = self.span;
-        let skipped = Samples::from_ms(from.0.saturating_sub(at.0)).as_usize().min(pcm.len());
-        let kept = Samples::from_ms(to.0.saturating_sub(at.0)).as_usize().min(pcm.len());
-        let Some(mut pcm) = pcm.get(skipped..kept).filter(|pcm| !pcm.is_empty()) else { return Ok(()) };
-        let at = EpochMs(at.0.max(from.0));
-        if self.fill {
-            let first = *self.first.get_or_insert(if from.0 > 0 { from } else { at });
-            let due = Samples::from_ms(at.0 - first.0).0;
-            let there = self.samples + self.silence;
-            if due > there + ROUNDING {
-                self.fill(first, due - there)?;
-            }
-            // Audio that is there twice is written once.
-            pcm = pcm.get((there.saturating_sub(due + ROUNDING)) as usize..).unwrap_or_default();
-        } else {
-            self.first.get_or_insert(at);
-        }
-        self.write(at, pcm)?;
-        self.samples += pcm.len() as u64;
-        self.last = EpochMs(at.0 + Samples::from(pcm.len()).ms_ceil());
-        Ok(())
-    }
-
-    fn fill(&mut self, first: EpochMs, samples: u64) -> std::result::Result<(), WriteError> {
-        static PIECE: [i16; 16_000] = [0; 16_000];
-        if Samples(samples).ms_floor() > LONGEST_FILL_MS {
-            return Err(WriteError::HoleTooLong { ms: Samples(samples).ms_floor() });
-        }
-        let mut left = samples as usize;
-        while left > 0 {
-            let now = left.min(PIECE.len());
-            let at = EpochMs(first.0 + Samples(self.samples + self.silence).ms_floor());
-            self.write(at, &PIECE[..now])?;
-            self.silence += now as u64;
-            left -= now;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, at: EpochMs, pcm: &[i16]) -> std::result::Result<(), WriteError> {
-        match &mut self.sink {
-            Sink::Matroska(file) => file.append(at, pcm)?,
-            Sink::Wav(file) => {
-                if self.samples + self.silence + pcm.len() as u64 > WAV_SAMPLES_MAX {
-                    return Err(WriteError::TooLong);
-                }
-                pcm.iter().try_for_each(|sample| file.write_sample(*sample))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Completes the file; with `fill`, as long as to `until`.
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn finish(mut self, path: &Path, until: EpochMs) -> std::result::Result<Exported, WriteError> {
-        if self.fill {
-            let first = *self.first.get_or_insert(self.span.0);
-            let due = Samples::from_ms(until.0.saturating_sub(first.0)).0;
-            let there = self.samples + self.silence;
-            if due > there + ROUNDING {
-                self.fill(first, due - there)?;
-                self.last = until;
-            }
-        }
-        match self.sink {
-            Sink::Wav(file) => file.finalize()?,
-            Sink::Matroska(file) => drop(file.finish()?),
-        }
-        Ok(Exported {
-            file: path.display().to_string(),
-            fragments: self.fragments,
-            samples: self.samples,
-            silence: self.silence,
-            from: self.first.unwrap_or_default().0,
-            to: self.last.0,
-        })
-    }
-}
 
 /// The command.
 ///
 /// # Errors
 /// Those of the services and of the file system; wrong use, where the session or the part has no audio.
 pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result<Exit> {
-    super::writable(&args.out)?;
-    let reader = StreamReader::new(world, &args.session.stream_name());
+    let format = format_of(&args.out, &[("wav", AudioFormat::Wav), ("mkv", AudioFormat::Matroska)])?;
+    args.span.check(None)?;
+    writable(&args.out, args.force)?;
+    let reader = world.stream(&args.session);
     let known = facts(world, &reader, &args.session).await?;
     let part = part(&known, args.span)?;
     if known.listed.is_empty() {
@@ -225,7 +36,7 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
     // Without silence the file begins with its first sample.
     let bare = args.span.from.is_none() && !args.fill_gaps;
     let from = part.listed.first().filter(|_| bare).map_or(part.from, |first| first.at);
-    let exported = export(&reader, output, args, &part, (from, part.to)).await;
+    let exported = export(&reader, output, (args, format), &part, (from, part.to)).await;
     let Some(exported) = exported? else {
         return Err(no_audio("no audio lies in that part of the session"));
     };
@@ -235,42 +46,35 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
 
 /// Writes the file. `None` where there is nothing to write: then what lay there before still does.
 async fn export(
-    reader: &StreamReader<'_>,
+    reader: &StreamReader,
     output: &Output,
-    args: &SessionExport,
+    (args, format): (&SessionExport, AudioFormat),
     part: &Part<'_>,
     span: (EpochMs, EpochMs),
 ) -> Result<Option<Exported>> {
-    let failed = |error: WriteError| write_error(&args.out, error);
-    let create = || AudioFile::create(&args.out, args.format, args.session.as_str(), span, args.fill_gaps);
+    let out = &args.out;
+    let failed = |error: WriteError| write_error(out, error);
+    let create = || AudioFile::create(out, format, args.session.as_str(), span, args.fill_gaps);
     let mut file = None;
-    let written = read(reader, output, part.listed, |fragment| {
-        if file.is_none() && touches(&fragment, span) {
+    let written = read(reader, output, part.listed, |_, blocks| {
+        if file.is_none() && blocks.iter().any(|block| block.at < span.1 && block.end() > span.0) {
             file = Some(create().map_err(failed)?);
         }
-        file.as_mut().map_or(Ok(()), |file| file.append(&fragment)).map_err(failed)
+        file.as_mut().map_or(Ok(()), |file| file.append(&blocks)).map_err(failed)
     });
     let written = written.await;
     if written.is_ok() && file.is_none() && args.fill_gaps && span.0 < part.until {
         file = Some(create().map_err(failed)?);
     }
     let Some(file) = file else { return written.map(|()| None) };
-    let exported = written.and_then(|()| file.finish(&args.out, part.until).map_err(failed));
-    exported.map(Some).inspect_err(|_| drop(std::fs::remove_file(&args.out)))
-}
-
-/// Whether a fragment has audio in `span`.
-fn touches(fragment: &ReadFragment, (from, to): (EpochMs, EpochMs)) -> bool {
-    let end = |at: EpochMs, bytes: &[u8]| at.0 + Samples::from(bytes.len() / 2).ms_ceil();
-    fragment.blocks.iter().any(|(at, bytes)| *at < to && end(*at, bytes) > from.0)
+    let exported = written.and_then(|()| file.finish(out, part.until).map_err(failed));
+    exported.map(Some).inspect_err(|_| drop(std::fs::remove_file(out)))
 }
 
 fn write_error(path: &Path, error: WriteError) -> Error {
     let other = "--from and --to choose a part; without --fill-gaps no silence is written";
     match error {
-        WriteError::Io(source) | WriteError::Wav(hound::Error::IoError(source)) => {
-            Error::File { path: path.to_owned(), source }
-        }
+        WriteError::Io(source) => Error::File { path: path.to_owned(), source },
         error => usage(error.to_string(), other),
     }
 }
@@ -283,58 +87,5 @@ impl Show for Exported {
             text.push_str(&format!(", {} of silence", length(Samples(self.silence).ms_floor())));
         }
         format!("{text}, from {} to {}", moment(EpochMs(self.from)), moment(EpochMs(self.to)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn block(at: u64, ms: u64, value: i16) -> (EpochMs, Vec<u8>) {
-        (EpochMs(at), value.to_le_bytes().repeat(Samples::from_ms(ms).as_usize()))
-    }
-
-    fn exported(name: &str, span: (u64, u64), fill: bool) -> (Vec<i16>, Exported) {
-        let path = std::env::temp_dir().join(format!("kvsw-export-{}-{name}.wav", std::process::id()));
-        let span = (EpochMs(span.0), EpochMs(span.1));
-        let mut file = AudioFile::create(&path, AudioFormat::Wav, "owl", span, fill).unwrap();
-        for blocks in [vec![block(1_000, 100, 1), block(1_100, 100, 2)], vec![block(1_500, 100, 3)]] {
-            file.append(&ReadFragment { blocks, ..ReadFragment::default() }).unwrap();
-        }
-        let exported = file.finish(&path, EpochMs(span.1.0.min(1_700))).unwrap();
-        let samples =
-            hound::WavReader::open(&path).unwrap().into_samples().map(|sample| sample.unwrap()).collect();
-        std::fs::remove_file(&path).unwrap();
-        (samples, exported)
-    }
-
-    fn runs(samples: &[i16]) -> Vec<(i16, usize)> {
-        let mut runs: Vec<(i16, usize)> = Vec::new();
-        for sample in samples {
-            match runs.last_mut() {
-                Some((value, n)) if value == sample => *n += 1,
-                _ => runs.push((*sample, 1)),
-            }
-        }
-        runs.into_iter().map(|(value, n)| (value, n / 16)).collect()
-    }
-
-    #[test]
-    fn holes_are_left_out_or_filled_with_their_true_length() {
-        let (joined, told) = exported("joined", (1_000, 9_000), false);
-        assert_eq!(runs(&joined), [(1, 100), (2, 100), (3, 100)]);
-        assert_eq!((told.fragments, told.samples, told.silence), (2, 4_800, 0));
-        let (filled, told) = exported("filled", (900, 9_000), true);
-        assert_eq!(runs(&filled), [(0, 100), (1, 100), (2, 100), (0, 300), (3, 100), (0, 100)]);
-        assert_eq!((told.from, told.to, told.silence), (900, 1_700, 8_000));
-    }
-
-    #[test]
-    fn a_part_is_cut_to_the_millisecond() {
-        assert_eq!(runs(&exported("cut", (1_050, 1_550), false).0), [(1, 50), (2, 100), (3, 50)]);
-        assert_eq!(runs(&exported("late", (1_300, 1_550), true).0), [(0, 200), (3, 50)]);
-        assert_eq!(runs(&exported("in-a-hole", (1_210, 1_400), true).0), [(0, 190)]);
-        assert_eq!(runs(&exported("into-a-hole", (1_150, 1_450), true).0), [(2, 50), (0, 250)]);
-        assert!(exported("nothing", (1_210, 1_400), false).0.is_empty());
     }
 }

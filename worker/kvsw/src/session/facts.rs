@@ -3,92 +3,16 @@
 use aws::parked_index::Entry;
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
-use media::fragment::read::ReadFragment;
-use media::time::{EpochMs, Samples};
+use media::time::EpochMs;
+use reader::fragment::{Block, Fragment};
+use reader::ledger::{Parked, gap_times};
+use reader::stream::{LAST_BLOCK_MS, LONGEST_FRAGMENT_MS, LeftOut, Listed, StreamReader};
 use writer::ports::{SessionStatus, Sessions as _};
 
-use super::ledger::gap_times;
 use crate::args::Span;
 use crate::error::{Error, Result, usage};
 use crate::output::Output;
-use crate::readback::{Listed, StreamReader};
 use crate::world::World;
-
-/// The longest fragment: its block times are 16 bits after its Cluster's.
-const LONGEST_FRAGMENT_MS: u64 = 33_000;
-/// The service's length of a fragment counts to the beginning of its last block, which is no longer than this.
-pub const LAST_BLOCK_MS: u64 = 100;
-/// Blocks this close to each other touch: times are whole milliseconds.
-const TOUCH_MS: u64 = 1;
-
-/// One fragment without its samples.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FragmentFacts {
-    /// `FragmentNumber`.
-    pub number: String,
-    /// It came back into a gap, by its tags.
-    pub backfilled: bool,
-    /// Audio without a hole: beginning and length, in time order.
-    pub stretches: Vec<(EpochMs, Samples)>,
-    /// Which numbering of chunkIndex, from its tags.
-    pub numbering: Option<u32>,
-    /// First and last chunkIndex, from its tags.
-    pub chunks: Option<(u64, u64)>,
-}
-
-impl FragmentFacts {
-    /// From a fragment that was read back.
-    pub fn of(fragment: &ReadFragment) -> Self {
-        let tag = |name: &str| fragment.tags.get(name)?.parse().ok();
-        let mut stretches: Vec<(EpochMs, Samples)> = Vec::new();
-        for (at, bytes) in &fragment.blocks {
-            let samples = Samples::from(bytes.len() / 2);
-            match stretches.last_mut() {
-                Some((begin, length)) if at.0.abs_diff(begin.0 + length.ms_ceil()) <= TOUCH_MS => {
-                    *length += samples;
-                }
-                _ => stretches.push((*at, samples)),
-            }
-        }
-        Self {
-            number: fragment.number.clone().unwrap_or_default(),
-            backfilled: fragment.tags.get("line").is_some_and(|line| line == "backfill"),
-            stretches,
-            numbering: tag("numbering").and_then(|n| u32::try_from(n).ok()),
-            chunks: tag("chunkFirst").zip(tag("chunkLast")),
-        }
-    }
-
-    /// Where its first sample lies.
-    pub fn at(&self) -> EpochMs {
-        self.stretches.first().map(|(at, _)| *at).unwrap_or_default()
-    }
-
-    /// Where its last sample ends.
-    pub fn end(&self) -> EpochMs {
-        self.stretches.last().map(|(at, length)| EpochMs(at.0 + length.ms_ceil())).unwrap_or_default()
-    }
-
-    /// Its audio.
-    pub fn samples(&self) -> Samples {
-        self.stretches.iter().map(|(_, length)| *length).sum()
-    }
-
-    /// Numbering and index of its first chunk.
-    pub fn begins(&self) -> Option<(u32, u64)> {
-        self.numbering.zip(self.chunks.map(|(first, _)| first))
-    }
-
-    /// Numbering and index of the chunk after its last one.
-    pub fn ends(&self) -> Option<(u32, u64)> {
-        self.numbering.zip(self.chunks.map(|(_, last)| last.saturating_add(1)))
-    }
-
-    /// Numbers grow; they have up to 128 digits.
-    pub fn order(&self) -> (usize, &str) {
-        (self.number.len(), &self.number)
-    }
-}
 
 /// What is known of a session besides its media.
 #[derive(Debug)]
@@ -108,6 +32,11 @@ pub struct SessionFacts {
 }
 
 impl SessionFacts {
+    /// Its parked chunks.
+    pub fn parked_chunks(&self) -> Vec<Parked> {
+        self.parked.iter().map(Parked::of).collect()
+    }
+
     /// From where to where there is audio in the stream, or an open gap. The last audio may end [`LAST_BLOCK_MS`] later.
     pub fn extent(&self) -> Option<(EpochMs, EpochMs)> {
         let gaps = self.checkpoint.as_ref().map(gap_times).unwrap_or_default();
@@ -135,14 +64,13 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// Those of the services; wrong use, where nobody knows the session.
-pub async fn facts(world: &World, reader: &StreamReader<'_>, session: &SessionId) -> Result<SessionFacts> {
-    let status = async { Ok(world.sessions.status(session).await?) };
+pub async fn facts(world: &World, reader: &StreamReader, session: &SessionId) -> Result<SessionFacts> {
     let (status, checkpoint, activity, parked, listed) = futures::try_join!(
-        status,
+        async { Ok(world.sessions.status(session).await?) },
         world.checkpoint(session),
-        world.last_activity(std::slice::from_ref(session)),
+        async { Ok(world.state.last_activity(std::slice::from_ref(session)).await?) },
         world.notes(Some(session.as_str())),
-        reader.list(None),
+        async { Ok(reader.list(None).await?) },
     )?;
     let unheard_of = checkpoint.is_none() && parked.is_empty() && listed.is_empty();
     if status == SessionStatus::Unknown && unheard_of {
@@ -153,26 +81,30 @@ pub async fn facts(world: &World, reader: &StreamReader<'_>, session: &SessionId
     Ok(SessionFacts { session: session.clone(), status, checkpoint, last_activity, parked, listed })
 }
 
-/// Reads the media of `listed` and gives each fragment, in the order of time, to `take`.
+/// Reads the media of `listed` and gives each fragment with its audio, once and in the order of time, to `take`.
 ///
 /// # Errors
 /// Those of the stream, and those of `take`.
 pub async fn read(
-    reader: &StreamReader<'_>,
+    reader: &StreamReader,
     output: &Output,
     listed: &[Listed],
-    mut take: impl FnMut(ReadFragment) -> Result<()>,
+    mut take: impl FnMut(Fragment, Vec<Block>) -> Result<()>,
 ) -> Result<()> {
     let bar = output.progress(listed.len() as u64, "reading the stream");
-    let missing = reader.media(listed, |fragment| {
+    let left_out = reader.read(listed, |fragment, blocks| {
         bar.inc(1);
-        take(fragment)
+        take(fragment, blocks)
     });
-    let missing = missing.await;
+    let left_out = left_out.await;
     bar.finish_and_clear();
-    let missing = missing?;
-    if !missing.is_empty() {
-        output.say(&format!("{} of {} fragments expired while they were read", missing.len(), listed.len()));
+    let (LeftOut { expired, copies }, all) = (left_out?, listed.len());
+    if expired > 0 {
+        output.say(&format!("{expired} of {all} fragments expired while they were read"));
+    }
+    if copies > 0 {
+        output
+            .say(&format!("{copies} of {all} fragments are copies of others, by time and chunks: read once"));
     }
     Ok(())
 }
@@ -189,9 +121,7 @@ pub fn part(known: &SessionFacts, span: Span) -> Result<Part<'_>> {
     };
     let from = span.from.map_or(begin, |place| place.moment(begin));
     let to = span.to.map_or(EpochMs(end.0.saturating_add(LONGEST_FRAGMENT_MS)), |place| place.moment(begin));
-    if span.from.is_some() && span.to.is_some() && to <= from {
-        return Err(usage("--to does not lie after --from", "exchange them"));
-    }
+    span.check(Some(begin))?;
     let reach = |l: &Listed| l.at < to && l.at.0 + LONGEST_FRAGMENT_MS > from.0;
     let (first, last) = (known.listed.iter().position(reach), known.listed.iter().rposition(reach));
     let listed = first.zip(last).map_or(&[][..], |(first, last)| &known.listed[first..=last]);
@@ -209,10 +139,10 @@ pub fn no_audio(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use ingest::checkpoint::Gap;
+    use ingest::gap::Gap;
 
     use super::*;
-    use crate::text::Place;
+    use crate::time::Place;
 
     /// Audio from 3 s to 5 s and from 50 s to 52 s after 1970, with a parked second before and two behind.
     fn known() -> SessionFacts {

@@ -3,18 +3,17 @@
 use aws::parked_index::Entry;
 use ingest::message::SessionId;
 use media::time::EpochMs;
+use reader::fragment::Fragment;
+use reader::ledger::{HoleKind, Ledger, ledger};
+use reader::ranges::Ranges;
+use reader::text::{count, length, moment};
 use serde::Serialize;
 
-use super::facts::{FragmentFacts, SessionFacts, facts, read};
-use super::ledger::{HoleKind, Ledger, ledger};
-use crate::dlq::plan::status_name;
+use super::facts::{SessionFacts, facts, read};
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
-use crate::ranges::Ranges;
-use crate::readback::StreamReader;
 use crate::reasons::advice;
-use crate::text::{count, length, moment, ranges};
-use crate::world::World;
+use crate::world::{World, status_name};
 
 /// Fragments that the text shows; `--json` shows all.
 const SHOWN: usize = 40;
@@ -49,11 +48,11 @@ pub struct Shown {
 /// # Errors
 /// Those of the services; wrong use, where nobody knows the session.
 pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<Exit> {
-    let reader = StreamReader::new(world, &session.stream_name());
+    let reader = world.stream(session);
     let known = facts(world, &reader, session).await?;
     let mut fragments = Vec::new();
-    read(&reader, output, &known.listed, |fragment| {
-        fragments.push(FragmentFacts::of(&fragment));
+    read(&reader, output, &known.listed, |fragment, _| {
+        fragments.push(fragment);
         Ok(())
     })
     .await?;
@@ -63,10 +62,9 @@ pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<
     Ok(if whole { Exit::Fine } else { Exit::Finding })
 }
 
-fn shown(known: &SessionFacts, fragments: &[FragmentFacts], now: EpochMs) -> Shown {
+fn shown(known: &SessionFacts, fragments: &[Fragment], now: EpochMs) -> Shown {
     let checkpoint = known.checkpoint.clone().unwrap_or_default();
-    let parked: Vec<Option<u64>> = known.parked.iter().map(|entry| entry.note.chunk_index).collect();
-    let ledger = ledger(fragments, &checkpoint, &parked);
+    let ledger = ledger(fragments, &checkpoint, &known.parked_chunks());
     Shown {
         session_id: known.session.to_string(),
         status: status_name(known.status),
@@ -81,8 +79,7 @@ fn shown(known: &SessionFacts, fragments: &[FragmentFacts], now: EpochMs) -> Sho
 }
 
 fn redrive_helps(parked: &[Entry], ledger: &Ledger) -> bool {
-    let in_gap =
-        |index: u64| ledger.gaps.iter().any(|gap| (gap.chunk_first..=gap.chunk_last).contains(&index));
+    let in_gap = |index: u64| ledger.gaps.iter().any(|gap| gap.holds(index));
     let mut notes = parked.iter().map(|entry| &entry.note);
     notes.any(|note| note.chunk_index.is_some_and(in_gap) && advice(&note.reason).redrive)
 }
@@ -161,14 +158,14 @@ impl Shown {
                 ("TWICE", &row.twice, Tone::Bad),
             ];
             for (what, place, tone) in places.into_iter().filter(|(_, place, _)| !place.is_empty()) {
-                let text = format!("{} {what} ({})", place.len(), ranges(&place.inclusive()));
+                let text = format!("{} {what} ({})", place.len(), place);
                 parts.push(pen.tone(tone, &text));
             }
             lines.push(format!("{title:<9} {}", parts.join(", ")));
         }
         if !self.ledger.parked_elsewhere.is_empty() {
-            let text = ranges(&self.ledger.parked_elsewhere.inclusive());
-            lines.push(pen.tone(Tone::Warn, &format!("          parked outside any gap: {text}")));
+            let text = format!("          parked outside any gap: {}", self.ledger.parked_elsewhere);
+            lines.push(pen.tone(Tone::Warn, &text));
         }
         if self.ledger.parked_without_index > 0 {
             let text = format!("          parked without an index: {}", self.ledger.parked_without_index);
@@ -189,7 +186,7 @@ impl Shown {
             if !gap.missing.is_empty() {
                 parts.push(format!("{} missing", gap.missing.len()));
             }
-            let chunks = ranges(&[(gap.chunk_first, gap.chunk_last)]);
+            let chunks = Ranges::inclusive(gap.chunk_first, gap.chunk_last);
             let at = moment(EpochMs(gap.begins_at));
             let text = format!("gap       {chunks} at {at} ({long}): {}", parts.join(", "));
             lines.push(pen.tone(Tone::Bad, &text));
@@ -222,7 +219,8 @@ impl Shown {
                 };
                 format!("{kind} {}", length(hole.to - hole.from))
             });
-            let chunks = row.chunks.map_or("-".into(), |chunks| ranges(&[chunks]));
+            let chunks = row.chunks.map(|(first, last)| Ranges::inclusive(first, last).to_string());
+            let chunks = chunks.unwrap_or_else(|| "-".into());
             let notes = if row.backfilled { "backfilled" } else { "" };
             let at = format!("{:.3} s", (row.at - start) as f64 / 1_000.0);
             [at, length(row.span_ms), chunks, before, notes.into(), row.number.clone()]
@@ -237,11 +235,18 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use ingest::checkpoint::{Checkpoint, Gap, Position};
+    use ingest::checkpoint::Checkpoint;
+    use ingest::gap::Gap;
+    use ingest::position::Position;
     use media::time::Samples;
-    use writer::ports::ParkedNote;
+    use reader::ledger::Parked;
 
     use super::*;
+    use crate::dlq::plan::tests::note;
+
+    fn parked(index: u64) -> Parked {
+        Parked { numbering: Some(0), index: Some(index) }
+    }
 
     fn shown(ledger: Ledger, redrive_helps: bool) -> String {
         let shown = Shown {
@@ -266,12 +271,13 @@ mod tests {
 
     #[test]
     fn the_text_adds_up_for_a_person() {
-        let fragment = |number: u32, at: u64, chunks| FragmentFacts {
+        let fragment = |number: u32, at: u64, chunks| Fragment {
             number: number.to_string(),
+            at: EpochMs(at),
             stretches: vec![(EpochMs(at), Samples::from_ms(2_000))],
             numbering: Some(0),
             chunks: Some(chunks),
-            ..FragmentFacts::default()
+            ..Fragment::default()
         };
         let fragments = [fragment(1, 10_000, (0, 6)), fragment(2, 15_000, (7, 13))];
         let parts = [
@@ -281,7 +287,7 @@ mod tests {
             "parked outside any gap: 3",
             "pause 3 s",
         ];
-        has(&shown(ledger(&fragments, &Default::default(), &[Some(3)]), false), &parts);
+        has(&shown(ledger(&fragments, &Default::default(), &[parked(3)]), false), &parts);
     }
 
     #[test]
@@ -294,26 +300,14 @@ mod tests {
         };
         let live = Position { next: 7, ..Position::default() };
         let state = Checkpoint { live, gaps: vec![gap], ..Checkpoint::default() };
-        let ledger = ledger(&[], &state, &[Some(0)]);
+        let ledger = ledger(&[], &state, &[parked(0)]);
         let text = shown(ledger.clone(), true);
         has(&text, &["= audio 0 ms + gaps 2 s", "(2 s, nothing written after it): 1 parked, 6 missing"]);
         has(&text, &["kvsw dlq redrive --session owl fills them"]);
         has(&shown(ledger.clone(), false), &["no redrive fills them: kvsw dlq show owl"]);
 
-        let entry = |reason: &str, chunk_index| Entry {
-            session_id: "owl".into(),
-            note: ParkedNote {
-                message_id: "m".into(),
-                chunk_index,
-                reason: reason.into(),
-                class: String::new(),
-                attempts: 1,
-                first_failure_at: EpochMs(0),
-                parked_at: EpochMs(0),
-            },
-        };
-        let (bad, outside) = (entry("BAD_BASE64", Some(0)), entry("ack-5001", Some(99)));
+        let (bad, outside) = (note("owl", Some(0), "BAD_BASE64"), note("owl", Some(99), "ack-5001"));
         assert!(!redrive_helps(&[bad.clone(), outside], &ledger));
-        assert!(redrive_helps(&[bad, entry("ack-5001", Some(3))], &ledger));
+        assert!(redrive_helps(&[bad, note("owl", Some(3), "ack-5001")], &ledger));
     }
 }

@@ -123,7 +123,7 @@ impl Bench {
         let folder = project::run_folder().unwrap();
         let backend = Backend::start(BackendKind::MiniStack, &folder).await.unwrap();
         let emulator =
-            kvs_emulator::start(kvs_emulator::Config { create_ms: 0, ..kvs_emulator::Config::default() })
+            kvs_emulator::start(kvs_emulator::Config { create_ms: 0, ..kvs_emulator::Config::strict() })
                 .await
                 .unwrap();
         let config = backend.sdk_config().await;
@@ -167,6 +167,8 @@ impl Bench {
                 .map(|chunk| ParkedNote {
                     message_id: format!("{session}-{chunk}"),
                     chunk_index: Some(*chunk),
+                    captured_at: None,
+                    numbering: None,
                     reason: reason.into(),
                     class: "passing".into(),
                     attempts: 4,

@@ -39,6 +39,24 @@ pub struct RecordingHead {
     pub pre_skip: OpusTicks,
     /// Whether the recording's own header was lost and this head made up after a resynchronisation.
     pub headerless: bool,
+    /// What the decoder is to do with the volume.
+    #[serde(default, skip_serializing_if = "OutputGain::is_none")]
+    pub gain: OutputGain,
+    /// The codecs of the tracks beside the one that is decoded, the first Opus track. Their blocks are passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<String>,
+}
+
+/// OpusHead's output gain, in 1/256 dB (RFC 7845 section 5.1). Hardly a recorder sets one.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OutputGain(pub i16);
+
+impl OutputGain {
+    /// Whether the sound stays as it is.
+    pub const fn is_none(&self) -> bool {
+        self.0 == 0
+    }
 }
 
 /// An Opus packet with its place in time.
@@ -46,6 +64,8 @@ pub struct RecordingHead {
 pub struct Packet {
     /// When it begins, on the recording's own timeline (1 ms steps in WebM, not shifted by pre-skip).
     pub time: MediaTime,
+    /// How far that can be trusted.
+    pub time_basis: TimeBasis,
     /// How long it lasts, from its TOC; none if the packet is malformed and cannot be decoded.
     pub duration: Samples,
     /// The packet.
@@ -53,6 +73,29 @@ pub struct Packet {
     pub data: Vec<u8>,
     /// How much of its decoded end is to be dropped (Matroska DiscardPadding, Ogg end trimming).
     pub discard_end: Samples,
+}
+
+/// How far a packet's time can be trusted.
+///
+/// A block's time counts from its Cluster's Timestamp, and that may be among missing bytes. Times that are not known hold until the
+/// next Timestamp; all of them are off by the same, and the first known time behind them tells by how much, since nothing lies
+/// between.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeBasis {
+    /// The container says so.
+    #[default]
+    Known,
+    /// As if no Cluster had begun in what is missing; if one did, it is later.
+    SameCluster,
+    /// A Cluster did begin in what is missing. This is the earliest that it can be.
+    NotBefore,
+}
+
+impl TimeBasis {
+    /// Whether the container says so.
+    pub fn is_known(&self) -> bool {
+        *self == Self::Known
+    }
 }
 
 /// A run of bytes that gave no packets.
@@ -85,7 +128,7 @@ pub enum SkipReason {
     #[error("the bytes that follow these are missing")]
     BytesMissing,
     /// Bytes between a loss and the place where the recording could be taken up again.
-    #[error("bytes after a loss, before the next Cluster, page or header")]
+    #[error("bytes after a loss, before the next place that shows where the recording goes on")]
     Resync,
     /// The start of an element or page that a new recording cut off.
     #[error("a new recording began before this element was complete")]
@@ -110,6 +153,9 @@ pub enum SkipReason {
     /// A block whose header or lacing is broken, or an Ogg page with a packet that is too long.
     #[error("a block or page whose packets cannot be taken apart")]
     BadPacket,
+    /// An encrypted block: there is no key.
+    #[error("an encrypted block; record without encryption")]
+    Encrypted,
     /// A block of a track that the header does not declare.
     #[error("a block of track {0}, which the header does not declare")]
     UnknownTrack(u64),

@@ -7,6 +7,7 @@
 //! An element that is not complete stays in the tail, and is looked at again only by its header: the cost of a push is
 //! linear in its bytes, and the tail is never more than one element.
 
+mod effort;
 mod header_hash;
 mod item;
 mod limits;
@@ -14,13 +15,16 @@ mod ogg;
 mod opus_head;
 mod seek;
 mod sniff;
+mod times;
 mod webm;
 
-pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped};
-pub use sniff::{Sniffed, sniff, starts_recording};
+pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
+pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
 
 use serde::{Deserialize, Serialize};
 
+use self::effort::Effort;
+use self::header_hash::HeaderHash;
 use self::ogg::Ogg;
 use self::webm::Webm;
 
@@ -37,6 +41,28 @@ pub struct Demuxer {
     /// The parser of the current recording, or of the one that was left when seeking.
     format: Option<Format>,
     head: Option<RecordingHead>,
+    /// The blob that began the recording, of a page that sends it again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_blob: Option<FirstBlob>,
+}
+
+/// A blob by its length and its hash.
+#[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct FirstBlob {
+    len: usize,
+    hash: HeaderHash,
+}
+
+impl FirstBlob {
+    fn of(blob: &[u8]) -> Self {
+        Self { len: blob.len(), hash: HeaderHash::of(blob) }
+    }
+
+    /// Its length, if the chunk begins with it.
+    fn repeated_by(self, chunk: &[u8]) -> Option<usize> {
+        let begins = chunk.get(..self.len).is_some_and(|begins| HeaderHash::of(begins) == self.hash);
+        begins.then_some(self.len)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,6 +93,17 @@ enum Step {
     Broken(SkipReason),
 }
 
+/// What becomes of a chunk that begins with the running recording's header.
+#[derive(Debug, PartialEq)]
+enum Again {
+    /// The recording goes on behind so many bytes of it.
+    GoesOn(usize),
+    /// The same, and they are the whole first blob.
+    FirstBlob(usize),
+    /// The same, but something is missing between what was read and there.
+    Misses(usize),
+}
+
 impl Demuxer {
     /// The most bytes that are held back, whatever comes in.
     pub const MAX_BUFFERED: usize = 256 * 1024;
@@ -78,25 +115,37 @@ impl Demuxer {
 
     /// Takes one chunk (bytes cut anywhere) and returns what became complete. Never fails and never panics: what
     /// cannot be used is an [`Item::Skipped`].
-    pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
-        let mut out = Vec::new();
+    pub fn push(&mut self, mut chunk: &[u8]) -> Vec<Item> {
+        let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
             if sniff(chunk) == Sniffed::WebM && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
                 return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
             }
-            self.cut_short(&mut out);
+            match self.again(chunk, &mut effort) {
+                Some(Again::GoesOn(at)) => chunk = &chunk[at..],
+                Some(Again::FirstBlob(at)) => {
+                    self.first_blob = Some(FirstBlob::of(&chunk[..at]));
+                    chunk = &chunk[at..];
+                }
+                Some(Again::Misses(at)) => {
+                    out = self.bytes_missing();
+                    chunk = &chunk[at..];
+                }
+                None => self.cut_short(&mut out),
+            }
         }
         let mut tail = std::mem::take(&mut self.tail);
         if tail.is_empty() {
-            let used = self.take(chunk, &mut out);
+            let used = self.take(chunk, &mut effort, &mut out);
             tail.extend_from_slice(&chunk[used..]);
         } else {
             tail.extend_from_slice(chunk);
-            let used = self.take(&tail, &mut out);
+            let used = self.take(&tail, &mut effort, &mut out);
             tail.drain(..used);
         }
         self.tail = tail;
+        times::settle(&mut out);
         let started = out.iter().rev().find_map(|item| match item {
             Item::RecordingStart(head) => Some(head),
             _ => None,
@@ -125,6 +174,32 @@ impl Demuxer {
         matches!(self.mode, Mode::Seek(_))
     }
 
+    /// While the demuxer looks for a place to go on from: bytes at the end of what was pushed that may begin one. They are neither
+    /// passed (and reported) nor taken; with the bytes to come they will be. Else nothing.
+    pub fn undecided(&self) -> &[u8] {
+        if self.is_resyncing() { &self.tail } else { &[] }
+    }
+
+    /// Passes the [undecided](Self::undecided) bytes and reports them as [`SkipReason::Resync`]: the search goes on with what
+    /// comes next. What was passed since the loss is then all in reports, and with the missing bytes gives the lost packets.
+    pub fn pass_undecided(&mut self) -> Vec<Item> {
+        match &self.mode {
+            Mode::Seek(reason) if !self.tail.is_empty() => {
+                let passed = Skipped::new(&std::mem::take(&mut self.tail), reason.clone());
+                vec![Item::Skipped(passed)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Why the recording cannot be decoded, if it cannot: until the next header, all of it is refused for this.
+    pub fn refusal(&self) -> Option<&SkipReason> {
+        match &self.mode {
+            Mode::Seek(reason @ SkipReason::UnsupportedCodec(_)) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// The head of the recording that the latest packets belong to.
     pub fn head(&self) -> Option<&RecordingHead> {
         self.head.as_ref()
@@ -139,8 +214,24 @@ impl Demuxer {
         self.tail.len() + unfinished
     }
 
+    /// Whether a chunk that begins with a header repeats the running recording's.
+    fn again(&self, chunk: &[u8], effort: &mut Effort) -> Option<Again> {
+        let id = &self.head.as_ref()?.id;
+        if let Some(len) = self.first_blob.and_then(|first| first.repeated_by(chunk)) {
+            return Some(Again::GoesOn(len));
+        }
+        match self.format.as_ref()? {
+            Format::Webm(running) => {
+                let tail = matches!(self.mode, Mode::Inside).then_some(&self.tail[..]);
+                webm::again(running, id, tail, chunk, effort)
+            }
+            Format::Ogg(running) => running.repeated(id, chunk).map(Again::GoesOn),
+        }
+    }
+
     /// A new recording begins: what the old one left incomplete stays so.
     fn cut_short(&mut self, out: &mut Vec<Item>) {
+        self.first_blob = None;
         let reason = match std::mem::take(&mut self.mode) {
             Mode::Seek(reason) => reason,
             Mode::Start | Mode::Inside => SkipReason::CutShort,
@@ -160,7 +251,7 @@ impl Demuxer {
     }
 
     /// Takes all that is complete off the start of `bytes`; returns how much that was.
-    fn take(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> usize {
+    fn take(&mut self, bytes: &[u8], effort: &mut Effort, out: &mut Vec<Item>) -> usize {
         let mut used = 0;
         while used < bytes.len() {
             if out.len() > limits::ITEMS_PER_PUSH {
@@ -168,7 +259,7 @@ impl Demuxer {
                 self.mode = Mode::Seek(SkipReason::Resync);
                 return bytes.len();
             }
-            match self.step(&bytes[used..], out) {
+            match self.step(&bytes[used..], effort, out) {
                 Step::Wait => break,
                 Step::Took(more) => used += more,
                 Step::Header => self.mode = Mode::Start,
@@ -178,11 +269,11 @@ impl Demuxer {
         used
     }
 
-    fn step(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> Step {
+    fn step(&mut self, bytes: &[u8], effort: &mut Effort, out: &mut Vec<Item>) -> Step {
         match (&self.mode, &mut self.format) {
-            (Mode::Inside, Some(Format::Webm(webm))) => webm.step(bytes, out),
+            (Mode::Inside, Some(Format::Webm(webm))) => webm.step(bytes, effort, out),
             (Mode::Inside, Some(Format::Ogg(ogg))) => ogg.step(bytes, out),
-            (Mode::Seek(reason), _) => self.seek(reason.clone(), bytes, out),
+            (Mode::Seek(reason), _) => self.seek(reason.clone(), bytes, effort, out),
             (Mode::Start | Mode::Inside, _) => self.start(bytes, out),
         }
     }

@@ -1,8 +1,9 @@
-//! Where a recording can begin or go on: at its header, and after a loss at a Cluster or page that proves itself.
+//! Where a recording can begin or go on: at its header, and after a loss at a Cluster, block or page that proves itself.
 
+use super::effort::Effort;
 use super::ogg::{self, Page};
 use super::webm::{self, Proof};
-use super::{Demuxer, Format, Item, Mode, RecordingHead, SkipReason, Skipped, Step, limits};
+use super::{Demuxer, Format, Item, Mode, RecordingHead, SkipReason, Skipped, Step};
 use crate::ebml::id;
 
 /// A place where a recording begins or goes on: its parser, the bytes that are read already, and the head if a
@@ -27,32 +28,40 @@ impl Demuxer {
         }
     }
 
-    /// Passes bytes until a place proves itself. Each place is looked at once, and again only while it waits for the
-    /// bytes that decide it.
-    pub(super) fn seek(&mut self, reason: SkipReason, bytes: &[u8], out: &mut Vec<Item>) -> Step {
-        let (mut at, mut false_pages) = (0, 0);
+    /// Passes bytes until a place proves itself. A place that must wait for more bytes does not keep a later one from being found:
+    /// what proves itself first is where the recording goes on.
+    pub(super) fn seek(
+        &mut self,
+        reason: SkipReason,
+        bytes: &[u8],
+        effort: &mut Effort,
+        out: &mut Vec<Item>,
+    ) -> Step {
+        let signatures = self.signatures(&reason);
+        let (mut at, mut waits) = (0, None);
         let place = loop {
-            at += next_signature(&bytes[at..]);
-            let is_page = bytes[at..].starts_with(&OGG);
-            if is_page && false_pages == limits::FALSE_PAGES {
-                at += 1;
-                continue;
+            at += next_signature(&bytes[at..], signatures);
+            if at == bytes.len() {
+                break None;
             }
-            match self.prove(&reason, &bytes[at..]) {
-                Proof::Fails if at < bytes.len() => {
-                    false_pages += usize::from(is_page);
-                    at += 1;
-                }
-                Proof::Fails | Proof::Wait => break None,
+            if effort.is_spent() {
+                waits = None;
+                break None;
+            }
+            match self.prove(&bytes[at..], signatures, effort) {
                 Proof::Holds(place) => break Some(place),
+                Proof::Wait => _ = waits.get_or_insert(at),
+                Proof::Fails => {}
             }
+            at += 1;
         };
-        if at > 0 {
-            out.push(Item::Skipped(Skipped::new(&bytes[..at], reason)));
+        let passed = if place.is_some() { at } else { waits.unwrap_or(bytes.len()) };
+        if passed > 0 {
+            out.push(Item::Skipped(Skipped::new(&bytes[..passed], reason)));
         }
         match place {
-            Some(place) => Step::Took(at + self.enter(place, out)),
-            None if at > 0 => Step::Took(at),
+            Some(place) => Step::Took(passed + self.enter(place, out)),
+            None if passed > 0 => Step::Took(passed),
             None => Step::Wait,
         }
     }
@@ -64,29 +73,39 @@ impl Demuxer {
         place.used
     }
 
-    fn prove(&self, reason: &SkipReason, bytes: &[u8]) -> Proof<Place> {
-        if bytes.starts_with(&EBML) || bytes.starts_with(&OGG) {
-            match header(bytes) {
-                Ok(Some(place)) => return Proof::Holds(place),
-                Ok(None) => return Proof::Wait,
-                Err(_) => {}
-            }
+    /// What the search looks for.
+    fn signatures(&self, reason: &SkipReason) -> Signatures {
+        match (reason, &self.format) {
+            // Its Clusters and pages would pass for a recording whose header was lost.
+            (SkipReason::UnsupportedCodec(_), _) => Signatures::Headers,
+            (_, Some(Format::Ogg(_))) => Signatures::Structure,
+            _ => Signatures::All,
         }
-        if bytes.len() < EBML.len() {
-            return if bytes.is_empty() { Proof::Fails } else { Proof::Wait };
-        }
-        if matches!(reason, SkipReason::UnsupportedCodec(_)) {
-            return Proof::Fails; // its Clusters and pages would pass for a recording whose header was lost
-        }
-        if bytes.starts_with(&CLUSTER) { self.prove_cluster(bytes) } else { self.prove_page(bytes) }
     }
 
-    fn prove_cluster(&self, bytes: &[u8]) -> Proof<Place> {
+    fn prove(&self, bytes: &[u8], signatures: Signatures, effort: &mut Effort) -> Proof<Place> {
+        let known = &bytes[..bytes.len().min(EBML.len())];
+        if OGG.starts_with(known) {
+            return self.prove_page(bytes, signatures, effort);
+        }
+        if EBML.starts_with(known) {
+            return match header(bytes) {
+                Ok(Some(place)) => Proof::Holds(place),
+                Ok(None) => Proof::Wait,
+                Err(_) => {
+                    effort.spend(bytes.len().min(1024));
+                    Proof::Fails
+                }
+            };
+        }
+        if signatures == Signatures::Headers {
+            return Proof::Fails;
+        }
         let before = match &self.format {
             Some(Format::Webm(webm)) => Some(webm),
             _ => None,
         };
-        match webm::prove_cluster(before, bytes) {
+        match webm::prove(before, bytes, effort) {
             Proof::Fails => Proof::Fails,
             Proof::Wait => Proof::Wait,
             Proof::Holds((webm, used, head)) => {
@@ -95,19 +114,27 @@ impl Demuxer {
         }
     }
 
-    fn prove_page(&self, bytes: &[u8]) -> Proof<Place> {
+    fn prove_page(&self, bytes: &[u8], signatures: Signatures, effort: &mut Effort) -> Proof<Place> {
         let before = match &self.format {
             Some(Format::Ogg(ogg)) => Some(ogg),
             _ => None,
         };
-        match Page::read(bytes) {
-            Err(_) => Proof::Fails,
-            Ok(None) => Proof::Wait,
-            Ok(Some(page)) if page.begins() => Proof::Fails, // a header, and not one of Opus
-            Ok(Some(page)) => {
-                let (ogg, head) = ogg::resume(before, &page);
-                Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head })
+        let page = match Page::read(bytes) {
+            Ok(Some(page)) => page,
+            Ok(None) => return Proof::Wait,
+            Err(no_page) => {
+                effort.spend(no_page.cost);
+                return Proof::Fails;
             }
+        };
+        let opened = match page.begins() {
+            true => ogg::open(&page).ok().map(|(ogg, head)| (ogg, Some(head))),
+            false if signatures == Signatures::Headers => None,
+            false => Some(ogg::resume(before, &page)),
+        };
+        match opened {
+            Some((ogg, head)) => Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head }),
+            None => Proof::Fails,
         }
     }
 }
@@ -129,22 +156,38 @@ fn header(bytes: &[u8]) -> Result<Option<Place>, SkipReason> {
     Ok(Some(Place { format: Format::Ogg(ogg), used: 0, head: Some(head) }))
 }
 
+/// What a search looks for.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Signatures {
+    /// EBML headers and first Ogg pages.
+    Headers,
+    /// All Ogg pages and Clusters as well.
+    Structure,
+    /// Timestamps and blocks as well.
+    All,
+}
+
 /// Where the first signature begins in `bytes`, or what may become one at their end; their length if nowhere.
-fn next_signature(bytes: &[u8]) -> usize {
+fn next_signature(bytes: &[u8], signatures: Signatures) -> usize {
     let begins = |rest: &[u8]| {
         let known = rest.len().min(EBML.len());
         [EBML, CLUSTER, OGG].iter().any(|signature| rest[..known] == signature[..known])
     };
-    let first = |byte: &u8| matches!(*byte, 0x1a | 0x1f | b'O');
+    let blocks = signatures == Signatures::All;
     let mut at = 0;
-    while let Some(next) = bytes[at..].iter().position(first) {
+    loop {
+        let first = |byte: &u8| match u32::from(*byte) {
+            0x1a | 0x1f | 0x4f => true,
+            id::SIMPLE_BLOCK | id::BLOCK_GROUP | id::TIMESTAMP => blocks,
+            _ => false,
+        };
+        let Some(next) = bytes[at..].iter().position(first) else { return bytes.len() };
         at += next;
-        if begins(&bytes[at..]) {
+        if bytes[at] >= 0x80 || begins(&bytes[at..]) {
             return at;
         }
         at += 1;
     }
-    bytes.len()
 }
 
 #[cfg(test)]
@@ -153,10 +196,13 @@ mod tests {
 
     #[test]
     fn signatures_are_found_whole_and_begun() {
-        assert_eq!(next_signature(b"ab\x1f\x43\xb6\x75"), 2);
-        assert_eq!(next_signature(b"ab\x1f\x43\x00\x1a\x45"), 5, "what the end begins may become one");
-        assert_eq!(next_signature(b"OOggS"), 1);
-        assert_eq!(next_signature(b"O1\x1a\x1f."), 5);
-        assert_eq!(next_signature(b""), 0);
+        let next = |bytes: &[u8]| next_signature(bytes, Signatures::Structure);
+        assert_eq!(next(b"ab\x1f\x43\xb6\x75"), 2);
+        assert_eq!(next(b"ab\x1f\x43\x00\x1a\x45"), 5, "what the end begins may become one");
+        assert_eq!(next(b"OOggS"), 1);
+        assert_eq!(next(b"O1\x1a\x1f."), 5);
+        assert_eq!(next(b""), 0);
+        assert_eq!(next(b"ab\xa3\x1f\x43\xb6\x75"), 3);
+        assert_eq!(next_signature(b"ab\xa3\x1f\x43\xb6\x75", Signatures::All), 2);
     }
 }

@@ -54,3 +54,4 @@ pub(crate) const SIMPLE_BLOCK: u32 = 0xa3;
 pub(crate) const BLOCK_GROUP: u32 = 0xa0;
 pub(crate) const BLOCK: u32 = 0xa1;
 pub(crate) const DISCARD_PADDING: u32 = 0x75a2;
+pub(crate) const ENCRYPTED_BLOCK: u32 = 0xaf;

@@ -72,6 +72,11 @@ pub(crate) fn uint(content: &[u8]) -> Option<u64> {
     (content.len() <= 8).then(|| be_uint(content))
 }
 
+/// A string element's value: it may be padded with zeros (section 7.4).
+pub(crate) fn string(content: &[u8]) -> &[u8] {
+    content.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 /// A signed integer element's value (section 7.1).
 pub(crate) fn int(content: &[u8]) -> Option<i64> {
     let unused = 64_u32.checked_sub(8 * u32::try_from(content.len()).ok()?)?;

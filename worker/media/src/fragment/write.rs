@@ -38,11 +38,26 @@ pub struct Block {
     pub at: EpochMs,
     /// 16 kHz mono.
     pub pcm: Vec<i16>,
+    /// How much time the samples take: their number, or a little more or less where the recorder's sample clock drifts. The times of
+    /// the SimpleBlocks are scaled by it.
+    pub time: Samples,
 }
 
 impl Block {
+    /// A run whose samples take their own time.
+    pub fn new(at: EpochMs, pcm: Vec<i16>) -> Self {
+        let time = Samples::from(pcm.len());
+        Self { at, pcm, time }
+    }
+
     fn end(&self) -> EpochMs {
-        self.at.plus(Samples::from(self.pcm.len()))
+        self.at.plus(self.time)
+    }
+
+    /// How much time its first `samples` take.
+    fn time_of(&self, samples: Samples) -> Samples {
+        let of = u128::from(samples.0) * u128::from(self.time.0) / (self.pcm.len() as u128).max(1);
+        Samples(u64::try_from(of).unwrap_or(u64::MAX))
     }
 }
 
@@ -195,7 +210,7 @@ fn cluster(start: EpochMs, runs: &[&Block]) -> Vec<u8> {
         vec![ebml::element(id::TIMESTAMP, &start.0.to_be_bytes()), ebml::uint(id::POSITION, 0)];
     for run in runs {
         for (n, pcm) in run.pcm.chunks(BLOCK.as_usize()).enumerate() {
-            let relative = run.at.ms_since(start) + n as u64 * BLOCK.ms_floor();
+            let relative = run.at.ms_since(start) + run.time_of(Samples(n as u64 * BLOCK.0)).ms_floor();
             children.push(simple_block(relative, pcm));
         }
     }
@@ -217,7 +232,7 @@ mod tests {
     use super::*;
 
     fn run(at: u64, samples: usize) -> Block {
-        Block { at: EpochMs(at), pcm: vec![1; samples] }
+        Block::new(EpochMs(at), vec![1; samples])
     }
 
     #[test]

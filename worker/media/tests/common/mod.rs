@@ -78,6 +78,14 @@ pub fn skipped(items: &[Item]) -> Vec<Skipped> {
     items.iter().filter_map(skipped).collect()
 }
 
+/// Whether two runs of packets are the same sound at the same times, give or take the jitter of a recorder's clock.
+pub fn same_sound(a: &[Packet], b: &[Packet]) -> bool {
+    let same = |(a, b): (&Packet, &Packet)| {
+        a.data == b.data && a.discard_end == b.discard_end && a.time.0.abs_diff(b.time.0) <= 30_000_000
+    };
+    a.len() == b.len() && a.iter().zip(b).all(same)
+}
+
 /// A recording's packets, one list for each recorder run.
 pub fn runs(items: &[Item]) -> Vec<(RecordingHead, Vec<Packet>)> {
     let mut runs: Vec<(RecordingHead, Vec<Packet>)> = Vec::new();

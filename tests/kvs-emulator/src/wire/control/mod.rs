@@ -34,9 +34,9 @@ pub(crate) fn answer(operation: Operation, input: &Input, server: &Server) -> Re
         Operation::CreateStream => create(input, server, &mut store, now_ms),
         Operation::DescribeStream => {
             let stream = find(&mut store, &input.stream()?, now_ms)?;
-            Ok(json!({ "StreamInfo": info(stream, now_ms) }))
+            Ok(json!({ "StreamInfo": info(stream, server, now_ms) }))
         }
-        Operation::ListStreams => list(input, &mut store, now_ms),
+        Operation::ListStreams => list(input, server, &mut store, now_ms),
         Operation::DeleteStream => delete(input, server, &mut store, now_ms),
         Operation::UpdateStream => update::stream(input, server, &mut store, now_ms),
         Operation::UpdateDataRetention => update::retention(input, server, &mut store, now_ms),
@@ -71,7 +71,7 @@ pub(crate) fn find<'a>(
 ) -> Result<&'a mut Stream, ApiError> {
     let stream = store.stream(&wanted.name, now_ms)?;
     match &wanted.arn {
-        Some(arn) if *arn != stream.arn => Err(ApiError::not_found(arn)),
+        Some(arn) if *arn != stream.arn => Err(ApiError::not_found()),
         _ => Ok(stream),
     }
 }
@@ -83,26 +83,29 @@ pub(crate) fn find_readable<'a>(
     now_ms: u64,
 ) -> Result<&'a mut Stream, ApiError> {
     let stream = find(store, wanted, now_ms)?;
-    if stream.life.gone_ms.is_some() { Err(ApiError::not_found(&wanted.name)) } else { Ok(stream) }
+    if stream.life.gone_ms.is_some() { Err(ApiError::not_found()) } else { Ok(stream) }
 }
 
-fn info(stream: &Stream, now_ms: u64) -> Value {
-    let mut info = json!({
+/// What is not set is there and null, as in the service's answers.
+fn info(stream: &Stream, server: &Server, now_ms: u64) -> Value {
+    json!({
+        "DeviceName": stream.is.device_name,
+        "IngestionConfiguration": null,
         "StreamName": stream.is.name,
         "StreamARN": stream.arn,
-        "KmsKeyId": stream.is.kms_key.as_deref().unwrap_or("arn:aws:kms:::alias/aws/kinesisvideo"),
+        "MediaType": stream.is.media_type,
+        "KmsKeyId": stream.is.kms_key.clone().unwrap_or_else(|| own_key(server)),
         "Version": stream.version_text(),
         "Status": stream.life.status(now_ms),
         "CreationTime": seconds(stream.life.created_ms),
         "DataRetentionInHours": stream.is.retention_hours,
-    });
-    if let Some(media_type) = &stream.is.media_type {
-        info["MediaType"] = json!(media_type);
-    }
-    if let Some(device_name) = &stream.is.device_name {
-        info["DeviceName"] = json!(device_name);
-    }
-    info
+    })
+}
+
+/// The service's own key in the account.
+fn own_key(server: &Server) -> String {
+    let (region, account) = (&server.config.region, &server.config.account);
+    format!("arn:aws:kms:{region}:{account}:alias/aws/kinesisvideo")
 }
 
 /// Times in answers are seconds since 1970 with a fraction.
@@ -162,7 +165,7 @@ fn checked_tier(input: &Input) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn list(input: &Input, store: &mut Store, now_ms: u64) -> Result<Value, ApiError> {
+fn list(input: &Input, server: &Server, store: &mut Store, now_ms: u64) -> Result<Value, ApiError> {
     let max = input.number("MaxResults", 1, LIST_STREAMS_MAX)?.unwrap_or(LIST_STREAMS_MAX) as usize;
     let prefix = match input.object("StreamNameCondition")? {
         None => String::new(),
@@ -189,7 +192,7 @@ fn list(input: &Input, store: &mut Store, now_ms: u64) -> Result<Value, ApiError
     let names: Vec<String> = names.take(max + 1).collect();
     let mut infos = Vec::new();
     for name in names.iter().take(max) {
-        infos.push(info(store.stream(name, now_ms)?, now_ms));
+        infos.push(info(store.stream(name, now_ms)?, server, now_ms));
     }
     let mut answer = json!({ "StreamInfoList": infos });
     if names.len() > max {

@@ -1,6 +1,7 @@
 //! From RECEIVED to PERSISTED: goes on even if the connection does not.
 
-use super::call::Current;
+use super::late::Late;
+use super::steps::Current;
 use crate::faults::{FaultKind, Point};
 use crate::rules::ack::{Ack, ErrorId, error_code};
 use crate::server::Server;
@@ -45,10 +46,11 @@ pub(super) async fn persist(
     arn: String,
     current: Current,
     fragment: StoredFragment,
+    late: Arc<Late>,
     retention: bool,
 ) -> Outcome {
     if !retention {
-        return keep(&server, &arn, &current, fragment, Outcome::Nothing).await;
+        return keep(&server, &arn, &current, fragment, &late, Outcome::Nothing).await;
     }
     let slow_ms: u64 =
         current.faults.iter().map(|f| if let FaultKind::SlowPersist { ms } = f { *ms } else { 0 }).sum();
@@ -59,7 +61,7 @@ pub(super) async fn persist(
         Some(Instead::Error { ack, stored }) => (stored, Outcome::Error(ack)),
         Some(Instead::Cut { stored }) => (stored, Outcome::Cut),
     };
-    if stored { keep(&server, &arn, &current, fragment, outcome).await } else { outcome }
+    if stored { keep(&server, &arn, &current, fragment, &late, outcome).await } else { outcome }
 }
 
 /// Stores now; gives `outcome`, or the ERROR that says why it could not be stored.
@@ -68,13 +70,14 @@ pub(super) async fn keep(
     arn: &str,
     current: &Current,
     mut fragment: StoredFragment,
+    late: &Late,
     outcome: Outcome,
 ) -> Outcome {
     let now_ms = server.now_ms();
     let lag_ms: u64 =
         current.faults.iter().map(|f| if let FaultKind::ListLag { ms } = f { *ms } else { 0 }).sum();
     fragment.listed_from_ms = now_ms.saturating_add(server.config.list_lag_ms).saturating_add(lag_ms);
-    let id = match store(server, arn, Arc::new(fragment)).await {
+    let id = match store(server, arn, fragment, late).await {
         Ok(()) => {
             server.stored.notify_waiters();
             return outcome;
@@ -90,20 +93,32 @@ pub(super) async fn keep(
 }
 
 /// On disk first, then where readers see it.
-async fn store(server: &Server, arn: &str, fragment: Arc<StoredFragment>) -> Result<(), KeepError> {
-    let written = {
-        let now_ms = server.now_ms();
+async fn store(
+    server: &Server,
+    arn: &str,
+    mut fragment: StoredFragment,
+    late: &Late,
+) -> Result<(), KeepError> {
+    loop {
+        late.take().into_iter().for_each(|behind| fragment.add(behind));
+        let shared = Arc::new(fragment);
+        let written = {
+            server.store().admit(arn, shared.size_bytes, server.now_ms())?;
+            server.disk.put(arn, &shared)
+        };
+        if !written.wait().await {
+            return Err(KeepError::Disk);
+        }
         let mut store = server.store();
-        store.admit(arn, fragment.size_bytes, now_ms)?;
-        server.disk.put(arn, &fragment)
-    };
-    if !written.wait().await {
-        return Err(KeepError::Disk);
+        if late.end() {
+            let kept = store.keep(arn, shared.clone(), server.now_ms());
+            if kept.is_err() {
+                server.disk.expire(arn, &shared.number);
+            }
+            return kept;
+        }
+        // More came behind it meanwhile.
+        drop(store);
+        fragment = Arc::unwrap_or_clone(shared);
     }
-    let number = fragment.number.clone();
-    let kept = server.store().keep(arn, fragment, server.now_ms());
-    if kept.is_err() {
-        server.disk.expire(arn, &number);
-    }
-    kept
 }

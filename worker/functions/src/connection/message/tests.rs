@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
 
-use ingest::message::{Content, Record, parse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ingest::message::{Entry, Record, parse};
 use serde_json::json;
 
 use super::*;
@@ -37,24 +39,38 @@ fn refused(role: &str, text: &str) -> (&'static str, Option<u64>) {
     (refusal.code, refusal.chunk_index)
 }
 
-fn accepted(text: &str) -> Enqueue {
+fn asked(text: &str) -> Request {
     read(&caller("speaker"), text, NOW).unwrap()
 }
 
+fn accepted(text: &str) -> Enqueue {
+    match asked(text) {
+        Request::Send(enqueue, _) => enqueue,
+        other => panic!("{text} is {other:?}, not something to send"),
+    }
+}
+
+fn ack(text: &str) -> Option<Ack> {
+    match asked(text) {
+        Request::Send(_, ack) => ack,
+        other => panic!("{text} is {other:?}, not something to send"),
+    }
+}
+
 /// What the writer makes of what was enqueued.
-fn as_the_writer_reads(enqueued: &Enqueue) -> Content {
+fn as_the_writer_reads(enqueued: &Enqueue) -> Entry {
     let record =
         Record { body: enqueued.body.clone(), group_id: enqueued.group_id.clone(), ..Record::default() };
-    parse(record).unwrap().content
+    parse(record).unwrap().1
 }
 
 #[test]
 fn a_chunk_is_enqueued_as_the_writer_reads_it() {
     let enqueued = accepted(&chunk_with(json!({})));
     assert_eq!(enqueued.group_id, "quiet-fox-1");
-    let Content::Chunk(chunk) = as_the_writer_reads(&enqueued) else { panic!("{}", enqueued.body) };
+    let Entry::Chunk(chunk) = as_the_writer_reads(&enqueued) else { panic!("{}", enqueued.body) };
     assert_eq!((chunk.index, chunk.captured_at), (7, EpochMs(1_795_335_945_729)));
-    assert_eq!(chunk.audio, [0x1A, 0x45, 0xDF, 0xA3, 0x9F, 0x42, 0x86, 0x81, 0x01]);
+    assert_eq!(chunk.audio.as_deref().unwrap(), [0x1A, 0x45, 0xDF, 0xA3, 0x9F, 0x42, 0x86, 0x81, 0x01]);
     assert_eq!(chunk.connection_id.as_deref(), Some("Xa1b2cDEoAMCJ5w="));
     let without = accepted(&chunk_with(json!({"sessionId": null})));
     assert_eq!(without, enqueued, "the session is the connection's, whether the message names it or not");
@@ -99,6 +115,71 @@ fn what_cannot_be_audio_is_refused_with_its_culprit_and_its_index() {
     }
 }
 
+/// Chunk 0 of a recording whose Tracks name this codec.
+fn opening(codec: &str) -> Value {
+    let element = |id: &[u8], content: &[u8]| [id, &[0x80 | content.len() as u8], content].concat();
+    let track = [element(&[0xd7], &[1]), element(&[0x83], &[2]), element(&[0x86], codec.as_bytes())].concat();
+    let tracks = element(b"\x16\x54\xae\x6b", &element(&[0xae], &track));
+    let header = element(b"\x1a\x45\xdf\xa3", &element(b"\x42\x82", b"webm"));
+    let segment = [&b"\x18\x53\x80\x67\xff"[..], &tracks].concat();
+    json!({"audioData": STANDARD.encode([header, segment].concat())})
+}
+
+#[test]
+fn a_recording_of_another_codec_is_named_to_the_speaker_and_enqueued_for_the_writer_to_refuse() {
+    let told = accepted(&chunk_with(opening("A_PCM/FLOAT/IEEE"))).told.expect("the speaker is told");
+    assert_eq!((told.code, told.chunk_index), ("UNSUPPORTED_FORMAT", Some(7)));
+    assert!(told.message.contains("A_PCM/FLOAT/IEEE"), "{}", told.message);
+    assert_eq!(accepted(&chunk_with(opening("A_OPUS"))).told, None);
+}
+
+#[test]
+fn the_hint_says_what_to_record_or_what_the_page_does_wrong() {
+    let hint = |bytes: &[u8]| {
+        let text = chunk_with(json!({"audioData": STANDARD.encode(bytes)}));
+        read(&caller("speaker"), &text, NOW).unwrap_err().hint
+    };
+    for foreign in [b"\0\0\0\x64moof....".as_slice(), b"RIFF....WAVEfmt ", b"fLaC....", b"FORM....AIFF"] {
+        let hint = hint(foreign);
+        assert!(hint.contains("audio/webm;codecs=opus") && hint.contains("Safari 18.4"), "{hint}");
+    }
+    assert!(hint(b"[object Blob]").contains("arrayBuffer"));
+    assert!(hint(b"data:audio/webm;base64,GkXf").contains("base64,"));
+    assert!(hint(b"GkXfo59ChoEBQveBAULygQRC").contains("twice"));
+}
+
+#[test]
+fn an_acknowledgement_is_given_to_those_who_ask_and_changes_nothing_in_the_queue() {
+    let asking = chunk_with(json!({"ack": true}));
+    let named = Ack::Chunk { index: 7, captured_at: EpochMs(1_795_335_945_729) };
+    assert_eq!(ack(&asking), Some(named));
+    assert_eq!(accepted(&asking), accepted(&chunk_with(json!({}))));
+    for silent in [json!({}), json!({"ack": false}), json!({"ack": null})] {
+        assert_eq!(ack(&chunk_with(silent.clone())), None, "{silent}");
+    }
+    assert_eq!(ack(r#"{"action":"endStream","ack":true}"#), Some(Ack::End));
+    assert_eq!(ack(r#"{"action":"endStream"}"#), None);
+    assert_eq!(refused("speaker", &chunk_with(json!({"ack": "yes"}))), ("WRONG_TYPE", Some(7)));
+}
+
+#[test]
+fn a_piece_of_a_blob_tells_the_writer_that_the_blob_goes_on() {
+    let piece = accepted(&chunk_with(json!({"continues": true})));
+    assert!(piece.body.contains(r#""continues":true"#), "{}", piece.body);
+    let Entry::Chunk(chunk) = as_the_writer_reads(&piece) else { panic!("{}", piece.body) };
+    assert_eq!(chunk.index, 7);
+    for last in [json!({}), json!({"continues": false})] {
+        assert!(!accepted(&chunk_with(last)).body.contains("continues"));
+    }
+    assert_eq!(refused("speaker", &chunk_with(json!({"continues": 1}))), ("WRONG_TYPE", Some(7)));
+}
+
+#[test]
+fn a_page_may_ask_how_things_stand_and_whether_anybody_is_there() {
+    assert_eq!(asked(r#"{"action":"status"}"#), Request::Status);
+    assert_eq!(asked(r#"{"action":"ping","any":"thing"}"#), Request::Ping);
+}
+
 #[test]
 fn only_a_speaker_may_send_or_end() {
     for role in ["listener", "", "Speaker"] {
@@ -127,12 +208,12 @@ fn a_resent_chunk_keeps_its_deduplication_id_and_another_chunk_has_another() {
 fn an_end_carries_the_last_index_and_each_end_of_a_connection_is_its_own() {
     let end = |text: &str| accepted(text);
     let told = end(r#"{"action":"endStream","chunkIndex":41,"timestamp":1795335949000}"#);
-    assert_eq!(as_the_writer_reads(&told), Content::EndOfStream { last_index: Some(41) });
+    assert!(matches!(as_the_writer_reads(&told), Entry::End { last_index: Some(41), .. }));
     assert!(told.body.contains(r#""timestamp":1795335949000"#));
     let bare = end(r#"{"action":"endStream","sessionId":"quiet-fox-1","chunkIndex":null}"#);
-    assert_eq!(as_the_writer_reads(&bare), Content::EndOfStream { last_index: None });
+    assert!(matches!(as_the_writer_reads(&bare), Entry::End { last_index: None, .. }));
     let gone = disconnected(&caller("speaker"), NOW);
-    assert_eq!(as_the_writer_reads(&gone), Content::EndOfStream { last_index: None });
+    assert!(matches!(as_the_writer_reads(&gone), Entry::End { last_index: None, .. }));
 
     let later = end(r#"{"action":"endStream","chunkIndex":90,"timestamp":1795335999000}"#);
     let ids: BTreeSet<_> = [&told, &bare, &gone, &later].map(|e| &e.deduplication_id).into();

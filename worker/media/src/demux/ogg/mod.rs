@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step};
+use super::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 
@@ -26,6 +26,9 @@ pub(super) struct Ogg {
     /// Where the next packet begins, in ticks; unknown after a loss.
     position: Option<i64>,
     unfinished: Unfinished,
+    /// Serial numbers of the streams beside this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<u32>,
 }
 
 /// What the latest page left of a packet that goes on on the next one.
@@ -41,6 +44,10 @@ enum Unfinished {
 
 const TAGS_MAGIC: &[u8] = b"OpusTags";
 const TICKS_PER_SAMPLE: i64 = 3;
+/// A smaller serial number was not drawn by lot.
+const DRAWN: u32 = 1 << 20;
+/// Streams beside this one that are remembered.
+const MAX_OTHERS: usize = 32;
 
 /// Begins a recording at a page that begins a stream: the parser for the pages from this one on, and the head.
 ///
@@ -60,6 +67,8 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
         channels: head.channels,
         pre_skip: head.pre_skip,
         headerless: false,
+        gain: head.gain,
+        beside: Vec::new(),
     };
     Ok((Ogg::at(page, true, Some(0)), head))
 }
@@ -68,7 +77,7 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
 /// header was lost, for which a head is made up.
 pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<RecordingHead>) {
     if let Some(before) = before.filter(|before| before.serial == page.serial) {
-        let resumed = Ogg::at(page, before.tags_due, None);
+        let resumed = Ogg { others: before.others.clone(), ..Ogg::at(page, before.tags_due, None) };
         return (resumed, None);
     }
     let first = page.parts().into_iter().nth(usize::from(page.continues()));
@@ -79,6 +88,8 @@ pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<Reco
         channels: if stereo { 2 } else { 1 },
         pre_skip: OpusTicks(0),
         headerless: true,
+        gain: OutputGain::default(),
+        beside: Vec::new(),
     };
     (Ogg::at(page, false, None), Some(head))
 }
@@ -87,7 +98,8 @@ impl Ogg {
     /// A parser whose next page is this one.
     fn at(page: &Page<'_>, tags_due: bool, position: Option<i64>) -> Self {
         let unfinished = if page.continues() { Unfinished::Useless } else { Unfinished::Nothing };
-        Self { serial: page.serial, sequence: page.sequence, tags_due, position, unfinished }
+        let (serial, sequence) = (page.serial, page.sequence);
+        Self { serial, sequence, tags_due, position, unfinished, others: Vec::new() }
     }
 
     /// One page on.
@@ -98,18 +110,48 @@ impl Ogg {
             Err(_) => return Step::Broken(SkipReason::BadPage),
         };
         let own = page.serial == self.serial;
-        if page.begins() && !(own && page.sequence == self.sequence) {
-            match open(&page) {
-                Ok(_) => return Step::Header,
-                Err(reason) => out.push(Item::Skipped(Skipped::new(page.whole, reason))),
-            }
-        } else if own {
+        if own && !(page.begins() && page.sequence != self.sequence) {
             self.take(&page, out);
+        } else if !page.begins() {
+            self.meet(&page, SkipReason::UnknownTrack(page.serial.into()), out);
+        } else if let Err(reason) = open(&page) {
+            self.meet(&page, reason, out);
         } else {
-            let reason = SkipReason::UnknownTrack(page.serial.into());
-            out.push(Item::Skipped(Skipped::new(page.whole, reason)));
+            return Step::Header;
         }
         Step::Took(page.whole.len())
+    }
+
+    /// Passes a page of another stream; its first is reported.
+    fn meet(&mut self, page: &Page<'_>, reason: SkipReason, out: &mut Vec<Item>) {
+        if !self.others.contains(&page.serial) {
+            out.push(Item::Skipped(Skipped::new(page.whole, reason)));
+            if self.others.len() < MAX_OTHERS {
+                self.others.push(page.serial);
+            }
+        }
+    }
+
+    /// How much of a chunk repeats pages that were read; `None` if it begins another recording. A stream's first page tells it
+    /// from others, unless its serial number was not drawn by lot; then sound from before is another run's, as it is where it comes
+    /// as far as what was read.
+    pub(super) fn repeated(&self, id: &str, chunk: &[u8]) -> Option<usize> {
+        const CLOCKS_DIFFER: i64 = 45 * 48;
+        let (mut at, mut heard_to) = (0, 0);
+        while let Ok(Some(page)) = Page::read(&chunk[at..]) {
+            if at == 0 && HeaderHash::of(page.whole).id() != id {
+                return None;
+            }
+            let ahead = page.sequence.wrapping_sub(self.sequence);
+            if page.serial != self.serial || ahead < u32::MAX / 2 {
+                break;
+            }
+            heard_to = page.granule.max(heard_to);
+            at += page.whole.len();
+        }
+        let as_far = self.position.is_none_or(|known_to| heard_to.saturating_add(CLOCKS_DIFFER) > known_to);
+        let is_other = heard_to > 0 && (self.serial < DRAWN || at == chunk.len() && as_far);
+        (at > 0 && !is_other).then_some(at)
     }
 
     /// Drops what a packet's later pages would have completed.
@@ -180,6 +222,10 @@ impl Ogg {
     fn place(&mut self, page: &Page<'_>, packets: Vec<Vec<u8>>, out: &mut Vec<Item>) {
         let durations: Vec<Samples> = packets.iter().map(|p| packet_samples(p).unwrap_or_default()).collect();
         let total = ticks(durations.iter().copied().sum());
+        let time_basis = match self.position {
+            None if page.granule == -1 => TimeBasis::NotBefore,
+            _ => TimeBasis::Known,
+        };
         let (start, mut trim) = match self.position {
             Some(position) if page.granule == -1 => (position, 0),
             None if page.granule == -1 => (0, 0),
@@ -188,7 +234,7 @@ impl Ogg {
             }
             _ => (page.granule.saturating_sub(total), 0),
         };
-        if !packets.is_empty() {
+        if !packets.is_empty() && time_basis.is_known() {
             self.position = Some(start.saturating_add(total));
         }
         let mut trims = vec![Samples::ZERO; packets.len()];
@@ -199,7 +245,7 @@ impl Ogg {
         }
         let mut at = start;
         for ((data, duration), discard_end) in packets.into_iter().zip(durations).zip(trims) {
-            out.push(Item::Packet(Packet { time: media_time(at), duration, data, discard_end }));
+            out.push(Item::Packet(Packet { time: media_time(at), time_basis, duration, data, discard_end }));
             at = at.saturating_add(ticks(duration));
         }
     }

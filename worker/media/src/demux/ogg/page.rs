@@ -1,8 +1,11 @@
 //! Ogg pages (RFC 3533 section 6).
 
-/// Why bytes are no page.
+/// The bytes are no page, or a damaged one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct NoPage;
+pub(in super::super) struct NoPage {
+    /// How many of them it took to tell.
+    pub(in super::super) cost: usize,
+}
 
 /// One page whose checksum is right.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ impl<'a> Page<'a> {
     pub(in super::super) fn read(bytes: &'a [u8]) -> Result<Option<Self>, NoPage> {
         let known = bytes.len().min(CAPTURE.len());
         if bytes[..known] != CAPTURE[..known] || bytes.get(4).is_some_and(|&version| version != 0) {
-            return Err(NoPage);
+            return Err(NoPage { cost: 0 });
         }
         let Some(header) = bytes.first_chunk::<HEADER>() else {
             return Ok(None);
@@ -49,7 +52,7 @@ impl<'a> Page<'a> {
             return Ok(None);
         };
         if crc(whole) != le_u32(header, CRC_AT.start) {
-            return Err(NoPage);
+            return Err(NoPage { cost: end });
         }
         let granule = u64::from(le_u32(header, 10)) << 32 | u64::from(le_u32(header, 6));
         Ok(Some(Self {
@@ -61,6 +64,11 @@ impl<'a> Page<'a> {
             lacing,
             body: &whole[body_at..],
         }))
+    }
+
+    /// Whether `bytes` begin with a page that claims to begin a stream; not whether it is sound.
+    pub(in super::super) fn claims_to_begin(bytes: &[u8]) -> bool {
+        bytes.starts_with(CAPTURE) && bytes.get(5).is_some_and(|flags| flags & 2 != 0)
     }
 
     /// Whether the first part goes on with a packet of the page before.
@@ -163,7 +171,7 @@ pub(super) mod tests {
             damaged[at] ^= 1;
             let found = Page::read(&damaged);
             let waits_for_more = found == Ok(None) && (26..30).contains(&at); // a larger size was claimed
-            assert!(found == Err(NoPage) || waits_for_more, "damage at {at} went unseen");
+            assert!(found.is_err() || waits_for_more, "damage at {at} went unseen");
         }
     }
 

@@ -2,6 +2,33 @@
 
 use crate::ebml::take_vint;
 
+/// A block's first bytes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct BlockHead {
+    pub(super) track: u64,
+    /// Ticks after the Cluster's Timestamp.
+    pub(super) relative: i16,
+    flags: u8,
+}
+
+impl BlockHead {
+    /// Its track number has up to 8 bytes.
+    pub(super) const MAX_LEN: usize = 11;
+
+    /// Takes it off the start of a block's content; `None` if that is too short or names no track.
+    pub(super) fn take(content: &mut &[u8]) -> Option<Self> {
+        let (track, _) = take_vint(content)?;
+        let (&[high, low, flags], rest) = content.split_first_chunk()?;
+        *content = rest;
+        Some(Self { track, relative: i16::from_be_bytes([high, low]), flags })
+    }
+
+    /// Whether the flags that have no meaning are 0, as they must be (sections 10.1 and 10.2).
+    pub(super) fn is_regular(&self) -> bool {
+        self.flags & 0x70 == 0
+    }
+}
+
 /// A block taken apart; the frames are Opus packets.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Block<'a> {
@@ -14,15 +41,14 @@ pub(super) struct Block<'a> {
 impl<'a> Block<'a> {
     /// Takes a block's content apart; `None` if its header or lacing is broken.
     pub(super) fn read(mut content: &'a [u8]) -> Option<Self> {
-        let (track, _) = take_vint(&mut content)?;
-        let (&[high, low, flags], content) = content.split_first_chunk()?;
+        let BlockHead { track, relative, flags } = BlockHead::take(&mut content)?;
         let frames = match flags & 0x06 {
             0x00 => vec![content],
             0x02 => xiph_lacing(content)?,
             0x04 => fixed_lacing(content)?,
             _ => ebml_lacing(content)?,
         };
-        Some(Self { track, relative: i16::from_be_bytes([high, low]), frames })
+        Some(Self { track, relative, frames })
     }
 }
 

@@ -5,30 +5,34 @@
 //! ```
 //!
 //! A step looks at the element that begins at the first byte it is given. Segment and Cluster are entered by their
-//! headers alone, so their sizes may be unknown; Info, Tracks and blocks are waited for and read whole; all else that
-//! may stand there is passed over without being kept. Only IDs that RFC 9559 allows at a place are taken there:
-//! browsers write no others, and a damaged size shows at once when what follows it is none of them.
+//! headers alone, so their sizes may be unknown; Info, Tracks and the Opus track's blocks are waited for and read whole; all
+//! else that may stand there is passed over without being kept. An element of an ID that RFC 9559 does not have is passed
+//! over, too, if what follows it shows that its size is right: behind a damaged size there is no block.
 
+mod again;
 mod block;
+mod content;
 mod proof;
 mod tracks;
+mod walk;
 
-pub(super) use proof::{Proof, prove_cluster};
+pub(super) use again::again;
+pub(super) use proof::{Proof, prove};
 
 use serde::{Deserialize, Serialize};
 
-use self::block::Block;
+use self::content::{block_time, read_block, timestamp_scale};
 use self::tracks::OpusTrack;
+use super::effort::Effort;
 use super::header_hash::HeaderHash;
-use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step, limits};
-use crate::ebml::{self, ElementHeader, id};
-use crate::opus::packet_samples;
-use crate::time::{MediaTime, Samples};
+use super::{Container, Item, RecordingHead, SkipReason, Skipped, Step, TimeBasis, limits};
+use crate::ebml::{self, ElementHeader, id, take_vint};
+use crate::time::MediaTime;
 
 /// Where a recording's parser is, and what it must remember of what it has passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Webm {
-    /// Bytes since the recording's start, or since the Cluster that it was taken up at.
+    /// Bytes since the recording's start, or since the place that it was taken up at.
     at: u64,
     /// Where the Segment ends, if its size is known.
     segment_end: Option<u64>,
@@ -39,20 +43,23 @@ pub(super) struct Webm {
     scale_ns: u64,
     track: Option<OpusTrack>,
     hash: HeaderHash,
-    /// When the latest packet began.
+    /// When the latest block began.
     latest: Option<MediaTime>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cluster {
     /// Where it ends, if its size is known.
     end: Option<u64>,
     /// Its Timestamp in ticks; blocks before it have no time.
     time: Option<u64>,
+    /// What `time` is worth where the Timestamp is among missing bytes. In a Cluster whose own Timestamp is not read yet, that
+    /// of the one before.
+    #[serde(default, skip_serializing_if = "TimeBasis::is_known")]
+    basis: TimeBasis,
 }
 
 const DEFAULT_SCALE_NS: u64 = 1_000_000;
-const MAX_SCALE_NS: u64 = 1_000_000_000;
 
 /// Reads an EBML header and the Segment header behind it; `None` if the bytes end too early. Returns the parser for
 /// what follows, and the bytes that both headers take.
@@ -72,7 +79,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Option<(Webm, usize)>, SkipReason> {
     let hash = HeaderHash::of(&bytes[..used]);
     let webm = Webm {
         at: used as u64,
-        segment_end: segment.size.map(|size| used as u64 + size),
+        segment_end: size_or_unknown(segment).map(|size| used as u64 + size),
         cluster: None,
         pass: 0,
         scale_ns: DEFAULT_SCALE_NS,
@@ -98,15 +105,13 @@ pub(super) fn ebml_header(bytes: &[u8]) -> Result<Option<usize>, SkipReason> {
     for child in ebml::children(content) {
         let (child_id, value) = child.map_err(|_| SkipReason::NotMedia)?;
         match child_id {
-            id::DOC_TYPE => doc_type = Some(value),
+            id::DOC_TYPE => doc_type = Some(ebml::string(value)),
             id::EBML_READ_VERSION if ebml::uint(value) != Some(1) => return Err(SkipReason::NotMedia),
             id::EBML_MAX_ID_LENGTH if ebml::uint(value) > Some(4) => return Err(SkipReason::NotMedia),
             id::EBML_MAX_SIZE_LENGTH if ebml::uint(value) > Some(8) => return Err(SkipReason::NotMedia),
             _ => {}
         }
     }
-    let padding = |byte: &u8| *byte == 0; // strings may be padded with zeros (RFC 8794 section 7.4)
-    let doc_type = doc_type.map(|value| value.split(padding).next().unwrap_or_default());
     match doc_type {
         Some(b"webm" | b"matroska") => Ok(Some(end)),
         _ => Err(SkipReason::NotMedia),
@@ -115,7 +120,7 @@ pub(super) fn ebml_header(bytes: &[u8]) -> Result<Option<usize>, SkipReason> {
 
 impl Webm {
     /// One element on. `bytes` begin where the last step ended and are not empty.
-    pub(super) fn step(&mut self, bytes: &[u8], out: &mut Vec<Item>) -> Step {
+    pub(super) fn step(&mut self, bytes: &[u8], effort: &mut Effort, out: &mut Vec<Item>) -> Step {
         if self.pass > 0 {
             let passed = self.pass.min(bytes.len() as u64);
             self.pass -= passed;
@@ -124,7 +129,6 @@ impl Webm {
         if self.cluster.as_ref().is_some_and(|cluster| cluster.end.is_some_and(|end| self.at >= end)) {
             self.cluster = None;
         }
-        let ended = self.segment_end.is_some_and(|end| self.at >= end);
         let header = match ElementHeader::read(bytes) {
             Ok(Some(header)) => header,
             Ok(None) => return Step::Wait,
@@ -133,16 +137,21 @@ impl Webm {
         if header.id == id::EBML {
             return Step::Header;
         }
-        if ended {
+        if self.has_ended() {
             return Step::Broken(SkipReason::NotMedia);
         }
         let step = match &self.cluster {
-            Some(cluster) if cluster.end.is_some() || is_in_cluster(header.id) => {
-                self.in_cluster(header, bytes, out)
+            Some(cluster) if cluster.end.is_some() || !is_segment_child(header.id) => {
+                self.in_cluster(header, bytes, effort, out)
             }
-            _ => self.in_segment(header, bytes, out),
+            _ => self.in_segment(header, bytes, effort, out),
         };
         step.unwrap_or_else(Step::Broken)
+    }
+
+    /// Whether a Segment of known size has come to its end.
+    pub(super) fn has_ended(&self) -> bool {
+        self.segment_end.is_some_and(|end| self.at >= end)
     }
 
     fn took(&mut self, bytes: usize) -> Step {
@@ -167,18 +176,21 @@ impl Webm {
         &mut self,
         header: ElementHeader,
         bytes: &[u8],
+        effort: &mut Effort,
         out: &mut Vec<Item>,
     ) -> Result<Step, SkipReason> {
-        self.cluster = None;
+        let basis = self.cluster.take().map(|cluster| cluster.basis).unwrap_or_default();
         let end = self.end_of(header)?;
         match header.id {
             id::CLUSTER if self.track.is_some() => {
-                self.cluster = Some(Cluster { end, time: None });
+                let end = size_or_unknown(header).and(end);
+                self.cluster = Some(Cluster { end, time: None, basis });
                 Ok(self.took(header.len))
             }
             id::INFO => self.whole(header, bytes, limits::HEADER_ELEMENT, |webm, element, content| {
                 webm.hash.add(element);
-                webm.read_info(content)
+                webm.scale_ns = timestamp_scale(content)?.unwrap_or(webm.scale_ns);
+                Ok(())
             }),
             id::TRACKS if self.track.is_none() => {
                 self.whole(header, bytes, limits::HEADER_ELEMENT, |webm, element, content| {
@@ -187,15 +199,14 @@ impl Webm {
                     Ok(())
                 })
             }
-            id::TRACKS
-            | id::SEEK_HEAD
-            | id::CUES
-            | id::TAGS
-            | id::CHAPTERS
-            | id::ATTACHMENTS
-            | id::VOID
-            | id::CRC_32 => self.pass_over(header),
-            _ => Err(SkipReason::BadElement { id: header.id }),
+            id::TRACKS | id::SEEK_HEAD | id::CUES | id::TAGS | id::CHAPTERS | id::ATTACHMENTS => {
+                self.pass_over(header, limits::SEGMENT_CHILD)
+            }
+            id::VOID | id::CRC_32 => self.pass_over(header, limits::PASSED_OVER),
+            id::CLUSTER => Err(SkipReason::BadElement { id: header.id }),
+            other if is_cluster_child(other) => Err(SkipReason::BadElement { id: header.id }),
+            _ if self.track.is_none() => self.pass_over(header, limits::PASSED_OVER),
+            _ => self.unknown(header, end, bytes, effort),
         }
     }
 
@@ -203,27 +214,99 @@ impl Webm {
         &mut self,
         header: ElementHeader,
         bytes: &[u8],
+        effort: &mut Effort,
         out: &mut Vec<Item>,
     ) -> Result<Step, SkipReason> {
-        self.end_of(header)?;
+        let end = self.end_of(header)?;
         let time = self.cluster.as_ref().and_then(|cluster| cluster.time);
         match (header.id, time) {
-            (id::TIMESTAMP, None) => self.whole(header, bytes, 8, |webm, _, content| {
-                webm.cluster.iter_mut().for_each(|cluster| cluster.time = ebml::uint(content));
-                Ok(())
-            }),
-            (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => {
-                self.whole(header, bytes, limits::BLOCK, |webm, element, content| {
-                    let unusable = webm.read_block(header.id, content, time, out).err();
+            (id::TIMESTAMP, None) => {
+                self.whole(header, bytes, 8, |webm, _, content| webm.enter_cluster(ebml::be_uint(content)))
+            }
+            (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => match self.is_beside(header, bytes) {
+                None => Ok(Step::Wait),
+                Some(true) => self.pass_over(header, limits::BLOCK_BESIDE),
+                Some(false) => self.whole(header, bytes, limits::BLOCK, |webm, element, content| {
+                    let unusable = read_block(webm, header.id, content, time, out).err();
                     out.extend(unusable.map(|reason| Item::Skipped(Skipped::new(element, reason))));
                     Ok(())
-                })
-            }
+                }),
+            },
+            (id::ENCRYPTED_BLOCK, _) => self.whole(header, bytes, limits::BLOCK, |_, element, _| {
+                out.push(Item::Skipped(Skipped::new(element, SkipReason::Encrypted)));
+                Ok(())
+            }),
             (id::VOID | id::CRC_32 | id::POSITION | id::PREV_SIZE | id::SILENT_TRACKS, _) => {
-                self.pass_over(header)
+                self.pass_over(header, limits::PASSED_OVER)
             }
-            _ => Err(SkipReason::BadElement { id: header.id }),
+            (known, _) if is_segment_child(known) || is_cluster_child(known) => {
+                Err(SkipReason::BadElement { id: header.id })
+            }
+            _ => self.unknown(header, end, bytes, effort),
         }
+    }
+
+    /// A Cluster's Timestamp is read. Where that of the Cluster before is missing and this one is no later, another
+    /// recording began whose header is missing, too: it is taken up as one.
+    fn enter_cluster(&mut self, time: u64) -> Result<(), SkipReason> {
+        let began = block_time(time, 0, self.scale_ns);
+        let cluster = self.cluster.get_or_insert_default();
+        if !cluster.basis.is_known() && self.latest.is_some_and(|latest| began <= latest) {
+            return Err(SkipReason::Resync);
+        }
+        (cluster.time, cluster.basis) = (Some(time), TimeBasis::Known);
+        Ok(())
+    }
+
+    /// Whether a block is of another declared track: its content is then of no use. `None` if the bytes end too early.
+    fn is_beside(&self, block: ElementHeader, bytes: &[u8]) -> Option<bool> {
+        let others = self.track.as_ref().map_or(&[][..], |track| &track.others);
+        if others.is_empty() {
+            return Some(false);
+        }
+        let mut content = &bytes[block.len..];
+        let is_whole = block.size.is_some_and(|size| size <= content.len() as u64);
+        if block.id == id::BLOCK_GROUP {
+            match ElementHeader::read(content) {
+                Ok(Some(first)) if first.id == id::BLOCK => content = &content[first.len..],
+                Ok(None) if !is_whole => return None,
+                _ => return Some(false),
+            }
+        }
+        let number = take_vint(&mut content).map(|(number, _)| number);
+        match number {
+            None if !is_whole && content.len() < 8 => None,
+            number => Some(number.is_some_and(|number| others.contains(&number))),
+        }
+    }
+
+    /// An element that RFC 9559 does not have.
+    fn unknown(
+        &mut self,
+        header: ElementHeader,
+        end: Option<u64>,
+        bytes: &[u8],
+        effort: &mut Effort,
+    ) -> Result<Step, SkipReason> {
+        let length = header.len + known_size(header, limits::UNKNOWN_ELEMENT)?;
+        if end.is_some() && end == self.segment_end {
+            return Ok(self.took_known(length, bytes));
+        }
+        let Some(next) = bytes.get(length..) else {
+            return Ok(Step::Wait);
+        };
+        match proof::follows(self, next, effort) {
+            Proof::Holds(()) => Ok(self.took(length)),
+            Proof::Wait => Ok(Step::Wait),
+            Proof::Fails => Err(SkipReason::BadElement { id: header.id }),
+        }
+    }
+
+    /// Takes an element that may not be complete yet.
+    fn took_known(&mut self, length: usize, bytes: &[u8]) -> Step {
+        let now = length.min(bytes.len());
+        self.pass = (length - now) as u64;
+        self.took(now)
     }
 
     /// Waits until an element is complete, then gives its bytes and its content to `read`.
@@ -242,21 +325,9 @@ impl Webm {
         Ok(self.took(end))
     }
 
-    fn pass_over(&mut self, header: ElementHeader) -> Result<Step, SkipReason> {
-        self.pass = known_size(header, limits::PASSED_OVER)? as u64;
+    fn pass_over(&mut self, header: ElementHeader, limit: u64) -> Result<Step, SkipReason> {
+        self.pass = known_size(header, limit)? as u64;
         Ok(self.took(header.len))
-    }
-
-    fn read_info(&mut self, content: &[u8]) -> Result<(), SkipReason> {
-        const BROKEN: SkipReason = SkipReason::BadElement { id: id::INFO };
-        for child in ebml::children(content) {
-            let (child_id, value) = child.map_err(|_| BROKEN)?;
-            if child_id == id::TIMESTAMP_SCALE {
-                let scale = ebml::uint(value).filter(|scale| (1..=MAX_SCALE_NS).contains(scale));
-                self.scale_ns = scale.ok_or(SkipReason::BadElement { id: child_id })?;
-            }
-        }
-        Ok(())
     }
 
     fn read_tracks(&mut self, content: &[u8]) -> Result<RecordingHead, SkipReason> {
@@ -268,44 +339,30 @@ impl Webm {
             channels: facts.channels,
             pre_skip: facts.pre_skip,
             headerless: false,
+            gain: facts.gain,
+            beside: facts.beside,
         })
-    }
-
-    /// Turns a block of the Opus track into packets; a declared track beside it is passed over.
-    fn read_block(
-        &mut self,
-        block_id: u32,
-        content: &[u8],
-        cluster_time: u64,
-        out: &mut Vec<Item>,
-    ) -> Result<(), SkipReason> {
-        let (content, discard_end) = opened(block_id, content).ok_or(SkipReason::BadPacket)?;
-        let block = Block::read(content).ok_or(SkipReason::BadPacket)?;
-        let Some(track) = &self.track else { return Ok(()) };
-        if block.track != track.number {
-            let declared = track.others.contains(&block.track);
-            return if declared { Ok(()) } else { Err(SkipReason::UnknownTrack(block.track)) };
-        }
-        let mut time = block_time(cluster_time, block.relative, self.scale_ns);
-        self.latest = Some(time);
-        let last = block.frames.len() - 1;
-        for (n, frame) in block.frames.into_iter().enumerate() {
-            let duration = packet_samples(frame).unwrap_or_default();
-            let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
-            out.push(Item::Packet(Packet { time, duration, data: frame.to_vec(), discard_end }));
-            time = time.plus(duration);
-        }
-        Ok(())
     }
 }
 
-/// Elements that stand in a Cluster; any other ends a Cluster of unknown size.
-fn is_in_cluster(element: u32) -> bool {
-    use id::{BLOCK_GROUP, CRC_32, POSITION, PREV_SIZE, SILENT_TRACKS, SIMPLE_BLOCK, TIMESTAMP, VOID};
+/// Elements that stand in a Segment beside its Clusters, and other Clusters: each ends a Cluster of unknown size.
+fn is_segment_child(element: u32) -> bool {
+    use id::{ATTACHMENTS, CHAPTERS, CLUSTER, CUES, INFO, SEEK_HEAD, SEGMENT, TAGS, TRACKS};
+    matches!(element, SEEK_HEAD | INFO | TRACKS | CHAPTERS | CLUSTER | CUES | ATTACHMENTS | TAGS | SEGMENT)
+}
+
+/// Elements that stand in a Cluster only.
+fn is_cluster_child(element: u32) -> bool {
+    use id::{BLOCK_GROUP, ENCRYPTED_BLOCK, POSITION, PREV_SIZE, SILENT_TRACKS, SIMPLE_BLOCK, TIMESTAMP};
     matches!(
         element,
-        TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP | VOID | CRC_32 | POSITION | PREV_SIZE | SILENT_TRACKS
+        TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP | ENCRYPTED_BLOCK | POSITION | PREV_SIZE | SILENT_TRACKS
     )
+}
+
+/// The size of a Segment or Cluster. Some recorders leave a size of 0 where they would have written it at the end.
+fn size_or_unknown(header: ElementHeader) -> Option<u64> {
+    header.size.filter(|&size| size > 0)
 }
 
 fn known_size(header: ElementHeader, limit: u64) -> Result<usize, SkipReason> {
@@ -314,25 +371,4 @@ fn known_size(header: ElementHeader, limit: u64) -> Result<usize, SkipReason> {
         Some(bytes) => Err(SkipReason::TooLarge { id: header.id, bytes }),
         None => Err(SkipReason::BadElement { id: header.id }),
     }
-}
-
-/// The content of a SimpleBlock, or of a BlockGroup's Block with its DiscardPadding (positive: at the end).
-fn opened(block_id: u32, content: &[u8]) -> Option<(&[u8], Samples)> {
-    if block_id == id::SIMPLE_BLOCK {
-        return Some((content, Samples::ZERO));
-    }
-    let (mut block, mut discard_ns) = (None, 0);
-    for child in ebml::children(content) {
-        match child.ok()? {
-            (id::BLOCK, value) => block = Some(value),
-            (id::DISCARD_PADDING, value) => discard_ns = ebml::int(value)?,
-            _ => {}
-        }
-    }
-    Some((block?, MediaTime(discard_ns).since(MediaTime(0))))
-}
-
-fn block_time(cluster_time: u64, relative: i16, scale_ns: u64) -> MediaTime {
-    let ns = (i128::from(cluster_time) + i128::from(relative)) * i128::from(scale_ns);
-    MediaTime(ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
 }

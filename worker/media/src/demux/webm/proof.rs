@@ -1,18 +1,17 @@
-//! Whether the four bytes of a Cluster's ID, found while looking for a place to go on from, begin a Cluster.
-//!
-//! A Cluster proves itself by what it begins with: a size that is sane or unknown, a Timestamp before any block, and a
-//! first block of a track that the recording has, with a well-formed Opus packet if it is the Opus track.
+//! Where a recording goes on after a loss, at the place that a search has come upon; [`super::walk`] proves that it is one.
 
+use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Container, RecordingHead, limits};
-use super::block::Block;
+use super::super::{Container, OutputGain, RecordingHead, TimeBasis};
+use super::content::block_time;
 use super::tracks::OpusTrack;
-use super::{Cluster, DEFAULT_SCALE_NS, Webm, block_time, known_size, opened};
-use crate::ebml::{self, ElementHeader, id};
-use crate::opus::packet_samples;
+use super::walk::{Start, Walk};
+use super::{Cluster, DEFAULT_SCALE_NS, Webm};
+use crate::ebml::id;
 use crate::time::{MediaTime, OpusTicks};
 
 /// What became of a place that might be one to go on from.
+#[derive(Debug, PartialEq)]
 pub(in super::super) enum Proof<T> {
     /// It is none.
     Fails,
@@ -22,122 +21,93 @@ pub(in super::super) enum Proof<T> {
     Holds(T),
 }
 
-/// A Cluster's header and what its start says.
-struct Start {
-    header: ElementHeader,
-    track: u64,
-    stereo: bool,
-    is_opus: bool,
-    relative: i16,
-    time: u64,
-    /// Bytes up to the end of the first block.
-    len: usize,
-}
-
-/// Tries to go on at the Cluster that `bytes` begin with. `before` is the recording that was left, if there was one:
-/// it goes on if the block's track is one of its own and its time is later than what was read; otherwise a recording
-/// begins whose header was lost, and a head is made up for it. Returns the parser behind the Cluster's header, that
-/// header's length, and the new head.
-pub(in super::super) fn prove_cluster(
+/// Tries to go on at the Cluster, Timestamp, SimpleBlock or BlockGroup that `bytes` begin with. `before` is the recording that
+/// was left, if there was one: it goes on if the blocks are of its tracks, and a Cluster's time is later than what was read;
+/// otherwise a recording begins whose header was lost, and a head is made up for it. Returns the parser behind the Cluster's
+/// header, that header's length (0 if there is none), and the new head.
+pub(in super::super) fn prove(
     before: Option<&Webm>,
     bytes: &[u8],
+    effort: &mut Effort,
 ) -> Proof<(Webm, usize, Option<RecordingHead>)> {
-    let start = match read_start(bytes) {
-        Ok(Some(start)) => start,
-        Ok(None) => return Proof::Wait,
-        Err(Unproven) => return Proof::Fails,
-    };
-    let cluster =
-        Some(Cluster { end: start.header.size.map(|size| start.header.len as u64 + size), time: None });
-    let resumed = |webm: Webm, head| Proof::Holds((webm, start.header.len, head));
-    let at = start.header.len as u64;
+    effort.spend(0);
     if let Some((webm, track)) = before.and_then(|webm| Some((webm, webm.track.as_ref()?))) {
-        let known = start.track == track.number && start.is_opus || track.others.contains(&start.track);
-        if !known {
-            return Proof::Fails;
-        }
-        if later(webm, &start) {
-            return resumed(Webm { at, segment_end: None, cluster, pass: 0, ..webm.clone() }, None);
+        match Walk::of(track, webm.scale_ns).prove(bytes, effort) {
+            Proof::Holds(start) => {
+                if let Some(webm) = resumed(webm, &start) {
+                    return Proof::Holds((webm, start.used(), None));
+                }
+            }
+            Proof::Wait => return Proof::Wait,
+            Proof::Fails if bytes.starts_with(&id::CLUSTER.to_be_bytes()) => {} // perhaps of other tracks
+            Proof::Fails => return Proof::Fails,
         }
     }
-    if !start.is_opus {
-        return Proof::Fails;
+    match Walk::headerless(DEFAULT_SCALE_NS).prove(bytes, effort) {
+        Proof::Holds(start) => {
+            let (webm, head) = headerless(&start, bytes);
+            Proof::Holds((webm, start.used(), Some(head)))
+        }
+        Proof::Wait => Proof::Wait,
+        Proof::Fails => Proof::Fails,
     }
-    let hash = HeaderHash::of(&bytes[..start.len]);
+}
+
+/// Whether a recording goes on with what `bytes` begin with.
+pub(super) fn follows(webm: &Webm, bytes: &[u8], effort: &mut Effort) -> Proof<()> {
+    Walk::in_order(webm.track.as_ref(), webm.scale_ns).prove_order(bytes, effort)
+}
+
+/// The recording's parser behind a loss; `None` if another recording goes on there.
+///
+/// Without a Timestamp the Cluster may be the one before the loss: so it is taken if the block lies later there than what was
+/// read. Else a Cluster began in what is missing, right after what was read at the earliest.
+fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
+    let relative = start.block.relative;
+    let later =
+        |time| webm.latest.is_none_or(|latest: MediaTime| block_time(time, relative, webm.scale_ns) > latest);
+    let cluster = match (start.time, webm.cluster.as_ref().and_then(|cluster| cluster.time)) {
+        (Some(time), _) if later(time) => Cluster { end: start.cluster_end(), ..Cluster::default() },
+        (Some(_), _) => return None,
+        (None, Some(time)) if later(time) => {
+            Cluster { time: Some(time), basis: TimeBasis::SameCluster, end: None }
+        }
+        (None, _) => {
+            let heard_to = webm.latest.map_or(MediaTime(0), |latest| latest.plus(start.block.duration));
+            let ticks = u64::try_from(heard_to.0).unwrap_or(0).div_ceil(webm.scale_ns);
+            let time = ticks.saturating_add_signed(-i64::from(relative.min(0)));
+            Cluster { time: Some(time), basis: TimeBasis::NotBefore, end: None }
+        }
+    };
+    let at = start.used() as u64;
+    Some(Webm { at, segment_end: None, cluster: Some(cluster), pass: 0, ..webm.clone() })
+}
+
+/// A recording whose header was lost.
+fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
+    let hash = HeaderHash::of(&bytes[..start.block.end]);
     let head = RecordingHead {
         container: Container::WebM,
         id: hash.id(),
-        channels: if start.stereo { 2 } else { 1 },
+        channels: if start.block.stereo { 2 } else { 1 },
         pre_skip: OpusTicks(0),
         headerless: true,
+        gain: OutputGain::default(),
+        beside: Vec::new(),
     };
-    let track = OpusTrack { number: start.track, others: Vec::new() };
+    let cluster = match start.time {
+        Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },
+        None => Cluster { time: Some(0), basis: TimeBasis::NotBefore, end: None },
+    };
     let webm = Webm {
-        at,
+        at: start.used() as u64,
         segment_end: None,
-        cluster,
+        cluster: Some(cluster),
         pass: 0,
         scale_ns: DEFAULT_SCALE_NS,
-        track: Some(track),
+        track: Some(OpusTrack { number: start.block.track, others: Vec::new() }),
         hash,
         latest: None,
     };
-    resumed(webm, Some(head))
-}
-
-/// A recording that was restarted while bytes went missing begins at 0 again.
-fn later(webm: &Webm, start: &Start) -> bool {
-    let time = block_time(start.time, start.relative, webm.scale_ns);
-    webm.latest.is_none_or(|latest: MediaTime| time > latest)
-}
-
-struct Unproven;
-
-fn read_start(bytes: &[u8]) -> Result<Option<Start>, Unproven> {
-    let Some(header) = ElementHeader::read(bytes).map_err(|_| Unproven)? else {
-        return Ok(None);
-    };
-    if header.id != id::CLUSTER || header.size.is_some_and(|size| size > limits::CLUSTER) {
-        return Err(Unproven);
-    }
-    let (mut at, mut time) = (header.len, None);
-    for _ in 0..limits::BEFORE_FIRST_BLOCK {
-        let Some(child) = ElementHeader::read(&bytes[at..]).map_err(|_| Unproven)? else {
-            return Ok(None);
-        };
-        let is_block = matches!(child.id, id::SIMPLE_BLOCK | id::BLOCK_GROUP);
-        let limit = if is_block { limits::BLOCK } else { limits::BEFORE_FIRST_BLOCK_BYTES };
-        let size = known_size(child, limit).map_err(|_| Unproven)?;
-        let end = at + child.len + size;
-        if header.size.is_some_and(|size| (end - header.len) as u64 > size) {
-            return Err(Unproven);
-        }
-        match child.id {
-            id::TIMESTAMP if time.is_none() && size <= 8 => {}
-            id::SIMPLE_BLOCK | id::BLOCK_GROUP if time.is_some() => {}
-            id::POSITION | id::PREV_SIZE | id::SILENT_TRACKS if time.is_some() => {}
-            id::VOID | id::CRC_32 => {}
-            _ => return Err(Unproven),
-        }
-        let Some(content) = bytes.get(at + child.len..end) else {
-            return Ok(None);
-        };
-        match (child.id, time) {
-            (id::TIMESTAMP, _) => time = ebml::uint(content),
-            (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => {
-                return first_block(header, child.id, content, time, end).map(Some).ok_or(Unproven);
-            }
-            _ => {}
-        }
-        at = end;
-    }
-    Err(Unproven)
-}
-
-fn first_block(header: ElementHeader, block_id: u32, content: &[u8], time: u64, len: usize) -> Option<Start> {
-    let block = Block::read(opened(block_id, content)?.0)?;
-    let first = block.frames.first()?;
-    let stereo = first.first().is_some_and(|toc| toc & 0x04 != 0);
-    let is_opus = packet_samples(first).is_ok();
-    Some(Start { header, track: block.track, stereo, is_opus, relative: block.relative, time, len })
+    (webm, head)
 }

@@ -11,9 +11,12 @@ use matroska::{Matroska, Settings, Track};
 use serde::{Deserialize, Serialize};
 
 use super::super::opus_head::OpusHead;
-use super::super::{SkipReason, limits};
+use super::super::{OutputGain, SkipReason, limits};
 use crate::ebml::{self, id, write};
 use crate::time::OpusTicks;
+
+/// Opus, and what it was called before it had a specification.
+const OPUS: [&str; 2] = ["A_OPUS", "A_OPUS/EXPERIMENTAL"];
 
 /// The Opus track of a recording, and the numbers of the tracks beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub(super) struct TrackFacts {
     pub(super) track: OpusTrack,
     pub(super) channels: u8,
     pub(super) pre_skip: OpusTicks,
+    pub(super) gain: OutputGain,
+    /// The codecs of the other tracks.
+    pub(super) beside: Vec<String>,
 }
 
 /// Reads the content of a Tracks element.
@@ -38,37 +44,44 @@ pub(super) fn read(content: &[u8]) -> Result<TrackFacts, SkipReason> {
     let gated = gate(content)?;
     let header = write::master(id::SEGMENT, &[write::master(id::TRACKS, &gated.entries)]);
     let parsed = Matroska::open(Cursor::new(header)).map_err(|_| bad(id::TRACKS))?;
-    if parsed.tracks.len() != gated.beside.len() {
+    if parsed.tracks.len() != gated.hidden.len() {
         return Err(bad(id::TRACK_ENTRY));
     }
-    let is_opus = |track: &Track| track.is_audio() && track.codec_id == "A_OPUS";
-    let tracks = || parsed.tracks.iter().zip(&gated.beside);
-    let (opus, beside) = tracks()
-        .find(|(track, beside)| is_opus(track) && !beside.encoded)
+    let is_opus = |track: &Track| track.is_audio() && OPUS.contains(&track.codec_id.as_str());
+    let tracks = || parsed.tracks.iter().zip(&gated.hidden);
+    let (opus, hidden) = tracks()
+        .find(|(track, hidden)| is_opus(track) && !hidden.encoded)
         .ok_or_else(|| SkipReason::UnsupportedCodec(describe(tracks())))?;
-    let others = parsed.tracks.iter().map(|track| track.number).filter(|&number| number != opus.number);
-    let track = OpusTrack { number: opus.number, others: others.collect() };
-    facts(track, opus, beside)
+    let others = || parsed.tracks.iter().filter(|track| track.number != opus.number);
+    let track = OpusTrack { number: opus.number, others: others().map(|track| track.number).collect() };
+    let codecs = others().map(|track| track.codec_id.clone()).collect();
+    facts(track, codecs, opus, hidden)
 }
 
 /// Pre-skip is OpusHead's; CodecDelay says the same once more, and counts only where OpusHead is absent.
-fn facts(track: OpusTrack, opus: &Track, beside: &Beside) -> Result<TrackFacts, SkipReason> {
+fn facts(
+    track: OpusTrack,
+    beside: Vec<String>,
+    opus: &Track,
+    hidden: &Hidden,
+) -> Result<TrackFacts, SkipReason> {
     let head = opus.codec_private.as_deref().map(OpusHead::read).transpose()?.flatten();
     Ok(match head {
-        Some(OpusHead { channels, pre_skip }) => TrackFacts { track, channels, pre_skip },
+        Some(OpusHead { channels, pre_skip, gain }) => TrackFacts { track, channels, pre_skip, gain, beside },
         None => {
             let channels = match &opus.settings {
                 Settings::Audio(audio) => audio.channels.clamp(1, 2) as u8,
                 _ => 1,
             };
-            TrackFacts { track, channels, pre_skip: OpusTicks::from_ns(beside.codec_delay_ns) }
+            let pre_skip = OpusTicks::from_ns(hidden.codec_delay_ns);
+            TrackFacts { track, channels, pre_skip, gain: OutputGain::default(), beside }
         }
     })
 }
 
-fn describe<'a>(tracks: impl Iterator<Item = (&'a Track, &'a Beside)>) -> String {
-    let name = |(track, beside): (&Track, &Beside)| {
-        let encoded = if beside.encoded { " with ContentEncodings" } else { "" };
+fn describe<'a>(tracks: impl Iterator<Item = (&'a Track, &'a Hidden)>) -> String {
+    let name = |(track, hidden): (&Track, &Hidden)| {
+        let encoded = if hidden.encoded { " with ContentEncodings" } else { "" };
         format!("{}{encoded}", track.codec_id)
     };
     let names: Vec<String> = tracks.map(name).collect();
@@ -79,11 +92,11 @@ fn describe<'a>(tracks: impl Iterator<Item = (&'a Track, &'a Beside)>) -> String
 #[derive(Debug, Default)]
 struct Gated {
     entries: Vec<Vec<u8>>,
-    beside: Vec<Beside>,
+    hidden: Vec<Hidden>,
 }
 
 #[derive(Debug, Default)]
-struct Beside {
+struct Hidden {
     codec_delay_ns: u64,
     encoded: bool,
 }
@@ -98,31 +111,31 @@ fn gate(content: &[u8]) -> Result<Gated, SkipReason> {
         if gated.entries.len() == limits::TRACKS {
             return Err(bad(id::TRACK_ENTRY));
         }
-        let (entry, beside) = gate_entry(entry)?;
+        let (entry, hidden) = gate_entry(entry)?;
         gated.entries.push(entry);
-        gated.beside.push(beside);
+        gated.hidden.push(hidden);
     }
     Ok(gated)
 }
 
-fn gate_entry(content: &[u8]) -> Result<(Vec<u8>, Beside), SkipReason> {
-    let (mut kept, mut beside) = (Vec::new(), Beside::default());
+fn gate_entry(content: &[u8]) -> Result<(Vec<u8>, Hidden), SkipReason> {
+    let (mut kept, mut hidden) = (Vec::new(), Hidden::default());
     for child in ebml::children(content) {
         let (child_id, value) = child.map_err(bad)?;
         match child_id {
             id::TRACK_NUMBER | id::TRACK_UID | id::TRACK_TYPE => kept.push(gate_uint(child_id, value)?),
             id::CODEC_ID if value.len() <= 64 && value.is_ascii() => {
-                kept.push(write::element(child_id, value))
+                kept.push(write::element(child_id, ebml::string(value)))
             }
             id::CODEC_ID => return Err(bad(child_id)),
             id::CODEC_PRIVATE => kept.push(write::element(child_id, value)),
             id::AUDIO => kept.push(write::master(child_id, &gate_audio(value)?)),
-            id::CODEC_DELAY => beside.codec_delay_ns = ebml::uint(value).ok_or(bad(child_id))?,
-            id::CONTENT_ENCODINGS => beside.encoded = true,
+            id::CODEC_DELAY => hidden.codec_delay_ns = ebml::uint(value).ok_or(bad(child_id))?,
+            id::CONTENT_ENCODINGS => hidden.encoded = true,
             _ => {}
         }
     }
-    Ok((write::master(id::TRACK_ENTRY, &kept), beside))
+    Ok((write::master(id::TRACK_ENTRY, &kept), hidden))
 }
 
 fn gate_audio(content: &[u8]) -> Result<Vec<Vec<u8>>, SkipReason> {
@@ -177,8 +190,20 @@ mod tests {
 
     #[test]
     fn the_opus_track_is_found_beside_others() {
-        let tracks = [entry(1, 1, "V_VP9", &[]), entry(7, 2, "A_OPUS", &[])].concat();
-        assert_eq!(read(&tracks).unwrap().track, OpusTrack { number: 7, others: vec![1] });
+        let tracks =
+            [entry(1, 1, "V_VP9", &[]), entry(7, 2, "A_OPUS", &[]), entry(8, 2, "A_OPUS", &[])].concat();
+        let found = read(&tracks).unwrap();
+        assert_eq!(found.track, OpusTrack { number: 7, others: vec![1, 8] });
+        assert_eq!(found.beside, ["V_VP9", "A_OPUS"]);
+    }
+
+    #[test]
+    fn a_codec_id_padded_with_zeros_is_the_same() {
+        let padded = [entry(1, 1, "V_VP9\0\0", &[]), entry(7, 2, "A_OPUS\0", &[])].concat();
+        let found = read(&padded).unwrap();
+        assert_eq!((found.track.number, found.beside), (7, vec!["V_VP9".to_owned()]));
+        let other = read(&entry(1, 2, "A_VORBIS\0", &[])).unwrap_err().to_string();
+        assert!(other.contains("A_VORBIS;"), "{other:?}");
     }
 
     #[test]

@@ -1,0 +1,221 @@
+//! A recorder's blobs, and what a page that stands still makes of them.
+
+use std::ops::Range;
+
+use fastrand::Rng;
+
+use crate::speech::tape::{FRAME, tape};
+use crate::speech::webm::{Browser, header};
+
+/// Samples of a millisecond.
+const PER_MS: usize = 16;
+/// The most that a blob's event comes after its audio has ended.
+const EVENT_MS: u64 = 30;
+/// After a stall Chromium needs so long until its large blob comes.
+const LARGE_AFTER_MS: u64 = 280;
+/// No chunk may hold more audio: 10 s is the writer's limit.
+const MOST_MS: u64 = 8_000;
+
+/// What a page hands out once it goes on after a stall (mediarecorder-facts 13).
+#[derive(Clone, Copy, Debug)]
+pub enum Style {
+    /// Every blob that was due, all at once.
+    Heap,
+    /// One blob with everything, which the page cuts into pieces; Firefox.
+    One {
+        /// At least so many.
+        pieces: usize,
+    },
+    /// What was due at the beginning, and soon after one blob with the rest, which the page cuts into pieces; Chromium.
+    SmallThenLarge {
+        /// At least so many.
+        pieces: usize,
+    },
+}
+
+/// Bytes that a recorder hands out.
+#[derive(Clone, Copy, Debug)]
+pub struct Blob {
+    /// Where they end in the recording.
+    pub until: usize,
+    /// When, after the session's start.
+    pub handed_out_ms: u64,
+}
+
+/// A recorder run: which packet ends where in its bytes and when.
+pub struct Recorder {
+    browser: Browser,
+    /// Where each packet ends; the header's end first.
+    ends: Vec<usize>,
+    begin_ms: u64,
+    drift_ppm: i64,
+    /// Before which packet it paused, and for how long.
+    pause: Option<(usize, u64)>,
+}
+
+impl Recorder {
+    /// A recorder that plays a tape; its clock is fast by `drift_ppm`.
+    pub fn new(number: usize, uid: u64, begin_ms: u64, drift_ppm: i64) -> Self {
+        let tape = tape(number);
+        let mut ends = vec![header(tape.browser, uid).len()];
+        for block in &tape.blocks {
+            ends.push(ends.last().copied().unwrap_or_default() + block.len());
+        }
+        Self { browser: tape.browser, ends, begin_ms, drift_ppm, pause: None }
+    }
+
+    /// It pauses after so much audio.
+    pub fn pause(&mut self, after_ms: u64, ms: u64) {
+        self.pause = Some((self.whole((after_ms / self.packet_ms()) as usize), ms));
+    }
+
+    fn packet_ms(&self) -> u64 {
+        (self.browser.frames_per_packet() * FRAME / PER_MS) as u64
+    }
+
+    /// As many packets as fill whole pages.
+    fn whole(&self, packets: usize) -> usize {
+        match self.browser {
+            Browser::FirefoxOgg => packets - packets % self.browser.packets_per_chunk(),
+            _ => packets,
+        }
+    }
+
+    /// Packets that are complete within the first `until` bytes.
+    fn packets(&self, until: usize) -> usize {
+        self.ends.partition_point(|end| *end <= until).saturating_sub(1)
+    }
+
+    /// When so many packets are recorded, after the session's start.
+    fn after_packets_ms(&self, packets: usize) -> u64 {
+        let paused_ms = self.pause.filter(|(at, _)| packets > *at).map_or(0, |(_, ms)| ms);
+        let audio_ms = packets as u64 * self.packet_ms();
+        self.begin_ms + paused_ms + audio_ms * 1_000_000 / (1_000_000 + self.drift_ppm) as u64
+    }
+
+    /// When the last packet that these bytes complete has ended, if they complete any.
+    pub fn ended_ms(&self, from: usize, until: usize) -> Option<u64> {
+        let packets = self.packets(until);
+        (packets > self.packets(from)).then(|| self.after_packets_ms(packets))
+    }
+
+    /// Blobs of about `speech_ms` of audio in all. `small`: of 20 to 120 ms; `sparse`: of a second, with empty blobs before.
+    pub fn blobs(&self, rng: &mut Rng, speech_ms: u64, small: bool, sparse: bool) -> Vec<Blob> {
+        let last = self.whole(((speech_ms / self.packet_ms()) as usize).min(self.ends.len() - 2));
+        let ragged = small && rng.bool();
+        let sparse = sparse && self.browser != Browser::FirefoxOgg;
+        let mut blobs = Vec::new();
+        let mut packets = 0;
+        if self.browser == Browser::FirefoxOgg {
+            blobs.push(Blob { until: self.ends[0], handed_out_ms: self.begin_ms + EVENT_MS });
+        }
+        while packets < last {
+            let pause = self.pause.map(|(at, _)| at).filter(|at| *at > packets);
+            let to = packets + self.packets_of_blob(rng, packets, small, sparse);
+            packets = to.min(pause.unwrap_or(last)).min(last);
+            let over = match () {
+                () if packets >= last => 0,
+                () if ragged => rng.usize(0..(self.ends[packets + 1] - self.ends[packets]).max(1)),
+                () => usize::from(self.browser == Browser::Chromium),
+            };
+            let handed_out_ms = self.after_packets_ms(packets) + rng.u64(0..EVENT_MS);
+            if sparse {
+                let from = blobs.last().map_or(0, |blob: &Blob| blob.until);
+                let empty =
+                    |n: u64| Blob { until: from, handed_out_ms: handed_out_ms.saturating_sub(n * 250) };
+                blobs.extend((1..=3).rev().map(empty));
+            }
+            blobs.push(Blob { until: self.ends[packets] + over, handed_out_ms });
+        }
+        if small && self.browser == Browser::FirefoxOgg {
+            let parts = rng.usize(2..=10);
+            blobs = blobs_in_parts(&blobs, parts);
+        }
+        in_order(&mut blobs);
+        blobs
+    }
+
+    fn packets_of_blob(&self, rng: &mut Rng, packets: usize, small: bool, sparse: bool) -> usize {
+        let usual = self.browser.packets_per_chunk();
+        match (small, sparse) {
+            _ if self.browser == Browser::FirefoxOgg => usual,
+            (true, _) => rng.usize(1..=(120 / self.packet_ms()) as usize),
+            (_, true) => 1_020 / self.packet_ms() as usize,
+            _ if packets == 0 => usual - 1,
+            _ => usual,
+        }
+    }
+
+    /// What the page makes of blobs while it stands still.
+    pub fn stall(
+        &self,
+        rng: &mut Rng,
+        blobs: Vec<Blob>,
+        (from_ms, to_ms): (u64, u64),
+        style: Style,
+        empties: bool,
+    ) -> Vec<Blob> {
+        let at = |ms: u64| blobs.partition_point(|blob| blob.handed_out_ms < ms);
+        let stalled = at(from_ms)..at(to_ms);
+        if stalled.is_empty() {
+            return blobs;
+        }
+        let at_once = |blob: &Blob| Blob { handed_out_ms: to_ms, ..*blob };
+        let mut all = blobs[..stalled.start].to_vec();
+        let rest = match style {
+            Style::Heap => {
+                all.extend(blobs[stalled.clone()].iter().map(at_once));
+                stalled.end
+            }
+            Style::One { pieces } => {
+                all.extend(self.large(&blobs, stalled.clone(), to_ms, pieces));
+                if empties {
+                    let until = blobs[stalled.end - 1].until;
+                    all.extend(stalled.clone().skip(1).map(|_| Blob { until, handed_out_ms: to_ms }));
+                }
+                stalled.end
+            }
+            Style::SmallThenLarge { pieces } => {
+                let before = self.packets(stalled.start.checked_sub(1).map_or(0, |last| blobs[last].until));
+                let small = self.ends[before + rng.usize(1..=3)].min(blobs[stalled.start].until);
+                all.push(Blob { until: small, handed_out_ms: to_ms });
+                let end = at(to_ms + LARGE_AFTER_MS);
+                all.extend(self.large(&blobs, stalled.start..end, to_ms + LARGE_AFTER_MS, pieces));
+                end
+            }
+        };
+        all.extend_from_slice(&blobs[rest..]);
+        in_order(&mut all);
+        all.dedup_by(|next, last| next.until == last.until && next.until != 0 && !empties);
+        all
+    }
+
+    /// Blobs as one, cut into pieces.
+    fn large(&self, blobs: &[Blob], range: Range<usize>, handed_out_ms: u64, pieces: usize) -> Vec<Blob> {
+        let from = range.start.checked_sub(1).map_or(0, |last| blobs[last].until);
+        let until = blobs[range.end - 1].until;
+        let audio_ms = (self.packets(until) - self.packets(from)) as u64 * self.packet_ms();
+        let pieces = pieces.max(audio_ms.div_ceil(MOST_MS) as usize).max(1);
+        let piece = |n: usize| Blob { until: from + (until - from) * n / pieces, handed_out_ms };
+        (1..=pieces).map(piece).collect()
+    }
+}
+
+/// Each blob but the first in so many parts.
+fn blobs_in_parts(blobs: &[Blob], parts: usize) -> Vec<Blob> {
+    let mut all = blobs[..1].to_vec();
+    for pair in blobs.windows(2) {
+        let (from, until) = (pair[0].until, pair[1].until);
+        all.extend((1..=parts).map(|n| Blob { until: from + (until - from) * n / parts, ..pair[1] }));
+    }
+    all
+}
+
+/// No blob comes before one that ends before it.
+fn in_order(blobs: &mut [Blob]) {
+    for n in 1..blobs.len() {
+        let before = blobs[n - 1];
+        blobs[n].until = blobs[n].until.max(before.until);
+        blobs[n].handed_out_ms = blobs[n].handed_out_ms.max(before.handed_out_ms);
+    }
+}

@@ -1,0 +1,246 @@
+//! What is promised of speakers in trouble, as functions of the [`Evidence`]: whatever a page, a network and a clock do, the
+//! audio is in the stream at its true time, in fragments of 1 s or more, and soon live again.
+//!
+//! All but the true time is only held against runs in which no service fails: what their failures delay, park and tear apart
+//! is the business of the other promises.
+
+use std::collections::BTreeMap;
+
+use media::time::Samples;
+use writer::event::Event;
+
+use crate::case::kinds::Kind;
+use crate::evidence::{Evidence, Heard, SessionEvidence, Spoken};
+use crate::model::stream::Fragment;
+use crate::speech::session::{Fact, Passage};
+
+/// Samples of a millisecond.
+const PER_MS: u64 = 16;
+/// Milliseconds of a frame.
+const FRAME_MS: u64 = 20;
+/// How far audio may be from its true time: a lag that is no pause, and the jitter of a recorder's events.
+const TRUE_WITHIN_MS: i64 = 600;
+/// The same where another page takes over: its first chunk holds audio from before.
+const TAKEN_OVER_WITHIN_MS: i64 = 1_600;
+/// No fragment is shorter while its session goes on.
+const SHORTEST: Samples = Samples(16_000);
+/// Where less than this was at hand, two short fragments may come of it: a delivery need not show all there is.
+const ENOUGH_MS: u64 = 2_000;
+/// A chunk that reached the queue so long before a fragment was stored was at hand when that was put together.
+const AT_HAND_MS: u64 = 1_500;
+/// The oldest that live audio is when it is stored.
+const MOST_AGE_MS: u64 = 4_000;
+/// The same where nothing came after it for a while: what is short waits for more.
+const MOST_AGE_ALONE_MS: u64 = 25_000;
+/// So long after its end, trouble may still be felt.
+const FELT_MS: u64 = 15_000;
+/// A chunk that is later than this makes trouble.
+const LATE_MS: u64 = 400;
+/// Why the chunks of a page are parked that another one has replaced.
+const REPLACED: &str = "REPLACED";
+
+/// What breaks the promise of true times: each recording lies where it was spoken, up to what the speaker's clock was behind when
+/// the session began. (A clock that is behind can be taken for right; what is ahead shows, since nothing arrives before it is sent.)
+pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
+    let mut by_take: BTreeMap<usize, Vec<(i64, &Spoken)>> = BTreeMap::new();
+    for heard in &session.heard {
+        if let Some(spoken) = spoken(session, heard) {
+            let off_ms = (heard.at / PER_MS) as i64 - spoken.true_ms as i64;
+            by_take.entry(spoken.take).or_default().push((off_ms, spoken));
+        }
+    }
+    by_take.into_iter().flat_map(|(take, offs)| take_off_true_time(session, take, &offs)).collect()
+}
+
+fn take_off_true_time(session: &SessionEvidence<'_>, take: usize, offs: &[(i64, &Spoken)]) -> Vec<String> {
+    let mut sorted: Vec<i64> = offs.iter().map(|(off_ms, _)| *off_ms).collect();
+    sorted.sort_unstable();
+    let usual_ms = sorted[sorted.len() / 2];
+    let within_ms = match session.session.kinds.has(Kind::SecondPage) {
+        true => TAKEN_OVER_WITHIN_MS,
+        false => TRUE_WITHIN_MS,
+    };
+    let mut broken = Vec::new();
+    if !(session.session.skew_ms.min(0) - within_ms..=within_ms).contains(&usual_ms) {
+        broken.push(format!("take {take} is {usual_ms} ms off its true time"));
+    }
+    let wrong: Vec<_> = offs.iter().filter(|(off_ms, _)| (off_ms - usual_ms).abs() > within_ms).collect();
+    if let Some((off_ms, spoken)) = wrong.first() {
+        let (count, off_ms) = (wrong.len(), off_ms - usual_ms);
+        broken.push(format!(
+            "{count} frames of take {take} are apart from the rest, the first, frame {}, by {off_ms} ms",
+            spoken.frame
+        ));
+    }
+    broken
+}
+
+/// What breaks the promise of live audio, in a run in which no service fails.
+pub fn live(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Vec<String> {
+    let trouble = evidence.sessions.iter().flat_map(trouble).collect();
+    let flow = Flow::of(session, trouble);
+    let mut broken = parked(session);
+    broken.extend(gaps(evidence, session));
+    broken.extend(flow.short());
+    broken.extend(flow.order());
+    broken.extend(flow.age());
+    broken
+}
+
+fn spoken<'e>(session: &'e SessionEvidence<'_>, heard: &Heard) -> Option<&'e Spoken> {
+    let id = heard.id?;
+    session.spoken_at((session.take_of(id.tape)?, id.frame))
+}
+
+/// Nothing of what a speaker sends is parked, but what comes from a page that was replaced.
+fn parked(session: &SessionEvidence<'_>) -> Vec<String> {
+    let taken_over_ms = taken_over_ms(session);
+    let rightly = |fact: usize, reason: &str| {
+        let after = taken_over_ms.is_some_and(|ms| session.arrived_ms[fact].is_some_and(|at| at + 100 >= ms));
+        reason == REPLACED && session.facts[fact].take == 0 && after
+    };
+    let reason =
+        |attributes: &BTreeMap<String, String>| attributes.get("reason").cloned().unwrap_or_default();
+    let mut broken = Vec::new();
+    for (fact, dead) in &session.parked {
+        let reason = reason(&dead.attributes);
+        if !rightly(*fact, &reason) && !is_lost(&session.facts[*fact]) {
+            broken.push(format!("chunk {} is parked: {reason}", session.facts[*fact].name));
+        }
+    }
+    for dead in &session.parked_again {
+        broken.push(format!("a chunk that came again is parked: {}", reason(&dead.attributes)));
+    }
+    broken
+}
+
+/// When the second page's first chunk reached the queue, where two pages spoke at once.
+fn taken_over_ms(session: &SessionEvidence<'_>) -> Option<u64> {
+    let of_second = |(fact, _): &(&Fact, _)| fact.take == 1;
+    let arrived = session.facts.iter().zip(&session.arrived_ms).filter(of_second).filter_map(|(_, at)| *at);
+    arrived.min().filter(|_| session.session.kinds.has(Kind::SecondPage))
+}
+
+/// A gap is opened for chunks that are lost, and for nothing else.
+fn gaps(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Option<String> {
+    let opened = evidence.outcome.world.events.iter().filter(|(_, event)| {
+        matches!(event, Event::GapOpened { session_id, .. } if *session_id == session.session.name)
+    });
+    let (opened, lost) = (opened.count(), session.facts.iter().filter(|fact| is_lost(fact)).count());
+    (opened > lost).then(|| format!("{opened} gaps are opened for {lost} lost chunks"))
+}
+
+/// A chunk that nobody has to write: it never came, or it cannot be used, or its time is made up.
+fn is_lost(fact: &Fact) -> bool {
+    !matches!(fact.passage, Passage::Sent(_)) || fact.is_misstamped()
+}
+
+/// A live fragment, with the last of its audio.
+struct Written<'a> {
+    fragment: &'a Fragment,
+    last: &'a Spoken,
+    /// Audio of the chunks after it that were at hand when it was put together, in ms.
+    at_hand_ms: u64,
+}
+
+/// A session's live fragments, in the order of ingestion.
+struct Flow<'a> {
+    session: &'a SessionEvidence<'a>,
+    written: Vec<Written<'a>>,
+    /// When something kept audio from coming live, in any session of the run: from, to.
+    trouble: Vec<(u64, u64)>,
+}
+
+impl<'a> Flow<'a> {
+    fn of(session: &'a SessionEvidence<'a>, trouble: Vec<(u64, u64)>) -> Self {
+        let mut last = BTreeMap::new();
+        for heard in &session.heard {
+            if let Some(spoken) = spoken(session, heard) {
+                last.insert(heard.number, spoken); // in order of time
+            }
+        }
+        let is_live =
+            |fragment: &&Fragment| fragment.media.tags.get("line").is_some_and(|line| line == "live");
+        let live = session.fragments.iter().filter(is_live);
+        let written = live.filter_map(|fragment| {
+            let last = *last.get(&fragment.number)?;
+            Some(Written { fragment, last, at_hand_ms: at_hand_ms(session, last, fragment.stored_ms) })
+        });
+        Self { session, written: written.collect(), trouble }
+    }
+
+    /// No fragment is short that could have been longer.
+    fn short(&self) -> Option<String> {
+        let is_short = |w: &&Written<'_>| {
+            let samples = w.fragment.media.samples();
+            let enough = samples.ms_floor() + w.at_hand_ms >= ENOUGH_MS;
+            samples < SHORTEST && enough && !self.beside_loss(w.last.chunk)
+        };
+        let short: Vec<&Written<'_>> = self.written.iter().filter(is_short).collect();
+        let first = short.first()?;
+        Some(format!(
+            "{} of {} fragments are under 1 s although more was at hand, the first, number {}, of {} ms",
+            short.len(),
+            self.written.len(),
+            first.fragment.number,
+            first.fragment.media.samples().ms_floor()
+        ))
+    }
+
+    /// What is lost may be waited for, and written around.
+    fn beside_loss(&self, chunk: usize) -> bool {
+        let near = chunk.saturating_sub(3)..(chunk + 12).min(self.session.facts.len());
+        self.session.facts[near].iter().any(is_lost)
+    }
+
+    /// Live fragments are ingested in order of time.
+    fn order(&self) -> Option<String> {
+        let back = self.written.windows(2).find(|pair| pair[1].fragment.at < pair[0].fragment.at)?;
+        let (before, after) = (back[0].fragment, back[1].fragment);
+        Some(format!("live fragment {} lies before fragment {} in time", after.number, before.number))
+    }
+
+    /// Audio is live, but while trouble can be felt.
+    fn age(&self) -> Option<String> {
+        let end_ms = |w: &Written<'_>| w.last.true_ms + FRAME_MS;
+        let age_ms = |w: &Written<'_>| w.fragment.stored_ms.saturating_sub(end_ms(w));
+        let is_old = |w: &&Written<'_>| {
+            let alone = w.fragment.media.samples().ms_floor() + w.at_hand_ms < ENOUGH_MS;
+            let most_ms = if alone { MOST_AGE_ALONE_MS } else { MOST_AGE_MS };
+            let felt = |(from, to): &(u64, u64)| (*from..*to + FELT_MS).contains(&end_ms(w));
+            age_ms(w) > most_ms && !self.trouble.iter().any(felt)
+        };
+        let old: Vec<&Written<'_>> = self.written.iter().filter(is_old).collect();
+        let first = old.first()?;
+        Some(format!(
+            "{} of {} fragments are late, the first, number {}, by {} ms",
+            old.len(),
+            self.written.len(),
+            first.fragment.number,
+            age_ms(first)
+        ))
+    }
+}
+
+/// The audio after a frame whose chunks, of the same page, were at hand for a fragment stored at `stored_ms`.
+fn at_hand_ms(session: &SessionEvidence<'_>, last: &Spoken, stored_ms: u64) -> u64 {
+    let same_page = |take: usize| take == last.take || !session.session.takes[take].new_page;
+    let at_hand = |spoken: &&Spoken| {
+        let arrived = session.arrived_ms[spoken.chunk].is_some_and(|at| at + AT_HAND_MS < stored_ms);
+        let parked = session.parked.contains_key(&spoken.chunk);
+        spoken.chunk > last.chunk && same_page(spoken.take) && arrived && !parked
+    };
+    session.spoken.iter().filter(at_hand).count() as u64 * FRAME_MS
+}
+
+/// From the end of a chunk's audio to its arrival, wherever that took long.
+fn trouble(session: &SessionEvidence<'_>) -> Vec<(u64, u64)> {
+    let begins_ms = session.session.begins_ms;
+    let chunks = session.session.takes.iter().flat_map(|take| &take.chunks);
+    let late = chunks.zip(&session.facts).filter_map(|(chunk, fact)| {
+        let ended_ms = begins_ms + chunk.handed_out_ms - chunk.late_ms;
+        let arrived_ms = chunk.arrives_ms().map_or(ended_ms + LATE_MS, |ms| begins_ms + ms);
+        (is_lost(fact) || arrived_ms > ended_ms + LATE_MS).then_some((ended_ms, arrived_ms))
+    });
+    late.collect()
+}

@@ -1,0 +1,270 @@
+//! The first pass: what each chunk holds.
+
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
+use media::time::{MediaTime, Samples};
+
+use super::hear::hear;
+use super::{MAX_CHUNK, Refusal, Step};
+use crate::piece::Piece;
+use crate::position::Place;
+use crate::snapshot::{Loss, MediaState, Snapshot};
+use crate::timeline::Joint;
+
+/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
+const MAX_CONCEALED: Samples = Samples(16_000);
+/// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
+const HIDDEN_CLUSTER_MS: u64 = 500;
+/// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
+const HOLE_TOLERANCE_MS: u64 = 2_000;
+
+/// A chunk after the first pass.
+pub(super) struct Taken {
+    pub(super) steps: Vec<Step>,
+    pub(super) samples: Samples,
+    pub(super) joint: Joint,
+    /// What the hole in `joint` is worth.
+    basis: TimeBasis,
+    /// By how much the container times since the last loss were too early, if this chunk tells.
+    too_early: Option<Samples>,
+    /// The capture clock's time since the chunk before.
+    elapsed_ms: u64,
+    /// The recording that begins in it.
+    pub(super) recording: Option<String>,
+    pub(super) refusal: Option<Refusal>,
+    /// The media state before the hole that lies before this chunk (or is this chunk).
+    pub(super) hole: Option<MediaState>,
+    /// What was skipped of it in search of a Cluster.
+    pub(super) residue: Vec<u8>,
+    /// The whole chunk was skipped.
+    pub(super) withheld: bool,
+}
+
+impl Taken {
+    fn nothing(elapsed_ms: u64) -> Self {
+        Self {
+            steps: Vec::new(),
+            samples: Samples(0),
+            joint: Joint::Continues,
+            basis: TimeBasis::Known,
+            too_early: None,
+            elapsed_ms,
+            recording: None,
+            refusal: None,
+            hole: None,
+            residue: Vec::new(),
+            withheld: false,
+        }
+    }
+
+    fn conceal(&mut self, lost: Samples) {
+        if lost > Samples(0) {
+            self.samples += lost;
+            self.steps.push(Step::Conceal(lost));
+        }
+    }
+}
+
+/// Demuxes all chunks; returns the media state behind them.
+pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken>) {
+    let mut media = start.media.clone();
+    let mut place = start.position.place();
+    let mut captured_before = start.position.last_captured;
+    let mut taken = Vec::with_capacity(pieces.len());
+    let mut unsure = false;
+    for piece in pieces {
+        let missing = !place.leads_to(piece);
+        if place.numbering != piece.numbering {
+            media.demuxer = Demuxer::new(); // another page's recorder
+            media.lose_chunks();
+        }
+        place = Place::behind(piece);
+        let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
+        captured_before = captured_before.max(piece.captured_at);
+        let mut out = Taken::nothing(elapsed_ms);
+        take_chunk(&mut media, piece, missing, &mut unsure, &mut out);
+        taken.push(out);
+    }
+    tell_holes(&mut taken);
+    pass_undecided(&mut media, &mut taken);
+    (media, taken)
+}
+
+/// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
+/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts.
+fn tell_holes(taken: &mut [Taken]) {
+    let mut too_early = None;
+    for chunk in taken.iter_mut().rev() {
+        too_early = chunk.too_early.or(too_early);
+        let Joint::Missing(least) = chunk.joint else { continue };
+        let told = too_early.take();
+        if chunk.basis.is_known() {
+            continue;
+        }
+        let hole = least + told.unwrap_or_default();
+        let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
+        let untold = told.is_none()
+            && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
+        chunk.joint = match untold || hole.ms_floor() > chunk.elapsed_ms + HOLE_TOLERANCE_MS {
+            true => Joint::Clock,
+            false => Joint::Missing(hole),
+        };
+    }
+}
+
+/// What may yet turn out to be a block goes on with the gap, not with this line.
+fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
+    let searching = media.is_searching();
+    let Some(last) = taken.last_mut().filter(|last| searching && last.refusal.is_none()) else { return };
+    for item in media.demuxer.pass_undecided() {
+        if let Item::Skipped(skipped) = item {
+            last.residue.extend(skipped.bytes);
+        }
+    }
+    last.withheld = last.steps.is_empty();
+}
+
+/// `unsure`: the container's times since the last loss are not known.
+fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, unsure: &mut bool, out: &mut Taken) {
+    if missing {
+        out.hole = Some(media.clone());
+        media.lose_chunks();
+    }
+    let before = Undo::of(media);
+    match &piece.audio {
+        Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
+        Ok(bytes) => take_bytes(media, bytes, unsure, out),
+    }
+    if out.refusal.is_some() {
+        let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
+        before.restore(media);
+        out.hole.get_or_insert_with(|| media.clone());
+        media.lose_chunks();
+        if let Some(demuxer) = refusing {
+            media.demuxer = demuxer; // what follows is refused, too, until the next header
+        }
+        out.steps.clear();
+        out.samples = Samples(0);
+    }
+    hear(&mut media.pre_roll, &out.steps);
+}
+
+/// What a refused chunk may have changed. The pre-roll, which weighs most, only takes in what is not refused.
+struct Undo {
+    demuxer: Demuxer,
+    pre_skip_left: Samples,
+    container_end: Option<MediaTime>,
+    packet: Samples,
+    loss: Option<Loss>,
+}
+
+impl Undo {
+    fn of(media: &MediaState) -> Self {
+        Self {
+            demuxer: media.demuxer.clone(),
+            pre_skip_left: media.pre_skip_left,
+            container_end: media.container_end,
+            packet: media.packet,
+            loss: media.loss,
+        }
+    }
+
+    fn restore(self, media: &mut MediaState) {
+        media.demuxer = self.demuxer;
+        media.pre_skip_left = self.pre_skip_left;
+        media.container_end = self.container_end;
+        media.packet = self.packet;
+        media.loss = self.loss;
+    }
+}
+
+fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Taken) {
+    let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
+    let mut packets = 0;
+    let mut passed = Vec::new();
+    let mut fault = None;
+    for item in media.demuxer.push(bytes) {
+        match item {
+            Item::RecordingStart(head) => {
+                begin_recording(media, &head, out);
+                packets += 1;
+            }
+            Item::Packet(packet) => {
+                take_packet(media, packet, unsure, out);
+                packets += 1;
+            }
+            Item::Skipped(skipped)
+                if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
+            {
+                passed.extend_from_slice(&skipped.bytes);
+            }
+            Item::Skipped(skipped) => {
+                media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
+                fault.get_or_insert_with(|| skipped.reason.to_string());
+            }
+        }
+    }
+    if packets == 0 {
+        out.refusal = fault.map(Refusal::Audio);
+    } else if out.samples > MAX_CHUNK {
+        out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
+    }
+    if was_searching && out.refusal.is_none() {
+        out.residue = passed;
+        out.withheld = packets == 0 && media.demuxer.undecided().is_empty();
+    }
+}
+
+fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken) {
+    media.pre_skip_left = head.pre_skip.to_samples();
+    media.container_end = None;
+    media.packet = Samples(0);
+    media.loss = None;
+    out.steps.push(Step::Reset);
+    out.joint = Joint::Clock;
+    out.recording = Some(head.id.clone());
+}
+
+fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &mut Taken) {
+    let was_unsure = std::mem::replace(unsure, !packet.time_basis.is_known());
+    match media.loss.take() {
+        None if was_unsure && packet.time_basis.is_known() => out.too_early = hole_before(media, &packet),
+        None => {}
+        Some(Loss::Chunks) => {
+            out.steps.push(Step::Reset);
+            out.basis = packet.time_basis;
+            out.joint = match hole_before(media, &packet) {
+                Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                _ => Joint::Clock,
+            };
+        }
+        Some(Loss::Bytes) => {
+            let hole = hole_before(media, &packet).unwrap_or_default().min(MAX_CONCEALED);
+            out.conceal(hole);
+        }
+    }
+    if packet.duration == Samples(0) {
+        // Not an Opus packet: the listener loses as much as the last one lasted.
+        out.conceal(media.packet);
+        return;
+    }
+    let skip = media.pre_skip_left.min(packet.duration);
+    media.pre_skip_left = media.pre_skip_left.saturating_sub(skip);
+    let keep = packet.duration.saturating_sub(skip).saturating_sub(packet.discard_end);
+    out.samples += keep;
+    media.container_end = Some(end_of(&packet));
+    media.packet = packet.duration;
+    out.steps.push(Step::Decode { packet: packet.data, skip, keep });
+}
+
+fn end_of(packet: &Packet) -> MediaTime {
+    MediaTime(packet.time.0.saturating_add((packet.duration.0 * 62_500) as i64))
+}
+
+/// How much audio lies between the last packet and this one by container time, in whole packets: container times
+/// jitter by some ms, packets do not.
+fn hole_before(media: &MediaState, packet: &Packet) -> Option<Samples> {
+    let ns = packet.time.0.checked_sub(media.container_end?.0)?.max(-(1 << 40));
+    let unit_ns = i64::try_from(packet.duration.0.max(40)).ok()? * 62_500;
+    let packets = ns.checked_add(unit_ns / 2)?.div_euclid(unit_ns);
+    u64::try_from(packets).ok().map(|n| Samples(n.saturating_mul(packet.duration.0)))
+}

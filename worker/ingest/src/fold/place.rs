@@ -1,0 +1,228 @@
+//! The second pass: where each chunk lies in time.
+
+use media::time::{EpochMs, Samples};
+
+use super::demux::Taken;
+use super::{Around, Folded, Outcome, Run, Step};
+use crate::gap::{ChunkRange, Gap, Opening, Search, captured_from, skip};
+use crate::piece::Piece;
+use crate::position::Position;
+use crate::snapshot::{MediaState, Residue, Snapshot};
+use crate::timeline::{Sight, Timing};
+
+/// Places all chunks.
+pub(super) fn place(
+    start: &Snapshot,
+    pieces: &[Piece],
+    around: Around<'_>,
+    media: MediaState,
+    taken: Vec<Taken>,
+) -> Folded {
+    let own = pieces.iter().zip(&taken).map(|(piece, taken)| timing(piece, taken));
+    let timings: Vec<Timing> = own.chain(around.after.iter().copied()).collect();
+    let mut placing =
+        Placing { start, around, pieces, timings, silent: Vec::new(), folded: nothing(start, media) };
+    for (i, taken) in taken.into_iter().enumerate() {
+        placing.chunk(i, taken);
+    }
+    let Placing { mut folded, mut timings, .. } = placing;
+    timings.truncate(pieces.len());
+    folded.timings = timings;
+    if folded.media.is_searching() {
+        search_goes_on(&mut folded);
+    }
+    folded
+}
+
+fn nothing(start: &Snapshot, media: MediaState) -> Folded {
+    Folded {
+        end: start.position.clone(),
+        media,
+        runs: Vec::new(),
+        gaps: Vec::new(),
+        residue: Vec::new(),
+        search: Search::default(),
+        chunks: Vec::new(),
+        timings: Vec::new(),
+        doubtful: None,
+    }
+}
+
+fn timing(piece: &Piece, taken: &Taken) -> Timing {
+    Timing {
+        samples: taken.samples,
+        captured_at: piece.captured_at,
+        sent_at: piece.record.sent_at,
+        joint: taken.joint,
+    }
+}
+
+struct Placing<'a> {
+    start: &'a Snapshot,
+    around: Around<'a>,
+    pieces: &'a [Piece],
+    /// Those of `pieces`, then those of the chunks behind them.
+    timings: Vec<Timing>,
+    /// Steps without audio that the next run's decoder must go through first.
+    silent: Vec<Step>,
+    folded: Folded,
+}
+
+impl Placing<'_> {
+    fn chunk(&mut self, i: usize, mut taken: Taken) {
+        let piece = &self.pieces[i];
+        if let Some(before_hole) = taken.hole.take() {
+            if before_hole.is_searching() {
+                search_goes_on(&mut self.folded);
+            }
+            self.open_gap(before_hole, piece, taken.refusal.is_some());
+        }
+        if !taken.residue.is_empty() {
+            let withheld_to = if taken.withheld { piece.index + 1 } else { 0 };
+            let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
+            self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
+        }
+        self.folded.end.pass(piece, taken.recording);
+        let audio = match taken.refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(taken.samples),
+        };
+        let span = match taken.samples {
+            Samples(0) => {
+                self.pass_silent(i, taken.steps, audio.is_ok());
+                None
+            }
+            _ => self.sound(i, taken.steps),
+        };
+        self.folded.chunks.push(Outcome { audio, span });
+    }
+
+    /// A header alone, packets that are all pre-skip, or nothing: no audio, but the decoder must hear it.
+    fn pass_silent(&mut self, i: usize, mut steps: Vec<Step>, accepted: bool) {
+        if accepted {
+            self.folded.end.timeline.pass_silent(&self.timings[i], self.around.gap.is_some());
+        }
+        match self.folded.runs.last_mut() {
+            Some(run) => run.steps.append(&mut steps),
+            None => self.silent.append(&mut steps),
+        }
+    }
+
+    /// Puts a chunk's audio in its time; returns its span.
+    fn sound(&mut self, i: usize, steps: Vec<Step>) -> Option<(EpochMs, EpochMs)> {
+        let steps: Vec<Step> = self.silent.drain(..).chain(steps).collect();
+        let timing = &self.timings[i];
+        let index = self.pieces[i].index;
+        let Around { gap, calm, .. } = self.around;
+        // What is known of a gap's end bounds a lag as well as more chunks could.
+        let calm = gap.map_or(calm, |gap| calm || gap.ends_at.is_some());
+        let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
+        let timeline = &mut self.folded.end.timeline;
+        let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
+            Some((_, end)) => timeline.place_again(timing, *end, sight),
+            None => {
+                let after = self.timings[i + 1..].iter().filter(|after| after.samples > Samples(0));
+                timeline.place(timing, &after.copied().collect::<Vec<_>>(), sight)
+            }
+        };
+        if placement.doubtful {
+            self.folded.doubtful.get_or_insert(i);
+        }
+        let span = timeline.end().map(|end| (placement.at, end));
+        for open in self.folded.gaps.iter_mut().filter(|open| open.ends_at.is_none()) {
+            open.ends_at = Some(placement.at);
+        }
+        match self.folded.runs.last_mut() {
+            Some(run) if placement.joined => {
+                run.steps.extend(steps);
+                run.samples += timing.samples;
+                run.time += placement.time;
+            }
+            _ => {
+                let (at, time) = (placement.at, placement.time);
+                self.folded.runs.push(Run { at, steps, samples: timing.samples, time });
+            }
+        }
+        span
+    }
+
+    /// Where chunk `i` must begin at the latest for it and all behind it to end before the gap does, and each where an
+    /// earlier plan had it end.
+    fn latest(&self, i: usize) -> Option<EpochMs> {
+        let mut samples = Samples(0);
+        let mut latest: Option<u64> = None;
+        let mut ends_by = |end: EpochMs, samples: Samples| {
+            let begins = end.0.saturating_sub(samples.ms_ceil());
+            latest = Some(latest.map_or(begins, |latest| latest.min(begins)));
+        };
+        for (piece, chunk) in self.pieces.iter().zip(&self.timings).skip(i) {
+            samples += chunk.samples;
+            if let Some((_, end)) = self.start.placements.iter().find(|(placed, _)| *placed == piece.index) {
+                ends_by(*end, samples);
+            }
+        }
+        if let Some((gap, end)) = self.around.gap.and_then(|gap| Some((gap, gap.ends_at?))) {
+            ends_by(end, samples + self.still_missing(i, gap));
+        }
+        latest.map(EpochMs)
+    }
+
+    /// About how much audio the chunks of the gap have that come behind chunk `i` and are not at hand: as much as these have.
+    fn still_missing(&self, i: usize, gap: &Gap) -> Samples {
+        let behind = gap.chunks.to.saturating_sub(self.pieces[i].index);
+        let at_hand = self.pieces[i..].iter().filter(|piece| gap.chunks.holds(piece.index)).count() as u64;
+        let audio: Samples = self.timings[..self.pieces.len()].iter().map(|timing| timing.samples).sum();
+        Samples(audio.0 / self.pieces.len() as u64 * behind.saturating_sub(at_hand))
+    }
+
+    /// Skipped bytes belong to the gap before them.
+    fn skip(&mut self, residue: Residue, withheld_to: u64) {
+        match self.folded.gaps.last_mut() {
+            Some(open) => open.skip(residue, withheld_to),
+            None => skip(&mut self.folded.residue, &mut self.folded.search, residue, withheld_to),
+        }
+    }
+
+    /// Opens a gap before `piece`, or of `piece` itself where that is refused.
+    fn open_gap(&mut self, media: MediaState, piece: &Piece, refused: bool) {
+        let end = &self.folded.end;
+        let from = if end.numbering == piece.numbering { end.next } else { 0 };
+        let to = piece.index + u64::from(refused);
+        if let Some(open) = self.folded.gaps.last_mut()
+            && (open.chunks.numbering, open.chunks.to) == (piece.numbering, from)
+            && open.ends_at.is_none()
+        {
+            open.chunks.to = to;
+            open.captured.1 = piece.captured_at;
+            return;
+        }
+        let chunks = ChunkRange { numbering: piece.numbering, from, to };
+        let at_piece = ChunkRange { from: piece.index, ..chunks };
+        self.folded.gaps.push(Opening {
+            chunks,
+            begins_at: end.timeline.end().unwrap_or(piece.captured_at),
+            ends_at: None,
+            captured: (captured_from(end, at_piece, piece.captured_at), piece.captured_at),
+            search: Search::default(),
+            snapshot: Snapshot::at(before(end, piece), media),
+        });
+    }
+}
+
+/// The place before a piece that may begin another page.
+fn before(end: &Position, piece: &Piece) -> Position {
+    let mut position = end.clone();
+    if position.numbering != piece.numbering {
+        position.begin_page(piece.numbering, piece.captured_at);
+    }
+    position
+}
+
+/// What was skipped so far does not end here: the next chunk's bytes go on with it.
+fn search_goes_on(folded: &mut Folded) {
+    let next = Some(folded.end.next);
+    match folded.gaps.last_mut() {
+        Some(open) => open.search.goes_on_at = next,
+        None => folded.search.goes_on_at = next,
+    }
+}

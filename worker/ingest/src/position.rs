@@ -1,0 +1,172 @@
+//! Where a session stands in its speaker's chunks: the one home of what follows what.
+
+use std::collections::VecDeque;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use media::time::EpochMs;
+use serde::{Deserialize, Serialize};
+
+use crate::piece::Piece;
+use crate::snapshot::fnv;
+use crate::timeline::Timeline;
+
+/// Before chunk `next` of a numbering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The numbering: chunkIndex begins again at 0 when the page is reloaded, and each time this counts up.
+    pub numbering: u32,
+    /// The next chunkIndex of it.
+    pub next: u64,
+}
+
+impl Place {
+    /// The place behind a chunk.
+    pub fn behind(piece: &Piece) -> Self {
+        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
+    }
+
+    /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.
+    pub fn leads_to(self, piece: &Piece) -> bool {
+        (piece.numbering, piece.index) == (self.numbering, self.next)
+            || (piece.numbering > self.numbering && piece.index == 0)
+    }
+}
+
+/// All that is known of the session before a chunk, but for the media bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The current numbering.
+    pub numbering: u32,
+    /// The next chunkIndex of it.
+    pub next: u64,
+    /// Capture time of the numbering's first chunk.
+    pub numbering_began: EpochMs,
+    /// The latest capture time passed.
+    pub last_captured: EpochMs,
+    /// The highest queue sequence number passed.
+    pub last_sequence: u128,
+    /// The last chunk's connection, where messages tell.
+    pub connection_id: Option<String>,
+    /// The last recording.
+    pub recording: Option<String>,
+    /// The recording that the numbering's chunk 0 began.
+    #[serde(default)]
+    pub opened_by: Option<String>,
+    /// The audio's place in time.
+    pub timeline: Timeline,
+    /// The last chunks passed.
+    #[serde(default, skip_serializing_if = "Recent::is_empty")]
+    pub recent: Recent,
+}
+
+/// A clock that is ahead of the queue's by more tells nothing of the order of pages.
+const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
+
+impl Position {
+    /// The place in the chunks alone.
+    pub fn place(&self) -> Place {
+        Place { numbering: self.numbering, next: self.next }
+    }
+
+    /// Whether no chunk was ever passed.
+    pub fn is_fresh(&self) -> bool {
+        self.next == 0 && self.last_sequence == 0
+    }
+
+    /// Another page begins, at its chunk 0.
+    pub fn begin_page(&mut self, numbering: u32, captured_at: EpochMs) {
+        self.numbering = numbering;
+        self.next = 0;
+        self.numbering_began = captured_at;
+        self.opened_by = None;
+        self.recent = Recent::default();
+    }
+
+    /// Moves behind a chunk, which began `recording` if any.
+    pub fn pass(&mut self, piece: &Piece, recording: Option<String>) {
+        if self.numbering != piece.numbering {
+            self.begin_page(piece.numbering, piece.captured_at);
+        }
+        if self.is_fresh() {
+            self.numbering_began = piece.captured_at;
+        } else if self.next == 0 && piece.audio.is_ok() {
+            // A page's first chunks came back.
+            self.numbering_began = self.numbering_began.min(piece.captured_at);
+        }
+        if piece.index == 0 {
+            self.opened_by.clone_from(&recording);
+        }
+        self.recent.note(self.next, piece);
+        self.next = Place::behind(piece).next;
+        let captured_at = piece.captured_at.min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
+        self.last_captured = self.last_captured.max(captured_at);
+        self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
+        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+        self.recording = recording.or(self.recording.take());
+    }
+}
+
+/// How many chunks are known by their bytes.
+const RECENT: usize = 64;
+
+/// Fingerprints of the last chunks passed, up to the one before [`Position::next`]. They tell a chunk that was sent again, even with
+/// a new time, from another page's chunk with the same index. Stored as base64.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Recent(VecDeque<u32>);
+
+impl Recent {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the chunk has the bytes of the one that was passed with its index; `None` where that is not known. `next` is the
+    /// place's next index.
+    pub fn is_same(&self, next: u64, piece: &Piece) -> Option<bool> {
+        let back = usize::try_from(next.checked_sub(piece.index)?).ok()?;
+        let known = *self.0.get(self.0.len().checked_sub(back)?)?;
+        let own = fingerprint(piece);
+        (known != 0 && own != 0).then_some(known == own)
+    }
+
+    /// Notes a chunk that is passed at a place whose next index is `next`.
+    fn note(&mut self, next: u64, piece: &Piece) {
+        match usize::try_from(piece.index.saturating_sub(next)).unwrap_or(usize::MAX) {
+            missing if missing >= RECENT => self.0.clear(),
+            missing => self.0.extend(std::iter::repeat_n(0, missing)),
+        }
+        let back = usize::try_from(next.saturating_sub(piece.index)).unwrap_or(usize::MAX);
+        if back > 0 {
+            self.0.truncate(self.0.len().saturating_sub(back));
+        }
+        self.0.push_back(fingerprint(piece));
+        while self.0.len() > RECENT {
+            self.0.pop_front();
+        }
+    }
+}
+
+impl From<Recent> for String {
+    fn from(recent: Recent) -> Self {
+        let bytes: Vec<u8> = recent.0.into_iter().flat_map(u32::to_be_bytes).collect();
+        STANDARD_NO_PAD.encode(bytes)
+    }
+}
+
+impl TryFrom<String> for Recent {
+    type Error = base64::DecodeError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let bytes = STANDARD_NO_PAD.decode(text)?;
+        Ok(Self(bytes.chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect()))
+    }
+}
+
+/// 32 bits of a chunk's bytes; 0 where there are none.
+fn fingerprint(piece: &Piece) -> u32 {
+    match &piece.audio {
+        Ok(bytes) if !bytes.is_empty() => ((fnv(bytes) >> 32) as u32).max(1),
+        _ => 0,
+    }
+}

@@ -1,0 +1,210 @@
+//! The media state at a place, as an immutable value: the demuxer's bytes and the pre-roll packets.
+//!
+//! A snapshot is named by what it holds, so writing one twice is harmless. It is MessagePack, because its packets are bytes.
+
+use std::fmt;
+
+use media::demux::Demuxer;
+use media::time::{EpochMs, MediaTime, Samples};
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{SCHEMA, Schema, Unreadable};
+use crate::position::{Place, Position};
+
+/// What a snapshot is kept for; the first word of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The live audio goes on there.
+    Live,
+    /// A gap begins there.
+    Gap,
+    /// Bytes that were skipped behind a gap.
+    Residue,
+    /// Chunks that wait for others.
+    Aside,
+}
+
+/// A snapshot's name: kind, numbering, next chunk, hash of its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotKey(String);
+
+impl SnapshotKey {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of an item that holds these bytes, for a place.
+    pub(crate) fn of(kind: Kind, place: Place, bytes: &[u8]) -> Self {
+        let hash = fnv(bytes);
+        let kind = match kind {
+            Kind::Live => "live",
+            Kind::Gap => "gap",
+            Kind::Residue => "residue",
+            Kind::Aside => "aside",
+        };
+        Self(format!("{kind}-{}-{}-{hash:016x}", place.numbering, place.next))
+    }
+
+    /// What the snapshot is kept for.
+    pub fn kind(&self) -> Kind {
+        match self.0.split('-').next() {
+            Some("live") => Kind::Live,
+            Some("residue") => Kind::Residue,
+            Some("aside") => Kind::Aside,
+            _ => Kind::Gap,
+        }
+    }
+}
+
+/// FNV-1a: names what is stored, so it stays the same from version to version.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+impl fmt::Display for SnapshotKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a checkpoint stores a key that may be missing: as an empty string.
+pub(crate) mod or_empty {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::SnapshotKey;
+
+    pub(crate) fn serialize<S: Serializer>(key: &Option<SnapshotKey>, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(key.as_ref().map_or("", SnapshotKey::as_str))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SnapshotKey>, D::Error> {
+        let text = String::deserialize(d)?;
+        Ok((!text.is_empty()).then_some(SnapshotKey(text)))
+    }
+}
+
+/// Demuxer and decoder, as values: a fresh decoder that has gone through `pre_roll` continues the sound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MediaState {
+    /// The demuxer with the bytes it holds back.
+    pub demuxer: Demuxer,
+    /// What the decoder heard last, oldest first, as long as [`media::opus::pre_roll_with`] asks for.
+    pub pre_roll: Vec<Heard>,
+    /// What is left of the recording's pre-skip.
+    pub pre_skip_left: Samples,
+    /// Container time at the end of the last packet.
+    pub container_end: Option<MediaTime>,
+    /// The last packet's duration.
+    pub packet: Samples,
+    /// Something is missing between the last packet and the next.
+    #[serde(default)]
+    pub loss: Option<Loss>,
+}
+
+impl MediaState {
+    /// What comes next does not continue what was: the demuxer looks for a Cluster, the decoder starts afresh.
+    pub fn lose_chunks(&mut self) {
+        self.demuxer.bytes_missing();
+        self.loss = Some(Loss::Chunks);
+    }
+
+    /// Whether the demuxer looks for a Cluster because chunks are missing.
+    pub fn is_searching(&self) -> bool {
+        self.loss == Some(Loss::Chunks) && self.demuxer.is_resyncing()
+    }
+}
+
+/// What a decoder was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Heard {
+    /// An Opus packet.
+    Packet(serde_bytes::ByteBuf),
+    /// A loss to conceal.
+    Lost(Samples),
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loss {
+    /// Bytes inside chunks that did arrive: no chunk will bring them, so they are concealed.
+    Bytes,
+    /// Whole chunks: they may come back, so their time is left open.
+    Chunks,
+}
+
+/// A position and its media state, kept for the next batch or for a gap's return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// The place.
+    pub position: Position,
+    /// Demuxer and pre-roll there.
+    pub media: MediaState,
+    /// For a gap of parked chunks: where each one's audio ended, by index. They return there however they come.
+    #[serde(default)]
+    pub placements: Vec<(u64, EpochMs)>,
+    /// For a gap: the bytes that were skipped behind it, up to the Cluster where the audio went on. They complete the
+    /// gap's last packet when its chunks come back.
+    #[serde(default)]
+    pub residue: Vec<Residue>,
+}
+
+/// What was skipped of one chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Residue {
+    /// The chunk's bytes up to the Cluster, or all of them.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+    /// The chunk's capture time.
+    pub captured_at: EpochMs,
+    /// When the queue took it.
+    pub sent_at: EpochMs,
+}
+
+impl Default for Snapshot {
+    /// What a session begins with.
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            position: Position::default(),
+            media: MediaState::default(),
+            placements: Vec::new(),
+            residue: Vec::new(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// A place with its media state, and nothing else.
+    pub fn at(position: Position, media: MediaState) -> Self {
+        Self { position, media, ..Self::default() }
+    }
+
+    /// Names the snapshot by what it holds, so that nothing ever overwrites another: a plan that was given up, or a
+    /// worker that lost the session, can store what it likes.
+    pub fn key(&self, kind: Kind) -> SnapshotKey {
+        SnapshotKey::of(kind, self.position.place(), &self.encode())
+    }
+
+    /// As stored.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec_named(self).expect("a snapshot holds only values that MessagePack has")
+    }
+
+    /// From storage.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: a later version's, or damaged.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged { detail: e.to_string() };
+        let Schema { schema } = rmp_serde::from_slice(bytes).map_err(damaged)?;
+        if schema > SCHEMA {
+            return Err(Unreadable::Newer { found: schema });
+        }
+        rmp_serde::from_slice(bytes).map_err(damaged)
+    }
+}

@@ -1,0 +1,411 @@
+//! The command line, as types. What can be refused without asking a service is refused when it is parsed, or by the command
+//! before it asks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws::settings::{self, Settings, SettingsError};
+use clap::{Args, Parser, Subcommand};
+use ingest::message::{MAX_SESSION_ID, SessionId};
+use media::time::EpochMs;
+use reader::text::length;
+
+use crate::error::{Result, usage};
+use crate::output::Colour;
+use crate::time::{self, Place};
+
+/// The operator's tool of kvs-stream-writer: parked audio, sessions, the deployment's health, the sweep.
+///
+/// It finds everything by the variables that the functions have too: QUEUE_URL, DLQ_URL, STATE_TABLE,
+/// SESSIONS_TABLE, and the AWS SDK's own for region, credentials and endpoints.
+#[derive(Debug, Parser)]
+#[command(name = "kvsw", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Settings that hold for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kvsw dlq list                                  what is parked, and why
+  kvsw dlq redrive --session quiet-fox --dry-run what a redrive would do
+  kvsw session show quiet-fox                    where every chunk and millisecond is
+  kvsw doctor                                    is the deployment set up right?
+
+Exit codes: 0 all is well, 1 something was found or is left undone, 2 wrong use (nothing was changed),
+3 a service could not be reached or refused.";
+
+/// Settings that hold for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Colour,
+    /// URL of the chunk queue, instead of QUEUE_URL
+    #[arg(long, global = true, value_name = "URL", help_heading = "Where everything is")]
+    pub queue_url: Option<String>,
+    /// URL of the dead-letter queue, instead of DLQ_URL
+    #[arg(long, global = true, value_name = "URL", help_heading = "Where everything is")]
+    pub dlq_url: Option<String>,
+    /// The writer's state table, instead of STATE_TABLE
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where everything is")]
+    pub state_table: Option<String>,
+    /// The table of sessions, instead of SESSIONS_TABLE
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Where everything is")]
+    pub sessions_table: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Parked messages: list, show, export, redrive, discard
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// One session: its ledger, its audio, its picture
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Looks whether the deployment is set up right, and says what to do where not
+    #[command(after_help = "Example:\n  kvsw doctor --writer my-stack-kvs-stream-writer")]
+    Doctor(Doctor),
+    /// Ends sessions that fell silent, and deletes streams of ended sessions after their retention
+    #[command(
+        after_help = "Nobody is ended while messages wait in the queue and nothing has been written for 5 minutes (exit 1).\n\nExample:\n  kvsw sweep --dry-run --silent-for 30m"
+    )]
+    Sweep(Sweep),
+}
+
+/// Parked messages.
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// What is parked, per session: how many, since when, why, which chunks
+    #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
+    List(DlqList),
+    /// Every parked message of a session, and what its reason means
+    #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
+    Show {
+        /// The session; a message group need not be a legal sessionId
+        #[arg(value_parser = group)]
+        session: String,
+    },
+    /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
+    #[command(after_help = "Example:\n  kvsw dlq export --session quiet-fox --all --out quiet-fox")]
+    Export(DlqExport),
+    /// Sends parked messages back to the queue: plan, ordered move, read-back from the stream
+    #[command(after_help = "\
+Examples:
+  kvsw dlq redrive --dry-run                   the plan for everything that is parked
+  kvsw dlq redrive --session quiet-fox         one session, and wait until its gaps are closed
+  kvsw dlq redrive --reason ack-5001 --rate 20 what one failure parked, 20 messages a second")]
+    Redrive(Redrive),
+    /// Deletes parked messages for good, after writing them to a folder
+    #[command(after_help = "Example:\n  kvsw dlq discard --session quiet-fox --reason NOT_JSON")]
+    Discard(Discard),
+}
+
+/// Which messages.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Filter {
+    /// Only this session's messages
+    #[arg(long, value_name = "SESSION", value_parser = group)]
+    pub session: Option<String>,
+    /// Only messages parked for this reason, as `kvsw dlq list` shows it
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub reason: Option<String>,
+}
+
+impl Filter {
+    /// Whether a message of this group, parked for this reason, is meant.
+    pub fn chooses(&self, group_id: &str, reason: &str) -> bool {
+        self.session.as_deref().is_none_or(|session| session == group_id)
+            && self.reason.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(reason))
+    }
+
+    /// Whether everything is meant.
+    pub fn is_open(&self) -> bool {
+        self.session.is_none() && self.reason.is_none()
+    }
+}
+
+/// As it stands after "nothing": ` of session owl for the reason CRASHED`.
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(session) = &self.session {
+            write!(f, " of session {session}")?;
+        }
+        match &self.reason {
+            Some(reason) => write!(f, " for the reason {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `dlq list`.
+#[derive(Debug, Args)]
+pub struct DlqList {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Receive once to see whose messages have no note; it hides messages for a moment, so not during a redrive
+    #[arg(long)]
+    pub look: bool,
+}
+
+/// `dlq export`.
+#[derive(Debug, Args)]
+pub struct DlqExport {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// The folder to make; it must not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Also what lies behind the first ten of a session: each message moves to the end of its session
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `dlq redrive`.
+#[derive(Debug, Args)]
+pub struct Redrive {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Messages a second
+    #[arg(long, value_name = "N", default_value_t = 100, allow_hyphen_values = true,
+        value_parser = clap::value_parser!(u32).range(1..=3_000))]
+    pub rate: u32,
+    /// How long to wait until the gaps are closed; 0 does not wait
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub wait: Duration,
+}
+
+/// `dlq discard`.
+#[derive(Debug, Args)]
+pub struct Discard {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// The folder that keeps what is dropped [default: discarded-TIME]; it must not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// One session.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// The ledger: chunks, fragments, gaps; every millisecond between first and last
+    #[command(after_help = "Example:\n  kvsw session show quiet-fox --json")]
+    Show {
+        /// The session
+        #[arg(value_parser = session_id)]
+        session: SessionId,
+    },
+    /// Writes the session's audio to a file
+    #[command(after_help = "Examples:
+  kvsw session export quiet-fox --out quiet-fox.wav --fill-gaps
+  kvsw session export quiet-fox --out part.mkv --from 1:30 --to 2:00")]
+    Export(SessionExport),
+    /// Draws the session: waveform, fragments, gaps, parked and backfilled parts
+    #[command(after_help = "Example:\n  kvsw session timeline quiet-fox --out quiet-fox.svg")]
+    Timeline(Timeline),
+}
+
+/// A part of a session.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Span {
+    /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = place)]
+    pub from: Option<Place>,
+    /// End here
+    #[arg(long, value_name = "TIME", value_parser = place)]
+    pub to: Option<Place>,
+}
+
+impl Span {
+    /// Refuses a part that ends before it begins, as far as that shows without the session: `begin` is its beginning, or,
+    /// where nobody has asked yet, `None`.
+    ///
+    /// # Errors
+    /// Wrong use.
+    pub fn check(&self, begin: Option<EpochMs>) -> Result<()> {
+        let backwards = match (self.from, self.to, begin) {
+            (Some(from), Some(to), Some(begin)) => to.moment(begin) <= from.moment(begin),
+            (Some(Place::After { ms: from }), Some(Place::After { ms: to }), None) => to <= from,
+            (Some(Place::At(from)), Some(Place::At(to)), None) => to <= from,
+            _ => false,
+        };
+        match backwards {
+            true => Err(usage("--to does not lie after --from", "exchange them")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// `session export`.
+#[derive(Debug, Args)]
+pub struct SessionExport {
+    /// The session
+    #[arg(value_parser = session_id)]
+    pub session: SessionId,
+    /// The file to make: .wav or .mkv
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Which part.
+    #[command(flatten)]
+    pub span: Span,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+    /// Silence where nothing was recorded or is missing, so that the file keeps the true time
+    #[arg(long)]
+    pub fill_gaps: bool,
+}
+
+/// `session timeline`.
+#[derive(Debug, Args)]
+pub struct Timeline {
+    /// The session
+    #[arg(value_parser = session_id)]
+    pub session: SessionId,
+    /// The file to make: .svg
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Which part.
+    #[command(flatten)]
+    pub span: Span,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Name of the writer's function [default: the one that the queue's mapping names]
+    #[arg(long, value_name = "NAME", value_parser = function)]
+    pub writer: Option<String>,
+    /// The writer's time-out where Lambda cannot be asked
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    pub timeout: Duration,
+}
+
+/// `sweep`.
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// A session without a chunk for this long has fallen silent
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = silence)]
+    pub silent_for: Duration,
+    /// Sessions to end and streams to delete in one run, each
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max: u32,
+}
+
+/// A message group: a sessionId, or whatever a refused message came with.
+fn group(text: &str) -> Result<String> {
+    if text.is_empty() || text.len() > MAX_SESSION_ID {
+        let message = format!("a session's name has 1 to {MAX_SESSION_ID} characters");
+        return Err(usage(message, "`kvsw dlq list` shows the sessions that have parked messages"));
+    }
+    Ok(text.to_owned())
+}
+
+fn reason(text: &str) -> Result<String> {
+    match text.trim() {
+        "" => Err(usage("it is empty", "`kvsw dlq list` shows the reasons that there are")),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+fn session_id(text: &str) -> Result<SessionId> {
+    let hint = "give the sessionId, without the `session-` of its stream's name";
+    SessionId::parse(text).map_err(|rejection| usage(rejection.to_string(), hint))
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    let ms = time::duration_ms(text.trim());
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| usage(format!("{text:?} is no length of time"), "write 90s, 1:30, 10m or 1h30m"))
+}
+
+fn some_time(text: &str) -> Result<Duration> {
+    let none = || usage("it is 0", "give a time such as 10s");
+    duration(text).and_then(|time| if time.is_zero() { Err(none()) } else { Ok(time) })
+}
+
+fn silence(text: &str) -> Result<Duration> {
+    let shortest = sweep::SHORTEST_SILENCE;
+    let silence = duration(text)?;
+    if silence < shortest {
+        let message = format!("it takes {} or more", length(shortest.as_millis() as u64));
+        return Err(usage(message, "speakers pause, and the queue may be behind"));
+    }
+    Ok(silence)
+}
+
+fn place(text: &str) -> Result<Place> {
+    const HINT: &str =
+        "write 90s or 1:30 after the session's beginning, or a moment such as 2026-11-22T10:00:00Z";
+    time::place(text.trim()).ok_or_else(|| usage(format!("{text:?} is no place in time"), HINT))
+}
+
+fn function(text: &str) -> Result<String> {
+    match text.trim() {
+        "" => Err(usage("it names no function", "leave it out: the queue's mapping names the writer")),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// Where everything is: the typed flags, else the variables that `env` gives.
+///
+/// # Errors
+/// Wrong use, with the variable and the flag that replaces it.
+pub fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
+    endpoints(&env)?;
+    let typed = |name: &str| match name {
+        settings::QUEUE_URL => global.queue_url.clone(),
+        settings::DLQ_URL => global.dlq_url.clone(),
+        settings::STATE_TABLE => global.state_table.clone(),
+        settings::SESSIONS_TABLE => global.sessions_table.clone(),
+        _ => None,
+    };
+    Settings::read(|name| typed(name).or_else(|| env(name))).map_err(|error| {
+        let (SettingsError::Missing { name } | SettingsError::Invalid { name, .. }) = error;
+        let flag = name.to_lowercase().replace('_', "-");
+        usage(error.to_string(), format!("set {name} (the stack's outputs have it), or give --{flag}"))
+    })
+}
+
+/// The SDK's own variables for endpoints: what it says of a wrong one names no variable.
+fn endpoints(env: &impl Fn(&str) -> Option<String>) -> Result<()> {
+    const SERVICES: [&str; 6] =
+        ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_KINESIS_VIDEO_ARCHIVED_MEDIA", "_LAMBDA"];
+    for name in SERVICES.map(|service| format!("AWS_ENDPOINT_URL{service}")) {
+        let Some(url) = env(&name).filter(|url| !url.is_empty()) else { continue };
+        let address = url.parse::<http::Uri>().ok().filter(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+        });
+        if address.is_none() {
+            let message =
+                format!("the environment variable {name} is {url:?}, which is no address of a service");
+            return Err(usage(message, format!("unset {name} for AWS itself, or write http://HOST:PORT")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The running recording's header once more, in front of a blob: pages put it there so that each blob can be played by itself.
+//! Some put the whole first blob there, sound included.
+//!
+//! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
+//! same. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
+//! was read. Sound from before is the first blob's if the recording goes on behind it; or if the UID was drawn, and the blob comes
+//! less far than the recording has come. How long the first blob is shows the first time: from then on it is known by its bytes.
+
+use super::super::effort::Effort;
+use super::super::{Again, Item, Step};
+use super::content::is_next;
+use super::{Webm, block_time, is_segment_child, open};
+use crate::ebml::{self, ElementHeader, id};
+use crate::time::MediaTime;
+
+/// A smaller UID was not drawn by lot.
+const DRAWN: u64 = 1 << 20;
+/// What a recorder hands out of its next element.
+const ELEMENT_START: usize = 16;
+
+/// Where in a chunk that begins with a recording's header the running recording goes on, whose head has this `id`; `None` if
+/// another one begins. `tail` is what is held back of an element; there is none while a place to go on from is looked for.
+pub(in super::super) fn again(
+    running: &Webm,
+    id: &str,
+    tail: Option<&[u8]>,
+    chunk: &[u8],
+    effort: &mut Effort,
+) -> Option<Again> {
+    let header = Header::read(chunk, effort).filter(|header| header.webm.hash.id() == id)?;
+    if running.has_ended() {
+        return None;
+    }
+    let sound = &chunk[header.len..];
+    if !sound.starts_with(&id::CLUSTER.to_be_bytes()) {
+        return Some(Again::GoesOn(header.len));
+    }
+    let first = FirstBlob::read(header.webm, sound, running.latest, effort);
+    let Some(end) = first.ends.last() else {
+        return first.is_passed.then_some(Again::GoesOn(header.len));
+    };
+    let (seam, rest) = (header.len + end, &sound[first.next_at..]);
+    let is_known = header.is_drawn && comes_less_far(first.heard_to, running.latest);
+    let Some(tail) = tail else {
+        return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
+    };
+    if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
+        return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
+    }
+    if !first.is_passed && is_cut_off(rest) {
+        return is_known.then_some(Again::FirstBlob(chunk.len())); // there is nothing else
+    }
+    // The blob was cut at an element's end, or a byte behind it, as browsers do. What comes next may seem to belong to it.
+    let cuts = first
+        .ends
+        .iter()
+        .flat_map(|end| [*end, *end + 1])
+        .filter(|&end| header.is_drawn && end <= sound.len());
+    let cut = cuts.into_iter().find(|&end| running.goes_on_with(tail, &sound[end..], effort));
+    cut.map(|end| Again::FirstBlob(header.len + end)).or(is_known.then_some(Again::Misses(seam)))
+}
+
+/// Whether sound ends before what is known, by more than clocks differ between two runs of a recorder.
+fn comes_less_far(heard_to: Option<MediaTime>, known_to: Option<MediaTime>) -> bool {
+    const CLOCKS_DIFFER_MS: i64 = 45;
+    let (Some(heard_to), Some(known_to)) = (heard_to, known_to) else { return false };
+    known_to.ms_floor().saturating_sub(heard_to.ms_floor()) > CLOCKS_DIFFER_MS
+}
+
+/// A recording's header, up to its first Cluster.
+struct Header {
+    webm: Webm,
+    /// Whether a track's UID was drawn by lot.
+    is_drawn: bool,
+    len: usize,
+}
+
+impl Header {
+    fn read(chunk: &[u8], effort: &mut Effort) -> Option<Self> {
+        let (mut webm, mut len) = open(chunk).ok()??;
+        let (mut is_drawn, mut out) = (false, Vec::new());
+        while len < chunk.len() {
+            let next = ElementHeader::read(&chunk[len..]).ok().flatten().filter(|_| webm.pass == 0);
+            if let Some(tracks) = next.filter(|next| next.id == id::TRACKS) {
+                is_drawn |= has_drawn_uid(&chunk[len + tracks.len..]);
+            }
+            // Behind Tracks, only what no middle of an element looks like belongs to the header.
+            let belongs = next.is_some_and(|next| is_segment_child(next.id) && next.id != id::CLUSTER);
+            if webm.track.is_some() && webm.pass == 0 && !belongs {
+                break;
+            }
+            match webm.step(&chunk[len..], effort, &mut out) {
+                Step::Took(more) => len += more,
+                _ => return None,
+            }
+        }
+        webm.track.is_some().then_some(Self { webm, is_drawn, len })
+    }
+}
+
+fn has_drawn_uid(tracks: &[u8]) -> bool {
+    let entries = ebml::children(tracks).flatten().filter(|(child, _)| *child == id::TRACK_ENTRY);
+    let mut fields = entries.flat_map(|(_, entry)| ebml::children(entry).flatten());
+    fields.any(|(field, value)| field == id::TRACK_UID && ebml::uint(value) >= Some(DRAWN))
+}
+
+/// The sound at a recording's start, as far as it is known from before.
+struct FirstBlob {
+    /// Where each of its blocks ends.
+    ends: Vec<usize>,
+    /// When the last of them begins.
+    heard_to: Option<MediaTime>,
+    /// Whether what follows it is later than what is known.
+    is_passed: bool,
+    /// Whether that begins where it ends.
+    goes_on: bool,
+    /// Where it is.
+    next_at: usize,
+}
+
+impl FirstBlob {
+    /// Goes through the blocks that follow a header for as long as each begins where the one before ends.
+    fn read(mut webm: Webm, sound: &[u8], known_to: Option<MediaTime>, effort: &mut Effort) -> Self {
+        let mut blob =
+            Self { ends: Vec::new(), heard_to: None, is_passed: false, goes_on: false, next_at: 0 };
+        let (mut at, mut out, mut latest) = (0, Vec::new(), None);
+        while at < sound.len() {
+            let Step::Took(more) = webm.step(&sound[at..], effort, &mut out) else { break };
+            (blob.next_at, at) = (at, at + more);
+            for item in out.drain(..) {
+                let Item::Packet(packet) = item else { return blob };
+                let follows = |(before, duration)| is_next(before, duration, packet.time, webm.scale_ns);
+                blob.is_passed = known_to.is_none_or(|known_to| packet.time > known_to);
+                blob.goes_on = latest.is_none_or(follows);
+                if blob.is_passed || !blob.goes_on {
+                    return blob;
+                }
+                latest = Some((packet.time, packet.duration));
+                blob.heard_to = Some(packet.time);
+                if blob.ends.last() != Some(&at) {
+                    blob.ends.push(at);
+                }
+            }
+        }
+        let time =
+            webm.cluster.and_then(|cluster| cluster.time).map(|time| block_time(time, 0, webm.scale_ns));
+        blob.next_at = at;
+        (blob.is_passed, blob.goes_on) = (time.is_some() && time > known_to, false);
+        blob
+    }
+}
+
+impl Webm {
+    /// Whether `rest` completes an element that was held back, so that packets come out which begin right after what was read and
+    /// go on to its end.
+    fn goes_on_with(&self, tail: &[u8], rest: &[u8], effort: &mut Effort) -> bool {
+        let joined = [tail, rest].concat();
+        let (mut probe, mut at, mut out) = (self.clone(), 0, Vec::new());
+        let (mut before, mut packets) = (self.latest.map(|latest| (latest, None)), 0);
+        while at < joined.len() && !effort.is_spent() {
+            match probe.step(&joined[at..], effort, &mut out) {
+                Step::Took(more) => at += more,
+                Step::Wait => break,
+                Step::Header | Step::Broken(_) => return false,
+            }
+            for item in out.drain(..) {
+                let Item::Packet(packet) = item else { return false };
+                effort.spend(packet.data.len());
+                let follows = before.is_none_or(|(time, duration)| {
+                    is_next(time, duration.unwrap_or(packet.duration), packet.time, self.scale_ns)
+                });
+                if !follows {
+                    return false;
+                }
+                (before, packets) = (Some((packet.time, Some(packet.duration))), packets + 1);
+            }
+        }
+        packets > 1 || packets == 1 && joined.len() - at < ELEMENT_START
+    }
+}
+
+/// Whether bytes are the start of a block or Cluster whose end is not there.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    const BLOCKS: [u32; 3] = [id::SIMPLE_BLOCK, id::BLOCK_GROUP, id::CLUSTER];
+    match ElementHeader::read(bytes) {
+        Ok(Some(element)) => {
+            let is_short = element.size.is_none_or(|size| size > (bytes.len() - element.len) as u64);
+            is_short && BLOCKS.contains(&element.id)
+        }
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,45 @@
+// Installs the packed package into an empty Vite project, type-checks a page that uses it, and builds that.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const speaker = join(dirname(fileURLToPath(import.meta.url)), "..");
+const folder = mkdtempSync(join(tmpdir(), "kvs-speaker-"));
+const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+const write = (name, text) => writeFileSync(join(folder, name), text);
+try {
+  const [packed] = JSON.parse(npm(speaker, "pack", "--json", "--ignore-scripts", "--pack-destination", folder));
+  write("package.json", JSON.stringify({ name: "page", private: true, type: "module" }));
+  write(".npmrc", "fund=false\naudit=false\nignore-scripts=true\n");
+  write("tsconfig.json", JSON.stringify({
+    compilerOptions: {
+      target: "ES2022", module: "ESNext", moduleResolution: "bundler", strict: true, noEmit: true, skipLibCheck: false,
+      lib: ["ES2022", "DOM", "DOM.Iterable"], types: ["vite/client"],
+    },
+    include: ["main.ts"],
+  }));
+  write("index.html", '<!doctype html><title>page</title><script type="module" src="/main.ts"></script>');
+  write("main.ts", `
+import { AudioStreamError, AudioStreamService } from "kvs-speaker";
+import type { Counts, State } from "kvs-speaker";
+import workletUrl from "kvs-speaker/pcm-worklet.js?url&no-inline";
+
+const service = new AudioStreamService({ url: "wss://example.com/live", session: "fox", token: async () => "t", workletUrl });
+let state: State = service.state;
+service.on("state", (next) => (state = next));
+service.on("counts", (counts: Counts) => console.log(state, counts.waiting));
+service.on("problem", (problem) => console.log(problem instanceof AudioStreamError && problem.code satisfies string));
+// @ts-expect-error there is no such event
+service.on("nothing", () => {});
+document.body.onclick = () => void service.start().then(() => service.stop()).then(({ stored }) => console.log(stored));
+`);
+  npm(folder, "install", "--save-dev", "--no-package-lock", "vite@7.3.8", "typescript@5.9.3", join(folder, packed.filename));
+  for (const command of [["tsc", "-p", "."], ["vite", "build", "--logLevel", "warn"]]) npm(folder, "exec", "--", ...command);
+  const assets = readdirSync(join(folder, "dist/assets"));
+  if (!assets.some((name) => name.startsWith("pcm-worklet"))) throw new Error(`the worklet is not among ${assets}`);
+  console.log(`kvs-speaker: ${packed.filename} of ${packed.size} bytes type-checks and builds in an empty Vite project`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

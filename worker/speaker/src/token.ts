@@ -1,0 +1,69 @@
+/** The token that opens a connection, renewed before it expires: when the network drops, one that still holds is at hand. */
+
+/** A JSON Web Token, and when it expires if it does not say so itself (epoch ms). */
+export type Token = string | { token: string; expiresAt?: number };
+
+/** Renewed so long before it expires, or after half its life if that is later. */
+const EARLY_MS = 60_000;
+/** Not used for a new connection if it expires within this. */
+const MARGIN_MS = 5_000;
+/** The longest delay that a timer takes. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+export class TokenSource {
+  #give: () => Promise<Token>;
+  #token: string | undefined;
+  #expiresAt = 0;
+  #doubted = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(give: () => Promise<Token>) {
+    this.#give = give;
+  }
+
+  /** A token that holds. */
+  async get(): Promise<string> {
+    const holds = this.#token !== undefined && Date.now() < this.#expiresAt - MARGIN_MS;
+    if (holds && !this.#doubted) return this.#token as string;
+    const given = await this.#give().catch((cause: unknown) => {
+      if (holds) return { token: this.#token as string, expiresAt: this.#expiresAt }; // no network: the one at hand still does
+      throw cause;
+    });
+    this.#doubted = false;
+    const token = typeof given === "string" ? given : given.token;
+    const expiresAt = (typeof given === "string" ? undefined : given.expiresAt) ?? expiry(token);
+    this.stop();
+    this.#token = token;
+    this.#expiresAt = expiresAt ?? 0; // unknown: asked for each time
+    if (expiresAt !== undefined) {
+      const left = expiresAt - Date.now();
+      this.#timer = setTimeout(() => this.#renew(), Math.min(LONGEST_MS, Math.max(left - EARLY_MS, left / 2, 1_000)));
+    }
+    return token;
+  }
+
+  /** The connection was refused: perhaps because of the token. */
+  forget(): void {
+    this.#doubted = true;
+  }
+
+  /** No more renewals. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #renew(): void {
+    this.#doubted = true;
+    this.get().catch(() => {}); // the next connection asks again
+  }
+}
+
+/** `exp` of a JSON Web Token, in ms. */
+export function expiry(token: string): number | undefined {
+  try {
+    const claims = JSON.parse(atob((token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/")));
+    return typeof claims.exp === "number" ? claims.exp * 1000 : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,317 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Sender } from "../src/sender.ts";
+import type { SenderOptions } from "../src/sender.ts";
+import { BEGIN, Browser, random } from "./browser.ts";
+import { Server } from "./server.ts";
+import type { Counts } from "../src/window.ts";
+
+/** A page in a browser: what it said, and what became of it. */
+class Page {
+  problems: string[] = [];
+  solved: string[] = [];
+  room: boolean[] = [];
+  counts: Counts | undefined;
+  said = "";
+  sender: Sender;
+
+  constructor(readonly browser: Browser, options: Partial<SenderOptions> = {}) {
+    this.sender = new Sender({ url: "wss://service/live", session: "fox", ...options }, {
+      counts: (counts) => (this.counts = counts),
+      connection: () => {},
+      problem: (error) => this.problems.push(error.code),
+      solved: (code) => this.solved.push(code),
+      room: (room) => this.room.push(room),
+    });
+  }
+
+  /** A blob of so many bytes, each said once. */
+  say(bytes: number, ms = 1_000): void {
+    const blob = new Uint8Array(bytes).map((_, i) => (this.said.length + i * 7) % 251);
+    this.said += Buffer.from(blob).toString("latin1");
+    this.sender.add(blob.buffer, "webm-opus", Date.now(), ms);
+  }
+
+  async talk(seconds: number, bytes = 600): Promise<void> {
+    for (let s = 0; s < seconds; s++) {
+      this.say(bytes);
+      await this.browser.tick(1_000);
+    }
+  }
+}
+
+function world(options: Partial<SenderOptions> = {}): { browser: Browser; server: Server; page: Page } {
+  const browser = new Browser();
+  const server = new Server(browser);
+  return { browser, server, page: new Page(browser, options) };
+}
+
+/** The queue has this, page by page, and nothing else. */
+function heard(server: Server, said: string[], message = ""): void {
+  const sound = server.sound();
+  assert.deepEqual(sound.map((page) => page.length), said.map((page) => page.length), message);
+  for (const [i, page] of sound.entries()) {
+    const differs = [...page].findIndex((byte, at) => byte !== said[i]?.[at]);
+    assert.equal(differs, -1, `page ${i} differs at byte ${differs}. ${message}`);
+  }
+}
+
+const chunks = (server: Server) => server.heard.filter(({ sent }) => sent.action === "audioChunk");
+
+test("a chunk goes out when it is recorded, and its acknowledgement frees it", async () => {
+  const { server, page } = world();
+  void page.sender.speak();
+  await page.talk(5);
+  assert.deepEqual(chunks(server).map(({ at, sent }) => [at, sent.chunkIndex, sent.timestamp - BEGIN]), [
+    [0, 0, 0], [1_000, 1, 1_000], [2_000, 2, 2_000], [3_000, 3, 3_000], [4_000, 4, 4_000],
+  ]);
+  assert.deepEqual(page.counts, { waiting: 0, sent: 5_000, stored: 0, missing: 0 });
+});
+
+test("60 s without a network: everything arrives, unchanged, in order, paced, within 15 s of being back", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(10);
+  server.down();
+  browser.online(false);
+  await page.talk(60);
+  assert.equal(page.sender.counts.waiting, 60_000, "the person is told what waits");
+  const back = browser.now;
+  server.up = true;
+  await page.talk(15);
+  heard(server, [page.said]);
+  const times = chunks(server).filter(({ at }) => at >= back).map(({ at }) => at);
+  assert.ok(times.every((at, i) => i === 0 || at - (times[i - 1] as number) >= 25), "no burst");
+  const caught = chunks(server).find(({ sent }) => sent.chunkIndex === 69);
+  assert.ok(caught && caught.at - back < 15_000);
+  assert.deepEqual(server.queue.map((sent) => sent.timestamp - BEGIN), server.queue.map((_, i) => i * 1_000), "at its true time");
+});
+
+test("a blob of 1 MB after a stall arrives whole, in pieces that say so", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  page.say(1_000_000, 62_000);
+  await browser.tick(5_000);
+  heard(server, [page.said]);
+  const pieces = server.queue.filter((sent) => sent.timestamp === BEGIN + 2_000);
+  assert.equal(pieces.length, 45);
+  assert.deepEqual(pieces.map((sent) => sent.continues), [...Array(44).fill(true), undefined]);
+});
+
+test("a reload in mid-outage: the page that comes after sends what the one before had left, first", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(5);
+  server.down();
+  await page.talk(5);
+  page.sender.leave();
+  browser.reload();
+  server.up = true;
+  const next = new Page(browser);
+  void next.sender.speak();
+  await next.talk(5);
+  heard(server, [page.said, next.said]);
+  assert.ok(server.queue.every((sent, i) => i === 0 || sent.timestamp >= (server.queue[i - 1]?.timestamp ?? 0)));
+  assert.deepEqual(next.counts, { waiting: 0, sent: 10_000, stored: 0, missing: 0 });
+});
+
+test("opening the page is enough to send what was left, and the connection is let go when it is stored", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(1);
+  server.down();
+  await page.talk(3);
+  browser.reload();
+  server.up = true;
+  const next = new Page(browser);
+  void next.sender.open();
+  await browser.tick(20_000);
+  heard(server, [page.said]);
+  assert.equal(server.open.length, 1);
+  server.written = 99;
+  await browser.tick(10_000);
+  assert.deepEqual(next.counts, { waiting: 0, sent: 0, stored: 3_000, missing: 0 });
+  assert.equal(server.open.length, 0);
+  await new Page(browser).sender.open();
+  await browser.tick(5_000);
+  assert.equal(server.open.length, 0, "nothing is left for the page after that");
+});
+
+test("what another page of the session still holds is that page's to send, and what is a day old is forgotten", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(3);
+  const beside = new Page(browser);
+  await beside.sender.open();
+  assert.deepEqual(beside.sender.counts.waiting, 0);
+  browser.reload();
+  await browser.tick(25 * 3_600_000);
+  const later = new Page(browser);
+  await later.sender.open();
+  assert.deepEqual(later.sender.counts.waiting, 0);
+});
+
+test("where the browser keeps nothing on disk the person is told, and all goes on", async () => {
+  const { server, page } = world();
+  Object.assign(globalThis, { indexedDB: { open: () => { throw new Error("private window"); } } });
+  void page.sender.speak();
+  await page.talk(3);
+  assert.deepEqual(page.problems, ["NO_STORAGE"]);
+  heard(server, [page.said]);
+});
+
+test("a long outage fills the disk and not the memory, and more than the limit is not taken", async () => {
+  const { browser, server, page } = world({ bufferLimit: 8_000_000 });
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(399, 20_000);
+  assert.deepEqual(page.room, []);
+  await page.talk(1, 20_000);
+  assert.deepEqual(page.room, [false], "the recorder pauses, and the person is told");
+  server.up = true;
+  await browser.tick(60_000);
+  assert.deepEqual(page.room, [false, true]);
+  heard(server, [page.said], "what was only on disk came too");
+});
+
+test("acknowledgements that are lost, late, doubled and out of order change nothing", async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const { browser, server, page } = world();
+    const roll = random(seed);
+    Math.random = random(seed + 1_000);
+    server.answer = (sent, socket) => {
+      const what = roll();
+      if (sent.action !== "audioChunk" || what < 0.3) return server.take(sent, socket);
+      if (what < 0.4) return; // neither arrives nor is answered
+      if (what < 0.5) return server.enqueue(sent); // arrives, and the answer is lost
+      if (what < 0.55) return socket.say({ type: "error", code: "RETRY", chunkIndex: sent.chunkIndex });
+      if (what < 0.6) return socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
+      if (what < 0.64) return socket.end(1006);
+      setTimeout(() => server.take(sent, socket), roll() * 12_000); // late
+      if (what > 0.9) setTimeout(() => server.take(sent, socket), roll() * 20_000); // twice
+    };
+    void page.sender.speak();
+    for (let s = 0; s < 40; s++) {
+      page.say(1 + Math.floor(roll() * 40_000));
+      await browser.tick(roll() * 2_000);
+      if (roll() < 0.05) server.down();
+      if (roll() < 0.3) server.up = true;
+    }
+    server.up = true;
+    server.answer = (sent, socket) => server.take(sent, socket);
+    server.written = Infinity;
+    const counts = await browser.until(page.sender.finish());
+    heard(server, [page.said], `seed ${seed}: all of it, once, in order`);
+    assert.deepEqual(counts, { waiting: 0, sent: 0, stored: 40_000, missing: 0 }, `seed ${seed}`);
+  }
+});
+
+test("a planned hand-over in mid-speech loses nothing and sends nothing twice", async () => {
+  const { server, page } = world({ statusEvery: 0 });
+  void page.sender.speak();
+  await page.talk(125 * 60, 10);
+  assert.equal(server.sockets.length, 2);
+  heard(server, [page.said]);
+  assert.equal(chunks(server).length, 125 * 60);
+});
+
+test("a service that is silent is left for another connection, with all that was on its way", async () => {
+  const { server, page } = world();
+  void page.sender.speak();
+  await page.talk(3);
+  const deaf = server.open[0];
+  server.answer = (sent, socket) => socket !== deaf && server.take(sent, socket);
+  await page.talk(20);
+  heard(server, [page.said]);
+  assert.equal(server.open.length, 1);
+});
+
+test("a chunk that the service will never take is counted as missing, and the rest goes on", async () => {
+  const { browser, server, page } = world();
+  server.answer = (sent, socket) =>
+    sent.chunkIndex === 1
+      ? socket.say({ type: "error", code: "UNSUPPORTED_FORMAT", message: "…", hint: "…", chunkIndex: 1 })
+      : server.take(sent, socket);
+  void page.sender.speak();
+  await page.talk(4);
+  assert.deepEqual(page.problems, ["CHUNK_REFUSED"]);
+  server.written = Infinity;
+  const counts = await browser.until(page.sender.finish());
+  assert.deepEqual(counts, { waiting: 0, sent: 0, stored: 3_000, missing: 1_000 });
+});
+
+test("finish() ends the stream once and waits until the writer has all of it", async () => {
+  const { browser, server, page } = world({ statusEvery: 0 });
+  void page.sender.speak();
+  await page.talk(4);
+  assert.ok(!server.heard.some(({ sent }) => sent.action === "status"), "a page that shows nothing asks nothing");
+  let over = false;
+  const done = page.sender.finish().finally(() => (over = true));
+  await browser.tick(10_000);
+  const end = server.heard.find(({ sent }) => sent.action === "endStream");
+  assert.equal(end?.sent.chunkIndex, 3);
+  server.written = 3;
+  await browser.tick(5_000);
+  assert.equal(over, false, "the last chunk is not in the stream yet");
+  server.written = 4;
+  assert.deepEqual(await browser.until(done), { waiting: 0, sent: 0, stored: 4_000, missing: 0 });
+  assert.equal(server.ends, 1);
+  assert.equal(server.open.length, 0);
+});
+
+test("finish() does not wait for an operator, nor for ever", async () => {
+  const parked = world();
+  void parked.page.sender.speak();
+  await parked.page.talk(2);
+  parked.server.written = Infinity;
+  parked.server.gaps = [{ page: 0, chunkFirst: 1, chunkLast: 1, reason: "PARKED" }];
+  const counts = await parked.browser.until(parked.page.sender.finish(), 20);
+  assert.deepEqual(counts, { waiting: 0, sent: 0, stored: 1_000, missing: 1_000 });
+
+  const stuck = world();
+  void stuck.page.sender.speak();
+  await stuck.page.talk(2);
+  const sent = await stuck.browser.until(stuck.page.sender.finish(), 120);
+  assert.deepEqual(sent, { waiting: 0, sent: 2_000, stored: 0, missing: 0 }, "in the queue, and no more is known");
+});
+
+test("finish() during an outage waits for the network, whatever it takes", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  server.down();
+  await page.talk(2);
+  server.written = Infinity;
+  const done = page.sender.finish();
+  await browser.tick(600_000);
+  assert.equal(page.sender.counts.waiting, 2_000);
+  server.up = true;
+  assert.equal((await browser.until(done)).stored, 4_000);
+  heard(server, [page.said]);
+});
+
+test("a page that goes away pushes what it has into its socket", async () => {
+  const { server, page, browser } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  for (let i = 0; i < 20; i++) page.say(500);
+  for (let i = 0; i < 10; i++) await browser.settle(); // the disk has them
+  page.sender.leave();
+  await browser.settle();
+  heard(server, [page.said]);
+  assert.equal(server.ends, 1);
+});
+
+test("an ended session is noticed, and stop() then ends", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  server.session = "ended";
+  await page.talk(11);
+  assert.deepEqual(page.problems, ["SESSION_ENDED"]);
+  page.sender.abandon();
+  await browser.until(page.sender.finish(), 5);
+  assert.equal(server.open.length, 0);
+});

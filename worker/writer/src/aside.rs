@@ -1,0 +1,78 @@
+//! Setting chunks aside: acknowledged once the state holds them, so that the queue shows what lies behind them.
+
+use ingest::batch::Because;
+use ingest::piece::Piece;
+use ingest::snapshot::SnapshotKey;
+
+use crate::Delivered;
+use crate::event::Event;
+use crate::hand_back::Stop;
+use crate::ports::{Ports, Store as _};
+use crate::session::SessionWork;
+use crate::state::State;
+
+/// What is set aside is looked at again after so long, where no other message brings the session back.
+const WAKE_SECONDS: u32 = 1;
+
+impl<P: Ports> SessionWork<'_, P> {
+    /// The chunks that are set aside.
+    pub(crate) async fn load_aside(&self, state: &mut State) -> Result<Vec<Piece>, Stop> {
+        let mut pieces = Vec::new();
+        let keys: Vec<SnapshotKey> = state.checkpoint.aside.keys().cloned().collect();
+        for key in &keys {
+            if let Some(known) = self.writer.warm.aside(&self.session, key) {
+                pieces.extend(known);
+                continue;
+            }
+            let stored = self.writer.ports.store().load_snapshot(&self.session, key.as_str()).await?;
+            let Some(stored) = stored else {
+                tracing::error!(session = %self.session, %key, "chunks that were set aside are no longer stored");
+                state.checkpoint.aside.forget(key);
+                continue;
+            };
+            let item = ingest::aside::decode(&stored).map_err(|e| Stop::Unreadable(e.to_string()))?;
+            self.writer.warm.put_aside(&self.session, key, item.clone());
+            pieces.extend(item);
+        }
+        Ok(pieces)
+    }
+
+    /// Sets all delivered ones of `pieces` aside but the newest, which brings the next delivery at once.
+    pub(crate) async fn set_aside(&self, state: &mut State, pieces: &[Piece]) -> Result<(), Stop> {
+        let mut delivered: Vec<&Piece> = pieces.iter().filter(|piece| !piece.set_aside).collect();
+        let newest = delivered.iter().map(|piece| piece.record.sequence_number).max();
+        delivered.retain(|piece| Some(piece.record.sequence_number) != newest);
+        if !delivered.is_empty() {
+            let keep_seconds = self.writer.config.gap_snapshot_seconds;
+            for (key, item) in state.checkpoint.aside.take(&delivered) {
+                let store = self.writer.ports.store();
+                store.save_snapshot(&self.session, key.as_str(), &item, keep_seconds).await?;
+            }
+            self.save(state).await?;
+            self.settle(delivered.iter().map(|piece| &piece.record), Because::SetAside);
+            self.emit(Event::SetAside {
+                session_id: self.session.to_string(),
+                messages: delivered.len() as u64,
+                chunk_first: delivered.iter().map(|piece| piece.index).min(),
+                chunk_last: delivered.iter().map(|piece| piece.index).max(),
+                in_all: state.checkpoint.aside.chunks(),
+            });
+        }
+        let newest = pieces.iter().filter(|piece| !self.is_settled(&piece.record) && !piece.set_aside);
+        self.hide(newest.map(|piece| &piece.record), 0).await;
+        Ok(())
+    }
+
+    /// Chunks are set aside, and no message may be left that would bring the session back to them: one of the delivered ones then
+    /// stays in the queue for it, although it is settled.
+    pub(crate) async fn stay_awake(&self, delivered: &[Delivered]) {
+        let last = {
+            let mut settled = crate::lock(self.settled);
+            let all_settled = delivered.iter().all(|message| settled.holds(&message.id));
+            let Some(last) = delivered.last().filter(|_| all_settled) else { return };
+            settled.withdraw(&last.id);
+            last
+        };
+        self.hide_handles(vec![last.receipt_handle.clone()], WAKE_SECONDS).await;
+    }
+}

@@ -1,0 +1,358 @@
+//! Moving messages to the DLQ: body, group and order kept, the reason beside them. They are acknowledged only after
+//! the DLQ has them.
+
+use std::sync::Mutex;
+
+use ingest::batch::{Because, Settled};
+use ingest::checkpoint::{Advance, Lease, Line};
+use ingest::failure::ServiceFailure;
+use ingest::fold::Refusal;
+use ingest::gap::{Gap, Opening, ParkedBatch};
+use ingest::message::{Record, Rejected, TRACEPARENT};
+use ingest::piece::Piece;
+use ingest::plan::Plan;
+use ingest::sort::Sorted;
+use media::time::EpochMs;
+
+use crate::Writer;
+use crate::event::{Event, Telemetry as _};
+use crate::hand_back::Stop;
+use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
+use crate::session::{Batch, SessionWork};
+use crate::state::State;
+
+/// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the Sessions table does not know the session")]
+    SessionUnknown,
+    #[error("the session ended before this was captured")]
+    SessionEnded,
+    #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
+    NoPlace,
+    #[error("another page of the speaker's has taken over the session")]
+    Replaced,
+    #[error("{0}")]
+    Service(ServiceFailure),
+    #[error("the session's stream has failed since {}, and this has waited its time", since.0)]
+    StreamFailing { since: EpochMs },
+    #[error("the batch that this belongs to was parked")]
+    BatchParked,
+    #[error("{attempts} workers ended without finishing this batch")]
+    Crashed { attempts: u32 },
+}
+
+impl Reason {
+    /// Every code but those of refused messages and chunks, and of service failures.
+    pub(crate) const CODES: [&'static str; 7] = [
+        "SESSION_UNKNOWN",
+        "SESSION_ENDED",
+        "NO_PLACE",
+        "REPLACED",
+        "STREAM_FAILING",
+        "BATCH_PARKED",
+        "CRASHED",
+    ];
+
+    /// Whether the batch may be stored nevertheless.
+    fn is_unsure(&self) -> bool {
+        matches!(self, Self::Service(failure) if failure.outcome_unknown())
+    }
+
+    pub(crate) fn code(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.code().into(),
+            Self::SessionUnknown => "SESSION_UNKNOWN".into(),
+            Self::SessionEnded => "SESSION_ENDED".into(),
+            Self::NoPlace => "NO_PLACE".into(),
+            Self::Replaced => "REPLACED".into(),
+            Self::Service(failure) => failure.reason(),
+            Self::StreamFailing { .. } => "STREAM_FAILING".into(),
+            Self::BatchParked => "BATCH_PARKED".into(),
+            Self::Crashed { .. } => "CRASHED".into(),
+        }
+    }
+
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::Message(_)) => "message",
+            Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) => "audio",
+            Self::SessionUnknown | Self::SessionEnded | Self::NoPlace | Self::Replaced => "session",
+            Self::Service(failure) => failure.class().as_str(),
+            Self::StreamFailing { .. } | Self::BatchParked | Self::Crashed { .. } => "passing",
+        }
+    }
+}
+
+/// The trace context goes with the copy, so that a redriven chunk is still found under it.
+fn trace(record: &Record) -> Vec<(&'static str, String)> {
+    record.traceparent().map(|context| (TRACEPARENT, context.to_owned())).into_iter().collect()
+}
+
+/// A set of messages parked for one reason.
+pub(crate) struct Parking<'a> {
+    pub(crate) session_id: &'a str,
+    /// Records with their chunks, where they tell one.
+    pub(crate) records: Vec<(&'a Record, Option<&'a Piece>)>,
+    pub(crate) reason: Reason,
+    pub(crate) attempts: u32,
+    pub(crate) first_failure_at: EpochMs,
+}
+
+impl Parking<'_> {
+    /// First and last chunkIndex, where known.
+    fn chunks(&self) -> Option<(u64, u64)> {
+        let indices = || self.records.iter().filter_map(|(_, piece)| Some(piece.as_ref()?.index));
+        indices().min().zip(indices().max())
+    }
+}
+
+impl<P: Ports> Writer<P> {
+    /// Parks what could not even be understood; what fails to park stays in the queue.
+    pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
+        for rejected in &refused {
+            let parking = Parking {
+                session_id: &rejected.record.group_id,
+                records: vec![(&rejected.record, None)],
+                reason: Reason::Refused(Refusal::Message(rejected.rejection.clone())),
+                attempts: 1,
+                first_failure_at: self.ports.clock().now(),
+            };
+            if let Err(failure) = self.park(parking, settled).await {
+                tracing::warn!(%failure, "a refused message could not be parked and stays in the queue");
+            }
+        }
+    }
+
+    /// Parks messages and settles them.
+    pub(crate) async fn park(&self, parking: Parking<'_>, settled: &Mutex<Settled>) -> ports::Result<()> {
+        if parking.records.is_empty() {
+            return Ok(());
+        }
+        let attributes = self.attributes(&parking);
+        let messages: Vec<Parked> = parking
+            .records
+            .iter()
+            .map(|(record, _)| Parked {
+                message_id: record.message_id.clone(),
+                group_id: record.group_id.clone(),
+                body: record.body.clone(),
+                attributes: [attributes.clone(), trace(record)].concat(),
+            })
+            .collect();
+        self.ports.queue().park(&messages).await?;
+        self.note(&parking).await;
+        let mut settled = crate::lock(settled);
+        parking.records.iter().for_each(|(record, _)| settled.settle(record, Because::Parked));
+        drop(settled);
+        self.ports.telemetry().emit(&Event::Parked {
+            session_id: parking.session_id.to_owned(),
+            messages: messages.len() as u64,
+            reason: parking.reason.code(),
+            class: parking.reason.class(),
+            message: parking.reason.to_string(),
+            chunk_first: parking.chunks().map(|c| c.0),
+            chunk_last: parking.chunks().map(|c| c.1),
+        });
+        Ok(())
+    }
+
+    async fn note(&self, parking: &Parking<'_>) {
+        let parked_at = self.ports.clock().now();
+        let note = |(record, piece): &(&Record, Option<&Piece>)| ParkedNote {
+            message_id: record.message_id.clone(),
+            chunk_index: piece.map(|piece| piece.index),
+            captured_at: piece.map(|piece| piece.captured_at),
+            numbering: piece.map(|piece| piece.numbering),
+            reason: parking.reason.code(),
+            class: parking.reason.class().to_owned(),
+            attempts: parking.attempts,
+            first_failure_at: parking.first_failure_at,
+            parked_at,
+        };
+        let notes: Vec<ParkedNote> = parking.records.iter().map(note).collect();
+        if let Err(failure) = self.ports.store().note_parked(parking.session_id, &notes).await {
+            tracing::warn!(%failure, "parked messages are missing from the operator's index");
+        }
+    }
+
+    fn attributes(&self, parking: &Parking<'_>) -> Vec<(&'static str, String)> {
+        let mut attributes = vec![
+            ("reason", parking.reason.code()),
+            ("class", parking.reason.class().to_owned()),
+            ("message", parking.reason.to_string().chars().take(256).collect()),
+            ("attempts", parking.attempts.to_string()),
+            ("firstFailureAt", parking.first_failure_at.0.to_string()),
+            ("workerVersion", self.config.worker_version.clone()),
+        ];
+        if let Some((first, last)) = parking.chunks() {
+            attributes.push(("chunkRange", format!("{first}-{last}")));
+        }
+        attributes
+    }
+}
+
+impl<P: Ports> SessionWork<'_, P> {
+    /// Passes the batch: the checkpoint first, so that a copy that comes back is known as the gap's; then the DLQ.
+    pub(crate) async fn park_batch(
+        &self,
+        state: &mut State,
+        batch: &Batch<'_>,
+        plan: Plan,
+        lease: &Lease,
+        reason: Reason,
+    ) -> Result<(), Stop> {
+        let gap = match batch.gap {
+            Some(gap) => gap.clone(),
+            None => {
+                let (gap, snapshot) = plan.if_parked(&batch.start);
+                self.save_snapshots(&[snapshot]).await?;
+                self.save_snapshots(&plan.snapshots).await?;
+                gap
+            }
+        };
+        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        let unsure = reason.is_unsure();
+        let (aside, delivered) = by_reason(batch, &plan, &reason);
+        for (reason, pieces) in aside {
+            self.park_pieces(&pieces, reason, attempts, since).await?;
+        }
+        self.pass(state, plan.advance, gap, unsure).await?;
+        for (reason, pieces) in delivered {
+            self.park_pieces(&pieces, reason, attempts, since).await?;
+        }
+        Ok(())
+    }
+
+    /// Parks those of a batch's refused chunks that are set aside, before the checkpoint passes them: there is no message that would
+    /// come again if the DLQ were away.
+    pub(crate) async fn park_refused_aside(&self, batch: &Batch<'_>, plan: &Plan) -> Result<(), Stop> {
+        for (i, refusal) in &plan.refused {
+            let piece = &batch.pieces[*i];
+            if piece.set_aside {
+                self.park_pieces(&[piece], Reason::Refused(refusal.clone()), 1, self.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    pub(crate) async fn park_unsure(
+        &self,
+        state: &mut State,
+        sorted: &Sorted,
+        lease: Lease,
+        failure: ServiceFailure,
+    ) -> Result<(), Stop> {
+        let leased = lease.advance;
+        state.checkpoint.failed_at = Some(self.now());
+        let gap = match leased.line {
+            Line::Live => {
+                let start = self.live_start(&state.checkpoint).await?.snapshot;
+                let (gap, snapshot) = Opening::over(&start, &leased, leased.search_goes_on_at()).open();
+                self.save_snapshots(&[snapshot]).await?;
+                gap
+            }
+            Line::Gap(id) => match state.checkpoint.gap(id) {
+                Some(gap) => gap.clone(),
+                None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
+            },
+        };
+        let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
+        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        self.park_pieces(&aside, Reason::Service(failure.clone()), attempts, since).await?;
+        self.pass(state, leased, gap, true).await?;
+        self.park_pieces(&delivered, Reason::Service(failure), attempts, since).await
+    }
+
+    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it.
+    async fn pass(&self, state: &mut State, batch: Advance, mut gap: Gap, unsure: bool) -> Result<(), Stop> {
+        let is_live = batch.line == Line::Live;
+        gap.unsure = unsure.then(|| Box::new(batch.clone()));
+        gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
+        let given_up = state.checkpoint.park(batch, gap.clone());
+        self.save(state).await?;
+        if is_live {
+            self.report_gaps(&[gap], &given_up);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn park_all(&self, pieces: &[Piece], reason: Reason) -> Result<(), Stop> {
+        let pieces: Vec<&Piece> = pieces.iter().collect();
+        self.park_pieces(&pieces, reason, 1, self.now()).await
+    }
+
+    pub(crate) async fn park_pieces(
+        &self,
+        pieces: &[&Piece],
+        reason: Reason,
+        attempts: u32,
+        first_failure_at: EpochMs,
+    ) -> Result<(), Stop> {
+        let parking = Parking {
+            session_id: self.session.as_str(),
+            records: pieces.iter().map(|piece| (&piece.record, Some(*piece))).collect(),
+            reason,
+            attempts,
+            first_failure_at,
+        };
+        Ok(self.writer.park(parking, self.settled).await?)
+    }
+}
+
+/// Chunks to be parked together.
+type Parcels<'a> = Vec<(Reason, Vec<&'a Piece>)>;
+
+/// A batch's chunks by why they are parked: those that are set aside, and those that were delivered. Copies of the first must be in
+/// the DLQ before the checkpoint passes them, since no message brings them again; redriven, a copy of a written one is a duplicate.
+fn by_reason<'a>(batch: &Batch<'a>, plan: &Plan, reason: &Reason) -> (Parcels<'a>, Parcels<'a>) {
+    let (mut aside, mut delivered) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for (i, piece) in batch.pieces.iter().enumerate() {
+        let (own, others) = if piece.set_aside { &mut aside } else { &mut delivered };
+        match plan.refused.iter().find(|(refused, _)| *refused == i) {
+            Some((_, refusal)) => own.push((Reason::Refused(refusal.clone()), vec![piece])),
+            None => others.push(piece),
+        }
+    }
+    let parcels = |(mut own, others): (Parcels<'a>, Vec<&'a Piece>)| {
+        own.push((reason.clone(), others));
+        own
+    };
+    (parcels(aside), parcels(delivered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_reason_is_listed() {
+        let since = EpochMs(0);
+        let reasons = [
+            Reason::SessionUnknown,
+            Reason::SessionEnded,
+            Reason::NoPlace,
+            Reason::Replaced,
+            Reason::StreamFailing { since },
+            Reason::BatchParked,
+            Reason::Crashed { attempts: 4 },
+        ];
+        for reason in &reasons {
+            match reason {
+                Reason::Refused(_) | Reason::Service(_) => unreachable!("their codes are listed elsewhere"),
+                // A reason that is new belongs into the list above, too.
+                Reason::SessionUnknown
+                | Reason::SessionEnded
+                | Reason::NoPlace
+                | Reason::Replaced
+                | Reason::StreamFailing { .. }
+                | Reason::BatchParked
+                | Reason::Crashed { .. } => {}
+            }
+        }
+        assert_eq!(reasons.map(|reason| reason.code()), Reason::CODES);
+    }
+}
