@@ -123,7 +123,8 @@ def calls(binary: str) -> set[str]:
     ]
     made = set()
     for spoken, model, prefix in services:
-        for text in re.findall(rf"{re.escape(spoken)}\.([A-Z][A-Za-z]+)", content(binary)):
+        # Looks ahead only: one name may follow another without a gap.
+        for text in re.findall(rf"{re.escape(spoken)}\.(?=([A-Z][A-Za-z]+))", content(binary)):
             name = next((o for o in operations(model) if text.startswith(o)), None)
             made |= {f"{prefix}:{name}"} if name else set()
     if "/putMedia" in content(binary):
