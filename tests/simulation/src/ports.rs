@@ -172,14 +172,7 @@ impl Worker {
             }
         };
         if let Some(persist_ms) = upload.persist_ms {
-            let name = name.to_owned();
-            lock(&self.world).at(now_ms + persist_ms, move |world, now_ms| {
-                let lag_ms = world.services.list_lag_ms;
-                let listed_ms = now_ms + world.draw((0, lag_ms));
-                let runs = runs(&media);
-                let number = world.streams.persist(&name, media, now_ms, listed_ms);
-                world.note(now_ms, format!("  {name}: fragment {number}: {runs}"));
-            });
+            self.persist_at(now_ms + persist_ms, name, media);
         }
         if upload.crash {
             return self.die().await;
@@ -204,6 +197,20 @@ impl Worker {
             fragment_number: number.unwrap_or_default().to_string(),
             acknowledged_after_ms: Some(now_ms - started_ms),
         })
+    }
+}
+
+impl Worker {
+    /// The service persists the fragment then, whether its sender lives or not.
+    fn persist_at(&self, at_ms: u64, session: &str, media: ReadFragment) {
+        let name = session.to_owned();
+        lock(&self.world).at(at_ms, move |world, now_ms| {
+            let lag_ms = world.services.list_lag_ms;
+            let listed_ms = now_ms + world.draw((0, lag_ms));
+            let runs = runs(&media);
+            let number = world.streams.persist(&name, media, now_ms, listed_ms);
+            world.note(now_ms, format!("  {name}: fragment {number}: {runs}"));
+        });
     }
 }
 
