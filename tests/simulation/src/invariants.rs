@@ -137,7 +137,7 @@ pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<
         let start = session.spoken_at((take, since));
         let after = |chunk: &usize| {
             let fact = &session.facts[*chunk];
-            fact.take == take && start.is_some_and(|start| fact.bytes.start <= start.needs.start)
+            fact.take == take && start.is_some_and(|start| fact.bytes.start <= start.needs.end)
         };
         if !session.disturbed.iter().any(after) {
             let frame = id.frame;

@@ -1,7 +1,7 @@
 //! Tapes: a fixed stretch of Opus audio each, of which every 20 ms frame is told from all others by its samples.
 //!
-//! A *clean* frame is what one pass over the whole recording gives. After a loss a decoder starts cold at a Cluster
-//! and gives other samples until it has converged; those frames are known too, for every Cluster, so nothing that
+//! A *clean* frame is what one pass over the whole recording gives. After a loss a decoder starts cold at a packet
+//! and gives other samples until it has converged; those frames are known too, for every packet, so nothing that
 //! comes back has to be guessed.
 //!
 //! The first tapes are short, and every seed uses them; the long ones and those in Ogg are made when a speaker first plays one.
@@ -145,7 +145,7 @@ impl Tape {
         add(&clean[skip..FRAME], FrameId { tape, frame: 0, cold_since: None });
         let per_packet = self.browser.frames_per_packet();
         let settled = PRE_ROLL.as_usize() / FRAME;
-        for packet in (0..self.packets.len()).step_by(self.browser.packets_per_cluster()).skip(1) {
+        for packet in 1..self.packets.len() {
             let since = packet * per_packet;
             for (n, samples) in self.decode(packet, settled + 1).chunks(FRAME).enumerate() {
                 let frame = since + n;
