@@ -138,6 +138,11 @@ impl<'a> SessionEvidence<'a> {
 
     /// Whether every byte that a frame needs is in a chunk that is present.
     pub fn is_due(&self, spoken: &Spoken) -> bool {
+        let chunks = self.chunks_of(spoken.take);
+        let last = chunks.clone().rev().find(|chunk| self.is_present(*chunk));
+        if !self.is_present(chunks.start) && last == Some(spoken.chunk) {
+            return false; // without the header, the end of a recording may not prove that it is one
+        }
         self.facts.iter().enumerate().all(|(i, fact)| {
             let apart = fact.bytes.end <= spoken.needs.start || fact.bytes.start >= spoken.needs.end;
             fact.take != spoken.take || apart || self.is_present(i)

@@ -33,7 +33,7 @@ pub(crate) enum Resolved {
     /// There is none any more, or its fragment is surely not stored: it may be written.
     Clear,
     /// The stream could not be asked for so long that the batch is to be parked as it is.
-    Unsure(Lease, ServiceFailure),
+    Unsure(Box<Lease>, ServiceFailure),
 }
 
 impl<P: Ports> SessionWork<'_, P> {
@@ -75,7 +75,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 let blocked_ms = self.now().ms_since(since.min(lease.first_attempt_at));
                 let left_ms = self.writer.config.max_blocked_ms.saturating_sub(blocked_ms);
                 if left_ms == 0 {
-                    return Ok(Resolved::Unsure(lease, failure));
+                    return Ok(Resolved::Unsure(Box::new(lease), failure));
                 }
                 // Asked again soon: while the bound lasts, and at its end.
                 let seconds = (blocked_ms / 2_000).clamp(1, left_ms.div_ceil(1_000)) as u32;

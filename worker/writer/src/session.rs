@@ -104,7 +104,7 @@ impl<P: Ports> SessionWork<'_, P> {
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
             if let Resolved::Unsure(lease, failure) = resolved {
-                self.park_unsure(&mut state, &sorted, lease, failure).await?;
+                self.park_unsure(&mut state, &sorted, *lease, failure).await?;
             } else {
                 goes_on = self.next_batch(&mut state, &sorted).await? == Turn::Moved;
             }
