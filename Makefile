@@ -85,7 +85,7 @@ simulate: setup-build ## [SEEDS=100000] [FROM=0] [KINDS=none]: random crashes, f
 	cargo build --release -p simulation
 	target/release/simulation --seeds "$(SEEDS)" --from "$(FROM)" --kinds "$(KINDS)" --failures 10
 
-scenario: ## FILE=x.jsonl: runs that scenario in the simulation, prints what comes of it (tests/simulation/README.md)
+scenario: setup-build ## FILE=x.jsonl: runs that scenario in the simulation, prints what comes of it (tests/simulation/README.md)
 	@test -n "$(FILE)" || { echo "make scenario: FILE=<a file of JSON lines> is missing" >&2; exit 2; }
 	@cargo build --quiet -p simulation --bin simulation >&2
 	@target/debug/simulation --scenario "$(FILE)"
@@ -116,11 +116,11 @@ SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 ##@ The speaker's page
 SPEAKER := worker/speaker
 
-speaker: $(SPEAKER)/node_modules ## AudioStreamService: build, size, tests, the package in an empty Vite project; the studio's scripts are fresh
+speaker: setup-speaker $(SPEAKER)/node_modules ## AudioStreamService: build, size, tests, the package in an empty Vite project; the studio's scripts are fresh
 	cd $(SPEAKER) && npm run --silent build && npm test --silent
 	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
 
-studio: $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+studio: setup-speaker $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
 	cd $(SPEAKER) && node scripts/studio.mjs
 
 $(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json

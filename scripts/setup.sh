@@ -6,7 +6,7 @@ usage() {
     cat <<'END'
 usage: scripts/setup.sh [-h] COMMAND...
 
-Makes sure of what `make COMMAND` needs; COMMAND is one of build, demo, bench, test, check, package. What is there is left alone. What is
+Makes sure of what `make COMMAND` needs; COMMAND is one of build, demo, bench, test, check, package, speaker. What is there is left alone. What is
 missing is installed by apt on Debian 12 and 13 and on Ubuntu 24.04, as root or with a sudo that asks for no password. Elsewhere, and
 where that fails, it is named with the command that installs it, and the exit code is 2.
 
@@ -18,23 +18,23 @@ END
 # `build` is everything that compiles; the other names are commands of the Makefile.
 table() {
     cat <<'END'
-make       make             -           build demo bench test check package
-cc         build-essential  xcode       build demo bench test check package
-c++        build-essential  xcode       build demo bench test check package
-cmake      cmake            cmake       build demo bench test check package
-python     python3-venv     python@3.13 demo bench test check package
-flock      util-linux       flock       demo bench test check package
-setpriv    util-linux       -           demo bench test
-git        git              git         check package
-ffmpeg     ffmpeg           ffmpeg      bench test
-ffprobe    ffmpeg           ffmpeg      test
-mkvinfo    mkvtoolnix       mkvtoolnix  test
-curl       curl             curl        test
-kill       procps           -           test
-node       nodejs           node        test
-npm        npm              node        test
-gst-launch-1.0 gstreamer1.0-tools        gstreamer test
-matroskademux  gstreamer1.0-plugins-good gstreamer test
+make           make                      -            build demo bench test check package
+cc             build-essential           xcode        build demo bench test check package
+c++            build-essential           xcode        build demo bench test check package
+cmake          cmake                     cmake        build demo bench test check package
+python         python3-venv              python@3.13  demo bench test check package
+flock          util-linux                flock        demo bench test check package
+setpriv        util-linux                -            demo bench test
+git            git                       git          check package
+ffmpeg         ffmpeg                    ffmpeg       bench test
+ffprobe        ffmpeg                    ffmpeg       test
+mkvinfo        mkvtoolnix                mkvtoolnix   test
+curl           curl                      curl         test
+kill           procps                    -            test
+node           nodejs                    node         test speaker
+npm            npm                       node         test speaker
+gst-launch-1.0 gstreamer1.0-tools        gstreamer    test
+matroskademux  gstreamer1.0-plugins-good gstreamer    test
 END
 }
 
@@ -145,7 +145,7 @@ case $1 in -h | --help) usage && exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 for command in "$@"; do
-    case $command in build | demo | bench | test | check | package) ;; *) stop "$command is unknown; -h explains" ;; esac
+    case $command in build | demo | bench | test | check | package | speaker) ;; *) stop "$command is unknown; -h explains" ;; esac
 done
 wanted=$*
 system=$(system)
