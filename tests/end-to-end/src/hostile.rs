@@ -104,8 +104,7 @@ async fn in_the_worker(stack: &Stack) {
     let header = "GkXfo59ChoEBQveBAULygQRC84EIQoKEd2VibUKHgQRChYEC";
     let mut stub = STANDARD.decode(header).unwrap();
     stub.resize(110, 0);
-    let hostile =
-        [(8, stub, "UNDECODABLE_AUDIO"), (16, Vec::new(), "EMPTY_AUDIO"), (24, noise, "UNDECODABLE_AUDIO")];
+    let hostile = [(8, stub, "UNDECODABLE_AUDIO"), (24, noise, "UNDECODABLE_AUDIO")];
     let mut lines: Vec<Line> = Vec::new();
     for (i, chunk) in good.iter().enumerate() {
         if let Some((_, bytes, _)) = hostile.iter().find(|(before, ..)| *before == i) {

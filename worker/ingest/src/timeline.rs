@@ -163,13 +163,15 @@ impl Timeline {
             return self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms);
         };
         let off_ms = at.0.abs_diff(end.0);
-        if off_ms <= 1 || at < end && off_ms * SCALE.1 > chunk.samples.ms_ceil() * SCALE.0 {
-            // Parts of a ms are rounded apart; or what came back before takes its place.
-            return self.put(chunk, self.free_from(), chunk.samples, lowest_ms);
-        }
-        if off_ms * SCALE.1 <= chunk.samples.ms_ceil() * SCALE.0 {
-            let time = Samples::from_ms(ends_at.ms_since(stretch_at)).saturating_sub(self.samples);
+        let off_by_drift = off_ms.saturating_sub(2) * SCALE.1 <= chunk.samples.ms_ceil() * SCALE.0; // rounded twice
+        if off_ms <= 1 || off_by_drift {
+            // Parts of a ms are rounded apart, or times are scaled: it ends where it ended, and never behind that.
+            let exact = Samples::from_ms(ends_at.ms_since(stretch_at)).saturating_sub(self.samples);
+            let time = if off_ms <= 1 { exact.min(chunk.samples) } else { exact };
             return self.put(chunk, self.free_from(), time, lowest_ms);
+        }
+        if at < end {
+            return self.put(chunk, self.free_from(), chunk.samples, lowest_ms); // what came back before takes its place
         }
         self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }

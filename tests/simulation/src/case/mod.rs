@@ -67,7 +67,6 @@ impl Case {
         for (number, session) in self.sessions.iter_mut().enumerate() {
             if number == 0 || rng.bool() {
                 *session = speaker(&mut rng, number, kinds);
-            } else if kinds.has(Kind::Empty) {
             }
         }
         self.undisturbed = rng.bool();
