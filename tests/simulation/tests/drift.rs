@@ -90,7 +90,6 @@ fn a_true_clock_stays_live_for_ten_minutes() {
 }
 
 #[test]
-#[ignore = "audio of a fast or slow recorder is still placed by its samples alone"]
 fn a_clock_that_is_a_percent_off_stays_live_for_hours() {
     stays_live(3.0, 10_000);
     for ppm in [-10_000, -2_000, 2_000] {

@@ -15,7 +15,7 @@ const DEFERRAL_MS: u64 = 2_000;
 fn meeting(faults: Vec<Fault>) -> Case {
     let sessions = (0..SESSIONS).map(|n| {
         let session = Session::of(&format!("s{n}"), vec![Take::steady(n % 4, 60)]);
-        Session { begins_ms: session.begins_ms + n as u64 * 7, ..session }
+        Session { begins_ms: session.begins_ms + n as u64 * 7, end_after_ms: Some(60), ..session }
     });
     // A mapping begins with five concurrent batches (aws-facts 6).
     Case { processes: 5, sessions: sessions.collect(), faults, ..Case::quiet() }

@@ -183,7 +183,8 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
     let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
     // What is too short waits ever longer for the speaker to go on; and is in his way no longer than that.
-    let waited_s = (age_ms / 3_000).clamp(1, policy.most_patient_s);
+    let waited_s =
+        if hides_more(view, policy) { 0 } else { (age_ms / 3_000).clamp(1, policy.most_patient_s) };
     later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
 }
 
@@ -220,6 +221,15 @@ fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let looked = delivered().map(|record| record.receive_count).max()?;
     let more_behind = (view.delivery_full && looked < policy.backlog_looks) || is_new_here;
     (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
+}
+
+/// Whether more may lie behind a delivery that is not full: its newest record is old, and it was not looked at often.
+fn hides_more(view: &View<'_>, policy: &Policy) -> bool {
+    let delivered = view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+    delivered.max_by_key(|record| record.sent_at).is_some_and(|newest| {
+        let is_old = view.now.ms_since(newest.sent_at) >= policy.caught_up_ms;
+        is_old && newest.receive_count < policy.backlog_looks
+    })
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole.
@@ -318,7 +328,14 @@ mod tests {
             ),
             ("end of stream, its last chunk is here", to(8), 300, 1, End::Behind(8), write(4)),
             ("too old and over 1 s", to(8), 3_000, 3, End::Open, write(4)),
-            ("too old but under 1 s: one more second", to(6), 3_000, 3, End::Open, defer(1, Why::Young)),
+            (
+                "too old but under 1 s: more may lie right behind",
+                to(6),
+                4_600,
+                4,
+                End::Open,
+                defer(0, Why::Young),
+            ),
             ("under 1 s, and nothing comes for a while", to(6), 15_000, 8, End::Open, defer(5, Why::Young)),
             ("under 1 s at the last resort", to(6), 65_000, 20, End::Open, write(2)),
             ("out of order: the chunk before is missing", vec![6, 7], 400, 1, End::Open, defer(1, Why::Hole)),

@@ -8,7 +8,7 @@ mod speaker;
 use fastrand::Rng;
 use writer::Config;
 
-use self::kinds::{Kind, Kinds};
+use self::kinds::Kinds;
 use self::speaker::speaker;
 use crate::evidence::Evidence;
 use crate::faults::{Failure, Fate, Fault, On, Op};
