@@ -43,8 +43,8 @@ pub struct RecordingHead {
     #[serde(default, skip_serializing_if = "OutputGain::is_none")]
     pub gain: OutputGain,
     /// The codecs of the tracks beside the one that is decoded, the first Opus track. Their blocks are passed over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub beside: Box<[String]>,
 }
 
 /// OpusHead's output gain, in 1/256 dB (RFC 7845 section 5.1). Hardly a recorder sets one.

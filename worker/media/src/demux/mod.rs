@@ -118,7 +118,7 @@ impl Demuxer {
     pub fn push(&mut self, mut chunk: &[u8]) -> Vec<Item> {
         let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
-            if sniff(chunk) == Sniffed::WebM && webm::open(chunk).is_err() {
+            if chunk[0] == 0x1a && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
                 return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
             }
@@ -216,16 +216,15 @@ impl Demuxer {
 
     /// Whether a chunk that begins with a header repeats the running recording's.
     fn again(&self, chunk: &[u8], effort: &mut Effort) -> Option<Again> {
-        let id = &self.head.as_ref()?.id;
         if let Some(len) = self.first_blob.and_then(|first| first.repeated_by(chunk)) {
             return Some(Again::GoesOn(len));
         }
         match self.format.as_ref()? {
             Format::Webm(running) => {
                 let tail = matches!(self.mode, Mode::Inside).then_some(&self.tail[..]);
-                webm::again(running, id, tail, chunk, effort)
+                webm::again(running, tail, chunk, effort)
             }
-            Format::Ogg(running) => running.repeated(id, chunk).map(Again::GoesOn),
+            Format::Ogg(running) => running.repeated(&self.head.as_ref()?.id, chunk).map(Again::GoesOn),
         }
     }
 

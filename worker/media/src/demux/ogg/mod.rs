@@ -68,7 +68,7 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
         pre_skip: head.pre_skip,
         headerless: false,
         gain: head.gain,
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     Ok((Ogg::at(page, true, Some(0)), head))
 }
@@ -89,7 +89,7 @@ pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<Reco
         pre_skip: OpusTicks(0),
         headerless: true,
         gain: OutputGain::default(),
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     (Ogg::at(page, false, None), Some(head))
 }

@@ -7,6 +7,7 @@
 //! less far than the recording has come. How long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
+use super::super::header_hash::HeaderHash;
 use super::super::{Again, Item, Step};
 use super::content::is_next;
 use super::{Webm, block_time, is_segment_child, open};
@@ -18,19 +19,18 @@ const DRAWN: u64 = 1 << 20;
 /// What a recorder hands out of its next element.
 const ELEMENT_START: usize = 16;
 
-/// Where in a chunk that begins with a recording's header the running recording goes on, whose head has this `id`; `None` if
-/// another one begins. `tail` is what is held back of an element; there is none while a place to go on from is looked for.
+/// Where in a chunk that begins with a recording's header the running recording goes on; `None` if another one begins. `tail` is
+/// what is held back of an element; there is none while a place to go on from is looked for.
 pub(in super::super) fn again(
     running: &Webm,
-    id: &str,
     tail: Option<&[u8]>,
     chunk: &[u8],
     effort: &mut Effort,
 ) -> Option<Again> {
-    let header = Header::read(chunk, effort).filter(|header| header.webm.hash.id() == id)?;
-    if running.has_ended() {
+    if running.has_ended() || hash_of(chunk)? != running.hash {
         return None;
     }
+    let header = Header::read(chunk, effort)?;
     let sound = &chunk[header.len..];
     if !sound.starts_with(&id::CLUSTER.to_be_bytes()) {
         return Some(Again::GoesOn(header.len));
@@ -59,6 +59,24 @@ pub(in super::super) fn again(
     let cut =
         cuts.into_iter().find(|&end| !effort.is_spent() && running.goes_on_with(tail, &sound[end..], effort));
     cut.map(|end| Again::FirstBlob(header.len + end)).or(is_known.then_some(Again::Misses(seam)))
+}
+
+/// A header's hash, as [`Webm::hash`] has it behind Tracks.
+fn hash_of(chunk: &[u8]) -> Option<HeaderHash> {
+    let (webm, mut at) = open(chunk).ok()??;
+    let mut hash = webm.hash;
+    loop {
+        let header = ElementHeader::read(&chunk[at..]).ok()??;
+        let end = at.checked_add(header.len)?.checked_add(usize::try_from(header.size?).ok()?)?;
+        if matches!(header.id, id::INFO | id::TRACKS) {
+            hash.add(chunk.get(at..end)?);
+        }
+        if header.id == id::TRACKS {
+            return Some(hash);
+        }
+        at = end;
+        chunk.get(at..)?;
+    }
 }
 
 /// Whether sound ends before what is known, by more than clocks differ between two runs of a recorder.

@@ -40,8 +40,8 @@ pub(super) fn read_block(
     let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);
     webm.latest = Some(time);
-    let last = block.frames.len() - 1;
-    for (n, frame) in block.frames.into_iter().enumerate() {
+    let last = block.frames().len() - 1;
+    for (n, frame) in block.frames().iter().enumerate() {
         let duration = packet_samples(frame).unwrap_or_default();
         let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
         out.push(Item::Packet(Packet { time, time_basis, duration, data: frame.to_vec(), discard_end }));

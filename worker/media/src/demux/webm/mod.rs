@@ -140,11 +140,12 @@ impl Webm {
         if self.has_ended() {
             return Step::Broken(SkipReason::NotMedia);
         }
-        let step = match &self.cluster {
-            Some(cluster) if cluster.end.is_some() || !is_segment_child(header.id) => {
-                self.in_cluster(header, bytes, effort, out)
-            }
-            _ => self.in_segment(header, bytes, effort, out),
+        let in_cluster = self.cluster.as_ref().is_some_and(|cluster| {
+            header.id == id::SIMPLE_BLOCK || cluster.end.is_some() || !is_segment_child(header.id)
+        });
+        let step = match in_cluster {
+            true => self.in_cluster(header, bytes, effort, out),
+            false => self.in_segment(header, bytes, effort, out),
         };
         step.unwrap_or_else(Step::Broken)
     }
@@ -340,7 +341,7 @@ impl Webm {
             pre_skip: facts.pre_skip,
             headerless: false,
             gain: facts.gain,
-            beside: facts.beside,
+            beside: facts.beside.into(),
         })
     }
 }

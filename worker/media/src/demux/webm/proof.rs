@@ -93,7 +93,7 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         pre_skip: OpusTicks(0),
         headerless: true,
         gain: OutputGain::default(),
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },

@@ -291,13 +291,13 @@ impl<'a> Walk<'a> {
         let (content, _) = opened(header.id, &element[header.len..]).ok_or(Unproven)?;
         let block = Block::read(content).ok_or(Unproven)?;
         let mut duration = Samples::ZERO;
-        for frame in &block.frames {
+        for frame in block.frames() {
             duration += packet_samples(frame).map_err(|_| Unproven)?;
         }
-        let toc = block.frames.first().and_then(|frame| frame.first()).copied().ok_or(Unproven)?;
+        let toc = block.frames().first().and_then(|frame| frame.first()).copied().ok_or(Unproven)?;
         if self.tracks.is_none() {
             let uniform = content.len() > 32
-                && block.frames.iter().all(|frame| frame.iter().all(|&byte| byte == frame[0]));
+                && block.frames().iter().all(|frame| frame.iter().all(|&byte| byte == frame[0]));
             if uniform || *self.configuration.get_or_insert(toc >> 2) != toc >> 2 {
                 return Err(Unproven);
             }
