@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks, Samples};
 
 /// One thing that a chunk completed.
@@ -45,18 +46,6 @@ pub struct RecordingHead {
     /// The codecs of the tracks beside the one that is decoded, the first Opus track. Their blocks are passed over.
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     pub beside: Box<[String]>,
-}
-
-/// OpusHead's output gain, in 1/256 dB (RFC 7845 section 5.1). Hardly a recorder sets one.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OutputGain(pub i16);
-
-impl OutputGain {
-    /// Whether the sound stays as it is.
-    pub const fn is_none(&self) -> bool {
-        self.0 == 0
-    }
 }
 
 /// An Opus packet with its place in time.

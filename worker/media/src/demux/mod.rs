@@ -2,10 +2,11 @@
 //!
 //! The demuxer is in one of three modes. At a **start** it expects a recording's header. **Inside** a recording the
 //! container's parser takes one element or page after the other. When bytes are missing or make no sense it **seeks**:
-//! it looks for the next Cluster, header or Ogg page that proves itself, and reports what it passed on the way.
+//! it looks for the next Cluster, block, header or Ogg page that proves itself, and reports what it passed on the way. In a recording
+//! that cannot be decoded it seeks the next header and nothing else.
 //!
-//! An element that is not complete stays in the tail, and is looked at again only by its header: the cost of a push is
-//! linear in its bytes, and the tail is never more than one element.
+//! An element that is not complete stays in the tail, and is looked at again only by its header; what seemed to be a place to go on
+//! from and was none costs no more than a fixed effort a push. So the cost of a push is linear in its bytes.
 
 mod effort;
 mod header_hash;
@@ -18,7 +19,7 @@ mod sniff;
 mod times;
 mod webm;
 
-pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
+pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,8 @@ use self::webm::Webm;
 /// gives the same packets however the bytes are cut.
 ///
 /// One thing a cut does say: a chunk that itself starts with a whole recording header begins a new recording, even in
-/// the middle of an element (a restarted recorder begins at a chunk's start, and its predecessor's end may be lost).
+/// the middle of an element (a restarted recorder begins at a chunk's start, and its predecessor's end may be lost). Where that is
+/// the running recording's own header again, the recording goes on behind it, and behind its first blob's sound.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demuxer {
     #[serde(with = "serde_bytes")]

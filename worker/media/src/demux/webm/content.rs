@@ -1,8 +1,8 @@
 //! What Info and blocks hold.
 
 use super::super::{Item, Packet, SkipReason};
-use super::Webm;
 use super::block::Block;
+use super::{LARGE_BLOCK, Webm};
 use crate::ebml::{self, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};
@@ -22,7 +22,8 @@ pub(super) fn timestamp_scale(info: &[u8]) -> Result<Option<u64>, SkipReason> {
     Ok(scale_ns)
 }
 
-/// Turns a block of the Opus track into packets; a declared track beside it is passed over.
+/// Turns a block of the Opus track into packets; a declared track beside it is passed over. A packet that is malformed has no
+/// duration; a block that is large and all malformed is broken.
 pub(super) fn read_block(
     webm: &mut Webm,
     block_id: u32,
@@ -36,6 +37,9 @@ pub(super) fn read_block(
     if block.track != track.number {
         let declared = track.others.contains(&block.track);
         return if declared { Ok(()) } else { Err(SkipReason::UnknownTrack(block.track)) };
+    }
+    if content.len() > LARGE_BLOCK && block.frames().iter().all(|frame| packet_samples(frame).is_err()) {
+        return Err(SkipReason::BadPacket);
     }
     let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);

@@ -2,12 +2,13 @@
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Container, OutputGain, RecordingHead, TimeBasis};
+use super::super::{Container, RecordingHead, TimeBasis};
 use super::content::block_time;
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
 use super::{Cluster, DEFAULT_SCALE_NS, Webm};
 use crate::ebml::id;
+use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};
 
 /// What became of a place that might be one to go on from.
