@@ -3,8 +3,8 @@
 //!
 //! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
 //! same. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
-//! was read. Sound from before is the first blob's if the recording goes on behind it; or if the UID was drawn, and the blob comes
-//! less far than the recording has come. How long the first blob is shows the first time: from then on it is known by its bytes.
+//! was read. Sound from before is the first blob's if the recording goes on behind it; or, where the UID was drawn, if it ends
+//! before what was read. How long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
@@ -41,13 +41,15 @@ pub(in super::super) fn again(
     };
     let (seam, rest) = (header.len + end, &sound[first.next_at..]);
     let is_known = header.is_drawn && comes_less_far(first.heard_to, running.latest);
+    let is_all = !first.is_passed && is_cut_off(rest);
     let Some(tail) = tail else {
+        let is_known = is_known || header.is_drawn && !is_all;
         return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
     };
     if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
         return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
     }
-    if !first.is_passed && is_cut_off(rest) {
+    if is_all {
         return is_known.then_some(Again::FirstBlob(chunk.len())); // there is nothing else
     }
     // The blob was cut at an element's end, or a byte behind it, as browsers do. What comes next may seem to belong to it.
