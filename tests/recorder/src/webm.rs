@@ -25,6 +25,8 @@ pub struct Webm {
     pub uid: u64,
     /// CodecID, as it is written.
     pub codec: String,
+    /// How long each packet is, where it is none of Opus.
+    pub packet_us: Option<u64>,
     /// Other tracks.
     pub beside: Vec<Beside>,
     /// TimestampScale.
@@ -121,6 +123,7 @@ impl Default for Webm {
             track: 1,
             uid: 0x5e_c228_041c_90b8,
             codec: "A_OPUS".into(),
+            packet_us: None,
             beside: Vec::new(),
             scale_ns: 1_000_000,
             first_us: 0,
@@ -299,7 +302,7 @@ fn groups<'a>(recorder: &Recorder, webm: &Webm, packets: &'a [Vec<u8>]) -> Vec<G
         let jitter = noise.below(2 * webm.jitter_us + 1) as i64 - webm.jitter_us as i64;
         let early_us = if at_us == webm.first_us { at_us } else { at_us.saturating_add_signed(jitter) };
         let ticks = (early_us as i64 * 1_000 / webm.scale_ns as i64).max(latest);
-        let us = packets.iter().map(|packet| us_of(packet)).sum();
+        let us = packets.iter().map(|packet| webm.packet_us.unwrap_or_else(|| us_of(packet))).sum();
         groups.push(Group { packets, us, ticks, padding_us: 0 });
         (at_us, latest) = (at_us + us, ticks);
     }

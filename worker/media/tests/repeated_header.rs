@@ -132,6 +132,27 @@ fn behind_a_loss_the_repeated_header_goes_on_too() {
 }
 
 #[test]
+fn the_first_blob_before_every_blob_goes_on_although_the_second_is_missing() {
+    for (name, blobs, _) in streams() {
+        if name.contains("Every") {
+            continue; // nobody knows where the first blob ends
+        }
+        let all = packets(&demux(&blobs));
+        let mut demuxer = Demuxer::new();
+        let mut items = demuxer.push(&blobs[0]);
+        items.extend(demuxer.bytes_missing());
+        items.extend(push_all(&mut demuxer, blobs[2..].iter().map(|blob| [&blobs[0][..], blob].concat())));
+        let lost = all.len() - packets(&items).len();
+        let own = packets(&demux(&blobs[..2])).len() - packets(&demux(&blobs[..1])).len();
+        assert_eq!(heads(&items).len(), 1, "{name}: one recording");
+        assert!(
+            (own..=own + 2).contains(&lost),
+            "{name}: {lost} packets are lost, of which the blob held {own}"
+        );
+    }
+}
+
+#[test]
 fn another_run_of_a_recorder_that_always_writes_the_same_header_is_another_recording() {
     let mut recorder = Recorder::one_cluster();
     let Container::Webm(webm) = &mut recorder.container else { panic!("it writes WebM") };

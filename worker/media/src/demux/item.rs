@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks, Samples};
 
 /// One thing that a chunk completed.
@@ -43,20 +44,8 @@ pub struct RecordingHead {
     #[serde(default, skip_serializing_if = "OutputGain::is_none")]
     pub gain: OutputGain,
     /// The codecs of the tracks beside the one that is decoded, the first Opus track. Their blocks are passed over.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub beside: Vec<String>,
-}
-
-/// OpusHead's output gain, in 1/256 dB (RFC 7845 section 5.1). Hardly a recorder sets one.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct OutputGain(pub i16);
-
-impl OutputGain {
-    /// Whether the sound stays as it is.
-    pub const fn is_none(&self) -> bool {
-        self.0 == 0
-    }
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub beside: Box<[String]>,
 }
 
 /// An Opus packet with its place in time.

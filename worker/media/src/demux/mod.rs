@@ -2,10 +2,11 @@
 //!
 //! The demuxer is in one of three modes. At a **start** it expects a recording's header. **Inside** a recording the
 //! container's parser takes one element or page after the other. When bytes are missing or make no sense it **seeks**:
-//! it looks for the next Cluster, header or Ogg page that proves itself, and reports what it passed on the way.
+//! it looks for the next Cluster, block, header or Ogg page that proves itself, and reports what it passed on the way. In a recording
+//! that cannot be decoded it seeks the next header and nothing else.
 //!
-//! An element that is not complete stays in the tail, and is looked at again only by its header: the cost of a push is
-//! linear in its bytes, and the tail is never more than one element.
+//! An element that is not complete stays in the tail, and is looked at again only by its header; what seemed to be a place to go on
+//! from and was none costs no more than a fixed effort a push. So the cost of a push is linear in its bytes.
 
 mod effort;
 mod header_hash;
@@ -18,7 +19,7 @@ mod sniff;
 mod times;
 mod webm;
 
-pub use item::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
+pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
 
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,8 @@ use self::webm::Webm;
 /// gives the same packets however the bytes are cut.
 ///
 /// One thing a cut does say: a chunk that itself starts with a whole recording header begins a new recording, even in
-/// the middle of an element (a restarted recorder begins at a chunk's start, and its predecessor's end may be lost).
+/// the middle of an element (a restarted recorder begins at a chunk's start, and its predecessor's end may be lost). Where that is
+/// the running recording's own header again, the recording goes on behind it, and behind its first blob's sound.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Demuxer {
     #[serde(with = "serde_bytes")]
@@ -118,7 +120,7 @@ impl Demuxer {
     pub fn push(&mut self, mut chunk: &[u8]) -> Vec<Item> {
         let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
-            if sniff(chunk) == Sniffed::WebM && webm::open(chunk).is_err() {
+            if chunk[0] == 0x1a && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
                 return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
             }
@@ -216,16 +218,15 @@ impl Demuxer {
 
     /// Whether a chunk that begins with a header repeats the running recording's.
     fn again(&self, chunk: &[u8], effort: &mut Effort) -> Option<Again> {
-        let id = &self.head.as_ref()?.id;
         if let Some(len) = self.first_blob.and_then(|first| first.repeated_by(chunk)) {
             return Some(Again::GoesOn(len));
         }
         match self.format.as_ref()? {
             Format::Webm(running) => {
                 let tail = matches!(self.mode, Mode::Inside).then_some(&self.tail[..]);
-                webm::again(running, id, tail, chunk, effort)
+                webm::again(running, tail, chunk, effort)
             }
-            Format::Ogg(running) => running.repeated(id, chunk).map(Again::GoesOn),
+            Format::Ogg(running) => running.repeated(&self.head.as_ref()?.id, chunk).map(Again::GoesOn),
         }
     }
 

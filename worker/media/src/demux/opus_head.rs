@@ -1,6 +1,7 @@
 //! OpusHead (RFC 7845 section 5.1): the first page's packet in Ogg, CodecPrivate in WebM.
 
-use super::{OutputGain, SkipReason};
+use super::SkipReason;
+use crate::opus::OutputGain;
 use crate::time::OpusTicks;
 
 /// What decoding needs of an OpusHead.

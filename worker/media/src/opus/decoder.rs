@@ -3,6 +3,7 @@
 use audiopus::coder::Decoder as Libopus;
 use audiopus::packet::Packet;
 use audiopus::{Channels, MutSignals, SampleRate};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{MAX_PACKET, PacketError, packet_samples};
@@ -28,6 +29,19 @@ pub enum DecodeError {
     Libopus(#[from] audiopus::Error),
 }
 
+/// OpusHead's output gain, in 1/256 dB (RFC 7845 section 5.1). It belongs to the stream: players apply it, and hardly a recorder
+/// sets one.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OutputGain(pub i16);
+
+impl OutputGain {
+    /// Whether the sound stays as it is.
+    pub const fn is_none(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// A stateful Opus decoder: packets of one recording in, in order; 16 kHz mono out. Stereo is mixed down by libopus.
 #[derive(Debug)]
 pub struct Decoder {
@@ -41,6 +55,16 @@ impl Decoder {
     /// [`DecodeError::Libopus`] when memory is short.
     pub fn new() -> Result<Self, DecodeError> {
         Ok(Self { libopus: Libopus::new(SampleRate::Hz16000, Channels::Mono)? })
+    }
+
+    /// The same, for a stream that is to be played louder or softer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Libopus`] when memory is short.
+    pub fn with_gain(gain: OutputGain) -> Result<Self, DecodeError> {
+        let decoder = Self::new()?;
+        decoder.libopus.set_gain(gain.0.into())?;
+        Ok(decoder)
     }
 
     /// Decodes one packet and appends its samples to `pcm`; returns how many.

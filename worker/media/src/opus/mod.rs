@@ -7,6 +7,6 @@ mod decoder;
 mod packet;
 mod pre_roll;
 
-pub use decoder::{DecodeError, Decoder, MAX_CONCEALED};
+pub use decoder::{DecodeError, Decoder, MAX_CONCEALED, OutputGain};
 pub use packet::{MAX_PACKET, MAX_PACKET_BYTES, PacketError, packet_samples};
 pub use pre_roll::{PRE_ROLL, PRE_ROLL_SILK, pre_roll_with};

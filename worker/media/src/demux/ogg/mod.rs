@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::{Container, Item, OutputGain, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
-use crate::opus::{MAX_PACKET_BYTES, packet_samples};
+use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
+use crate::opus::{MAX_PACKET_BYTES, OutputGain, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 
 /// What must be remembered from page to page.
@@ -68,7 +68,7 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
         pre_skip: head.pre_skip,
         headerless: false,
         gain: head.gain,
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     Ok((Ogg::at(page, true, Some(0)), head))
 }
@@ -89,7 +89,7 @@ pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<Reco
         pre_skip: OpusTicks(0),
         headerless: true,
         gain: OutputGain::default(),
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     (Ogg::at(page, false, None), Some(head))
 }

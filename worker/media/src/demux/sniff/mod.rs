@@ -174,10 +174,9 @@ fn text(bytes: &[u8]) -> Option<Foreign> {
 /// Whether a chunk starts a recording: with a complete EBML header of DocType `webm` or `matroska`, or with a whole
 /// Ogg page that begins a stream.
 pub fn starts_recording(bytes: &[u8]) -> bool {
-    match sniff(bytes) {
-        Sniffed::WebM => matches!(webm::ebml_header(bytes), Ok(Some(_))),
-        Sniffed::Ogg => ogg::Page::claims_to_begin(bytes) && matches!(ogg::Page::read(bytes), Ok(Some(_))),
-        _ => false,
+    match bytes {
+        [0x1a, ..] => matches!(webm::ebml_header(bytes), Ok(Some(_))),
+        _ => ogg::Page::claims_to_begin(bytes) && matches!(ogg::Page::read(bytes), Ok(Some(_))),
     }
 }
 

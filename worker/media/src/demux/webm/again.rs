@@ -3,10 +3,11 @@
 //!
 //! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
 //! same. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
-//! was read. Sound from before is the first blob's if the recording goes on behind it; or if the UID was drawn, and the blob comes
-//! less far than the recording has come. How long the first blob is shows the first time: from then on it is known by its bytes.
+//! was read. Sound from before is the first blob's if the recording goes on behind it; or, where the UID was drawn, if it ends
+//! before what was read. How long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
+use super::super::header_hash::HeaderHash;
 use super::super::{Again, Item, Step};
 use super::content::is_next;
 use super::{Webm, block_time, is_segment_child, open};
@@ -18,19 +19,18 @@ const DRAWN: u64 = 1 << 20;
 /// What a recorder hands out of its next element.
 const ELEMENT_START: usize = 16;
 
-/// Where in a chunk that begins with a recording's header the running recording goes on, whose head has this `id`; `None` if
-/// another one begins. `tail` is what is held back of an element; there is none while a place to go on from is looked for.
+/// Where in a chunk that begins with a recording's header the running recording goes on; `None` if another one begins. `tail` is
+/// what is held back of an element; there is none while a place to go on from is looked for.
 pub(in super::super) fn again(
     running: &Webm,
-    id: &str,
     tail: Option<&[u8]>,
     chunk: &[u8],
     effort: &mut Effort,
 ) -> Option<Again> {
-    let header = Header::read(chunk, effort).filter(|header| header.webm.hash.id() == id)?;
-    if running.has_ended() {
+    if running.has_ended() || hash_of(chunk)? != running.hash {
         return None;
     }
+    let header = Header::read(chunk, effort)?;
     let sound = &chunk[header.len..];
     if !sound.starts_with(&id::CLUSTER.to_be_bytes()) {
         return Some(Again::GoesOn(header.len));
@@ -41,13 +41,15 @@ pub(in super::super) fn again(
     };
     let (seam, rest) = (header.len + end, &sound[first.next_at..]);
     let is_known = header.is_drawn && comes_less_far(first.heard_to, running.latest);
+    let is_all = !first.is_passed && is_cut_off(rest);
     let Some(tail) = tail else {
+        let is_known = is_known || header.is_drawn && !is_all;
         return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
     };
     if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
         return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
     }
-    if !first.is_passed && is_cut_off(rest) {
+    if is_all {
         return is_known.then_some(Again::FirstBlob(chunk.len())); // there is nothing else
     }
     // The blob was cut at an element's end, or a byte behind it, as browsers do. What comes next may seem to belong to it.
@@ -59,6 +61,24 @@ pub(in super::super) fn again(
     let cut =
         cuts.into_iter().find(|&end| !effort.is_spent() && running.goes_on_with(tail, &sound[end..], effort));
     cut.map(|end| Again::FirstBlob(header.len + end)).or(is_known.then_some(Again::Misses(seam)))
+}
+
+/// A header's hash, as [`Webm::hash`] has it behind Tracks.
+fn hash_of(chunk: &[u8]) -> Option<HeaderHash> {
+    let (webm, mut at) = open(chunk).ok()??;
+    let mut hash = webm.hash;
+    loop {
+        let header = ElementHeader::read(&chunk[at..]).ok()??;
+        let end = at.checked_add(header.len)?.checked_add(usize::try_from(header.size?).ok()?)?;
+        if matches!(header.id, id::INFO | id::TRACKS) {
+            hash.add(chunk.get(at..end)?);
+        }
+        if header.id == id::TRACKS {
+            return Some(hash);
+        }
+        at = end;
+        chunk.get(at..)?;
+    }
 }
 
 /// Whether sound ends before what is known, by more than clocks differ between two runs of a recorder.

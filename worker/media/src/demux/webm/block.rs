@@ -35,18 +35,33 @@ pub(super) struct Block<'a> {
     pub(super) track: u64,
     /// Ticks after the Cluster's Timestamp.
     pub(super) relative: i16,
-    pub(super) frames: Vec<&'a [u8]>,
+    frames: Frames<'a>,
+}
+
+/// Nearly all blocks have one frame, which needs no list.
+#[derive(Debug, PartialEq, Eq)]
+enum Frames<'a> {
+    One(&'a [u8]),
+    Laced(Vec<&'a [u8]>),
 }
 
 impl<'a> Block<'a> {
+    /// One frame at least.
+    pub(super) fn frames(&self) -> &[&'a [u8]] {
+        match &self.frames {
+            Frames::One(frame) => std::slice::from_ref(frame),
+            Frames::Laced(frames) => frames,
+        }
+    }
+
     /// Takes a block's content apart; `None` if its header or lacing is broken.
     pub(super) fn read(mut content: &'a [u8]) -> Option<Self> {
         let BlockHead { track, relative, flags } = BlockHead::take(&mut content)?;
         let frames = match flags & 0x06 {
-            0x00 => vec![content],
-            0x02 => xiph_lacing(content)?,
-            0x04 => fixed_lacing(content)?,
-            _ => ebml_lacing(content)?,
+            0x00 => Frames::One(content),
+            0x02 => Frames::Laced(xiph_lacing(content)?),
+            0x04 => Frames::Laced(fixed_lacing(content)?),
+            _ => Frames::Laced(ebml_lacing(content)?),
         };
         Some(Self { track, relative, frames })
     }
@@ -115,13 +130,13 @@ mod tests {
     use super::*;
 
     fn frames(content: &[u8]) -> Option<Vec<&[u8]>> {
-        Block::read(content).map(|block| block.frames)
+        Block::read(content).map(|block| block.frames().to_vec())
     }
 
     #[test]
     fn a_block_without_lacing_is_one_frame() {
         let block = Block::read(&[0x82, 0xff, 0xfe, 0x80, 1, 2]).unwrap();
-        assert_eq!(block, Block { track: 2, relative: -2, frames: vec![&[1, 2]] });
+        assert_eq!(block, Block { track: 2, relative: -2, frames: Frames::One(&[1, 2]) });
         assert_eq!(Block::read(&[0x40, 0x82, 0, 0, 0, 1]).unwrap().track, 130);
     }
 

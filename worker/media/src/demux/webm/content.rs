@@ -1,8 +1,8 @@
 //! What Info and blocks hold.
 
 use super::super::{Item, Packet, SkipReason};
-use super::Webm;
 use super::block::Block;
+use super::{LARGE_BLOCK, Webm};
 use crate::ebml::{self, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};
@@ -22,7 +22,8 @@ pub(super) fn timestamp_scale(info: &[u8]) -> Result<Option<u64>, SkipReason> {
     Ok(scale_ns)
 }
 
-/// Turns a block of the Opus track into packets; a declared track beside it is passed over.
+/// Turns a block of the Opus track into packets; a declared track beside it is passed over. A packet that is malformed has no
+/// duration; a block that is large and all malformed is broken.
 pub(super) fn read_block(
     webm: &mut Webm,
     block_id: u32,
@@ -37,11 +38,14 @@ pub(super) fn read_block(
         let declared = track.others.contains(&block.track);
         return if declared { Ok(()) } else { Err(SkipReason::UnknownTrack(block.track)) };
     }
+    if content.len() > LARGE_BLOCK && block.frames().iter().all(|frame| packet_samples(frame).is_err()) {
+        return Err(SkipReason::BadPacket);
+    }
     let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);
     webm.latest = Some(time);
-    let last = block.frames.len() - 1;
-    for (n, frame) in block.frames.into_iter().enumerate() {
+    let last = block.frames().len() - 1;
+    for (n, frame) in block.frames().iter().enumerate() {
         let duration = packet_samples(frame).unwrap_or_default();
         let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
         out.push(Item::Packet(Packet { time, time_basis, duration, data: frame.to_vec(), discard_end }));

@@ -59,7 +59,17 @@ struct Cluster {
     basis: TimeBasis,
 }
 
+/// A track's.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+enum Owner {
+    Opus,
+    /// One that the header declares beside it.
+    Other,
+}
+
 const DEFAULT_SCALE_NS: u64 = 1_000_000;
+/// More than a block of a packet or two has at any bit rate.
+const LARGE_BLOCK: usize = 4 * 1024;
 
 /// Reads an EBML header and the Segment header behind it; `None` if the bytes end too early. Returns the parser for
 /// what follows, and the bytes that both headers take.
@@ -67,15 +77,20 @@ const DEFAULT_SCALE_NS: u64 = 1_000_000;
 /// # Errors
 /// [`SkipReason::NotMedia`] if the bytes begin no WebM file; an empty recorder's stub has no Segment.
 pub(super) fn open(bytes: &[u8]) -> Result<Option<(Webm, usize)>, SkipReason> {
-    let Some(header_len) = ebml_header(bytes)? else {
+    let Some(mut used) = ebml_header(bytes)? else {
         return Ok(None);
     };
-    let segment = ElementHeader::read(&bytes[header_len..]).map_err(|_| SkipReason::NotMedia)?;
-    let Some(segment) = segment else { return Ok(None) };
-    if segment.id != id::SEGMENT {
-        return Err(SkipReason::NotMedia);
-    }
-    let used = header_len + segment.len;
+    let segment = loop {
+        let header =
+            bytes.get(used..).map(ElementHeader::read).transpose().map_err(|_| SkipReason::NotMedia)?;
+        let Some(header) = header.flatten() else { return Ok(None) };
+        match (header.id, header.size) {
+            (id::SEGMENT, _) => break header,
+            (id::VOID, Some(size)) if size <= limits::EBML_HEADER => used += header.len + size as usize,
+            _ => return Err(SkipReason::NotMedia),
+        }
+    };
+    used += segment.len;
     let hash = HeaderHash::of(&bytes[..used]);
     let webm = Webm {
         at: used as u64,
@@ -140,11 +155,12 @@ impl Webm {
         if self.has_ended() {
             return Step::Broken(SkipReason::NotMedia);
         }
-        let step = match &self.cluster {
-            Some(cluster) if cluster.end.is_some() || !is_segment_child(header.id) => {
-                self.in_cluster(header, bytes, effort, out)
-            }
-            _ => self.in_segment(header, bytes, effort, out),
+        let in_cluster = self.cluster.as_ref().is_some_and(|cluster| {
+            header.id == id::SIMPLE_BLOCK || cluster.end.is_some() || !is_segment_child(header.id)
+        });
+        let step = match in_cluster {
+            true => self.in_cluster(header, bytes, effort, out),
+            false => self.in_segment(header, bytes, effort, out),
         };
         step.unwrap_or_else(Step::Broken)
     }
@@ -223,12 +239,16 @@ impl Webm {
             (id::TIMESTAMP, None) => {
                 self.whole(header, bytes, 8, |webm, _, content| webm.enter_cluster(ebml::be_uint(content)))
             }
-            (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => match self.is_beside(header, bytes) {
+            (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => match self.owner(header, bytes)? {
                 None => Ok(Step::Wait),
-                Some(true) => self.pass_over(header, limits::BLOCK_BESIDE),
-                Some(false) => self.whole(header, bytes, limits::BLOCK, |webm, element, content| {
-                    let unusable = read_block(webm, header.id, content, time, out).err();
-                    out.extend(unusable.map(|reason| Item::Skipped(Skipped::new(element, reason))));
+                Some(Owner::Other) => self.pass_over(header, limits::BLOCK_BESIDE),
+                Some(Owner::Opus) => self.whole(header, bytes, limits::BLOCK, |webm, element, content| {
+                    match read_block(webm, header.id, content, time, out) {
+                        // So large, it is rather a damaged size: there may be blocks in it.
+                        Err(reason) if element.len() > LARGE_BLOCK => return Err(reason),
+                        Err(reason) => out.push(Item::Skipped(Skipped::new(element, reason))),
+                        Ok(()) => {}
+                    }
                     Ok(())
                 }),
             },
@@ -258,25 +278,28 @@ impl Webm {
         Ok(())
     }
 
-    /// Whether a block is of another declared track: its content is then of no use. `None` if the bytes end too early.
-    fn is_beside(&self, block: ElementHeader, bytes: &[u8]) -> Option<bool> {
-        let others = self.track.as_ref().map_or(&[][..], |track| &track.others);
-        if others.is_empty() {
-            return Some(false);
-        }
+    /// Whose block it is; `None` if the bytes end too early. A block of no declared track is damage, not to be waited for.
+    fn owner(&self, block: ElementHeader, bytes: &[u8]) -> Result<Option<Owner>, SkipReason> {
+        let Some(track) = &self.track else { return Ok(Some(Owner::Opus)) };
         let mut content = &bytes[block.len..];
+        let short = track.number < 0x7f && content.first() == Some(&(0x80 | track.number as u8));
+        if short && block.id == id::SIMPLE_BLOCK {
+            return Ok(Some(Owner::Opus)); // nearly always
+        }
         let is_whole = block.size.is_some_and(|size| size <= content.len() as u64);
         if block.id == id::BLOCK_GROUP {
             match ElementHeader::read(content) {
                 Ok(Some(first)) if first.id == id::BLOCK => content = &content[first.len..],
-                Ok(None) if !is_whole => return None,
-                _ => return Some(false),
+                Ok(None) if !is_whole => return Ok(None),
+                _ => return Ok(Some(Owner::Opus)), // its Block comes later
             }
         }
-        let number = take_vint(&mut content).map(|(number, _)| number);
-        match number {
-            None if !is_whole && content.len() < 8 => None,
-            number => Some(number.is_some_and(|number| others.contains(&number))),
+        match take_vint(&mut content) {
+            Some((number, _)) if number == track.number => Ok(Some(Owner::Opus)),
+            Some((number, _)) if track.others.contains(&number) => Ok(Some(Owner::Other)),
+            Some((number, _)) => Err(SkipReason::UnknownTrack(number)),
+            None if !is_whole && content.len() < 8 => Ok(None),
+            None => Ok(Some(Owner::Opus)),
         }
     }
 
@@ -340,7 +363,7 @@ impl Webm {
             pre_skip: facts.pre_skip,
             headerless: false,
             gain: facts.gain,
-            beside: facts.beside,
+            beside: facts.beside.into(),
         })
     }
 }

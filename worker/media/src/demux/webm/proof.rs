@@ -2,12 +2,13 @@
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Container, OutputGain, RecordingHead, TimeBasis};
+use super::super::{Container, RecordingHead, TimeBasis};
 use super::content::block_time;
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
 use super::{Cluster, DEFAULT_SCALE_NS, Webm};
 use crate::ebml::id;
+use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};
 
 /// What became of a place that might be one to go on from.
@@ -93,7 +94,7 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         pre_skip: OpusTicks(0),
         headerless: true,
         gain: OutputGain::default(),
-        beside: Vec::new(),
+        beside: Box::default(),
     };
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },

@@ -11,8 +11,9 @@ use matroska::{Matroska, Settings, Track};
 use serde::{Deserialize, Serialize};
 
 use super::super::opus_head::OpusHead;
-use super::super::{OutputGain, SkipReason, limits};
+use super::super::{SkipReason, limits};
 use crate::ebml::{self, id, write};
+use crate::opus::OutputGain;
 use crate::time::OpusTicks;
 
 /// Opus, and what it was called before it had a specification.

@@ -103,6 +103,8 @@ pub(super) struct Walk<'a> {
     first: Option<(First, Option<u64>)>,
     /// The latest block of the Opus track: the Timestamp of its Cluster, its own place after that, its length.
     latest: Option<(Option<u64>, i16, Samples)>,
+    /// By how much the blocks since the first are longer than the time that they take.
+    drift_ns: i64,
     /// A headerless recording's configuration and channels, from its first TOC.
     configuration: Option<u8>,
 }
@@ -137,6 +139,7 @@ impl<'a> Walk<'a> {
             time: None,
             first: None,
             latest: None,
+            drift_ns: 0,
             configuration: None,
         }
     }
@@ -291,14 +294,13 @@ impl<'a> Walk<'a> {
         let (content, _) = opened(header.id, &element[header.len..]).ok_or(Unproven)?;
         let block = Block::read(content).ok_or(Unproven)?;
         let mut duration = Samples::ZERO;
-        for frame in &block.frames {
+        for frame in block.frames() {
             duration += packet_samples(frame).map_err(|_| Unproven)?;
         }
-        let toc = block.frames.first().and_then(|frame| frame.first()).copied().ok_or(Unproven)?;
+        let toc = block.frames().first().and_then(|frame| frame.first()).copied().ok_or(Unproven)?;
         if self.tracks.is_none() {
-            let uniform = content.len() > 32
-                && block.frames.iter().all(|frame| frame.iter().all(|&byte| byte == frame[0]));
-            if uniform || *self.configuration.get_or_insert(toc >> 2) != toc >> 2 {
+            let other = *self.configuration.get_or_insert(toc >> 2) != toc >> 2;
+            if other || !block.frames().iter().all(|frame| is_varied(frame)) {
                 return Err(Unproven);
             }
         }
@@ -315,7 +317,7 @@ impl<'a> Walk<'a> {
 
     /// How many bits a block's place in time is worth, by that of the block before.
     fn step_bits(
-        &self,
+        &mut self,
         (time, relative, duration): (Option<u64>, i16, Samples),
         now: (Option<u64>, i16),
     ) -> Result<u32, Unproven> {
@@ -329,12 +331,24 @@ impl<'a> Walk<'a> {
         let tolerance = jitter_ns(duration, self.scale_ns);
         let tick = self.scale_ns as i64;
         let worth = |range_ns: i64| 16_u32.saturating_sub((range_ns / tick + 1).ilog2() + 1);
-        if step.saturating_sub(MediaTime(0).plus(duration).0).abs() <= tolerance {
+        let off = step.saturating_sub(MediaTime(0).plus(duration).0);
+        self.drift_ns = self.drift_ns.saturating_add(off);
+        let drifts = self.tracks.is_none() && self.drift_ns.saturating_abs() > tolerance;
+        if off.saturating_abs() <= tolerance && !drifts {
             return Ok(worth(2 * tolerance));
         }
         let silence = self.tracks.is_some() && (0..=LONGEST_SILENCE_NS).contains(&step);
         if silence { Ok(worth(LONGEST_SILENCE_NS)) } else { Err(Unproven) }
     }
+}
+
+/// Whether a packet's bytes are as different as those of a range coder. Samples of near silence are not.
+fn is_varied(packet: &[u8]) -> bool {
+    const LONG: usize = 64;
+    const DIFFERENT: u32 = 16;
+    let mut seen = [0_u64; 4];
+    packet.iter().for_each(|byte| seen[usize::from(byte >> 6)] |= 1 << (byte & 63));
+    packet.len() < LONG || seen.iter().map(|bits| bits.count_ones()).sum::<u32>() >= DIFFERENT
 }
 
 /// The first bytes of a block that may not be complete; `None` if too little of it is there.
