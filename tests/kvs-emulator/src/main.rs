@@ -5,6 +5,7 @@ use clap::Parser;
 use kvs_emulator::{Clock, Config, Elements, Fault};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A Kinesis Video Streams emulator: control plane, PutMedia, GetMedia, ListFragments, GetMediaForFragmentList.
 ///
@@ -200,10 +201,11 @@ async fn main() -> anyhow::Result<()> {
     for fault in faults {
         emulator.faults().add(fault);
     }
+    // Who has read the endpoint may end the emulator at once.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     println!("{}", emulator.endpoint());
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     emulator.shutdown().await;
