@@ -5,19 +5,24 @@ mod common;
 
 use common::{heads, packets, push_all, skipped};
 use media::demux::{Demuxer, Packet, TimeBasis};
-use recorder::{Container, Cut, Lacing, Recorder, Recording, Written, packets as sound};
+use recorder::{Beside, Container, Cut, Lacing, Recorder, Recording, Written, packets as sound};
 
 const LOST_MS: u64 = 420;
 
 /// Recorders with Clusters of 0.3, 1, 10 and 30 s, and what they are called.
 fn recorders() -> Vec<(String, Recorder, u64)> {
     let mut all = Vec::new();
+    let mut video = Recorder::firefox();
+    if let Container::Webm(webm) = &mut video.container {
+        webm.beside.push(Beside { number: 1, codec: "V_VP8".into(), first: true, block_bytes: 900 });
+    }
     for cluster_us in [300_000, 1_000_000, 10_000_000, 30_000_000] {
         for (name, recorder, packet_us) in [
             ("Chromium", Recorder::chromium(), 60_000),
             ("Firefox", Recorder::firefox(), 20_000),
             ("GStreamer", Recorder::gstreamer(), 20_000),
             ("a finished file", Recorder::finished(), 60_000),
+            ("video beside", video.clone(), 20_000),
         ] {
             let mut recorder = recorder;
             let Container::Webm(webm) = &mut recorder.container else { panic!("{name} writes WebM") };

@@ -106,7 +106,7 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         cluster: Some(cluster),
         pass: 0,
         scale_ns: DEFAULT_SCALE_NS,
-        track: Some(OpusTrack { number: start.block.track, others: Vec::new() }),
+        track: Some(OpusTrack { number: start.block.track, others: start.others.clone() }),
         hash,
         latest: None,
     };

@@ -48,6 +48,8 @@ pub(super) struct Start {
     /// The Timestamp before the first block, if there is one.
     pub(super) time: Option<u64>,
     pub(super) block: First,
+    /// Other tracks whose blocks came between, of a recording whose header is missing.
+    pub(super) others: Vec<u64>,
 }
 
 impl Start {
@@ -103,6 +105,8 @@ pub(super) struct Walk<'a> {
     first: Option<(First, Option<u64>)>,
     /// The latest block of the Opus track: the Timestamp of its Cluster, its own place after that, its length.
     latest: Option<(Option<u64>, i16, Samples)>,
+    /// Tracks beside a headerless recording's.
+    others: Vec<u64>,
     /// By how much the blocks since the first are longer than the time that they take.
     drift_ns: i64,
     /// A headerless recording's configuration and channels, from its first TOC.
@@ -139,6 +143,7 @@ impl<'a> Walk<'a> {
             time: None,
             first: None,
             latest: None,
+            others: Vec::new(),
             drift_ns: 0,
             configuration: None,
         }
@@ -147,7 +152,9 @@ impl<'a> Walk<'a> {
     /// Whether `bytes` begin with such a run, and what that begins with.
     pub(super) fn prove(mut self, bytes: &[u8], effort: &mut Effort) -> Proof<Start> {
         match (self.run(bytes, effort), self.first) {
-            (Ok(true), Some((block, time))) => Proof::Holds(Start { cluster: self.cluster, time, block }),
+            (Ok(true), Some((block, time))) => {
+                Proof::Holds(Start { cluster: self.cluster, time, block, others: self.others })
+            }
             (Ok(false), _) => Proof::Wait,
             _ => Proof::Fails,
         }
@@ -274,6 +281,9 @@ impl<'a> Walk<'a> {
     fn block_beside(&mut self, head: BlockHead, at: usize, end: usize) -> Result<(), Unproven> {
         let Some(tracks) = self.tracks else {
             self.idle += 1;
+            if !self.others.contains(&head.track) {
+                self.others.push(head.track);
+            }
             return Ok(());
         };
         // As the start of a run, its place in time would say nothing about the sound's.
