@@ -31,6 +31,8 @@ const HELD_UP_MS: i64 = 2_000;
 const DRIFT_MS: i64 = 300;
 /// until they differ by no more than this.
 const IN_STEP_MS: i64 = 50;
+/// How far capture times are off, where all that are in sight tell the same.
+const CLOCK_OFF_MS: u64 = 30;
 /// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
 const SCALE: (u64, u64) = (3, 200);
 
@@ -70,8 +72,26 @@ pub enum Joint {
     Continues,
     /// Same recording; chunks are missing and the container tells how much audio they held.
     Missing(Samples),
+    /// The same, but all that the container tells is how much they held at least, and how long its packets are. The speaker's clock
+    /// tells the rest, and leaves room for what may come back: the hole is whole packets, and rather one too many.
+    AtLeast {
+        /// What they held at least.
+        hole: Samples,
+        /// The length of a packet.
+        packet: Samples,
+    },
     /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
     Clock,
+}
+
+impl Joint {
+    /// The audio that is known to be missing before the chunk.
+    fn hole(self) -> Samples {
+        match self {
+            Self::Missing(hole) | Self::AtLeast { hole, .. } => hole,
+            Self::Continues | Self::Clock => Samples(0),
+        }
+    }
 }
 
 /// What the timeline needs to know of a chunk.
@@ -145,9 +165,11 @@ impl Timeline {
             return self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
         };
         let known = settled || sight.calm || lowest_ms <= PAUSE_MS;
-        let by_clock = chunk.joint == Joint::Clock && (known || sight.in_gap);
+        let told = matches!(chunk.joint, Joint::Continues | Joint::Missing(_));
+        let by_clock = !told && (known || sight.in_gap);
         let jumps = (known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0);
-        let at = end.0 + if jumps { lowest_ms.unsigned_abs() } else { 0 };
+        let jump_ms = if jumps { lowest_ms.unsigned_abs() } else { 0 };
+        let at = end.0 + if by_clock { whole_packets(jump_ms, chunk.joint) } else { jump_ms };
         let time = if sight.in_gap { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
         let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lowest_ms);
         Placement { doubtful: !known && !sight.in_gap, ..placed }
@@ -203,8 +225,8 @@ impl Timeline {
     }
 
     fn skip_missing(&mut self, chunk: &Timing) {
-        if let (Joint::Missing(hole), true) = (chunk.joint, self.stretch_at.is_some()) {
-            self.samples += hole;
+        if self.stretch_at.is_some() {
+            self.samples += chunk.joint.hole();
         }
     }
 
@@ -213,7 +235,7 @@ impl Timeline {
         if self.end() == Some(at) {
             self.samples += time;
             self.lag_ms = lag_ms;
-            let joined = !matches!(chunk.joint, Joint::Missing(hole) if hole > Samples(0));
+            let joined = chunk.joint.hole() == Samples(0);
             return Placement { at, time, joined, doubtful: false };
         }
         let Self { skew_ms, last, .. } = *self;
@@ -276,8 +298,7 @@ impl Timeline {
                 break; // its time cannot be compared
             }
             match next.joint {
-                Joint::Continues => {}
-                Joint::Missing(hole) => before += hole,
+                Joint::Continues | Joint::Missing(_) | Joint::AtLeast { .. } => before += next.joint.hole(),
                 Joint::Clock => {
                     lag.settled = true; // its recorder was stopped: nothing of it is still to come
                     break;
@@ -291,6 +312,13 @@ impl Timeline {
         }
         lag
     }
+}
+
+/// The hole that the speaker's clock tells behind the one that is known of, where it is to be filled with packets.
+fn whole_packets(ms: u64, joint: Joint) -> u64 {
+    let Joint::AtLeast { packet, .. } = joint else { return ms };
+    let packet_ms = packet.ms_ceil().max(1);
+    (ms + CLOCK_OFF_MS.max(packet_ms / 2)) / packet_ms * packet_ms
 }
 
 /// Whether the speaker's clock was set back between two chunks.

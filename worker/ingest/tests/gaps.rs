@@ -7,11 +7,13 @@ mod common;
 use common::{batch, recordings};
 use ingest::checkpoint::Checkpoint;
 use ingest::gap::{Gap, GapId};
-use ingest::message::{Entry, Record, Rejection};
+use ingest::message::{Chunk, Entry, Record, Rejection};
 use ingest::piece::Piece;
 use ingest::snapshot::{Snapshot, SnapshotKey};
 use ingest::sort::sort;
+use media::time::EpochMs;
 use proptest::prelude::*;
+use recorder::{Cut, Recorder};
 
 /// A recording without the stubs at its end, which hold no audio and are parked for good.
 fn pieces(folder: &std::path::Path) -> Vec<Piece> {
@@ -345,4 +347,41 @@ fn a_recording_of_another_codec_is_refused_to_its_end_and_the_next_one_is_heard(
     let (plan, pcm, _) = batch(&start, None, &restarted);
     assert_eq!(plan.refused.len(), 0, "{:?}", plan.refused);
     assert!(pcm.len() > 16_000);
+}
+
+/// Pieces of a recording with Clusters of 10 s, whose page hands each blob out up to 45 ms late.
+fn long_clusters(us: u64, seed: u64) -> Vec<Piece> {
+    let mut recorder = Recorder::safari();
+    recorder.pre_skip = 0;
+    let recording = recorder.record(&recorder::packets(us, 16_000_000 / us as usize, seed));
+    let blobs = recording.blobs(&Cut::IntoElement { timeslice_us: 250_000 });
+    let mut late = seed;
+    let chunk = |(i, audio): (usize, Vec<u8>)| {
+        late = late.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let ends_ms = (i as u64 + 1) * (250_000_u64.div_ceil(us) * us / 1_000);
+        let captured_at = EpochMs(1_795_335_900_000 + ends_ms + (late >> 33) % 45);
+        let sent_at = EpochMs(captured_at.0 + 40);
+        let record = Record { sent_at, sequence_number: i as u128 + 1, ..Record::default() };
+        Piece::new(0, Chunk { record, index: i as u64, captured_at, connection_id: None, audio: Ok(audio) })
+    };
+    blobs.into_iter().enumerate().map(chunk).collect()
+}
+
+/// The blob that is lost has the Timestamp that tells the times of all behind it.
+#[test]
+fn a_lost_timestamp_of_a_long_cluster_leaves_room_for_what_comes_back() {
+    for (us, lost) in [(60_000, 33), (20_000, 38)] {
+        for seed in 0..20 {
+            let pieces = long_clusters(us, seed);
+            let mut session = Session::default();
+            pieces[..lost].chunks(7).for_each(|batch| session.write(batch));
+            pieces[lost + 1..].chunks(7).for_each(|batch| session.write(batch));
+            session.backfill(&pieces[lost..=lost]);
+            let (restored, whole) = (session.audio().len(), undisturbed(&pieces).len());
+            assert_eq!(restored, whole, "packets of {us} us, seed {seed}");
+            let (begins, ends) = (session.stream[0].0, session.stream.last().unwrap().1);
+            let surplus_ms = (ends - begins) as i64 - whole as i64 / 16;
+            assert!(surplus_ms.abs() <= 90, "packets of {us} us, seed {seed}: {surplus_ms} ms off");
+        }
+    }
 }

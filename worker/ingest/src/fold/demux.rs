@@ -24,6 +24,8 @@ pub(super) struct Taken {
     pub(super) joint: Joint,
     /// What the hole in `joint` is worth.
     basis: TimeBasis,
+    /// How long the packet behind that hole is.
+    packet: Samples,
     /// By how much the container times since the last loss were too early, if this chunk tells.
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
@@ -46,6 +48,7 @@ impl Taken {
             samples: Samples(0),
             joint: Joint::Continues,
             basis: TimeBasis::Known,
+            packet: Samples(0),
             too_early: None,
             elapsed_ms,
             recording: None,
@@ -104,9 +107,11 @@ fn tell_holes(taken: &mut [Taken]) {
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
         let untold = told.is_none()
             && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
-        chunk.joint = match untold || hole.ms_floor() > chunk.elapsed_ms + HOLE_TOLERANCE_MS {
-            true => Joint::Clock,
-            false => Joint::Missing(hole),
+        let believed = hole.ms_floor() <= chunk.elapsed_ms + HOLE_TOLERANCE_MS;
+        chunk.joint = match (believed, untold) {
+            (false, _) => Joint::Clock,
+            (true, false) => Joint::Missing(hole),
+            (true, true) => Joint::AtLeast { hole, packet: chunk.packet },
         };
     }
 }
@@ -231,7 +236,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
         None => {}
         Some(Loss::Chunks) => {
             out.steps.push(Step::Reset);
-            out.basis = packet.time_basis;
+            (out.basis, out.packet) = (packet.time_basis, packet.duration);
             out.joint = match hole_before(media, &packet) {
                 Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
                 _ => Joint::Clock,
