@@ -135,7 +135,8 @@ def calls(binary: str) -> set[str]:
 class Queues(unittest.TestCase):
     def test_a_dead_writers_batch_comes_back_only_after_its_last_call_is_over(self):
         visibility = properties("ChunkQueue")["VisibilityTimeout"]
-        self.assertGreaterEqual(visibility, 6 * properties("WriterFunction")["Timeout"])
+        self.assertGreaterEqual(visibility, 5 + properties("WriterFunction")["Timeout"])
+        self.assertLessEqual(visibility, 16, "a dead worker would delay its sessions by over 20 s")
 
     def test_parked_audio_keeps_its_order_and_outlives_the_queue(self):
         queue, dlq = properties("ChunkQueue"), properties("DeadLetterQueue")

@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::QueueAttributeName;
 
-/// Lambda's advice: six times the function's timeout (aws-facts 6.1: the poller leaves failed records hidden for that long).
-pub const VISIBILITY_PER_TIMEOUT: u32 = 6;
+/// How much longer than the function's timeout a received message stays hidden: as in infra/template.yaml.
+pub const VISIBILITY_MARGIN: Duration = Duration::from_secs(5);
 
 /// Receives before SQS itself moves a message to the dead-letter queue. Deferrals count as receives, so it is far above the worker's
 /// own attempts.
@@ -39,7 +39,7 @@ pub struct Resources {
 pub struct ResourceConfig {
     /// Put before every name.
     pub prefix: String,
-    /// How long a received message stays hidden; Lambda's advice is [`VISIBILITY_PER_TIMEOUT`] times the function's timeout.
+    /// How long a received message stays hidden; the function's timeout and [`VISIBILITY_MARGIN`].
     pub visibility_timeout: Duration,
     /// Receives before the redrive policy moves a message.
     pub max_receive_count: u32,
@@ -49,7 +49,7 @@ impl Default for ResourceConfig {
     fn default() -> Self {
         Self {
             prefix: String::new(),
-            visibility_timeout: Duration::from_secs(10) * VISIBILITY_PER_TIMEOUT,
+            visibility_timeout: Duration::from_secs(10) + VISIBILITY_MARGIN,
             max_receive_count: MAX_RECEIVE_COUNT,
         }
     }

@@ -79,8 +79,7 @@ impl fmt::Display for Class {
     }
 }
 
-/// Ack errors that the official producer retries on a new connection (aws-facts 1.4). An unknown id is
-/// treated as retriable there, and so here.
+/// Ack errors that the official producer does not retry (aws-facts 1.4). An unknown id is retried there, and so here.
 const LASTING_ACKS: [std::ops::RangeInclusive<u32>; 3] = [4001..=4002, 4004..=4012, 4500..=4507];
 
 /// Error codes that will not pass: the request, the configuration or the permissions are wrong.

@@ -35,9 +35,7 @@ use crate::gateway::{Door, Gateway, Issuer};
 use crate::mapping::{Mapping, MappingStats};
 use crate::project;
 use crate::proxy::Proxy;
-use crate::resources::{
-    self, ResourceConfig, ResourceError, Resources, SessionStatus, VISIBILITY_PER_TIMEOUT,
-};
+use crate::resources::{self, ResourceConfig, ResourceError, Resources, SessionStatus, VISIBILITY_MARGIN};
 use crate::runtime_api::{Function, LogLine, Logs};
 use crate::studio::{Grant, Grants};
 
@@ -339,9 +337,7 @@ async fn make_resources(
     let prefix = if backend.is_shared() { format!("run-{:08x}-", fastrand::u32(..)) } else { String::new() };
     let resources = ResourceConfig {
         prefix,
-        visibility_timeout: config
-            .visibility_timeout
-            .unwrap_or(config.writer.timeout * VISIBILITY_PER_TIMEOUT),
+        visibility_timeout: config.visibility_timeout.unwrap_or(config.writer.timeout + VISIBILITY_MARGIN),
         max_receive_count: config.max_receive_count,
     };
     Resources::create(sqs, dynamodb, &resources).await
