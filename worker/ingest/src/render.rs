@@ -63,6 +63,7 @@ fn decode(run: &Run, decoder: &mut Decoder) -> Vec<i16> {
                     *decoder = fresh;
                 }
             }
+            Step::Gain(gain) => decoder.set_gain(*gain),
             Step::Conceal(lost) => decoder.conceal(*lost, &mut pcm),
             Step::Decode { packet, skip, keep } => {
                 packet_pcm.clear();

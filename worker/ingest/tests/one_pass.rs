@@ -46,6 +46,24 @@ fn one_pass_has_the_length_of_the_reference() {
 }
 
 #[test]
+fn the_output_gain_of_a_recording_holds_in_every_batch() {
+    let folder = recordings().into_iter().find(|f| f.ends_with("firefox-speech")).unwrap();
+    let pieces = pieces(&folder);
+    let mut softer = pieces.clone();
+    let first = softer[0].audio.as_mut().unwrap();
+    let head = first.windows(8).position(|bytes| bytes == b"OpusHead").unwrap();
+    first[head + 16..head + 18].copy_from_slice(&(-6_i16 * 256).to_le_bytes());
+    let (loud, _) = decode_in_batches(&pieces, [usize::MAX]);
+    let (soft, _) = decode_in_batches(&softer, std::iter::repeat(7));
+    assert!(decode_in_batches(&softer, [usize::MAX]).0 == soft, "batches differ in their gain");
+    let power = |pcm: &[i16]| pcm.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>();
+    for (loud, soft) in loud.chunks(32_000).zip(soft.chunks(32_000)) {
+        let softer_db = 10.0 * (power(loud) / power(soft)).log10();
+        assert!((softer_db - 6.0).abs() < 0.2, "{softer_db} dB softer");
+    }
+}
+
+#[test]
 fn a_pause_and_a_restart_show_in_the_time() {
     for (name, wall_ms) in [("chromium-pause-resume", 18_500), ("chromium-restart", 20_400)] {
         let folder = recordings().into_iter().find(|f| f.ends_with(name)).unwrap();

@@ -1,6 +1,7 @@
 //! The first pass: what each chunk holds.
 
 use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
+use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
 use super::hear::hear;
@@ -22,6 +23,10 @@ pub(super) struct Taken {
     pub(super) steps: Vec<Step>,
     pub(super) samples: Samples,
     pub(super) joint: Joint,
+    /// The recording's output gain.
+    gain: OutputGain,
+    /// No decoder of this chunk's knows it yet.
+    gain_due: bool,
     /// What the hole in `joint` is worth.
     basis: TimeBasis,
     /// How long the packet behind that hole is.
@@ -47,6 +52,8 @@ impl Taken {
             steps: Vec::new(),
             samples: Samples(0),
             joint: Joint::Continues,
+            gain: OutputGain::default(),
+            gain_due: true,
             basis: TimeBasis::Known,
             packet: Samples(0),
             too_early: None,
@@ -57,6 +64,20 @@ impl Taken {
             residue: Vec::new(),
             withheld: false,
         }
+    }
+
+    fn reset(&mut self) {
+        self.steps.push(Step::Reset);
+        self.gain_due = true;
+    }
+
+    /// Hardly a recorder sets a gain, and no decoder that another left keeps one in mind.
+    fn decode(&mut self, packet: Vec<u8>, skip: Samples, keep: Samples) {
+        if std::mem::take(&mut self.gain_due) && !self.gain.is_none() {
+            self.steps.push(Step::Gain(self.gain));
+        }
+        self.samples += keep;
+        self.steps.push(Step::Decode { packet, skip, keep });
     }
 
     fn conceal(&mut self, lost: Samples) {
@@ -184,6 +205,7 @@ impl Undo {
 
 fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Taken) {
     let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
+    out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
     let mut packets = 0;
     let mut passed = Vec::new();
     let mut fault = None;
@@ -224,7 +246,8 @@ fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken
     media.container_end = None;
     media.packet = Samples(0);
     media.loss = None;
-    out.steps.push(Step::Reset);
+    out.gain = head.gain;
+    out.reset();
     out.joint = Joint::Clock;
     out.recording = Some(head.id.clone());
 }
@@ -235,7 +258,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
         None if was_unsure && packet.time_basis.is_known() => out.too_early = hole_before(media, &packet),
         None => {}
         Some(Loss::Chunks) => {
-            out.steps.push(Step::Reset);
+            out.reset();
             (out.basis, out.packet) = (packet.time_basis, packet.duration);
             out.joint = match hole_before(media, &packet) {
                 Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
@@ -255,10 +278,9 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
     let skip = media.pre_skip_left.min(packet.duration);
     media.pre_skip_left = media.pre_skip_left.saturating_sub(skip);
     let keep = packet.duration.saturating_sub(skip).saturating_sub(packet.discard_end);
-    out.samples += keep;
     media.container_end = Some(end_of(&packet));
     media.packet = packet.duration;
-    out.steps.push(Step::Decode { packet: packet.data, skip, keep });
+    out.decode(packet.data, skip, keep);
 }
 
 fn end_of(packet: &Packet) -> MediaTime {

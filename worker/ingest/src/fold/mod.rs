@@ -9,6 +9,7 @@ mod demux;
 mod hear;
 mod place;
 
+use media::opus::OutputGain;
 use media::time::{EpochMs, Samples};
 
 use crate::gap::{Gap, Opening, Search};
@@ -57,6 +58,8 @@ impl Refusal {
 pub enum Step {
     /// Begin with a fresh decoder.
     Reset,
+    /// Play what follows louder or softer.
+    Gain(OutputGain),
     /// Decode a packet, drop its first `skip` samples and keep `keep`.
     Decode {
         /// The Opus packet.

@@ -57,14 +57,10 @@ impl Decoder {
         Ok(Self { libopus: Libopus::new(SampleRate::Hz16000, Channels::Mono)? })
     }
 
-    /// The same, for a stream that is to be played louder or softer.
-    ///
-    /// # Errors
-    /// [`DecodeError::Libopus`] when memory is short.
-    pub fn with_gain(gain: OutputGain) -> Result<Self, DecodeError> {
-        let decoder = Self::new()?;
-        decoder.libopus.set_gain(gain.0.into())?;
-        Ok(decoder)
+    /// Plays what follows louder or softer.
+    pub fn set_gain(&mut self, gain: OutputGain) {
+        // libopus takes every value that the type has, and refuses no other call of this kind.
+        let _ = self.libopus.set_gain(gain.0.into());
     }
 
     /// Decodes one packet and appends its samples to `pcm`; returns how many.
