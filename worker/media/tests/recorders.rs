@@ -71,3 +71,45 @@ proptest! {
         prop_assert!(packets(&items) == expected(&recording), "{:?}, cut {:?}", recorder, cut);
     }
 }
+
+/// Changes bytes, takes some out, puts some in.
+fn damage(bytes: &mut Vec<u8>, numbers: &[u64]) {
+    for at in numbers.chunks(3) {
+        let &[place, how, what] = at else { continue };
+        let place = place as usize % bytes.len();
+        match how % 4 {
+            0 => bytes[place] = what as u8,
+            1 => drop(bytes.drain(place..(place + what as usize % 300).min(bytes.len() - 1))),
+            2 => drop(bytes.splice(place..place, what.to_be_bytes())),
+            _ => bytes[place] ^= 1 << (what % 8),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_file_gives_the_same_packets_however_it_is_cut(
+        knobs in proptest::collection::vec(any::<u64>(), 48),
+        damages in proptest::collection::vec(any::<u64>(), 3..20),
+    ) {
+        let recorder = Recorder::draw(&mut draw(&knobs));
+        let mut file = recorder.record(&sound(20_000, 60, knobs[0])).bytes;
+        file.truncate(60_000);
+        damage(&mut file, &damages);
+        let data = |items: &[Item]| packets(items).into_iter().map(|packet| packet.data).collect::<Vec<_>>();
+        let whole = data(&common::demux([&file]));
+        for most in [1, 40, 3_000] {
+            let mut rng = common::Rng(knobs[1]);
+            let mut cut = Vec::new();
+            let mut rest = &file[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(1 + rng.below(rest.len().min(most)));
+                cut.push(piece.to_vec());
+                rest = after;
+            }
+            prop_assert_eq!(&data(&demux_resumed(&cut)), &whole, "pieces of up to {} bytes", most);
+        }
+    }
+}
