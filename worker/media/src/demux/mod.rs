@@ -153,7 +153,7 @@ impl Demuxer {
             _ => None,
         });
         if started.is_some() {
-            self.head = started.cloned();
+            (self.head, self.first_blob) = (started.cloned(), None);
         }
         out
     }
@@ -232,7 +232,6 @@ impl Demuxer {
 
     /// A new recording begins: what the old one left incomplete stays so.
     fn cut_short(&mut self, out: &mut Vec<Item>) {
-        self.first_blob = None;
         let reason = match std::mem::take(&mut self.mode) {
             Mode::Seek(reason) => reason,
             Mode::Start | Mode::Inside => SkipReason::CutShort,
