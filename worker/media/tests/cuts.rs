@@ -77,3 +77,22 @@ proptest! {
         prop_assert!(demux_cut(&chunks.concat(), lengths) == demux(&chunks));
     }
 }
+
+/// A worker of an earlier version may have stored the state, and may take it up again after a deployment that was undone.
+#[test]
+fn the_state_of_an_ordinary_recording_is_stored_as_it_always_was() {
+    let chunks = chunks("chromium-speech-default");
+    let stored = |demuxer: &Demuxer| serde_json::to_string(demuxer).unwrap();
+    let recording = r#""format":{"Webm":{"at":217,"segment_end":null,"cluster":{"end":null,"time":0},"pass":0,"scale_ns":1000000,"track":{"number":1,"others":[]},"hash":8735678553356012906,"latest":180000000}},"head":{"container":"WebM","id":"793b5d5c54c88d6a","channels":1,"pre_skip":0,"headerless":false}"#;
+    let states = [
+        (r#""tail":[163],"mode":"Inside""#, Demuxer::push as fn(&mut Demuxer, &[u8]) -> Vec<Item>),
+        (r#""tail":[],"mode":{"Seek":"Resync"}"#, |demuxer, _| demuxer.bytes_missing()),
+    ];
+    let mut demuxer = Demuxer::new();
+    for (state, step) in states {
+        step(&mut demuxer, &chunks[0]);
+        let text = format!("{{{state},{recording}}}");
+        assert_eq!(stored(&demuxer), text);
+        assert_eq!(serde_json::from_str::<Demuxer>(&text).unwrap(), demuxer);
+    }
+}
