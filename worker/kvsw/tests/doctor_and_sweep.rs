@@ -28,7 +28,7 @@ async fn the_doctor_finds_what_is_wrong() {
     let findings = ill.json()["findings"].as_array().unwrap().clone();
     let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["verdict"] == "wrong").collect();
     assert_eq!(wrong.len(), 1, "{wrong:?}");
-    assert!(wrong[0]["action"].as_str().unwrap().contains("VisibilityTimeout to 60 s"), "{wrong:?}");
+    assert!(wrong[0]["action"].as_str().unwrap().contains("VisibilityTimeout to 15 s"), "{wrong:?}");
 
     let other = bench.kvsw.clone().set("STATE_TABLE", Some("sessions")).run(&["doctor"]).await;
     assert!(
