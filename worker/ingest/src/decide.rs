@@ -6,6 +6,7 @@
 use media::time::{EpochMs, Samples};
 
 use crate::fold::Folded;
+use crate::message::Record;
 use crate::piece::Piece;
 use crate::position::Place;
 
@@ -148,14 +149,17 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
     let age_ms = view.now.ms_since(oldest);
     let impatient = age_ms >= policy.max_wait_ms;
-    let in_order = if passes_hole(view, policy) { view.pieces.len() } else { in_order(view) };
+    let backlog = backlog(view, policy);
+    let before_hole = in_order(view);
+    let passes_hole = passes_hole(view, policy, before_hole, backlog);
+    let in_order = if passes_hole { view.pieces.len() } else { before_hole };
     let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
     let why = match (sure < in_order, in_order < view.pieces.len()) {
         (true, _) => Why::Doubt,
         (false, true) => Why::Hole,
         (false, false) => Why::Young,
     };
-    let behind = backlog(view, policy).is_some() && in_order < view.pieces.len();
+    let behind = backlog.is_some() && in_order < view.pieces.len();
     let later = |seconds: u32| match view.crowd {
         Crowd::Room => Decision::SetAside,
         Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
@@ -201,20 +205,19 @@ fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
 /// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
 /// it on. The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
 /// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
-fn passes_hole(view: &View<'_>, policy: &Policy) -> bool {
-    let in_order = in_order(view);
+fn passes_hole(view: &View<'_>, policy: &Policy, in_order: usize, backlog: Option<EpochMs>) -> bool {
     let Some(after) = view.pieces.get(in_order) else { return false };
     if view.crowd == Crowd::NoRoom && view.folded.samples_of(in_order) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
-    let seen_until = backlog(view, policy).unwrap_or(view.now);
+    let seen_until = backlog.unwrap_or(view.now);
     seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
 }
 
 /// Up to when all that was enqueued has been seen, where more of it lies behind the delivery: that is full, or brings for the first
 /// time what has long been in the queue.
 fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
-    let delivered = || view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+    let delivered = || delivered(view);
     let newest = delivered().map(|record| record.sent_at).max()?;
     let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
     let is_new_here = delivered().any(|record| record.receive_count <= 1);
@@ -223,10 +226,14 @@ fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
 }
 
+/// Records at hand that the queue has delivered.
+fn delivered<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Record> {
+    view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record)
+}
+
 /// Whether more may lie behind a delivery that is not full: its newest record is old, and it was not looked at often.
 fn hides_more(view: &View<'_>, policy: &Policy) -> bool {
-    let delivered = view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
-    delivered.max_by_key(|record| record.sent_at).is_some_and(|newest| {
+    delivered(view).max_by_key(|record| record.sent_at).is_some_and(|newest| {
         let is_old = view.now.ms_since(newest.sent_at) >= policy.caught_up_ms;
         is_old && newest.receive_count < policy.backlog_looks
     })
@@ -249,10 +256,13 @@ fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usi
     let folded = view.folded;
     let begins = folded.runs.first().map(|run| run.at).unwrap_or_default();
     let numbering = view.pieces.first().map(|piece| piece.numbering);
+    let mut samples = Samples(0);
     let room = (0..in_order).take_while(|&i| {
-        let until = folded.chunks.get(i).and_then(|chunk| chunk.span).unwrap_or_default().1;
+        let chunk = folded.chunks.get(i);
+        samples += chunk.and_then(|chunk| chunk.audio.as_ref().ok()).copied().unwrap_or_default();
+        let until = chunk.and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && folded.samples_of(i + 1) <= most
+            && samples <= most
             && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)
@@ -271,7 +281,7 @@ fn ended(view: &View<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::fold::{Around, Outcome, fold};
-    use crate::message::{Chunk, Record};
+    use crate::message::Chunk;
     use crate::snapshot::Snapshot;
 
     const NOW: EpochMs = EpochMs(1_732_622_790_000);

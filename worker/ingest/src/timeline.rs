@@ -192,9 +192,7 @@ impl Timeline {
             let time = if off_ms <= 1 { exact.min(chunk.samples) } else { exact };
             return self.put(chunk, self.free_from(), time, lowest_ms);
         }
-        if at < end {
-            return self.put(chunk, self.free_from(), chunk.samples, lowest_ms); // what came back before takes its place
-        }
+        // What came back before may have taken its place.
         self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
@@ -293,7 +291,7 @@ impl Timeline {
         let mut lag = Lag { lowest_ms: self.capture_start(chunk) as i64 - base, settled: false };
         let mut before = chunk.samples;
         let mut captured_at = chunk.captured_at;
-        for next in after {
+        for next in after.iter().filter(|next| next.samples > Samples(0)) {
             if clock_was_set(captured_at, next.captured_at) {
                 break; // its time cannot be compared
             }

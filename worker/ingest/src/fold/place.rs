@@ -120,10 +120,7 @@ impl Placing<'_> {
         let timeline = &mut self.folded.end.timeline;
         let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
             Some((_, end)) => timeline.place_again(timing, *end, sight),
-            None => {
-                let after = self.timings[i + 1..].iter().filter(|after| after.samples > Samples(0));
-                timeline.place(timing, &after.copied().collect::<Vec<_>>(), sight)
-            }
+            None => timeline.place(timing, &self.timings[i + 1..], sight),
         };
         if placement.doubtful {
             self.folded.doubtful.get_or_insert(i);
