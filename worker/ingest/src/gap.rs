@@ -30,13 +30,13 @@ use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Advance;
-use crate::position::{Place, Position};
+use crate::position::Position;
 use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
 
 /// Chunk indices `from..to` of one numbering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRange {
-    /// Which numbering; see [`Place::numbering`].
+    /// Which numbering; see [`Place::numbering`](crate::position::Place::numbering).
     pub numbering: u32,
     /// First index.
     pub from: u64,
@@ -227,11 +227,6 @@ impl Gap {
     /// Its name.
     pub fn id(&self) -> GapId {
         GapId { numbering: self.chunks.numbering, from: self.chunks.from }
-    }
-
-    /// The place before it.
-    pub fn place(&self) -> Place {
-        Place { numbering: self.chunks.numbering, next: self.chunks.from }
     }
 
     /// See the table at the head of this file.

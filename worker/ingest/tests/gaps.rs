@@ -5,8 +5,8 @@
 mod common;
 
 use common::{batch, recordings};
-use ingest::checkpoint::Checkpoint;
-use ingest::gap::{Gap, GapId};
+use ingest::checkpoint::{Checkpoint, MAX_GAPS};
+use ingest::gap::{Gap, GapId, ParkedBatch, State};
 use ingest::message::{Chunk, Entry, Record, Rejection};
 use ingest::piece::Piece;
 use ingest::snapshot::{Snapshot, SnapshotKey};
@@ -384,4 +384,31 @@ fn a_lost_timestamp_of_a_long_cluster_leaves_room_for_what_comes_back() {
             assert!(surplus_ms.abs() <= 90, "packets of {us} us, seed {seed}: {surplus_ms} ms off");
         }
     }
+}
+
+/// The table at the head of gap.rs, row by row.
+#[test]
+fn a_gap_walks_through_its_states() {
+    let pieces = pieces(&recordings()[3]);
+    let mut session = Session::default();
+    session.write(&pieces[..10]);
+    session.write(&pieces[12..20]);
+    let state = |session: &Session| session.checkpoint.gaps.first().map(Gap::state);
+    assert_eq!(state(&session), Some(State::Open), "what was lost may still come");
+    let gap = session.checkpoint.gaps[0].clone();
+    let (plan, ..) = batch(&session.stored(&gap.snapshot), Some(&gap), &pieces[10..12]);
+    let parked = Some(ParkedBatch { first: 10, at: plan.advance.at });
+    session.checkpoint.park(plan.advance.clone(), Gap { parked, ..gap.clone() });
+    assert_eq!(state(&session), Some(State::Parked), "its batch lies in the DLQ");
+    let unsure = Some(Box::new(plan.advance.clone()));
+    session.checkpoint.park(plan.advance.clone(), Gap { parked, unsure, ..gap.clone() });
+    assert_eq!(state(&session), Some(State::Unsure), "it would be written twice without a question");
+    session.checkpoint.close_stored(&gap, &plan.advance);
+    assert_eq!(state(&session), None, "it is closed");
+    for piece in pieces[21..].iter().step_by(2).take(MAX_GAPS + 1) {
+        session.write(std::slice::from_ref(piece));
+    }
+    assert_eq!((session.checkpoint.gaps.len(), session.checkpoint.given_up.len()), (MAX_GAPS, 1));
+    let oldest = session.checkpoint.given_up[0];
+    assert!(oldest.holds(20), "the oldest is given up, with its range: {oldest:?}");
 }
