@@ -33,7 +33,7 @@ async fn every_wrong_use_is_told_with_a_hint_and_changes_nothing() {
         (vec!["dlq", "export"], "--out"),
         (vec!["dlq", "export", "--out", &there], "exists already"),
         (vec!["dlq", "discard", "--out", &missing], "no folder that exists"),
-        (vec!["session", "show", "no name!"], "no stream name"),
+        (vec!["session", "show", "no name!"], "invalid sessionId \"no name!\""),
         (vec!["session", "export", "a", "--out", &txt], ".wav or .mkv"),
         (vec!["session", "export", "a", "--out", &there], "exists already"),
         (vec!["session", "export", "a", "--out", &missing], "no folder that exists"),

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::replay::recording::{Line, Recording};
@@ -63,11 +65,28 @@ pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Ve
         let later = move |chunk: Chunk| Chunk {
             index: chunk.index + before,
             at_ms: chunk.at_ms + round_ms * n as u64,
-            ..chunk
+            line: restarted(chunk.line, n as u8),
         };
         round.into_iter().map(later)
     });
     Ok(vec![page(joined.collect())])
+}
+
+/// A recorder that is started again draws another TrackUID; with the same one, the first blob would be the running recording's once
+/// more. Recordings in Ogg stay as they are.
+fn restarted(line: Line, round: u8) -> Line {
+    const TRACK_UID: [u8; 2] = [0x73, 0xc5];
+    let (Line::Message(mut fields), Ok(mut bytes)) = (line.clone(), audio(&line)) else { return line };
+    let header = bytes.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
+    let uid = bytes.windows(2).position(|id| id == TRACK_UID).filter(|_| header && round > 0);
+    let Some(last) = uid.and_then(|at| Some(at + 2 + usize::from(bytes.get(at + 2)? & 0x0f))) else {
+        return line;
+    };
+    if let Some(byte) = bytes.get_mut(last) {
+        *byte = byte.wrapping_add(round);
+    }
+    fields.insert("audioData".into(), json!(STANDARD.encode(bytes)));
+    Line::Message(fields)
 }
 
 /// The recording's chunks, numbered from 0, times from 0, in the order of their times.
@@ -107,7 +126,6 @@ fn renumbered(chunk: Chunk) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine as _;
     use serde_json::Value;
     use std::path::PathBuf;
 
