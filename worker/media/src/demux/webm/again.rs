@@ -46,7 +46,7 @@ pub(in super::super) fn again(
         let is_known = is_known || header.is_drawn && !is_all;
         return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
     };
-    if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
+    if first.is_passed && first.goes_on && rest.starts_with(tail) {
         return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
     }
     if is_all {
