@@ -74,6 +74,19 @@ fn the_whole_first_blob_before_every_blob_is_heard_once() {
 }
 
 #[test]
+fn from_the_second_blob_on_it_need_not_be_a_browsers() {
+    let mut recorder = Recorder::plain(300_000);
+    let Container::Webm(webm) = &mut recorder.container else { panic!("it writes WebM") };
+    webm.uid = 1; // which says nothing
+    let recording = recorder.record(&sound(60_000, 100, 1));
+    for cut in [Cut::AtElement { timeslice_us: 300_000 }, Cut::IntoElement { timeslice_us: 300_000 }] {
+        let blobs = recording.blobs(&cut);
+        let others = blobs[1..].iter().map(|blob| [&blobs[0][..], blob].concat());
+        once(&format!("{cut:?}"), &demux([blobs[0].clone()].into_iter().chain(others)), &blobs);
+    }
+}
+
+#[test]
 fn the_whole_first_blob_after_a_reconnect_is_heard_once() {
     for (name, blobs, _) in streams() {
         for at in [1, 2, 9, blobs.len() - 1] {

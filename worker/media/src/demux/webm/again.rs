@@ -46,8 +46,11 @@ pub(in super::super) fn again(
         let is_known = is_known || header.is_drawn && !is_all;
         return is_known.then_some(Again::GoesOn(seam)); // and the search goes on from there
     };
-    if first.is_passed && first.goes_on && rest.starts_with(tail) && (header.is_drawn || !tail.is_empty()) {
-        return Some(Again::FirstBlob(header.len + first.next_at + tail.len())); // the second blob follows the first
+    let read = usize::try_from(running.at).ok()?.checked_add(tail.len())?;
+    let is_second =
+        first.is_passed && first.goes_on && (seam..=header.len + first.next_at + tail.len()).contains(&read);
+    if is_second && chunk.get(..read).is_some_and(|first| first.ends_with(tail)) {
+        return Some(Again::FirstBlob(read)); // so far it is all that was read
     }
     if is_all {
         return is_known.then_some(Again::FirstBlob(chunk.len())); // there is nothing else
