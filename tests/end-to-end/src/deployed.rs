@@ -15,7 +15,7 @@ use local_stack::replay::read_back::read_back;
 use local_stack::replay::recording::Line;
 use local_stack::resources::{SessionStatus, put_session};
 use local_stack::{process, project};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::beginning;
 
@@ -81,7 +81,13 @@ async fn checks(account: &Account, emulator: &Emulator) {
         count: Some(1),
         kind: FaultKind::ErrorAck { id: 4006, code: None, at: Point::Received, bare: false, stored: false },
     });
-    account.speak(&outputs).await;
+    account.begin_sessions(&outputs).await;
+    let spoken = spoken();
+    let (before, after) = spoken.split_at(spoken.len() * 2 / 3);
+    account.speak(&outputs, before).await;
+    account.is_parked(&outputs).await;
+    account.speak(&outputs, after).await;
+    account.end_sessions(&outputs).await;
     let parked = account.settled(emulator, &outputs).await;
     account.told("spoken, and one batch parked");
 
@@ -91,6 +97,24 @@ async fn checks(account: &Account, emulator: &Emulator) {
     account.script("teardown.sh", &["--env", "test", "--yes"]).await;
     account.is_gone(&outputs).await;
     account.told("torn down");
+}
+
+/// The recording's chunks, as if they had been spoken just now.
+fn spoken() -> Vec<Map<String, Value>> {
+    let recording = beginning("chromium-speech-default", CHUNKS as usize);
+    let last = recording.lines.iter().filter_map(Line::captured_ms).max().unwrap();
+    let now = now_ms();
+    let chunk = |line: Line| {
+        let at = line.captured_ms().unwrap();
+        let Line::Message(mut fields) = line else { panic!("shipped recordings hold messages only") };
+        fields.insert("timestamp".into(), json!(now - (last - at)));
+        fields
+    };
+    recording.lines.into_iter().map(chunk).collect()
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// What the stack says of itself.
@@ -183,34 +207,44 @@ impl Account {
         aws_sdk_sqs::Client::new(&local_sdk_config(&self.endpoint))
     }
 
-    /// Sends the chunks as connection-handler does, as fast as the emulator takes them.
-    async fn speak(&self, outputs: &Outputs) {
+    async fn begin_sessions(&self, outputs: &Outputs) {
         let dynamodb = aws_sdk_dynamodb::Client::new(&local_sdk_config(&self.endpoint));
         for session in SESSIONS.iter().chain([&NONSENSE]) {
             put_session(&dynamodb, &outputs.sessions, session, SessionStatus::Active).await.unwrap();
         }
-        let sqs = self.sqs();
-        let recording = beginning("chromium-speech-default", CHUNKS as usize);
-        let last = recording.lines.iter().filter_map(Line::captured_ms).max().unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        let send = async |session: &str, id: String, body: String| {
-            let sent = sqs.send_message().queue_url(&outputs.queue).message_group_id(session);
-            sent.message_deduplication_id(id).message_body(body).send().await.unwrap();
-        };
-        for line in &recording.lines {
-            let Line::Message(fields) = line else { panic!("shipped recordings hold messages only") };
-            let (index, at) = (line.chunk_index().unwrap(), line.captured_ms().unwrap());
+        self.send(outputs, NONSENSE, "nonsense".into(), "{\"action\":".into()).await;
+    }
+
+    /// Sends the chunks as connection-handler does, as fast as the emulator takes them.
+    async fn speak(&self, outputs: &Outputs, chunks: &[Map<String, Value>]) {
+        for chunk in chunks {
             for session in SESSIONS {
-                let mut fields = fields.clone();
-                fields.insert("sessionId".into(), json!(session));
-                fields.insert("timestamp".into(), json!(now - (last - at)));
-                send(session, format!("chunk-{index}"), Value::from(fields).to_string()).await;
+                let mut message = chunk.clone();
+                message.insert("sessionId".into(), json!(session));
+                let id = format!("chunk-{}", chunk["chunkIndex"]);
+                self.send(outputs, session, id, Value::from(message).to_string()).await;
             }
         }
-        send(NONSENSE, "nonsense".into(), "{\"action\":".into()).await;
+    }
+
+    async fn end_sessions(&self, outputs: &Outputs) {
         for session in SESSIONS {
-            let end = json!({"action": "endStream", "sessionId": session, "timestamp": now, "chunkIndex": CHUNKS - 1});
-            send(session, "end".into(), end.to_string()).await;
+            let end = json!({"action": "endStream", "sessionId": session, "timestamp": now_ms(), "chunkIndex": CHUNKS - 1});
+            self.send(outputs, session, "end".into(), end.to_string()).await;
+        }
+    }
+
+    async fn send(&self, outputs: &Outputs, session: &str, id: String, body: String) {
+        let sent = self.sqs().send_message().queue_url(&outputs.queue).message_group_id(session);
+        sent.message_deduplication_id(id).message_body(body).send().await.unwrap();
+    }
+
+    /// Waits until the nonsense and a batch of the poisoned session are parked: what is spoken now comes behind them.
+    async fn is_parked(&self, outputs: &Outputs) {
+        let waiting = Instant::now();
+        while self.depth(&outputs.dlq).await < 2 {
+            assert!(waiting.elapsed() < PATIENCE, "the refused fragment's batch is never parked");
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
