@@ -1,4 +1,4 @@
-//! One session's part of a delivery, told once: load, refuse, resolve, sort; then, batch after batch, fold, decide, plan,
+//! One session's part of a delivery, told once: load, resolve, refuse, sort; then, batch after batch, fold, decide, plan,
 //! lease, put, commit, settle.
 
 use std::sync::Mutex;
