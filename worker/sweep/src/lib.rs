@@ -165,15 +165,15 @@ impl Limits {
     /// For the scheduled function: [`SILENT_FOR_MINUTES`] and [`SWEEP_MAX`], 30 and 500 where they are not set.
     ///
     /// # Errors
-    /// Names the variable that makes no sense.
+    /// Names the variable that is invalid.
     pub fn read(env: impl Fn(&str) -> Option<String>) -> std::result::Result<Self, SettingsError> {
         let number = |name: &'static str, default: u64, least: u64, expected: &'static str| {
             let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(default) };
             let number = value.parse().ok().filter(|number| (least..=1_000_000).contains(number));
             number.ok_or(SettingsError::Invalid { name, value, expected })
         };
-        let minutes = number(SILENT_FOR_MINUTES, 30, 1, "a number of minutes, 1 or more,")?;
-        let max = number(SWEEP_MAX, 500, 1, "a number, 1 or more,")?;
+        let minutes = number(SILENT_FOR_MINUTES, 30, 1, "a number of minutes, 1 or more")?;
+        let max = number(SWEEP_MAX, 500, 1, "a number, 1 or more")?;
         let silent_for = Duration::from_secs(minutes * 60);
         Ok(Self { dry_run: false, silent_for, max: max as usize, deadline: None })
     }

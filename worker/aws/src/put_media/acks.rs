@@ -61,7 +61,7 @@ pub enum AckError {
         detail: String,
     },
     /// JSON without an `EventType`, such as a proxy's error page.
-    #[error("an object without EventType came in place of an acknowledgement: {text}")]
+    #[error("expected an acknowledgement, but the object has no EventType: {text}")]
     NotAnAck {
         /// The object.
         text: String,
