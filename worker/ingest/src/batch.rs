@@ -9,7 +9,7 @@ use crate::message::{Entry, Record, Rejected, SessionId, parse};
 pub struct Delivery {
     /// Each session's records.
     pub sessions: BTreeMap<SessionId, Vec<Entry>>,
-    /// Refused records that tell no chunk: park at once.
+    /// Refused records that name no chunk: park at once.
     pub refused: Vec<Rejected>,
 }
 

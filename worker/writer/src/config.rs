@@ -15,14 +15,14 @@ pub struct Config {
     pub max_tries: u32,
     /// How long one PutMedia may take.
     pub put_within_ms: u64,
-    /// A session that is done waits so long for the others of its delivery before its messages are deleted.
+    /// How long a session that is done waits for the others of its delivery before its messages are deleted.
     pub release_after_ms: u64,
     /// Kept from the invocation's time to answer for every record.
     pub answer_margin_ms: u64,
     /// How long a stored fragment may stay invisible to ListFragments (aws-facts 3.3: usually under 1 s). A probe that
     /// finds nothing is believed from then on.
     pub probe_patience_ms: u64,
-    /// Chunks that were captured or enqueued so long after their session's end are still written.
+    /// How long after a session's end chunks may be captured or enqueued and are still written.
     pub end_grace_ms: u64,
     /// First wait between tries; it doubles, with jitter.
     pub retry_ms: u64,
@@ -32,7 +32,7 @@ pub struct Config {
     pub live_snapshot_seconds: u64,
     /// How long a gap's snapshot is kept: longer than the DLQ keeps messages (14 days).
     pub gap_snapshot_seconds: u64,
-    /// Goes with every parked message.
+    /// An attribute of every parked message.
     pub worker_version: String,
 }
 

@@ -32,11 +32,11 @@ pub(crate) enum Reason {
     SessionEnded,
     #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
     NoPlace,
-    #[error("another page of the speaker's has taken over the session")]
+    #[error("another page of the same speaker has taken over the session")]
     Replaced,
     #[error("{0}")]
     Service(ServiceFailure),
-    #[error("the session's stream has failed since {}, and this has waited its time", since.0)]
+    #[error("the session's stream has failed since {} (epoch ms), and this chunk has waited for as long as allowed", since.0)]
     StreamFailing { since: EpochMs },
     #[error("the batch that this belongs to was parked")]
     BatchParked,
@@ -94,7 +94,7 @@ fn trace(record: &Record) -> Vec<(&'static str, String)> {
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    /// Records with their chunks, where they tell one.
+    /// Records with their chunks, if they carry one.
     pub(crate) records: Vec<(&'a Record, Option<&'a Piece>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
@@ -110,7 +110,7 @@ impl Parking<'_> {
 }
 
 impl<P: Ports> Writer<P> {
-    /// Parks what could not even be understood; what fails to park stays in the queue.
+    /// Parks messages that could not be parsed; those that cannot be parked stay in the queue.
     pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
         for rejected in &refused {
             let parking = Parking {
@@ -238,7 +238,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    /// Passes what a lease may have stored while the stream cannot be asked, and parks those of its chunks that are at hand.
     pub(crate) async fn park_unsure(
         &self,
         state: &mut State,
