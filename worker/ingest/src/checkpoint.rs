@@ -54,10 +54,10 @@ pub struct Advance {
     /// Where each chunk's audio ends, by index.
     #[serde(default)]
     pub placements: Vec<(u64, EpochMs)>,
-    /// What was skipped before the batch's first Cluster belongs to the gap whose search goes on where the batch begins.
+    /// What was skipped at the batch's beginning belongs to the gap whose search goes on there.
     #[serde(default)]
     pub skipped: Option<Skipped>,
-    /// A backfill ends where another line was searching for a Cluster: that goes on from the backfill's end instead.
+    /// A backfill ends where another line was searching for a place to go on: that line goes on from the backfill's end instead.
     #[serde(rename = "heals", default)]
     pub resumes: Option<Resumes>,
     /// W3C trace context of the batch's first chunk.
@@ -66,7 +66,7 @@ pub struct Advance {
 }
 
 impl Advance {
-    /// Where the search for a Cluster goes on behind the batch, if that ended amid one.
+    /// Where the search for a place to go on continues behind the batch, if the batch ended during one.
     pub fn search_goes_on_at(&self) -> Option<u64> {
         let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
         let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
@@ -74,7 +74,7 @@ impl Advance {
     }
 }
 
-/// Bytes that a batch skipped in search of a Cluster, for an earlier gap.
+/// Bytes that a batch skipped in search of a place to go on, for an earlier gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredSkipped", into = "StoredSkipped")]
 pub struct Skipped {
@@ -155,7 +155,7 @@ impl Totals {
     }
 }
 
-/// A numbering that was followed by another.
+/// A numbering that another one has followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
     /// Which.
@@ -164,7 +164,7 @@ pub struct PastNumbering {
     pub next: u64,
     /// Capture times of its first and its latest chunk.
     pub captured: (EpochMs, EpochMs),
-    /// Its last connection, where messages tell.
+    /// Its last connection, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
 }
@@ -203,7 +203,7 @@ pub struct Checkpoint {
     /// Chunks that wait for others before them, acknowledged and kept here.
     #[serde(default, skip_serializing_if = "Aside::is_empty")]
     pub aside: Aside,
-    /// When the session was first seen ended, where nobody told when it ended.
+    /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
 }
@@ -256,7 +256,7 @@ impl Checkpoint {
         self.gaps.iter_mut().find(|gap| gap.id() == id)
     }
 
-    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up for want of room.
+    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up because there were too many.
     pub fn commit(&mut self, batch: Advance) -> Vec<Gap> {
         self.totals.count_written(&batch);
         self.failing_since = None;
@@ -271,7 +271,7 @@ impl Checkpoint {
     }
 
     /// The batch is parked: its line goes on behind it, and leaves all of it as the gap `left` (a backfill leaves its
-    /// gap as it was). Returns the gaps that were given up for want of room.
+    /// gap as it was). Returns the gaps that were given up because there were too many.
     pub fn park(&mut self, batch: Advance, left: Gap) -> Vec<Gap> {
         self.totals.parked += batch.count;
         let Line::Gap(id) = batch.line else {

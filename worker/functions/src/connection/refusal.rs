@@ -125,9 +125,7 @@ const fn hint_for(kind: Foreign) -> &'static str {
         Foreign::ReadAsText => {
             "text loses bytes: read the blob with arrayBuffer(), not with text() or readAsText()"
         }
-        Foreign::Json => {
-            "audioData must be base64 of the blob's bytes alone, not of JSON"
-        }
+        Foreign::Json => "audioData must be base64 of the blob's bytes alone, not of JSON",
         Foreign::Markup | Foreign::Text => "audioData must be base64 of a MediaRecorder blob's bytes",
         _ => WHAT_TO_RECORD,
     }

@@ -1,8 +1,8 @@
 //! Goes through a batch's chunks from where the line stands: what each holds, where it lies in time, what is
-//! missing. Demuxing tells all of that; nothing is decoded here.
+//! missing. Demuxing shows all of that; nothing is decoded here.
 //!
 //! Two passes: [`demux`] takes chunk by chunk, [`place`] puts them in time, because only the chunks behind one
-//! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
+//! show whether a pause or a stall lies before it. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
 mod demux;
@@ -106,7 +106,7 @@ pub struct Folded {
     pub runs: Vec<Run>,
     /// Holes between the chunks, refused chunks included.
     pub gaps: Vec<Opening>,
-    /// What was skipped before the first Cluster, where the line was searching for one already: it completes an earlier gap.
+    /// What was skipped at the beginning, if the line was already searching for a place to go on: it completes an earlier gap.
     pub residue: Vec<Residue>,
     /// The search that left `residue`.
     pub search: Search,
@@ -114,7 +114,7 @@ pub struct Folded {
     pub chunks: Vec<Outcome>,
     /// When each was captured and how much audio it has.
     pub timings: Vec<Timing>,
-    /// The first chunk whose place in time is in doubt: a pause or a stall before it, which more chunks will tell.
+    /// The first chunk whose place in time is in doubt: a pause or a stall lies before it, and more chunks will show which.
     pub doubtful: Option<usize>,
 }
 

@@ -11,12 +11,12 @@ use crate::ebml::id;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};
 
-/// What became of a place that might be one to go on from.
+/// What became of a place that might be one where the recording goes on.
 #[derive(Debug, PartialEq)]
 pub(in super::super) enum Proof<T> {
-    /// It is none.
+    /// It is not.
     Fails,
-    /// More bytes will tell.
+    /// More bytes are needed to decide.
     Wait,
     /// It is one: how to go on there.
     Holds(T),
