@@ -96,7 +96,7 @@ impl Account {
     }
 }
 
-/// Chunks that came so late that their session had gone past them, and that no DLQ ever held: those of fragments that arrived after later audio.
+/// Chunks that came so late that their session had passed them, and that no DLQ ever held: those of fragments that arrived after later audio.
 pub fn late_chunks(fragments: &[Fragment], parked: &BTreeSet<Key>) -> BTreeSet<Key> {
     let arrived_late = |fragment: &&Fragment| {
         fragments.iter().any(|other| other.number < fragment.number && other.at_ms > fragment.at_ms)

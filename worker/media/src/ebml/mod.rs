@@ -1,4 +1,4 @@
-//! EBML (RFC 8794), as much as Matroska needs: element headers, IDs, integers; [`write`] puts them together.
+//! EBML (RFC 8794), as much as Matroska needs: element headers, IDs, integers; [`mod@write`] puts them together.
 
 pub(crate) mod id;
 pub mod write;
