@@ -36,7 +36,7 @@ pub(crate) enum Reason {
     Replaced,
     #[error("{0}")]
     Service(ServiceFailure),
-    #[error("the session's stream has failed since {} (epoch ms), and this chunk has waited for as long as allowed", since.0)]
+    #[error("the session's stream has failed since {}, and this has waited its time", since.0)]
     StreamFailing { since: EpochMs },
     #[error("the batch that this belongs to was parked")]
     BatchParked,
