@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_CHARACTERS = 140
 MAX_WORDS = 35
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"`((?:worker|tests|scripts|infra|docs)/[\w./-]+)`")
+NAMED = re.compile(r"(?<![\w./-])((?:worker|tests|scripts|infra|docs)/[\w./-]*\w)(?![\w*{<…-])")
 
 
 def documents() -> list[Path]:
@@ -32,12 +32,13 @@ def without_code(text: str) -> str:
 
 def complaints(path: Path) -> list[str]:
     found = []
-    for number, line in enumerate(without_code(path.read_text()).split("\n"), 1):
+    text = path.read_text()
+    for number, (line, whole) in enumerate(zip(without_code(text).split("\n"), text.split("\n"), strict=True), 1):
         where = f"{path.relative_to(ROOT)}:{number}"
         length = len(re.sub(r"https?://\S+|`[^`]{80,}`", "", line))
         if length > MAX_CHARACTERS and not line.lstrip().startswith("|"):
             found.append(f"{where}: {length} characters, more than {MAX_CHARACTERS}")
-        for name in NAMED.findall(line):
+        for name in NAMED.findall(whole):
             if not (ROOT / name).exists() and not (path.parent / name).exists():
                 found.append(f"{where}: {name} does not exist")
     return found
