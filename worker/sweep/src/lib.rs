@@ -34,7 +34,7 @@ pub const SILENT_FOR_MINUTES: &str = "SILENT_FOR_MINUTES";
 pub const SWEEP_MAX: &str = "SWEEP_MAX";
 
 /// While messages wait in the queue, some session's checkpoint is written at least this often: a failing stream is given up
-/// after 20 s, a crashed writer's batch comes back after a minute.
+/// after 20 s, a crashed writer's batch comes back after 15 s.
 const WORKING_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// Kept from the invocation's time for the calls under way and the answer.
 const ANSWER_MARGIN: Duration = Duration::from_secs(8);

@@ -12,8 +12,8 @@ use serde::Serialize;
 /// Page (the worker calls it numbering) and chunkIndex.
 pub type Key = (u32, u64);
 
-/// By so much may the audio of a fragment with a hole in it differ from that of its chunks: the bytes between the hole's end and the next Cluster
-/// belong to the chunk before. 16 kHz samples.
+/// How much the audio of a fragment with a hole in it may differ from that of its chunks, in samples at 16 kHz: the bytes between the hole's
+/// end and the place where decoding goes on belong to the chunk before.
 const HOLE_TOLERANCE: usize = 4_800;
 
 /// A fragment, as its tags and blocks tell.
