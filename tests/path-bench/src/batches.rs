@@ -50,7 +50,7 @@ pub enum BenchError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A line is no good message.
@@ -65,9 +65,9 @@ pub enum BenchError {
     /// A program could not be run, or failed.
     #[error("{program}: {reason}")]
     Program {
-        /// Which.
+        /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// What came out is not what one pass gives.

@@ -63,7 +63,7 @@ impl Totals {
 /// A numbering that another one has followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
-    /// Which.
+    /// The numbering.
     pub numbering: u32,
     /// One past the last chunk passed.
     pub next: u64,

@@ -95,7 +95,7 @@ pub enum Decision {
     Defer {
         /// Whole seconds, as SQS wants them.
         seconds: u32,
-        /// Why.
+        /// The reason.
         why: Why,
     },
     /// Make room for what lies behind them in the queue: keep all of them but one in the state, and look at the next delivery at once.

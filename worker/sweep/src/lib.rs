@@ -94,7 +94,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Silent {
-    /// Which.
+    /// The session.
     pub session_id: String,
     /// For how long, ms.
     pub silent_ms: u64,

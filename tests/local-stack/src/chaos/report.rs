@@ -95,7 +95,7 @@ fn chunk_at(expected: &Expected, sample: usize) -> Option<Key> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionOutcome {
-    /// Which.
+    /// The session.
     pub session_id: String,
     /// How often its page was loaded.
     pub pages: usize,

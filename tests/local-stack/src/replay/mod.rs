@@ -44,9 +44,9 @@ pub enum ReplayError {
     /// A speaker could not connect.
     #[error("session {session_id}: {source}")]
     Speak {
-        /// Whose.
+        /// The session.
         session_id: String,
-        /// Why.
+        /// The cause.
         source: SpeakError,
     },
     /// A stream could not be read back.

@@ -26,7 +26,7 @@ pub enum ReadBackError {
     Stream {
         /// Which stream.
         stream: String,
-        /// Why.
+        /// The cause.
         source: Error,
     },
     /// GetMedia leaves out what ListFragments has.
