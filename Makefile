@@ -123,7 +123,7 @@ speaker: setup-speaker $(SPEAKER)/node_modules ## AudioStreamService: build, siz
 	cd $(SPEAKER) && npm run --silent build && npm test --silent
 	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
 
-studio: setup-speaker $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+studio: setup-speaker $(SPEAKER)/node_modules ## Builds the studio's scripts, to be committed; make demo and make run need no Node
 	cd $(SPEAKER) && node scripts/studio.mjs
 
 $(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
