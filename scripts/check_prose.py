@@ -50,7 +50,7 @@ def sentences(path: Path) -> list[str]:
     for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", without_code(path.read_text())):
         lines = [line for line in paragraph.split("\n") if not re.match(r"\s*(\||#|<!--)", line)]
         text = re.sub(r"\]\([^)]*\)|[*_`\[\]]", "", " ".join(lines))
-        found += [" ".join(part.split()) for part in re.split(r"(?<=[^.\s][.!?])\s+", text) if len(part.split()) > 2]
+        found += [" ".join(part.split()) for part in re.split(r"(?<=[^.\s][.!?])\)?\s+", text) if len(part.split()) > 2]
     return found
 
 
