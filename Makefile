@@ -163,7 +163,7 @@ programs: ## The local stack and its functions, debug build
 		cargo build --workspace $(PROGRAMS:%=--bin %)
 
 build: ## Everything, debug build
-	@scripts/progress.sh "building everything: about 5 minutes on two cores the first time" \
+	@scripts/progress.sh "building everything: about 4 minutes on two cores the first time" \
 		cargo build --workspace --all-targets
 
 environment: ## The Python environments of the emulators (made once)
