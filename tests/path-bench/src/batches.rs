@@ -53,7 +53,7 @@ pub enum BenchError {
         /// The cause.
         source: std::io::Error,
     },
-    /// A line is no good message.
+    /// A line is not a good message.
     #[error("message {0} of the recording is not a chunk that can be written")]
     BadMessage(usize),
     /// Nothing was measured.
@@ -102,7 +102,7 @@ fn record(i: usize, body: &str) -> Option<Record> {
     })
 }
 
-/// Cuts a recording's messages where the worker's own decision says that a batch is ripe. What is left at the end is no batch.
+/// Cuts a recording's messages where the worker's own decision says that a batch is ripe. What is left at the end is not a batch.
 ///
 /// # Errors
 /// [`BenchError::BadMessage`]: only recordings without faults are measured.

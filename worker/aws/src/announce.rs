@@ -44,7 +44,7 @@ const ARN_ITEM: &str = "stream-arn";
 pub struct Announcer {
     bus: String,
     config: SdkConfig,
-    /// Built when the first fragment is announced: it is no part of a cold start.
+    /// Built when the first fragment is announced: it is not part of a cold start.
     client: OnceLock<Client>,
     control: aws_sdk_kinesisvideo::Client,
     table: StateTable,

@@ -17,7 +17,7 @@ use crate::failure::call;
 use crate::items::{Item, number, number_of, string_of, text};
 use crate::retry::{Outcome, Policy, repeat};
 
-/// Partitions `#parked-0` and so on; `#` is no character of a sessionId. One takes 1,000 writes a second, and an outage
+/// Partitions `#parked-0` and so on; `#` is not a character of a sessionId. One takes 1,000 writes a second, and an outage
 /// of Kinesis Video parks what a thousand sessions say.
 const PARTITIONS: u64 = 16;
 

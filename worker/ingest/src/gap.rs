@@ -19,7 +19,7 @@
 //! | closed | nothing: it is no longer in the checkpoint | the last of it was written | – |
 //! | given up | only its range: what comes back is parked as NO_PLACE | more than [`MAX_GAPS`] | – |
 //!
-//! *Withheld* chunks are no state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
+//! *Withheld* chunks are not a state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
 //!
 //! [`Checkpoint::commit`]: crate::checkpoint::Checkpoint::commit
 //! [`Checkpoint::park`]: crate::checkpoint::Checkpoint::park

@@ -132,7 +132,7 @@ fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> 
     // The gap closes: nothing more comes that would show whether it holds a pause or a stall.
     let mut folded = fold(&start, &all, Around { after: &[], calm: true, ..around });
     folded.chunks.truncate(pieces.len());
-    // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
+    // The residue is not a chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.chunks.from < index);
     for open in &mut folded.gaps {
         open.chunks.to = open.chunks.to.min(index);

@@ -123,7 +123,7 @@ pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {
 /// Runs on a stack of [`stack_config`].
 ///
 /// # Errors
-/// [`ChaosError`]. A broken promise is no error: the outcome tells.
+/// [`ChaosError`]. A broken promise is not an error: the outcome tells.
 pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> Result<Outcome, ChaosError> {
     let began = Instant::now();
     let scripts = scripts(options)?;

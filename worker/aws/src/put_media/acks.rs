@@ -84,7 +84,7 @@ impl AckParser {
     /// an error are appended, too.
     ///
     /// # Errors
-    /// Once the bytes are no acknowledgements; every later call then gives the same error.
+    /// Once the bytes are not acknowledgements; every later call then gives the same error.
     pub fn feed(&mut self, bytes: &[u8], acks: &mut Vec<Ack>) -> Result<(), AckError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
