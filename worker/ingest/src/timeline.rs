@@ -10,7 +10,7 @@
 //! later than the one before it as it is long. Until then it is *doubtful*, and more chunks are waited for.
 //!
 //! Two clocks are not the queue's. The *skew* corrects the speaker's: it falls at once where a chunk seems captured after the queue
-//! took it, rises slowly if all come late, and is measured again if capture times step back. The recorder's sample clock drifts
+//! took it, rises slowly where all come late, and is found anew where capture times step back. The recorder's sample clock drifts
 //! against both: audio that has moved away from its capture time is stamped up to 1.5 % closer or wider until it is back.
 
 use media::time::{EpochMs, Samples};
@@ -23,15 +23,15 @@ pub const PAUSE_MS: i64 = 500;
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
 /// Capture times that go back by more were stamped by a clock that was set.
 const CLOCK_SET_MS: u64 = 1_000;
-/// Usual time from a chunk's capture to the queue.
+/// Chunks reach the queue so soon after their capture, as a rule.
 const USUAL_DELAY_MS: i64 = 250;
-/// Chunks that reach it later than this were held up; they say nothing about the clock.
+/// Chunks that reach it later than this were held up; they tell nothing of the clock.
 const HELD_UP_MS: i64 = 2_000;
-/// How far the sample clock and the speaker's may differ before times are scaled.
+/// The sample clock and the speaker's may differ by so much before times are scaled,
 const DRIFT_MS: i64 = 300;
-/// Difference at which scaling stops.
+/// until they differ by no more than this.
 const IN_STEP_MS: i64 = 50;
-/// How far capture times may be off although all in sight agree.
+/// How far capture times are off, where all that are in sight tell the same.
 const CLOCK_OFF_MS: u64 = 30;
 /// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
 const SCALE: (u64, u64) = (3, 200);
@@ -53,7 +53,7 @@ pub struct Timeline {
     /// Times are scaled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     drifts: bool,
-    /// The last chunk's clock readings.
+    /// The last chunk as its clocks told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<Heard>,
 }
@@ -70,17 +70,17 @@ struct Heard {
 pub enum Joint {
     /// Same recording, nothing missing.
     Continues,
-    /// Same recording; chunks are missing and the container shows how much audio they held.
+    /// Same recording; chunks are missing and the container tells how much audio they held.
     Missing(Samples),
-    /// The same, but the container only shows how much they held at least, and how long its packets are. The speaker's clock shows
-    /// the rest, and leaves room for what may come back: the hole is whole packets, and rather one too many.
+    /// The same, but all that the container tells is how much they held at least, and how long its packets are. The speaker's clock
+    /// tells the rest, and leaves room for what may come back: the hole is whole packets, and rather one too many.
     AtLeast {
         /// What they held at least.
         hole: Samples,
         /// The length of a packet.
         packet: Samples,
     },
-    /// A new recording, or nothing is known about what lies between: only the speaker's clock can place it.
+    /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
     Clock,
 }
 
@@ -110,9 +110,9 @@ pub struct Timing {
 /// What is known around a chunk that is placed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sight {
-    /// Nothing more is on its way: only what can be seen shows whether there was a pause.
+    /// Nothing more is on its way: what can be seen is all that tells of a pause.
     pub calm: bool,
-    /// It comes back into a gap: its own time and the queue's prove little.
+    /// It comes back into a gap: its own time and the queue's tell little.
     pub in_gap: bool,
     /// Where it must begin at the latest for itself and those behind it to fit a hole.
     pub latest: Option<EpochMs>,
@@ -127,7 +127,7 @@ pub struct Placement {
     pub time: Samples,
     /// Whether it follows the audio before it without a hole.
     pub joined: bool,
-    /// A large lag that may be a pause or a stall: more chunks will show which.
+    /// A large lag that may be a pause or a stall: more chunks will tell.
     pub doubtful: bool,
 }
 
@@ -155,7 +155,7 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
-    /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
+    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
         self.follow_clock(chunk, sight.in_gap);
         self.skip_missing(chunk);
@@ -196,7 +196,7 @@ impl Timeline {
         self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
-    /// A chunk without audio of its own has a time, too: it may show that the speaker's clock is ahead.
+    /// A chunk without audio of its own has a time, too: it may be what tells that the speaker's clock is ahead.
     pub fn pass_silent(&mut self, chunk: &Timing, in_gap: bool) {
         self.follow_clock(chunk, in_gap);
     }
@@ -217,7 +217,7 @@ impl Timeline {
         self.end().max(self.taken_until).unwrap_or_default()
     }
 
-    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it.
+    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot tell.
     pub fn learn_skew(&mut self, later: &Self) {
         self.skew_ms = self.skew_ms.min(later.skew_ms);
     }
@@ -312,7 +312,7 @@ impl Timeline {
     }
 }
 
-/// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.
+/// The hole that the speaker's clock tells behind the one that is known of, where it is to be filled with packets.
 fn whole_packets(ms: u64, joint: Joint) -> u64 {
     let Joint::AtLeast { packet, .. } = joint else { return ms };
     let packet_ms = packet.ms_ceil().max(1);

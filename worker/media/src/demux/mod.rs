@@ -1,12 +1,12 @@
 //! MediaRecorder chunks to Opus packets: WebM or Ogg, cut anywhere, with the whole state in a small value.
 //!
 //! The demuxer is in one of three modes. At a **start** it expects a recording's header. **Inside** a recording the
-//! container's parser takes one element or page after the other. When bytes are missing or broken it **seeks**:
+//! container's parser takes one element or page after the other. When bytes are missing or make no sense it **seeks**:
 //! it looks for the next Cluster, block, header or Ogg page that proves itself, and reports what it passed on the way. In a recording
 //! that cannot be decoded it seeks the next header and nothing else.
 //!
-//! An element that is not complete stays in the tail, and is looked at again only by its header; a place where the recording
-//! only seemed to go on costs no more than a fixed effort per push. So the cost of a push is linear in its bytes.
+//! An element that is not complete stays in the tail, and is looked at again only by its header; what seemed to be a place to go on
+//! from and was none costs no more than a fixed effort a push. So the cost of a push is linear in its bytes.
 
 mod effort;
 mod header_hash;
@@ -137,8 +137,8 @@ impl Demuxer {
     }
 
     /// Says that bytes are missing between what was pushed and what comes next: drops the incomplete tail
-    /// (reported as [`SkipReason::BytesMissing`]) and resynchronises at the next Cluster, block, header or Ogg page
-    /// that proves itself. What is passed on the way comes as [`SkipReason::Resync`]: the missing bytes and then those,
+    /// (reported as [`SkipReason::BytesMissing`]) and resynchronises at the next Cluster, header or Ogg page that
+    /// proves itself. What is passed on the way comes as [`SkipReason::Resync`]: the missing bytes and then those,
     /// pushed to a clone of the demuxer from before this call, give the lost packets.
     pub fn bytes_missing(&mut self) -> Vec<Item> {
         let mut out = Vec::new();

@@ -17,7 +17,7 @@ pub enum Sniffed {
     WebM,
     /// An Ogg page.
     Ogg,
-    /// Something that is not part of a WebM or Ogg recording.
+    /// Something that is no part of a WebM or Ogg recording.
     Foreign(Foreign),
     /// None of these: the continuation of a recording, or noise.
     Unknown,
