@@ -15,6 +15,7 @@ use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
 use crate::piece::Piece;
 use crate::position::Position;
+use crate::timeline::Timeline;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
@@ -23,6 +24,10 @@ const PAGE_TURN_MS: u64 = 100;
 const STRAGGLER_MS: u64 = 5_000;
 /// The largest step of a speaker's clock, while a gap is open, after which the gap's chunks are still recognised.
 const CLOCK_SET_MS: u64 = 5_000;
+
+/// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
+/// message lies that long in a queue and its DLQ.
+const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A delivery's records of one session, sorted by what is to be done with them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,6 +90,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
             }
         }
     }
+    pieces.iter_mut().for_each(|piece| with_a_time(&checkpoint.live.timeline, piece));
     let mut walk = Walk::new(&checkpoint.live);
     for mut piece in in_time(pieces) {
         match walk.classify(checkpoint, &mut piece) {
@@ -106,6 +112,13 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
         once(pieces, duplicates, unplaceable);
     }
     sorted
+}
+
+/// A chunk with a made-up timestamp was captured when the others are that the queue took with it.
+fn with_a_time(timeline: &Timeline, piece: &mut Piece) {
+    if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
+        piece.captured_at = timeline.captured_before(piece.record.sent_at);
+    }
 }
 
 /// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
