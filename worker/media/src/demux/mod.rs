@@ -20,7 +20,7 @@ mod times;
 mod webm;
 
 pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
+pub use sniff::{Foreign, Sniffed, sniff, sniff_pcm, starts_recording, unsupported_codec};
 
 use serde::{Deserialize, Serialize};
 
