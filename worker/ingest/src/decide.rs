@@ -291,8 +291,7 @@ mod tests {
         let piece = |(i, index): (usize, &u64)| {
             let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
             let record = Record { sent_at, receive_count: deliveries, ..Record::default() };
-            let (captured_at, connection_id) = (sent_at, None);
-            Piece::new(0, Chunk { record, index: *index, captured_at, connection_id, audio: Ok(Vec::new()) })
+            Piece::new(0, Chunk { record, index: *index, captured_at: sent_at, ..Chunk::default() })
         };
         let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
         let outcome = Outcome { audio: Ok(samples), span: None };

@@ -123,7 +123,7 @@ fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> 
     let residue = start.residue.iter().zip(index..).map(|(residue, index)| {
         let record = Record { sent_at: residue.sent_at, ..Record::default() };
         let (captured_at, audio) = (residue.captured_at, Ok(residue.bytes.clone()));
-        Piece::new(numbering, Chunk { record, index, captured_at, connection_id: None, audio })
+        Piece::new(numbering, Chunk { record, index, captured_at, audio, ..Chunk::default() })
     });
     let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
     // What was skipped is a chunk's beginning: where that chunk ends says nothing of it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{SinkExt, StreamExt};
-use ingest::message::{audio, format, number, string};
+use ingest::message::{audio, format, number, string, time};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -148,10 +148,8 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
         fields.insert("timestamp".into(), json!(captured_ms));
     }
     let is_chunk = fields.get("action").is_some_and(|action| action == "audioChunk");
-    let fine = is_chunk
-        && string(&fields, "audioData").and_then(audio).is_ok()
-        && string(&fields, "format").and_then(format).is_ok()
-        && number(&fields, "timestamp").is_ok();
+    let heard = || audio(string(&fields, "audioData")?, format(string(&fields, "format")?)?);
+    let fine = is_chunk && heard().is_ok() && time(&fields, "timestamp").is_ok();
     let index = number(&fields, "chunkIndex").ok();
     let captured_ms = number(&fields, "timestamp").ok();
     Outgoing { text: Value::Object(fields).to_string(), index, captured_ms, doubtful: !fine, tries: 0 }

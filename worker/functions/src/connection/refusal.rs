@@ -114,7 +114,14 @@ impl Refusal {
 /// Which browser records what: Safari has WebM with Opus since 18.4 (March 2025), Firefox also Ogg with Opus.
 const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"}) in Chrome, Edge, Firefox, and in Safari \
     18.4 and later; in Firefox also \"audio/ogg;codecs=opus\". Older Safari records MP4 only: ask MediaRecorder.isTypeSupported(), and \
-    use a recorder in JavaScript that writes Opus in WebM or Ogg there";
+    send an AudioWorklet's samples there, as pcm-s16le";
+
+/// What pcm-s16le is.
+const WHAT_SAMPLES: &str = "pcm-s16le is samples alone, without any header: 16 kHz, mono, 16 bits, little-endian (an Int16Array's buffer)";
+
+/// How a page sends what does not fit one message.
+const IN_PIECES: &str = "cut it into pieces of about 22 kB, each with its own chunkIndex, and \"continues\": true in all but the last; \
+    or call MediaRecorder.start() with a smaller timeslice, such as 250 ms";
 
 /// What to do about a chunk that is something else.
 const fn hint_for(kind: Foreign) -> &'static str {
@@ -135,11 +142,10 @@ const fn hint_for(kind: Foreign) -> &'static str {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let hint = match rejection {
-            Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => {
-                "call MediaRecorder.start() with a smaller timeslice, such as 250 ms"
-            }
+            Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => IN_PIECES,
             Rejection::UnsupportedFormat { .. } => WHAT_TO_RECORD,
             Rejection::ForeignAudio { kind } => hint_for(kind),
+            Rejection::ForeignPcm { .. } | Rejection::HalfSample { .. } => WHAT_SAMPLES,
             Rejection::BadBase64 { .. } => "send the whole blob as standard base64, without a data: prefix",
             Rejection::BadSessionId { .. } => "session ids are 1 to 128 of a-z A-Z 0-9 _ . -",
             _ => "compare the message with the documented one",

@@ -62,6 +62,8 @@ pub enum Step {
     },
     /// Make up for a loss.
     Conceal(Samples),
+    /// Samples as they are; the decoder does not hear them.
+    Pcm(Vec<i16>),
 }
 
 /// Audio without a hole.
