@@ -51,6 +51,7 @@ replay: setup-demo programs environment ## RECORDING=folder OUT=folder [SPEED=8]
 	@echo "3/3 replaying $(RECORDING)"
 	@$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
 
+run: PROGRAMS += kvsw
 run: setup-demo programs environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
 	@echo "3/3 starting the local stack"
 	@$(STACK) run

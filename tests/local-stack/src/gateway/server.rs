@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -13,11 +13,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::GatewayConfig;
 use super::connection::Connection;
 use super::door::{Door, asked};
 use super::event::{Identity, STAGE, connection_id};
+use super::witness::Witness;
 use crate::runtime_api::Function;
 
 /// A running WebSocket API.
@@ -25,6 +27,7 @@ pub struct Gateway {
     address: SocketAddr,
     server: JoinHandle<()>,
     closing: watch::Sender<bool>,
+    outage: watch::Sender<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -33,33 +36,44 @@ struct Shared {
     door: Option<Arc<Door>>,
     config: GatewayConfig,
     closing: watch::Sender<bool>,
+    outage: watch::Sender<Option<Instant>>,
+    witness: Witness,
 }
 
 impl Gateway {
-    /// Starts it on the loopback interface, with `function` behind every route and the `door` before `$connect`.
+    /// Starts it on the loopback interface, with `function` behind every route and the `door` before `$connect`. The `witness` tells of
+    /// every chunk.
     ///
     /// # Errors
     /// The operating system's, when the port is taken.
     pub async fn start(
         function: Function,
         door: Option<Arc<Door>>,
+        witness: Witness,
         config: GatewayConfig,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
         let address = listener.local_addr()?;
         let (closing, _) = watch::channel(false);
-        let shared = Arc::new(Shared { function, door, config, closing: closing.clone() });
+        let (outage, _) = watch::channel(None);
+        let shared = Shared { function, door, config, closing: closing.clone(), outage: outage.clone(), witness };
+        let shared = Arc::new(shared);
         let router = Router::new().fallback(connect).with_state(shared);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, service).await;
         });
-        Ok(Self { address, server, closing })
+        Ok(Self { address, server, closing, outage })
     }
 
     /// Where clients connect: `ws://127.0.0.1:PORT/local`; they add `?sessionId=…&role=…`.
     pub fn url(&self) -> String {
         format!("ws://{}/{STAGE}", self.address)
+    }
+
+    /// The network is gone for so long: all connections break without a word, and none is made.
+    pub fn cut(&self, length: Duration) {
+        self.outage.send_replace(Some(Instant::now() + length));
     }
 
     /// Closes all connections (1001), and returns when their `$disconnect` has been handled.
@@ -111,6 +125,9 @@ async fn connect(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
+    if shared.outage.borrow().is_some_and(|until| Instant::now() < until) {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the network was cut on purpose");
+    }
     let query: Vec<(String, String)> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let source_ip = peer.ip().to_string();
@@ -134,6 +151,8 @@ async fn connect(
         function: shared.function.clone(),
         config: shared.config,
         closing: shared.closing.subscribe(),
+        outage: shared.outage.subscribe(),
+        witness: shared.witness.clone(),
     };
     let upgrade = upgrade.max_message_size(message_bytes_max).max_frame_size(frame_bytes_max);
     upgrade.on_upgrade(|socket| connection.run(socket))

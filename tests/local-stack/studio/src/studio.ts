@@ -49,6 +49,7 @@ class Studio {
   #url: string;
   #state: State = "idle";
   #live = false;
+  #microphone: string | undefined;
   #spokenMs = 0;
   #since: number | undefined;
   #fillDevices: () => Promise<void>;
@@ -110,15 +111,16 @@ class Studio {
     service.on("connection", showConnection);
     service.on("counts", showCounts);
     service.on("problem", showProblem);
-    service.on("solved", showSolved);
+    service.on("solved", (code) => showSolved(code, this.#isOn ? this.#microphone : undefined));
     service.on("format", ({ why }) => (element("format").textContent = why));
     service.on("awake", (awake) => {
       element("awake").textContent = awake ? "is kept on" : this.#isOn ? "may turn off, and then recording may stop" : "–";
     });
     service.on("microphone", ({ deviceId, label }) => {
       this.#live = true;
+      this.#microphone = label || "another microphone";
       void this.#fillDevices().then(() => showDevice(deviceId));
-      if (this.#isOn) say(`Recording from ${label || "another microphone"}.`);
+      if (this.#isOn) say(`Recording from ${this.#microphone}.`);
     });
     return service;
   }

@@ -1,0 +1,179 @@
+// A person speaks for a minute, and everything happens to them that happens to people.
+
+import { join } from "node:path";
+import { account, ledgerFaults } from "./account.mjs";
+import { Page } from "./page.mjs";
+import { sleep, until } from "./wait.mjs";
+
+/** What the microphone heard reaches the recorder so late. */
+const DELAY_MS = 400;
+/** What the recorder had not handed out is lost by a reload: one timeslice. */
+const SLICE_MS = 1_000;
+
+/** In the page: what the test does to its recorders. */
+function spy() {
+  const recorders = (window.testRecorders = []);
+  const Own = window.MediaRecorder;
+  window.MediaRecorder = class extends Own {
+    constructor(...args) {
+      super(...args);
+      recorders.push(this);
+    }
+  };
+}
+
+class Speaker {
+  cuts = [];
+  notes = [];
+
+  constructor(page, session) {
+    this.page = page;
+    this.session = session;
+  }
+
+  /** Does it, and remembers that the recording was cut meanwhile, and `before`. */
+  async cut(what, work, before = 0) {
+    const from = Date.now() - before;
+    await work();
+    this.cuts.push([from, Date.now() + DELAY_MS]);
+    this.notes.push(what);
+  }
+
+  state(state, ms = 10_000) {
+    return until(`the page is ${state}`, ms, () => this.page.evaluate((state) => document.body.dataset.state === state, state));
+  }
+
+  /** The three numbers, in seconds. */
+  async numbers() {
+    const ids = ["waiting", "sent", "stored", "missing"];
+    return Object.fromEntries(await Promise.all(ids.map(async (id) => [id, parseInt(await this.page.text(id), 10)])));
+  }
+}
+
+/** One browser, from an empty page to a stream that is accounted for. */
+export async function speak(name, { stack, pulse, source, began, folder, outage, query = "" }) {
+  const session = `${name}-${Date.now().toString(36)}`;
+  const url = `${stack.url}?session=${session}&processing=off${query}`;
+  const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
+  const speaker = new Speaker(page, session);
+  try {
+    await prepare(speaker, `${name}-1`);
+    await talk(speaker, { stack, outage });
+    await lose(speaker, pulse, name);
+    const outcome = await stop(speaker);
+    const ledger = await stack.ledger(session);
+    const sound = await stack.sound(session, join(folder, name, "stream.wav"));
+    const found = account(sound, source, began, speaker.cuts);
+    const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
+    return { name, session, notes: speaker.notes, ledger, ...found, wrong };
+  } catch (error) {
+    await page.look("failed").catch(() => {});
+    throw new Error(`${name}: ${error.message}; the page complained: ${page.complaints.join("; ") || "of nothing"}`, { cause: error });
+  } finally {
+    await page.close();
+  }
+}
+
+/** Microphone and consent, by keyboard. */
+async function prepare({ page }, microphone) {
+  await page.look("idle");
+  await page.lookAround("idle");
+  const main = () => page.evaluate(() => document.getElementById("main").disabled);
+  if (!(await main())) throw new Error("one may speak without consent");
+  const testable = await page.evaluate(() => !document.getElementById("test").hidden);
+  if (testable) await page.press("test");
+  await until("the bar moves", 10_000, () => page.evaluate(() => Number(document.getElementById("meter").getAttribute("aria-valuenow")) > -50));
+  await page.choose("device", microphone);
+  await page.press("consent");
+  await page.look("ready");
+}
+
+/** Speech, a pause, silence, keys held, and a network that goes away. */
+async function talk(speaker, { stack, outage }) {
+  const { page, session } = speaker;
+  await speaker.cut("start", async () => {
+    await page.press("main", "Enter");
+    await speaker.state("recording");
+  });
+  await sleep(16_000);
+  await page.look("recording");
+  await page.lookAround("recording");
+  await speaker.cut("pause of 3 s", async () => {
+    await page.key("p");
+    await speaker.state("paused");
+    await sleep(3_000);
+    await page.look("paused");
+    await page.key("p");
+    await speaker.state("recording");
+  });
+  await sleep(2_000);
+  await speaker.cut("muted for 2 s", async () => {
+    await page.key("m");
+    await page.says("state", /silence/, 2_000);
+    await page.look("muted");
+    await sleep(1_000);
+    await page.key("m");
+  });
+  await sleep(2_000);
+  page.offline = true;
+  await stack.act(session, { what: "dropSocket", seconds: outage });
+  speaker.notes.push(`network away for ${outage} s`);
+  await page.says("connection", /Trying again|Connecting/, 3_000);
+  await sleep(outage * 800);
+  const { waiting } = await speaker.numbers();
+  if (waiting < outage * 0.6) throw new Error(`${waiting} s wait after ${outage * 0.8} s without network`);
+  await page.look("network-away");
+  await page.says("connection", /^Connected/, outage * 200 + 15_000);
+  page.offline = false;
+  const back = Date.now();
+  await until("what waited is sent", 20_000, async () => (await speaker.numbers()).waiting <= 2);
+  speaker.notes.push(`sent ${((Date.now() - back) / 1_000).toFixed(1)} s after it was back`);
+  await page.look("back");
+}
+
+/** What cuts into a recording: a page that stands still does not, a recorder that ends, a microphone that goes and a reload do. */
+async function lose(speaker, pulse, name) {
+  const { page } = speaker;
+  await page.evaluate(() => {
+    const end = Date.now() + 4_000;
+    while (Date.now() < end); // nothing runs on this page meanwhile
+  });
+  speaker.notes.push("page stood still for 4 s");
+  await sleep(3_000);
+  await speaker.cut("recorder ended by itself", async () => {
+    const count = await page.evaluate(() => (window.testRecorders.at(-1).stop(), window.testRecorders.length));
+    await until("another recorder goes on", 5_000, () => page.evaluate((count) => window.testRecorders.length > count, count));
+  });
+  await sleep(3_000);
+  await speaker.cut("microphone unplugged", async () => {
+    await pulse.unplug(`${name}-1`);
+    await page.says("say", new RegExp(`Recording from (?!.*${name}-1)`), 15_000);
+    await page.look("unplugged");
+  });
+  await sleep(3_000);
+  await speaker.cut("reload", async () => {
+    await page.reload();
+    await speaker.state("recording", 15_000);
+  }, SLICE_MS);
+  await sleep(5_000);
+}
+
+async function stop(speaker) {
+  const { page } = speaker;
+  await speaker.cut("stop", async () => {
+    await page.press("main", "Enter");
+    await page.look("storing");
+  });
+  const said = await page.says("say", /are stored|is stored/, 60_000);
+  await page.look("stored");
+  return { said, ...(await speaker.numbers()) };
+}
+
+/** The page's own words, held against the ledger. */
+function truth({ said, waiting, sent, missing }, { time }) {
+  const wrong = [];
+  if (!said.startsWith("Everything is stored")) wrong.push(`the page says: ${said}`);
+  if (waiting || sent || missing) wrong.push(`the page ends with ${waiting} s waiting, ${sent} s sent, ${missing} s missing`);
+  if (!time.audioMs) wrong.push("the ledger has no audio");
+  return wrong;
+}
