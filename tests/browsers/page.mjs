@@ -32,7 +32,7 @@ export const BROWSERS = {
     programs: ["/usr/bin/firefox-esr", "/usr/bin/firefox"],
     options: {
       browser: "firefox",
-      extraPrefsFirefox: { "permissions.default.microphone": 1, "media.navigator.permission.disabled": true, "media.autoplay.default": 0 },
+      extraPrefsFirefox: { "permissions.default.microphone": 1, "media.navigator.permission.disabled": true, "media.autoplay.default": 0, "media.cubeb_latency_mtg_frames": 4096 },
     },
   },
 };
@@ -50,8 +50,8 @@ export class Page {
   #shots = 0;
   /** What went wrong on the page, as it tells. */
   complaints = [];
-  /** The network is away on purpose. */
-  offline = false;
+  /** The network was away on purpose: the browsers say so, Firefox seconds later. */
+  wasOffline = false;
 
   static async open(name, { environment, folder, url, prepare }) {
     const { options } = BROWSERS[name];
@@ -61,14 +61,16 @@ export class Page {
     const common = { headless: true, executablePath: program(name), env: environment, defaultViewport: { width: 1_000, height: 1_000 } };
     page.#browser = await puppeteer.launch({ ...options, ...common });
     page.#page = await page.#browser.newPage();
-    page.#page.on("console", (message) => {
-      const isKnown = page.offline && NETWORK.test(message.text());
-      if (["error", "warn"].includes(message.type()) && !isKnown) page.complaints.push(message.text());
-    });
-    page.#page.on("pageerror", (error) => page.complaints.push(String(error)));
+    page.#page.on("console", (message) => ["error", "warn"].includes(message.type()) && page.#hear(message.text()));
+    page.#page.on("pageerror", (error) => page.#hear(String(error)));
     if (prepare) await page.#page.evaluateOnNewDocument(prepare);
     await page.#page.goto(url);
     return page;
+  }
+
+  #hear(words) {
+    if (this.wasOffline && NETWORK.test(words)) return;
+    this.complaints.push(words.replace(/token=[^&\s]+/g, "token=…"));
   }
 
   evaluate(work, ...values) {

@@ -1,7 +1,7 @@
 // Microphones: PulseAudio with a sink that nobody hears, and two sources that hear it.
 
 import { execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +28,8 @@ export class Pulse {
   }
 
   async start() {
+    mkdirSync(join(this.#folder, ".config/pulse"), { recursive: true });
+    writeFileSync(join(this.#folder, ".config/pulse/daemon.conf"), `default-sample-rate = ${RATE}\nresample-method = speex-float-5\n`);
     const modules = [
       `module-native-protocol-unix socket=${join(this.#folder, "socket")} auth-anonymous=1`,
       `module-cli-protocol-unix socket=${join(this.#folder, "cli")}`,

@@ -1,8 +1,12 @@
 // A person speaks for a minute, and everything happens to them that happens to people.
 
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { account, ledgerFaults } from "./account.mjs";
+import { Events } from "./events.mjs";
 import { Page } from "./page.mjs";
+import { RATE } from "./sound.mjs";
 import { sleep, until } from "./wait.mjs";
 
 /** What the microphone heard reaches the recorder so late. */
@@ -10,7 +14,7 @@ const DELAY_MS = 400;
 /** What the recorder had not handed out is lost by a reload: one timeslice. */
 const SLICE_MS = 1_000;
 
-/** In the page: what the test does to its recorders. */
+/** In the page: the recorders, to end one, and all that they handed out. */
 function spy() {
   const recorders = (window.testRecorders = []);
   const Own = window.MediaRecorder;
@@ -18,13 +22,26 @@ function spy() {
     constructor(...args) {
       super(...args);
       recorders.push(this);
+      this.testBlobs = [];
+      this.addEventListener("dataavailable", ({ data }) => this.testBlobs.push(data));
     }
   };
+  /** Each recorder's file, in base64. */
+  window.testRecordings = () =>
+    Promise.all(
+      recorders.map(async ({ testBlobs }) => {
+        const reader = new FileReader();
+        reader.readAsDataURL(new Blob(testBlobs));
+        await new Promise((resolve) => (reader.onload = resolve));
+        return reader.result.split(",")[1] ?? "";
+      }),
+    );
 }
 
 class Speaker {
   cuts = [];
   notes = [];
+  recordings = [];
 
   constructor(page, session) {
     this.page = page;
@@ -37,6 +54,11 @@ class Speaker {
     await work();
     this.cuts.push([from, Date.now() + DELAY_MS]);
     this.notes.push(what);
+  }
+
+  /** Keeps what this load of the page has recorded. */
+  async keep() {
+    this.recordings.push(...(await this.page.evaluate(() => window.testRecordings())));
   }
 
   state(state, ms = 10_000) {
@@ -55,6 +77,7 @@ export async function speak(name, { stack, pulse, source, began, folder, outage,
   const session = `${name}-${Date.now().toString(36)}`;
   const url = `${stack.url}?session=${session}&processing=off${query}`;
   const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
+  const events = new Events(stack.url, session);
   const speaker = new Speaker(page, session);
   try {
     await prepare(speaker, `${name}-1`);
@@ -63,15 +86,24 @@ export async function speak(name, { stack, pulse, source, began, folder, outage,
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
-    const found = account(sound, source, began, speaker.cuts);
+    const found = account(sound, source, began, speaker.cuts, () => speaker.recordings.map(decode));
     const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
-    return { name, session, notes: speaker.notes, ledger, ...found, wrong };
+    const ages = events.ages(...speaker.steady);
+    return { name, session, notes: speaker.notes, ledger, ages, ...found, wrong };
   } catch (error) {
     await page.look("failed").catch(() => {});
     throw new Error(`${name}: ${error.message}; the page complained: ${page.complaints.join("; ") || "of nothing"}`, { cause: error });
   } finally {
+    writeFileSync(join(folder, name, "events.jsonl"), events.lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     await page.close();
   }
+}
+
+/** A recorder's file as ffmpeg hears it. */
+function decode(recording) {
+  const options = ["-v", "error", "-i", "pipe:0", "-f", "f32le", "-ac", "1", "-ar", String(RATE), "pipe:1"];
+  const { stdout } = spawnSync("ffmpeg", options, { input: Buffer.from(recording, "base64"), maxBuffer: 2 ** 28 });
+  return new Float32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + (stdout.length & ~3)));
 }
 
 /** Microphone and consent, by keyboard. */
@@ -95,7 +127,9 @@ async function talk(speaker, { stack, outage }) {
     await page.press("main", "Enter");
     await speaker.state("recording");
   });
-  await sleep(16_000);
+  const began = Date.now();
+  await sleep(20_000);
+  speaker.steady = [began, Date.now()];
   await page.look("recording");
   await page.lookAround("recording");
   await speaker.cut("pause of 3 s", async () => {
@@ -115,7 +149,7 @@ async function talk(speaker, { stack, outage }) {
     await page.key("m");
   });
   await sleep(2_000);
-  page.offline = true;
+  page.wasOffline = true;
   await stack.act(session, { what: "dropSocket", seconds: outage });
   speaker.notes.push(`network away for ${outage} s`);
   await page.says("connection", /Trying again|Connecting/, 3_000);
@@ -124,7 +158,6 @@ async function talk(speaker, { stack, outage }) {
   if (waiting < outage * 0.6) throw new Error(`${waiting} s wait after ${outage * 0.8} s without network`);
   await page.look("network-away");
   await page.says("connection", /^Connected/, outage * 200 + 15_000);
-  page.offline = false;
   const back = Date.now();
   await until("what waited is sent", 20_000, async () => (await speaker.numbers()).waiting <= 2);
   speaker.notes.push(`sent ${((Date.now() - back) / 1_000).toFixed(1)} s after it was back`);
@@ -152,6 +185,7 @@ async function lose(speaker, pulse, name) {
   });
   await sleep(3_000);
   await speaker.cut("reload", async () => {
+    await speaker.keep();
     await page.reload();
     await speaker.state("recording", 15_000);
   }, SLICE_MS);
@@ -164,8 +198,9 @@ async function stop(speaker) {
     await page.press("main", "Enter");
     await page.look("storing");
   });
-  const said = await page.says("say", /are stored|is stored/, 60_000);
+  const said = await page.says("say", /(is|are) stored/, 60_000);
   await page.look("stored");
+  await speaker.keep();
   return { said, ...(await speaker.numbers()) };
 }
 

@@ -183,18 +183,26 @@ async fn several_messages_of_one_connection_are_handled_and_the_gateway_ends_cle
 }
 
 #[tokio::test]
-async fn a_cut_breaks_every_connection_without_a_word_and_lets_none_in_until_it_is_over() {
+async fn a_cut_breaks_a_sessions_connections_without_a_word_and_lets_none_in_until_it_is_over() {
     let api = Api::start(GatewayConfig::default()).await;
-    let mut client = api.speaker().await;
-    api.gateway.cut(Duration::from_millis(300));
-    let end = tokio::time::timeout(Duration::from_secs(5), client.next()).await.expect("the connection broke");
+    let (mut cut, mut other) = (api.speaker().await, api.connect("?sessionId=b&role=speaker").await.unwrap());
+    api.gateway.cut("café-1", Duration::from_millis(300));
+    let end = tokio::time::timeout(Duration::from_secs(5), cut.next()).await.expect("the connection broke");
     assert!(!matches!(end, Some(Ok(_))), "no close frame: {end:?}");
-    let refused = api.connect("?sessionId=s&role=speaker").await;
+    let refused = api.connect("?sessionId=caf%C3%A9-1&role=speaker").await;
     assert!(matches!(refused, Err(tungstenite::Error::Http(response)) if response.status() == 503));
-    tokio::time::sleep(Duration::from_millis(350)).await;
-    let mut client = api.speaker().await;
-    client.send(Message::text("back")).await.unwrap();
-    assert_eq!(next_json(&mut client).await["body"], "back");
+    other.send(Message::text("here")).await.unwrap();
+    assert_eq!(next_json(&mut other).await["body"], "here", "another session's network is its own");
+    let back = async {
+        loop {
+            if let Ok(client) = api.connect("?sessionId=caf%C3%A9-1&role=speaker").await {
+                return client;
+            }
+        }
+    };
+    let mut back = tokio::time::timeout(Duration::from_secs(5), back).await.expect("the outage ends");
+    back.send(Message::text("back")).await.unwrap();
+    assert_eq!(next_json(&mut back).await["body"], "back");
     api.stop().await;
 }
 

@@ -167,7 +167,11 @@ async fn its_own_page_may_act_on_the_stack_and_hears_why_not() {
         assert_eq!(serde_json::from_str::<Value>(&answer).unwrap(), json!({"session": "fox", "did": did}));
     }
     for (body, status, why) in [
-        (r#"{"session":"fox","what":"killWorker"}"#, StatusCode::INTERNAL_SERVER_ERROR, "there is no worker to kill"),
+        (
+            r#"{"session":"fox","what":"killWorker"}"#,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "there is no worker to kill",
+        ),
         (r#"{"session":"fox","what":"dropSocket","seconds":301}"#, StatusCode::BAD_REQUEST, "1 to 300"),
         (r#"{"session":"fox","what":"dropTable"}"#, StatusCode::BAD_REQUEST, "dropTable"),
         (r#"{"what":"redrive"}"#, StatusCode::BAD_REQUEST, "sessionId"),

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::GatewayConfig;
 use super::event::{Identity, internal_server_error};
+use super::server::{Outages, is_cut};
 use super::witness::Witness;
 use crate::runtime_api::{Function, InFlight, InvokeError};
 
@@ -30,8 +31,8 @@ pub(super) struct Connection {
     pub(super) config: GatewayConfig,
     /// Turns true when the gateway ends; held to the very end, which is what the gateway waits for.
     pub(super) closing: watch::Receiver<bool>,
-    /// Changes when the network is cut.
-    pub(super) outage: watch::Receiver<Option<Instant>>,
+    /// Changes when a session's network is cut.
+    pub(super) outages: watch::Receiver<Outages>,
     pub(super) witness: Witness,
 }
 
@@ -81,7 +82,7 @@ impl Connection {
             let _ = closing.wait_for(|closing| *closing).await;
         };
         tokio::pin!(closed);
-        let mut outage = self.outage.clone();
+        let mut outages = self.outages.clone();
         loop {
             let idle = tokio::time::sleep(self.config.idle_timeout);
             tokio::select! {
@@ -105,7 +106,9 @@ impl Connection {
                 () = tokio::time::sleep_until(end_of_life) => {
                     return Ending::ours(GOING_AWAY, "Connection duration limit");
                 }
-                Ok(()) = outage.changed() => return Ending::theirs(None),
+                Ok(()) = outages.changed() => if is_cut(&outages.borrow(), &self.identity.session_id) {
+                    return Ending::theirs(None);
+                },
                 () = &mut closed => return Ending::ours(GOING_AWAY, "Going away"),
             }
         }

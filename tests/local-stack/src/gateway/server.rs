@@ -1,5 +1,6 @@
 //! The listening side: `$connect`, the upgrade, and the end of the gateway.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,7 +28,15 @@ pub struct Gateway {
     address: SocketAddr,
     server: JoinHandle<()>,
     closing: watch::Sender<bool>,
-    outage: watch::Sender<Option<Instant>>,
+    outages: watch::Sender<Outages>,
+}
+
+/// Sessions whose network is away, and until when.
+pub(super) type Outages = BTreeMap<String, Instant>;
+
+/// Whether this session's is.
+pub(super) fn is_cut(outages: &Outages, session_id: &str) -> bool {
+    outages.get(session_id).is_some_and(|until| Instant::now() < *until)
 }
 
 #[derive(Clone)]
@@ -36,7 +45,7 @@ struct Shared {
     door: Option<Arc<Door>>,
     config: GatewayConfig,
     closing: watch::Sender<bool>,
-    outage: watch::Sender<Option<Instant>>,
+    outages: watch::Sender<Outages>,
     witness: Witness,
 }
 
@@ -55,15 +64,16 @@ impl Gateway {
         let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
         let address = listener.local_addr()?;
         let (closing, _) = watch::channel(false);
-        let (outage, _) = watch::channel(None);
-        let shared = Shared { function, door, config, closing: closing.clone(), outage: outage.clone(), witness };
+        let (outages, _) = watch::channel(Outages::new());
+        let shared =
+            Shared { function, door, config, closing: closing.clone(), outages: outages.clone(), witness };
         let shared = Arc::new(shared);
         let router = Router::new().fallback(connect).with_state(shared);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, service).await;
         });
-        Ok(Self { address, server, closing, outage })
+        Ok(Self { address, server, closing, outages })
     }
 
     /// Where clients connect: `ws://127.0.0.1:PORT/local`; they add `?sessionId=…&role=…`.
@@ -71,9 +81,13 @@ impl Gateway {
         format!("ws://{}/{STAGE}", self.address)
     }
 
-    /// The network is gone for so long: all connections break without a word, and none is made.
-    pub fn cut(&self, length: Duration) {
-        self.outage.send_replace(Some(Instant::now() + length));
+    /// The network between a session's pages and here is gone for so long: their connections break without a word, and none is made.
+    pub fn cut(&self, session_id: &str, length: Duration) {
+        let now = Instant::now();
+        self.outages.send_modify(|outages| {
+            outages.retain(|_, until| *until > now);
+            outages.insert(session_id.to_owned(), now + length);
+        });
     }
 
     /// Closes all connections (1001), and returns when their `$disconnect` has been handled.
@@ -125,9 +139,6 @@ async fn connect(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    if shared.outage.borrow().is_some_and(|until| Instant::now() < until) {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "the network was cut on purpose");
-    }
     let query: Vec<(String, String)> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let source_ip = peer.ip().to_string();
@@ -137,6 +148,9 @@ async fn connect(
             return refused(status, "not admitted: the query string needs a token, or sessionId and role");
         }
     };
+    if is_cut(&shared.outages.borrow(), &identity.session_id) {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the network was cut on purpose");
+    }
     let headers = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         (name.as_str().to_owned(), value)
@@ -151,7 +165,7 @@ async fn connect(
         function: shared.function.clone(),
         config: shared.config,
         closing: shared.closing.subscribe(),
-        outage: shared.outage.subscribe(),
+        outages: shared.outages.subscribe(),
         witness: shared.witness.clone(),
     };
     let upgrade = upgrade.max_message_size(message_bytes_max).max_frame_size(frame_bytes_max);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use crate::runtime_api::LogLine;
 use crate::replay::speaker::now_ms;
+use crate::runtime_api::LogLine;
 
 /// The name under which its lines go.
 const NAME: &str = "gateway";

@@ -33,7 +33,9 @@ impl Stack {
             Box::pin(async move {
                 let stack = stack.upgrade().ok_or_else(|| anyhow!("the stack is ending"))?;
                 match act {
-                    Act::DropSocket { seconds } => stack.gateway.cut(Duration::from_secs(seconds)),
+                    Act::DropSocket { seconds } => {
+                        stack.gateway.cut(session.as_str(), Duration::from_secs(seconds))
+                    }
                     Act::TakeDynamoDb { seconds } => stack.take_dynamodb(Duration::from_secs(seconds))?,
                     Act::RefusePutMedia { error } => stack.refuse_put_media(&session, error)?,
                     Act::KillWorker => {
@@ -46,7 +48,9 @@ impl Stack {
                             ["dlq", "redrive", "--json", "--session", session.as_str(), "--wait", "30s"];
                         return kvsw(stack, &arguments).await;
                     }
-                    Act::Ledger => return kvsw(stack, &["session", "show", "--json", session.as_str()]).await,
+                    Act::Ledger => {
+                        return kvsw(stack, &["session", "show", "--json", session.as_str()]).await;
+                    }
                 }
                 Ok(json!({}))
             })

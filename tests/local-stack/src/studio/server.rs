@@ -105,7 +105,11 @@ async fn answer(
                 Ok(session) => session,
                 Err(rejection) => return plain(StatusCode::BAD_REQUEST, &rejection.to_string()),
             };
-            if path == "/token" { token(&shared.config, session).await } else { act(&shared.config, session, asked).await }
+            if path == "/token" {
+                token(&shared.config, session).await
+            } else {
+                act(&shared.config, session, asked).await
+            }
         }
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, "GET a page or /events, POST /token or /act"),
     }
