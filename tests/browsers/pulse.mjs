@@ -61,11 +61,6 @@ export class Pulse {
     this.#modules.set(name, this.#pactl("load-module", "module-remap-source", ...source, "remix=no").trim());
   }
 
-  /** The one that programs take which do not choose. */
-  prefer(name) {
-    this.#pactl("set-default-source", name);
-  }
-
   /** Pulls it out, and ends what listens to it: PulseAudio would let that listen to another one. */
   async unplug(name) {
     const rows = (kind) => this.#pactl("list", "short", kind).trim().split("\n").map((line) => line.split("\t"));
@@ -89,6 +84,13 @@ export class Pulse {
     const file = join(this.#folder, "speech.wav");
     writeFileSync(file, wav(samples));
     this.#players.push(spawn("paplay", [`--device=${SINK}`, file], { env: this.environment, stdio: "ignore" }));
+  }
+
+  /** Silence, and no microphones. */
+  clear() {
+    for (const player of this.#players.splice(0)) player.kill();
+    for (const module of this.#modules.values()) this.#pactl("unload-module", module);
+    this.#modules.clear();
   }
 
   stop() {

@@ -13,6 +13,10 @@ import { sleep, until } from "./wait.mjs";
 const DELAY_MS = 400;
 /** What the recorder had not handed out is lost by a reload: one timeslice. */
 const SLICE_MS = 1_000;
+/** Half way through an outage of so many seconds somebody loses patience. */
+const RELOADED_FROM_S = 30;
+/** All that waited must be stored so soon after the network is back. */
+const STORED_WITHIN_MS = 15_000;
 
 /** In the page: the recorders, to end one, and all that they handed out. */
 function spy() {
@@ -73,7 +77,7 @@ class Speaker {
 }
 
 /** One browser, from an empty page to a stream that is accounted for. */
-export async function speak(name, { stack, pulse, source, began, folder, outage, query = "" }) {
+export async function speak(name, { stack, pulse, source, began, folder, query = "", story }) {
   const session = `${name}-${Date.now().toString(36)}`;
   const url = `${stack.url}?session=${session}&processing=off${query}`;
   const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
@@ -81,14 +85,18 @@ export async function speak(name, { stack, pulse, source, began, folder, outage,
   const speaker = new Speaker(page, session);
   try {
     await prepare(speaker, `${name}-1`);
-    await talk(speaker, { stack, outage });
-    await lose(speaker, pulse, name);
+    await story(speaker, { stack, pulse, name });
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
     const found = account(sound, source, began, speaker.cuts, () => speaker.recordings.map(decode));
     const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
     const ages = events.ages(...speaker.steady);
+    if (speaker.back) {
+      const took = events.storedAfter(speaker.back);
+      speaker.notes.push(`all of it stored ${(took / 1_000).toFixed(1)} s after the network was back`);
+      if (!(took <= STORED_WITHIN_MS)) wrong.push(`what waited was stored only ${took} ms after the network was back`);
+    }
     return { name, session, notes: speaker.notes, ledger, ages, ...found, wrong };
   } catch (error) {
     await page.look("failed").catch(() => {});
@@ -106,6 +114,35 @@ function decode(recording) {
   return new Float32Array(stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + (stdout.length & ~3)));
 }
 
+/** Everything, with a network that is away for `outage` s. */
+export const everything = (outage) => async (speaker, { stack, pulse, name }) => {
+  await talk(speaker, stack, outage);
+  await lose(speaker, pulse, name);
+};
+
+/** After a pause the page stands still until one blob has a megabyte: at 256 kb/s, for 35 s. */
+export async function hugeBlob(speaker) {
+  await begin(speaker);
+  await sleep(3_000);
+  await pause(speaker);
+  const from = Date.now();
+  await stall(speaker, 35);
+  await sleep(6_000);
+  speaker.steady = [from, Date.now()];
+  const largest = await speaker.page.evaluate(() => Math.max(...window.testRecorders.flatMap(({ testBlobs }) => testBlobs.map(({ size }) => size))));
+  speaker.notes.push(`largest blob ${largest} bytes`);
+  if (largest < 1_000_000) throw new Error(`the largest blob has only ${largest} bytes`);
+}
+
+/** Nothing runs on the page for so long. */
+async function stall({ page, notes }, seconds) {
+  await page.evaluate((ms) => {
+    const end = Date.now() + ms;
+    while (Date.now() < end);
+  }, seconds * 1_000);
+  notes.push(`page stood still for ${seconds} s`);
+}
+
 /** Microphone and consent, by keyboard. */
 async function prepare({ page }, microphone) {
   await page.look("idle");
@@ -121,25 +158,15 @@ async function prepare({ page }, microphone) {
 }
 
 /** Speech, a pause, silence, keys held, and a network that goes away. */
-async function talk(speaker, { stack, outage }) {
-  const { page, session } = speaker;
-  await speaker.cut("start", async () => {
-    await page.press("main", "Enter");
-    await speaker.state("recording");
-  });
+async function talk(speaker, stack, outage) {
+  const { page } = speaker;
+  await begin(speaker);
   const began = Date.now();
   await sleep(20_000);
   speaker.steady = [began, Date.now()];
   await page.look("recording");
   await page.lookAround("recording");
-  await speaker.cut("pause of 3 s", async () => {
-    await page.key("p");
-    await speaker.state("paused");
-    await sleep(3_000);
-    await page.look("paused");
-    await page.key("p");
-    await speaker.state("recording");
-  });
+  await pause(speaker);
   await sleep(2_000);
   await speaker.cut("muted for 2 s", async () => {
     await page.key("m");
@@ -149,29 +176,60 @@ async function talk(speaker, { stack, outage }) {
     await page.key("m");
   });
   await sleep(2_000);
+  await outlive(speaker, stack, outage);
+}
+
+async function begin(speaker) {
+  await speaker.cut("start", async () => {
+    await speaker.page.press("main", "Enter");
+    await speaker.state("recording");
+  });
+}
+
+async function pause(speaker) {
+  const { page } = speaker;
+  await speaker.cut("pause of 3 s", async () => {
+    await page.key("p");
+    await speaker.state("paused");
+    await sleep(3_000);
+    await page.look("paused");
+    await page.key("p");
+    await speaker.state("recording");
+  });
+}
+
+/** The network goes away for `outage` s; if for long, the page is loaded again meanwhile. */
+async function outlive(speaker, stack, outage) {
+  const { page } = speaker;
   page.wasOffline = true;
-  await stack.act(session, { what: "dropSocket", seconds: outage });
+  await stack.act(speaker.session, { what: "dropSocket", seconds: outage });
+  speaker.back = Date.now() + outage * 1_000;
   speaker.notes.push(`network away for ${outage} s`);
   await page.says("connection", /Trying again|Connecting/, 3_000);
-  await sleep(outage * 800);
+  await sleep(outage * 500);
+  if (outage >= RELOADED_FROM_S) await reload(speaker);
+  await sleep(outage * 300);
   const { waiting } = await speaker.numbers();
   if (waiting < outage * 0.6) throw new Error(`${waiting} s wait after ${outage * 0.8} s without network`);
   await page.look("network-away");
   await page.says("connection", /^Connected/, outage * 200 + 15_000);
-  const back = Date.now();
   await until("what waited is sent", 20_000, async () => (await speaker.numbers()).waiting <= 2);
-  speaker.notes.push(`sent ${((Date.now() - back) / 1_000).toFixed(1)} s after it was back`);
   await page.look("back");
+}
+
+async function reload(speaker) {
+  const load = async () => {
+    await speaker.keep();
+    await speaker.page.reload();
+    await speaker.state("recording", 15_000);
+  };
+  await speaker.cut("reload", load, SLICE_MS);
 }
 
 /** What cuts into a recording: a page that stands still does not, a recorder that ends, a microphone that goes and a reload do. */
 async function lose(speaker, pulse, name) {
   const { page } = speaker;
-  await page.evaluate(() => {
-    const end = Date.now() + 4_000;
-    while (Date.now() < end); // nothing runs on this page meanwhile
-  });
-  speaker.notes.push("page stood still for 4 s");
+  await stall(speaker, 4);
   await sleep(3_000);
   await speaker.cut("recorder ended by itself", async () => {
     const count = await page.evaluate(() => (window.testRecorders.at(-1).stop(), window.testRecorders.length));
@@ -184,11 +242,7 @@ async function lose(speaker, pulse, name) {
     await page.look("unplugged");
   });
   await sleep(3_000);
-  await speaker.cut("reload", async () => {
-    await speaker.keep();
-    await page.reload();
-    await speaker.state("recording", 15_000);
-  }, SLICE_MS);
+  await reload(speaker);
   await sleep(5_000);
 }
 
