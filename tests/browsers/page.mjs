@@ -99,9 +99,9 @@ export class Page {
     });
   }
 
-  /** Goes to a control by the tab key, as far as it takes, and presses a key there. */
+  /** Goes to a control by the tab key, through the browser's own if need be, and presses a key there. */
   async press(id, key = " ") {
-    for (let tabs = 0; tabs < 40; tabs++) {
+    for (let tabs = 0; tabs < 120; tabs++) {
       if ((await this.evaluate(() => document.activeElement?.id)) === id) return this.#page.keyboard.press(key);
       await this.#page.keyboard.press("Tab");
     }

@@ -46,7 +46,7 @@ process.exitCode = failed ? 1 : 0;
 async function tell(story, query, folder) {
   const names = wanted.filter((name) => !missing.includes(name));
   for (const name of names) for (const n of [2, 1]) pulse.plug(`${name}-${n}`);
-  const source = speech(long ? 240 : 150);
+  const source = speech(long ? 300 : 200);
   const began = Date.now();
   pulse.play(source);
   const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, source, began, folder, story, query })));

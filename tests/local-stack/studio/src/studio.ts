@@ -6,6 +6,7 @@ import { offerDevices, rememberedDevice, showDevice } from "./devices.ts";
 import { listenToKeys } from "./keys.ts";
 import { followLevel } from "./meter.ts";
 import { element, say, showConnection, showCounts, showProblem, showSolved, showState, showTime } from "./page.ts";
+import { View } from "./view.ts";
 
 const query = new URLSearchParams(location.search);
 const session = query.get("session") ?? "demo-1";
@@ -196,6 +197,7 @@ element("session").textContent = session;
 try {
   const { url } = await grant();
   element("service").textContent = url;
+  new View(session);
   await new Studio(url).open();
 } catch (error) {
   element("connection").textContent = "The local stack does not answer. Is `make run` still running? Reload the page then.";
