@@ -21,6 +21,8 @@ FILE ?=
 ENV ?= dev
 ARCH ?=
 PARAMETERS ?=
+# browsers: 1 for the long one, too slow for CI
+LONG ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
@@ -30,7 +32,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
@@ -51,6 +53,7 @@ replay: setup-demo programs environment ## RECORDING=folder OUT=folder [SPEED=8]
 	@echo "3/3 replaying $(RECORDING)"
 	@$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
 
+run: PROGRAMS += kvsw
 run: setup-demo programs environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
 	@echo "3/3 starting the local stack"
 	@$(STACK) run
@@ -126,8 +129,13 @@ speaker: setup-speaker $(SPEAKER)/node_modules ## AudioStreamService: build, siz
 studio: setup-speaker $(SPEAKER)/node_modules ## Builds the studio's scripts, to be committed; make demo and make run need no Node
 	cd $(SPEAKER) && node scripts/studio.mjs
 
-$(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
-	cd $(SPEAKER) && npm ci --silent
+browsers: PROGRAMS += kvsw
+browsers: setup-browsers programs environment tests/browsers/node_modules ## [LONG=1]: the studio in Chromium and Firefox: what was said is in the stream. LONG: a minute without network, a blob of 1 MB
+	@echo "3/3 speaking in real browsers: $(if $(LONG),6,2) minutes"
+	@node tests/browsers/run.mjs $(if $(LONG),--long)
+
+%/node_modules: %/package-lock.json
+	cd $* && npm ci --silent
 	@touch $@
 
 ##@ Put it into an account

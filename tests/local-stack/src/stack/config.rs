@@ -46,6 +46,8 @@ pub struct StackConfig {
     pub max_receive_count: u32,
     /// Puts a [`crate::proxy::Proxy`] between the functions and SQS and DynamoDB.
     pub fault_proxy: bool,
+    /// The gateway tells [`Stack::log_lines`](super::Stack::log_lines) of every chunk, too.
+    pub chunk_lines: bool,
     /// `RUST_LOG` of the functions.
     pub rust_log: String,
     /// Folder of the functions' binaries; `KVS_BIN_DIR`, else beside this program if `None`.
@@ -74,6 +76,7 @@ impl Default for StackConfig {
             visibility_timeout: None,
             max_receive_count: MAX_RECEIVE_COUNT,
             fault_proxy: false,
+            chunk_lines: false,
             rust_log: "info".to_owned(),
             bin_dir: None,
             folder: None,
