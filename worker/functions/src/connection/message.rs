@@ -39,7 +39,7 @@ pub struct Enqueue {
     pub body: String,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
-    /// An error for the speaker although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
     pub told: Option<Refusal>,
 }
 
@@ -57,7 +57,7 @@ pub enum Request {
 /// Told to the page once the queue has its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// A chunk, named as the page named it. The time distinguishes the chunks of two pages with the same index.
+    /// A chunk, named as the page named it. The time tells the chunks of two pages with the same index apart.
     Chunk {
         /// `chunkIndex`.
         index: u64,
@@ -207,7 +207,7 @@ pub fn index_of(text: &str) -> Option<u64> {
     number(&object(text).ok()?, "chunkIndex").ok()
 }
 
-/// FNV-1a, 64 bits: distinguishes two blobs of one index and millisecond, the same in every version of this program.
+/// FNV-1a, 64 bits: tells two blobs of one index and millisecond apart, the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

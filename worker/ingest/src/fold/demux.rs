@@ -11,11 +11,11 @@ use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot};
 use crate::timeline::Joint;
 
-/// The longest loss inside chunks that is concealed; a longer one stays silent, because its sound cannot be guessed.
+/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
-/// A hole that may be longer than its container time says: by how much the capture clock's must exceed it to be believed instead.
+/// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
-/// By how much a hole by container time may exceed one by the capture clock and is still believed.
+/// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
 
 /// A chunk after the first pass.
@@ -31,7 +31,7 @@ pub(super) struct Taken {
     basis: TimeBasis,
     /// How long the packet behind that hole is.
     packet: Samples,
-    /// By how much the container times since the last loss were too early, if this chunk shows it.
+    /// By how much the container times since the last loss were too early, if this chunk tells.
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
     elapsed_ms: u64,
@@ -40,7 +40,7 @@ pub(super) struct Taken {
     pub(super) refusal: Option<Refusal>,
     /// The media state before the hole that lies before this chunk (or is this chunk).
     pub(super) hole: Option<MediaState>,
-    /// What was skipped of it in search of a place to go on.
+    /// What was skipped of it in search of a Cluster.
     pub(super) residue: Vec<u8>,
     /// The whole chunk was skipped.
     pub(super) withheld: bool,
@@ -71,7 +71,7 @@ impl Taken {
         self.gain_due = true;
     }
 
-    /// Few recorders set a gain, and a decoder that is taken over does not remember one.
+    /// Hardly a recorder sets a gain, and no decoder that another left keeps one in mind.
     fn decode(&mut self, packet: Vec<u8>, skip: Samples, keep: Samples) {
         if std::mem::take(&mut self.gain_due) && !self.gain.is_none() {
             self.steps.push(Step::Gain(self.gain));
@@ -115,7 +115,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     (media, taken)
 }
 
-/// If a Cluster's Timestamp is among what is missing, the first one behind it shows how long the hole is. Until then the hole
+/// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
 /// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts.
 fn tell_holes(taken: &mut [Taken]) {
     let mut too_early = None;
@@ -308,7 +308,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
         }
     }
     if packet.duration == Samples(0) {
-        // Not an Opus packet: as much is concealed as the last packet lasted.
+        // Not an Opus packet: the listener loses as much as the last one lasted.
         out.conceal(media.packet);
         return;
     }
