@@ -87,7 +87,7 @@ impl<P: Ports> SessionWork<'_, P> {
 }
 
 /// A live snapshot is kept for a day. Audio goes on at the next Cluster or header.
-fn slept_too_long() -> Snapshot {
+pub(crate) fn slept_too_long() -> Snapshot {
     let mut snapshot = Snapshot::default();
     snapshot.media.demuxer.bytes_missing();
     snapshot

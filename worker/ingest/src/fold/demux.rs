@@ -92,6 +92,7 @@ impl Taken {
 pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken>) {
     let mut media = start.media.clone();
     let mut place = start.position.place();
+    let mut amid = start.position.amid;
     let mut captured_before = start.position.last_captured;
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
@@ -101,11 +102,13 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
         }
+        let from = amid.filter(|_| place == piece.place()).map_or(0, |head| head.until);
         place = Place::behind(piece);
-        let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
-        captured_before = captured_before.max(piece.captured_at);
+        amid = piece.head;
+        let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
+        captured_before = captured_before.max(piece.ended_at());
         let mut out = Taken::nothing(elapsed_ms);
-        take_chunk(&mut media, piece, missing, &mut unsure, &mut out);
+        take_chunk(&mut media, (piece, from), missing, &mut unsure, &mut out);
         taken.push(out);
     }
     tell_holes(&mut taken);
@@ -149,8 +152,14 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
     last.withheld = last.steps.is_empty();
 }
 
-/// `unsure`: the container's times since the last loss are not known.
-fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, unsure: &mut bool, out: &mut Taken) {
+/// Takes a piece from this byte of its chunk on. `unsure`: the container's times since the last loss are not known.
+fn take_chunk(
+    media: &mut MediaState,
+    (piece, from): (&Piece, usize),
+    missing: bool,
+    unsure: &mut bool,
+    out: &mut Taken,
+) {
     if missing {
         out.hole = Some(media.clone());
         media.lose_chunks();
@@ -158,7 +167,10 @@ fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, unsure: &mut
     let before = Undo::of(media);
     match &piece.audio {
         Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        Ok(bytes) => take_bytes(media, bytes, unsure, out),
+        Ok(bytes) => {
+            let to = piece.head.map_or(bytes.len(), |head| head.until);
+            take_bytes(media, bytes.get(from..to).unwrap_or_default(), unsure, out);
+        }
     }
     if out.refusal.is_some() {
         let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));

@@ -5,9 +5,12 @@
 //! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
+mod apart;
 mod demux;
 mod hear;
 mod place;
+
+pub use apart::{cut, take_apart};
 
 use media::opus::OutputGain;
 use media::time::{EpochMs, Samples};
@@ -19,8 +22,8 @@ use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
 use crate::timeline::Timing;
 
-/// The most audio one chunk may claim: few bytes can claim hours, and Kinesis Video takes fragments of at most 20 s.
-const MAX_CHUNK: Samples = Samples::from_ms(19_000);
+/// The most audio one chunk may claim: few bytes can claim hours.
+const MAX_CHUNK: Samples = Samples::from_ms(120_000);
 
 /// Why a chunk cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +130,8 @@ pub struct Around<'a> {
     pub after: &'a [Timing],
     /// Nothing more is on its way.
     pub calm: bool,
+    /// Where an earlier plan had the last of them end, if that is only the head of a chunk.
+    pub ends_at: Option<EpochMs>,
 }
 
 impl<'a> Around<'a> {
