@@ -5,9 +5,9 @@ use media::demux::Demuxer;
 use media::time::Samples;
 
 use super::demux::take;
-use super::{Folded, Outcome};
-use crate::piece::{Head, Piece};
-use crate::position::Place;
+use super::folded::{Folded, Outcome};
+use crate::message::Format;
+use crate::piece::{Head, Piece, Place};
 use crate::snapshot::Snapshot;
 
 /// A packet is rarely longer: where the next one might not fit, the head ends.
@@ -25,7 +25,7 @@ pub fn take_apart(
 ) -> Option<Vec<Piece>> {
     let is_long = |chunk: &Outcome| chunk.audio.as_ref().is_ok_and(|samples| *samples > long);
     let i = folded.chunks.iter().position(is_long)?;
-    let piece = &pieces[i];
+    let piece = pieces.get(i).filter(|piece| piece.format != Format::Pcm)?;
     let room = most.saturating_sub(folded.samples_of(i));
     let head = if room < LEAST { most } else { room }.saturating_sub(PACKET);
     let (mut before, _) = take(start, &pieces[..i]);
