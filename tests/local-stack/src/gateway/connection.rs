@@ -157,7 +157,7 @@ struct Reply {
 enum RouteError {
     #[error(transparent)]
     Invoke(#[from] InvokeError),
-    #[error("the function's answer is no proxy response: {0}")]
+    #[error("the function's answer is not a proxy response: {0}")]
     NotAProxyResponse(String),
 }
 

@@ -40,7 +40,7 @@ pub struct StackConfig {
     pub mapping: MappingConfig,
     /// The WebSocket API.
     pub gateway: GatewayConfig,
-    /// How long a received message stays hidden; `None` is Lambda's advice, six times the writer's timeout.
+    /// How long a received message stays hidden; `None` is as deployed: the writer's timeout and 5 s.
     pub visibility_timeout: Option<Duration>,
     /// Receives after which SQS itself parks a message.
     pub max_receive_count: u32,
