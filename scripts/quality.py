@@ -131,21 +131,18 @@ def main() -> None:
     print("| timeslice | age p50 | age p99 | writer's invocations an hour |" + "".join(f" ${kbps} kb/s |" for kbps in BITRATES))
     print("|---|---|---|---|" + "---|" * len(BITRATES))
     for ms in TIMESLICES:
-        print(row(ms, ages(ms), cost()), flush=True)
+        print(row(ms, ages(ms), len(sound) / RATE + 1, cost()), flush=True)
 
 
-def row(ms: int, report: dict, bill: types.ModuleType) -> str:
-    fragments = report["fragments"]
-    hours = report["audioMs"] / 3_600_000
-    age = report["ageMs"]
-    deferrals = report["deferrals"] / fragments
+def row(ms: int, report: dict, seconds: float, bill: types.ModuleType) -> str:
+    fragments, invocations = report["fragments"], report["invocations"]
+    age = report["ageAtWriteMs"]
     cells = []
     for kbps in BITRATES:
-        sys.argv = ["cost", f"--chunk-ms={ms}", f"--bitrate={kbps}", f"--deferrals={deferrals}", "--acks=1", "--status-s=10"]
-        sys.argv.append(f"--fragment-s={hours * 3_600 / fragments}")
+        sys.argv = ["cost", f"--chunk-ms={ms}", f"--bitrate={kbps}", "--acks=1", "--status-s=10"]
+        sys.argv += [f"--deferrals={invocations / fragments - 1}", f"--fragment-s={seconds / fragments}"]
         cells.append(f" {sum(dollars for _, dollars, _ in bill.bill(bill.arguments())):.4f} |")
-    invocations = (fragments + report["deferrals"]) / hours
-    return f"| {ms} ms | {age['p50']} ms | {age['p99']} ms | {invocations:.0f} |" + "".join(cells)
+    return f"| {ms} ms | {age['p50']} ms | {age['p99']} ms | {invocations * 3_600 / seconds:.0f} |" + "".join(cells)
 
 
 if __name__ == "__main__":
