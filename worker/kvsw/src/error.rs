@@ -73,6 +73,9 @@ pub enum Error {
     /// The program could not even begin.
     #[error("the asynchronous runtime did not start: {0}")]
     Runtime(std::io::Error),
+    /// Standard output could not be written.
+    #[error("standard output: {0}")]
+    Stdout(std::io::Error),
     /// A file could not be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -128,7 +131,11 @@ impl Error {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Service(_) | Self::NoCredentials { .. } | Self::NoQueue { .. } => Exit::Unreachable,
-            Self::State { .. } | Self::Media { .. } | Self::Runtime(_) | Self::File { .. } => Exit::Finding,
+            Self::State { .. }
+            | Self::Media { .. }
+            | Self::Runtime(_)
+            | Self::Stdout(_)
+            | Self::File { .. } => Exit::Finding,
         }
     }
 
@@ -144,12 +151,13 @@ impl Error {
                 format!("the stack's outputs have the URL for {variable}; does AWS_REGION fit, and the account?")
             }
             Self::State { .. } => {
-                "the session's messages stay where they are; use the version of kvsw that was deployed with the writer".into()
+                "the session's messages stay where they are; docs/runbook.md, Unreadable state, has both ways out".into()
             }
             Self::Media { .. } => {
                 "try again; if it stays so, `kvsw session show` tells which fragment it is".into()
             }
             Self::Runtime(_) => "is the machine out of file descriptors or memory? `ulimit -n` shows the first".into(),
+            Self::Stdout(_) => "what was to be shown is incomplete; is there room where it goes?".into(),
             Self::File { .. } => "is there room, and may you write there?".into(),
         }
     }

@@ -5,6 +5,7 @@
 //! JSON form. A dry run and the real one come from the same plan.
 
 pub mod args;
+pub mod confirm;
 pub mod dlq;
 pub mod doctor;
 pub mod error;

@@ -18,7 +18,7 @@ pub async fn run(world: &World, output: &Output, args: &Sweep) -> Result<Exit> {
     let swept = sweep(&sweep::World::new(&world.config, world.settings.clone()), &limits).await;
     // The chunk queue is the only one that a sweep asks.
     let swept = swept.map_err(|failure| world.queue_error(&world.settings.queue_url, failure))?;
-    output.show(&swept);
+    output.show(&swept)?;
     Ok(exit(&swept))
 }
 

@@ -16,6 +16,7 @@ use media::time::EpochMs;
 use reader::stream::StreamReader;
 use writer::ports::{Clock as _, SessionStatus, Store as _};
 
+use crate::args::check_region;
 use crate::error::{Error, Result, is_no_queue, usage};
 
 /// Clients and names.
@@ -48,6 +49,7 @@ impl World {
         let config = load_in_region().await;
         let config = config
             .map_err(|missing| usage(missing.to_string(), "export AWS_REGION=…, the Region of the stack"))?;
+        check_region(&config.region().map(ToString::to_string).unwrap_or_default())?;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         Ok(Self {
             sqs: aws_sdk_sqs::Client::new(&config),

@@ -13,3 +13,4 @@ pub mod redrive;
 pub mod select;
 pub mod show;
 pub mod survey;
+pub mod walk;

@@ -70,6 +70,6 @@ async fn streams(world: &World) -> Finding {
 /// None: what goes wrong is a finding.
 pub async fn run(world: &World, output: &Output, args: &Doctor) -> Result<Exit> {
     let diagnosis = diagnose(world, args, &aws::settings::process_env).await;
-    output.show(&diagnosis);
+    output.show(&diagnosis)?;
     Ok(diagnosis.exit())
 }

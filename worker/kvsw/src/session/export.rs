@@ -40,7 +40,7 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
     let Some(exported) = exported? else {
         return Err(no_audio("no audio lies in that part of the session"));
     };
-    output.show(&exported);
+    output.show(&exported)?;
     Ok(Exit::Fine)
 }
 

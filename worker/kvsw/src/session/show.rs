@@ -58,7 +58,7 @@ pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<
     .await?;
     let shown = shown(&known, &fragments, world.now());
     let whole = shown.ledger.is_whole();
-    output.show(&shown);
+    output.show(&shown)?;
     Ok(if whole { Exit::Fine } else { Exit::Finding })
 }
 

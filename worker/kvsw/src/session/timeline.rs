@@ -52,7 +52,7 @@ pub async fn run(world: &World, output: &Output, args: &args::Timeline) -> Resul
     let picture = Timeline::of(args.session.as_str(), &ledger, &fragments, wave).svg();
     std::fs::write(out, picture).map_err(|source| Error::File { path: out.clone(), source })?;
     let (fragments, gaps) = (ledger.fragments.len(), ledger.gaps.len());
-    output.show(&Drawn { file: out.display().to_string(), fragments, gaps });
+    output.show(&Drawn { file: out.display().to_string(), fragments, gaps })?;
     Ok(Exit::Fine)
 }
 

@@ -1,18 +1,22 @@
 //! The command line, as types. What can be refused without asking a service is refused when it is parsed, or by the command
 //! before it asks.
 
+mod filter;
+mod parse;
+mod settings;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws::settings::{self, Settings, SettingsError};
 use clap::{Args, Parser, Subcommand};
-use ingest::message::{MAX_SESSION_ID, SessionId};
+use ingest::message::SessionId;
 use media::time::EpochMs;
-use reader::text::length;
 
+pub use self::filter::{Class, Filter};
+pub use self::settings::{check_region, settings};
 use crate::error::{Result, usage};
 use crate::output::Colour;
-use crate::time::{self, Place};
+use crate::time::Place;
 
 /// The operator's tool of kvs-stream-writer: parked audio, sessions, the deployment's health, the sweep.
 ///
@@ -91,7 +95,7 @@ pub enum DlqCommand {
     #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
     Show {
         /// The session; a message group need not be a legal sessionId
-        #[arg(value_parser = group)]
+        #[arg(value_parser = parse::group)]
         session: String,
     },
     /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
@@ -107,43 +111,6 @@ Examples:
     /// Deletes parked messages for good, after writing them to a folder
     #[command(after_help = "Example:\n  kvsw dlq discard --session quiet-fox --reason NOT_JSON")]
     Discard(Discard),
-}
-
-/// Which messages.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Filter {
-    /// Only this session's messages
-    #[arg(long, value_name = "SESSION", value_parser = group)]
-    pub session: Option<String>,
-    /// Only messages parked for this reason, as `kvsw dlq list` shows it
-    #[arg(long, value_name = "REASON", value_parser = reason)]
-    pub reason: Option<String>,
-}
-
-impl Filter {
-    /// Whether a message of this group, parked for this reason, is meant.
-    pub fn chooses(&self, group_id: &str, reason: &str) -> bool {
-        self.session.as_deref().is_none_or(|session| session == group_id)
-            && self.reason.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(reason))
-    }
-
-    /// Whether everything is meant.
-    pub fn is_open(&self) -> bool {
-        self.session.is_none() && self.reason.is_none()
-    }
-}
-
-/// As it stands after "nothing": ` of session owl for the reason CRASHED`.
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(session) = &self.session {
-            write!(f, " of session {session}")?;
-        }
-        match &self.reason {
-            Some(reason) => write!(f, " for the reason {reason}"),
-            None => Ok(()),
-        }
-    }
 }
 
 /// `dlq list`.
@@ -181,11 +148,10 @@ pub struct Redrive {
     #[arg(long)]
     pub dry_run: bool,
     /// Messages a second
-    #[arg(long, value_name = "N", default_value_t = 100, allow_hyphen_values = true,
-        value_parser = clap::value_parser!(u32).range(1..=3_000))]
+    #[arg(long, value_name = "N", default_value = "100", allow_hyphen_values = true, value_parser = parse::rate)]
     pub rate: u32,
     /// How long to wait until the gaps are closed; 0 does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
     pub wait: Duration,
 }
 
@@ -210,7 +176,7 @@ pub enum SessionCommand {
     #[command(after_help = "Example:\n  kvsw session show quiet-fox --json")]
     Show {
         /// The session
-        #[arg(value_parser = session_id)]
+        #[arg(value_parser = parse::session_id)]
         session: SessionId,
     },
     /// Writes the session's audio to a file
@@ -227,10 +193,10 @@ pub enum SessionCommand {
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Span {
     /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = place)]
+    #[arg(long, value_name = "TIME", value_parser = parse::place)]
     pub from: Option<Place>,
     /// End here
-    #[arg(long, value_name = "TIME", value_parser = place)]
+    #[arg(long, value_name = "TIME", value_parser = parse::place)]
     pub to: Option<Place>,
 }
 
@@ -248,7 +214,7 @@ impl Span {
             _ => false,
         };
         match backwards {
-            true => Err(usage("--to does not lie after --from", "exchange them")),
+            true => Err(usage("--to must be later than --from", "swap them")),
             false => Ok(()),
         }
     }
@@ -258,7 +224,7 @@ impl Span {
 #[derive(Debug, Args)]
 pub struct SessionExport {
     /// The session
-    #[arg(value_parser = session_id)]
+    #[arg(value_parser = parse::session_id)]
     pub session: SessionId,
     /// The file to make: .wav or .mkv
     #[arg(long, value_name = "FILE")]
@@ -278,7 +244,7 @@ pub struct SessionExport {
 #[derive(Debug, Args)]
 pub struct Timeline {
     /// The session
-    #[arg(value_parser = session_id)]
+    #[arg(value_parser = parse::session_id)]
     pub session: SessionId,
     /// The file to make: .svg
     #[arg(long, value_name = "FILE")]
@@ -295,10 +261,10 @@ pub struct Timeline {
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Name of the writer's function [default: the one that the queue's mapping names]
-    #[arg(long, value_name = "NAME", value_parser = function)]
+    #[arg(long, value_name = "NAME", value_parser = parse::function)]
     pub writer: Option<String>,
     /// The writer's time-out where Lambda cannot be asked
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::some_time)]
     pub timeout: Duration,
 }
 
@@ -309,103 +275,9 @@ pub struct Sweep {
     #[arg(long)]
     pub dry_run: bool,
     /// A session without a chunk for this long has fallen silent
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = silence)]
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse::silence)]
     pub silent_for: Duration,
     /// Sessions to end and streams to delete in one run, each
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
-}
-
-/// A message group: a sessionId, or whatever a refused message came with.
-fn group(text: &str) -> Result<String> {
-    if text.is_empty() || text.len() > MAX_SESSION_ID {
-        let message = format!("a session's name has 1 to {MAX_SESSION_ID} characters");
-        return Err(usage(message, "`kvsw dlq list` shows the sessions that have parked messages"));
-    }
-    Ok(text.to_owned())
-}
-
-fn reason(text: &str) -> Result<String> {
-    match text.trim() {
-        "" => Err(usage("it is empty", "`kvsw dlq list` shows the reasons that there are")),
-        reason => Ok(reason.to_owned()),
-    }
-}
-
-fn session_id(text: &str) -> Result<SessionId> {
-    let hint = "give the sessionId, without the `session-` of its stream's name";
-    SessionId::parse(text).map_err(|rejection| usage(rejection.to_string(), hint))
-}
-
-fn duration(text: &str) -> Result<Duration> {
-    let ms = time::duration_ms(text.trim());
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| usage(format!("{text:?} is no length of time"), "write 90s, 1:30, 10m or 1h30m"))
-}
-
-fn some_time(text: &str) -> Result<Duration> {
-    let none = || usage("it is 0", "give a time such as 10s");
-    duration(text).and_then(|time| if time.is_zero() { Err(none()) } else { Ok(time) })
-}
-
-fn silence(text: &str) -> Result<Duration> {
-    let shortest = sweep::SHORTEST_SILENCE;
-    let silence = duration(text)?;
-    if silence < shortest {
-        let message = format!("it takes {} or more", length(shortest.as_millis() as u64));
-        return Err(usage(message, "speakers pause, and the queue may be behind"));
-    }
-    Ok(silence)
-}
-
-fn place(text: &str) -> Result<Place> {
-    const HINT: &str =
-        "write 90s or 1:30 after the session's beginning, or a moment such as 2026-11-22T10:00:00Z";
-    time::place(text.trim()).ok_or_else(|| usage(format!("{text:?} is no place in time"), HINT))
-}
-
-fn function(text: &str) -> Result<String> {
-    match text.trim() {
-        "" => Err(usage("it names no function", "leave it out: the queue's mapping names the writer")),
-        name => Ok(name.to_owned()),
-    }
-}
-
-/// Where everything is: the typed flags, else the variables that `env` gives.
-///
-/// # Errors
-/// Wrong use, with the variable and the flag that replaces it.
-pub fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
-    endpoints(&env)?;
-    let typed = |name: &str| match name {
-        settings::QUEUE_URL => global.queue_url.clone(),
-        settings::DLQ_URL => global.dlq_url.clone(),
-        settings::STATE_TABLE => global.state_table.clone(),
-        settings::SESSIONS_TABLE => global.sessions_table.clone(),
-        _ => None,
-    };
-    Settings::read(|name| typed(name).or_else(|| env(name))).map_err(|error| {
-        let (SettingsError::Missing { name } | SettingsError::Invalid { name, .. }) = error;
-        let flag = name.to_lowercase().replace('_', "-");
-        usage(error.to_string(), format!("set {name} (the stack's outputs have it), or give --{flag}"))
-    })
-}
-
-/// The SDK's own variables for endpoints: what it says of a wrong one names no variable.
-fn endpoints(env: &impl Fn(&str) -> Option<String>) -> Result<()> {
-    const SERVICES: [&str; 6] =
-        ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_KINESIS_VIDEO_ARCHIVED_MEDIA", "_LAMBDA"];
-    for name in SERVICES.map(|service| format!("AWS_ENDPOINT_URL{service}")) {
-        let Some(url) = env(&name).filter(|url| !url.is_empty()) else { continue };
-        let address = url.parse::<http::Uri>().ok().filter(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        });
-        if address.is_none() {
-            let message =
-                format!("the environment variable {name} is {url:?}, which is no address of a service");
-            return Err(usage(message, format!("unset {name} for AWS itself, or write http://HOST:PORT")));
-        }
-    }
-    Ok(())
 }
