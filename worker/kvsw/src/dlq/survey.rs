@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use reader::stream::patiently;
-use writer::ports::{SessionStatus, Sessions as _};
+use writer::ports::SessionStatus;
 
 use super::plan::{Plan, SessionFacts, Unnoted};
 use super::select::fits_some;
@@ -75,9 +75,11 @@ async fn facts(
     };
     // A refused message's group may be no session's name at all; then nothing can be known of it.
     let Ok(session) = SessionId::parse(&facts.session_id) else { return Ok(facts) };
-    let status = async { Ok(world.sessions.status(&session).await?) };
-    let (status, checkpoint, hours) =
-        futures::try_join!(status, world.checkpoint(&session), retention_hours(world, &session))?;
+    let (status, checkpoint, hours) = futures::try_join!(
+        world.status(&session),
+        world.checkpoint(&session),
+        retention_hours(world, &session)
+    )?;
     if let Some(checkpoint) = &checkpoint {
         facts.placeable = placeable(world, &session, checkpoint).await?;
     }

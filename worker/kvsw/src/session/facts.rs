@@ -7,7 +7,7 @@ use media::time::EpochMs;
 use reader::fragment::{Block, Fragment};
 use reader::ledger::{Parked, gap_times};
 use reader::stream::{LAST_BLOCK_MS, LONGEST_FRAGMENT_MS, LeftOut, Listed, StreamReader};
-use writer::ports::{SessionStatus, Sessions as _};
+use writer::ports::SessionStatus;
 
 use crate::args::Span;
 use crate::error::{Error, Result, usage};
@@ -80,7 +80,7 @@ pub struct Part<'a> {
 /// Those of the other services; wrong use, where nothing is known of the session.
 pub async fn facts(world: &World, reader: &StreamReader, session: &SessionId) -> Result<SessionFacts> {
     let (status, checkpoint, activity, notes, depth, listed) = futures::try_join!(
-        async { Ok(world.sessions.status(session).await?) },
+        world.status(session),
         world.checkpoint(session),
         async { Ok(world.state.last_activity(std::slice::from_ref(session)).await?) },
         world.notes(None),
