@@ -8,6 +8,7 @@ pub mod args;
 pub mod confirm;
 pub mod dlq;
 pub mod doctor;
+pub mod erase;
 pub mod error;
 pub mod files;
 pub mod output;
@@ -43,5 +44,6 @@ pub async fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> Result<Exit>
         Command::Session(SessionCommand::Timeline(args)) => session::timeline::run(world, output, args).await,
         Command::Doctor(args) => doctor::run(world, output, args).await,
         Command::Sweep(args) => sweep::run(world, output, args).await,
+        Command::Erase(args) => erase::run(world, output, args).await,
     }
 }

@@ -83,7 +83,18 @@ pub enum Command {
         after_help = "Nobody is ended while messages wait in the queue and nothing has been written for 5 minutes (exit 1).\n\nExample:\n  kvsw sweep --dry-run --silent-for 30m"
     )]
     Sweep(Sweep),
+    /// Deletes everything that the deployment holds of a session that has ended, and looks for it again
+    #[command(after_help = ERASE)]
+    Erase(Erase),
 }
+
+const ERASE: &str = "\
+Chunk queue, DLQ, checkpoints, snapshots, notes, connections, the stream, the row of the Sessions table. A session that is
+active, or ended less than a minute ago, is refused. What cannot be reached is named.
+
+Examples:
+  kvsw erase quiet-fox --dry-run
+  kvsw erase quiet-fox --yes --json";
 
 /// Parked messages.
 #[derive(Debug, Subcommand)]
@@ -167,6 +178,23 @@ pub struct Discard {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `erase`.
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// The session
+    #[arg(value_parser = parse::session_id)]
+    pub session: SessionId,
+    /// Show what there is and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The table of WebSocket connections
+    #[arg(long, value_name = "NAME", env = "CONNECTIONS_TABLE", hide_env_values = true)]
+    pub connections_table: Option<String>,
 }
 
 /// One session.

@@ -27,14 +27,20 @@ const SEND: &str = "SendMessageBatch";
 pub struct Dlq<'w> {
     /// Clients and names.
     pub world: &'w World,
+    url: String,
     queue: ChunkQueue,
 }
 
 impl<'w> Dlq<'w> {
     /// The DLQ of the world's settings.
     pub fn new(world: &'w World) -> Self {
-        let dlq_url = world.settings.dlq_url.clone();
-        Self { world, queue: ChunkQueue::new(world.sqs.clone(), dlq_url, String::new()) }
+        Self::at(world, &world.settings.dlq_url)
+    }
+
+    /// Another queue, to be gone through likewise.
+    pub fn at(world: &'w World, url: &str) -> Self {
+        let queue = ChunkQueue::new(world.sqs.clone(), url.to_owned(), String::new());
+        Self { world, url: url.to_owned(), queue }
     }
 
     /// Up to ten messages, hidden from others for `seconds`; none after a second without any.
@@ -42,7 +48,7 @@ impl<'w> Dlq<'w> {
     /// # Errors
     /// Those of ReceiveMessage.
     pub async fn receive(&self, seconds: u32) -> Result<Vec<DlqMessage>> {
-        let asked = self.world.sqs.receive_message().queue_url(&self.world.settings.dlq_url);
+        let asked = self.world.sqs.receive_message().queue_url(&self.url);
         let asked = asked.max_number_of_messages(MAX_ENTRIES as i32).wait_time_seconds(WAIT_SECONDS);
         let asked = asked.visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX));
         let asked = asked.message_attribute_names("All");
@@ -84,7 +90,7 @@ impl<'w> Dlq<'w> {
             });
             let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
             let entries = entries.map_err(|e| garbled(DELETE, &e.to_string()))?;
-            let asked = self.world.sqs.delete_message_batch().queue_url(&self.world.settings.dlq_url);
+            let asked = self.world.sqs.delete_message_batch().queue_url(&self.url);
             let answer = call(DELETE, asked.set_entries(Some(entries)).send()).await?;
             let failed = answer.failed.iter().filter_map(|entry| ten.get(entry.id().parse::<usize>().ok()?));
             left.extend(failed.map(|message| message.message_id.as_str()));
