@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod erase;
 pub mod error;
 pub mod files;
+pub mod logs;
 pub mod output;
 pub mod reasons;
 pub mod session;
@@ -30,13 +31,19 @@ use world::World;
 /// Whatever stopped it; [`error::Error::exit`] is its exit code.
 pub async fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> Result<Exit> {
     let output = &Output::new(cli.global.json, cli.global.color);
+    if let Command::Completions { shell } = cli.command {
+        return output.completions(shell).map(|()| Exit::Fine);
+    }
     let world = &World::connect(args::settings(&cli.global, env)?).await?;
     match &cli.command {
         Command::Dlq(DlqCommand::List(args)) => dlq::list::run(world, output, args).await,
-        Command::Dlq(DlqCommand::Show { session }) => dlq::show::run(world, output, session).await,
+        Command::Dlq(DlqCommand::Show(args)) => dlq::show::run(world, output, args).await,
+        Command::Dlq(DlqCommand::Watch(args)) => dlq::watch::run(world, output, args).await,
+        Command::Dlq(DlqCommand::Import(args)) => dlq::import::run(world, output, args).await,
         Command::Dlq(DlqCommand::Export(args)) => dlq::export::run(world, output, args).await,
         Command::Dlq(DlqCommand::Redrive(args)) => dlq::redrive::run(world, output, args).await,
         Command::Dlq(DlqCommand::Discard(args)) => dlq::discard::run(world, output, args).await,
+        Command::Session(SessionCommand::List(args)) => session::list::run(world, output, args).await,
         Command::Session(SessionCommand::Show { session }) => {
             session::show::run(world, output, session).await
         }
@@ -45,5 +52,6 @@ pub async fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> Result<Exit>
         Command::Doctor(args) => doctor::run(world, output, args).await,
         Command::Sweep(args) => sweep::run(world, output, args).await,
         Command::Erase(args) => erase::run(world, output, args).await,
+        Command::Completions { .. } => Ok(Exit::Fine), // needs no world
     }
 }

@@ -3,10 +3,12 @@
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use clap::CommandFactory as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::args::Cli;
 use crate::error::{Error, Result};
 
 /// When to colour.
@@ -90,11 +92,17 @@ impl Output {
             true => serde_json::to_string_pretty(value).unwrap_or_default(),
             false => value.text(self.pen),
         };
-        let mut stdout = std::io::stdout().lock();
-        match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
-            _ => Ok(()),
-        }
+        write(&(text + "\n"))
+    }
+
+    /// Shows a shell's completion script.
+    ///
+    /// # Errors
+    /// Those of [`Output::show`].
+    pub fn completions(&self, shell: clap_complete::Shell) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "kvsw", &mut script);
+        write(&String::from_utf8_lossy(&script))
     }
 
     /// Says something that is no data.
@@ -113,6 +121,14 @@ impl Output {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+}
+
+fn write(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ mod settings;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ingest::message::SessionId;
 use media::time::EpochMs;
 
@@ -86,6 +86,15 @@ pub enum Command {
     /// Deletes everything that the deployment holds of a session that has ended, and looks for it again
     #[command(after_help = ERASE)]
     Erase(Erase),
+    /// Prints a completion script for a shell
+    #[command(
+        after_help = "Example:\n  kvsw completions bash > ~/.local/share/bash-completion/completions/kvsw"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
 
 const ERASE: &str = "\
@@ -103,12 +112,14 @@ pub enum DlqCommand {
     #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
     List(DlqList),
     /// Every parked message of a session, and what its reason means
-    #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
-    Show {
-        /// The session; a message group need not be a legal sessionId
-        #[arg(value_parser = parse::group)]
-        session: String,
-    },
+    #[command(after_help = "Examples:\n  kvsw dlq show quiet-fox\n  kvsw dlq show quiet-fox --logs")]
+    Show(DlqShow),
+    /// Shows what is parked and what leaves, as it happens
+    #[command(after_help = "Example:\n  kvsw dlq watch --until-empty")]
+    Watch(DlqWatch),
+    /// Puts what `dlq export` or `dlq discard` wrote to a folder back into the DLQ
+    #[command(after_help = "Example:\n  kvsw dlq import discarded-2026-11-22T100000.000Z --dry-run")]
+    Import(DlqImport),
     /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
     #[command(after_help = "Example:\n  kvsw dlq export --session quiet-fox --all --out quiet-fox")]
     Export(DlqExport),
@@ -133,6 +144,45 @@ pub struct DlqList {
     /// Receive once to see whose messages have no note; it hides messages for a moment, so not during a redrive
     #[arg(long)]
     pub look: bool,
+}
+
+/// `dlq show`.
+#[derive(Debug, Args)]
+pub struct DlqShow {
+    /// The session; a message group need not be a valid sessionId
+    #[arg(value_parser = parse::group)]
+    pub session: String,
+    /// Also the writer's log lines of the session, from CloudWatch Logs, on stderr
+    #[arg(long)]
+    pub logs: bool,
+    /// The writer's log group [default: by the queue's name, as the template names both]
+    #[arg(long, value_name = "NAME", requires = "logs")]
+    pub log_group: Option<String>,
+}
+
+/// `dlq watch`.
+#[derive(Debug, Args)]
+pub struct DlqWatch {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Pause between two looks
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::some_time)]
+    pub every: Duration,
+    /// End with exit code 0 as soon as nothing is parked
+    #[arg(long)]
+    pub until_empty: bool,
+}
+
+/// `dlq import`.
+#[derive(Debug, Args)]
+pub struct DlqImport {
+    /// The folder, with messages.jsonl and facts.jsonl
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Show what would be put back and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dlq export`.
@@ -200,8 +250,11 @@ pub struct Erase {
 /// One session.
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
+    /// The sessions, the latest activity first
+    #[command(after_help = "Example:\n  kvsw session list --status active")]
+    List(SessionList),
     /// The ledger: chunks, fragments, gaps; every millisecond between first and last
-    #[command(after_help = "Example:\n  kvsw session show quiet-fox --json")]
+    #[command(after_help = LEDGER)]
     Show {
         /// The session
         #[arg(value_parser = parse::session_id)]
@@ -216,6 +269,53 @@ pub enum SessionCommand {
     #[command(after_help = "Example:\n  kvsw session timeline quiet-fox --out quiet-fox.svg")]
     Timeline(Timeline),
 }
+
+/// `session list`.
+#[derive(Debug, Args)]
+pub struct SessionList {
+    /// Only sessions in this state
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub status: Option<SessionState>,
+    /// Sessions to show, at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// What the Sessions table says of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SessionState {
+    /// May be written.
+    Active,
+    /// Has ended.
+    Ended,
+}
+
+impl SessionState {
+    /// As results say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+const LEDGER: &str = "\
+Words:
+  drift      the speaker's clock minus the audio's; 300 ms and more are corrected while writing
+  chunks #0  the chunks of the first page; each reload of the page counts one up, and its chunkIndex begins at 0 again
+  processed  chunks that the session has advanced beyond: written, parked or missing
+  withheld   the middle of a Cluster that begins in a gap: cannot be decoded until the gap is filled
+  given up   more than 32 gaps were open; the chunks still play from `kvsw dlq export`
+  pause      no audio, and no chunk is missing there
+  gap        no audio, since chunks are parked or missing
+  unknown    no audio, and fragments expired or a gap was given up
+
+Exit codes: 0 whole, 1 something is missing, parked or failing, 3 the stream could not be asked (what the writer's state
+tells is shown all the same).
+
+Example:
+  kvsw session show quiet-fox --json";
 
 /// A part of a session.
 #[derive(Clone, Copy, Debug, Default, Args)]

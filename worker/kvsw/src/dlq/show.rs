@@ -12,6 +12,7 @@ use super::message::DlqMessage;
 use super::queue::right_queue;
 use super::select::Selection;
 use super::walk::{Acted, walk};
+use crate::args::DlqShow;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::reasons::advice;
@@ -120,7 +121,8 @@ async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
 ///
 /// # Errors
 /// Those of the services.
-pub async fn run(world: &World, output: &Output, session: &str) -> Result<Exit> {
+pub async fn run(world: &World, output: &Output, args: &DlqShow) -> Result<Exit> {
+    let session = args.session.as_str();
     right_queue(world).await?;
     let (all, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let without_note = depth.total().saturating_sub(all.len());
@@ -137,7 +139,22 @@ pub async fn run(world: &World, output: &Output, session: &str) -> Result<Exit> 
         oldest_ms: oldest.map_or(0, |oldest| world.now().0.saturating_sub(oldest)),
     };
     output.show(&shown)?;
+    if args.logs && !shown.messages.is_empty() {
+        log(world, output, args, &shown).await?;
+    }
     Ok(if shown.messages.is_empty() && shown.not_shown == 0 { Exit::Fine } else { Exit::Finding })
+}
+
+/// The writer's log lines from the first failure to the last parking, on stderr: stdout has the messages alone.
+async fn log(world: &World, output: &Output, args: &DlqShow, shown: &Shown) -> Result<()> {
+    let from =
+        shown.messages.iter().map(|message| message.first_failure_at.unwrap_or(message.parked_at)).min();
+    let to = shown.messages.iter().map(|message| message.parked_at).max();
+    let time = (EpochMs(from.unwrap_or_default()), EpochMs(to.unwrap_or_default()));
+    let lines = crate::logs::lines(world, args.log_group.as_deref(), &args.session, time).await?;
+    output.say(&format!("{} of the writer's log:", count(lines.len(), "line")));
+    lines.iter().for_each(|line| output.say(line));
+    Ok(())
 }
 
 /// Messages of neighbouring chunks that were parked for the same reason: one line of the table.

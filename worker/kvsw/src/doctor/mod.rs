@@ -5,7 +5,7 @@ mod finding;
 mod keys;
 mod lambda;
 mod queues;
-mod signed;
+pub(crate) mod signed;
 mod tables;
 
 use aws::failure::call;

@@ -70,7 +70,11 @@ async fn table(world: &World, wanted: &Wanted<'_>) -> Result<Table> {
     let described = call("DescribeTable", asked.send()).await;
     let described = described.map_err(|failure| no_table(wanted.variable, wanted.name, failure))?.table;
     let asked = world.dynamodb.describe_time_to_live().table_name(wanted.name);
-    let told = call("DescribeTimeToLive", asked.send()).await?.time_to_live_description;
+    let told = match call("DescribeTimeToLive", asked.send()).await {
+        // Of the application's own table it matters less than the right to ask for it.
+        Err(_) if wanted.expires_by.is_none() => None,
+        told => told?.time_to_live_description,
+    };
     let is_on = |told: &TimeToLiveDescription| {
         let enabled = [TimeToLiveStatus::Enabled, TimeToLiveStatus::Enabling];
         told.time_to_live_status().is_some_and(|status| enabled.contains(status))
