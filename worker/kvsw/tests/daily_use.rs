@@ -117,7 +117,8 @@ async fn the_writers_log_is_shown(bench: &Bench) {
 async fn what_cannot_be_shown_is_an_error(bench: &Bench) {
     for args in [&["dlq", "list"][..], &["dlq", "list", "--json"], &["session", "list"]] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let ended = bench.kvsw.command(args).stdout(full).stderr(Stdio::piped()).output().await.unwrap();
+        let child = bench.kvsw.command(args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ended = child.wait_with_output().await.unwrap();
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(1), "{args:?}: {said}");
         assert!(said.starts_with("error: standard output: "), "{args:?}: {said}");

@@ -56,7 +56,7 @@ fn change(before: &Notes, now: &Notes, at: EpochMs) -> Option<Change> {
     };
     let (parked, gone) = (only_in(now, before), only_in(before, now));
     let differs = !parked.is_empty() || !gone.is_empty();
-    differs.then(|| Change { at: at.0, parked, gone, now: now.len() })
+    differs.then_some(Change { at: at.0, parked, gone, now: now.len() })
 }
 
 fn groups<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<Group> {
