@@ -20,6 +20,8 @@ pub mod sweep;
 pub mod time;
 pub mod world;
 
+use clap::CommandFactory as _;
+
 use args::{Cli, Command, DlqCommand, SessionCommand};
 use error::{Exit, Result};
 use output::Output;
@@ -32,7 +34,9 @@ use world::World;
 pub async fn run(cli: Cli, env: impl Fn(&str) -> Option<String>) -> Result<Exit> {
     let output = &Output::new(cli.global.json, cli.global.color);
     if let Command::Completions { shell } = cli.command {
-        return output.completions(shell).map(|()| Exit::Fine);
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "kvsw", &mut script);
+        return output.print(&String::from_utf8_lossy(&script)).map(|()| Exit::Fine);
     }
     let world = &World::connect(args::settings(&cli.global, env)?).await?;
     match &cli.command {

@@ -3,12 +3,10 @@
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use clap::CommandFactory as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::Cli;
 use crate::error::{Error, Result};
 
 /// When to colour.
@@ -95,14 +93,12 @@ impl Output {
         write(&(text + "\n"))
     }
 
-    /// Shows a shell's completion script.
+    /// Shows text that has no other form.
     ///
     /// # Errors
     /// Those of [`Output::show`].
-    pub fn completions(&self, shell: clap_complete::Shell) -> Result<()> {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "kvsw", &mut script);
-        write(&String::from_utf8_lossy(&script))
+    pub fn print(&self, text: &str) -> Result<()> {
+        write(text)
     }
 
     /// Says something that is no data.

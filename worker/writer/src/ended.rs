@@ -3,7 +3,7 @@
 use ingest::checkpoint::Checkpoint;
 use media::time::EpochMs;
 
-use crate::Config;
+use crate::config::Config;
 
 /// Whether the writer parks a chunk of the live audio as `SESSION_ENDED`: by the queue's clock it was captured over
 /// [`Config::end_grace_ms`] after `end`, and enqueued as late. `chunk` is when it was captured (speaker's clock) and sent.

@@ -57,7 +57,7 @@ pub fn places(checkpoint: &Checkpoint, chunks: &[Option<Known>], first_sequence:
         let Known { index, captured_at, connection_id } = known.clone()?;
         let sequence_number = first_sequence.saturating_add(i as u128);
         let record = Record { message_id: i.to_string(), sequence_number, ..Record::default() };
-        let chunk = Chunk { record, index, captured_at, connection_id, audio: Ok(Vec::new()) };
+        let chunk = Chunk { record, index, captured_at, connection_id, ..Chunk::default() };
         Some(ingest::message::Entry::Chunk(Arc::new(chunk)))
     });
     let sorted = sort(checkpoint, &entries.collect::<Vec<_>>(), &[]);
