@@ -468,7 +468,7 @@ fn of_names() -> Vec<Plant> {
             "a name instead of a URL",
             "QUEUE_URL",
             Some("foo"),
-            &["QUEUE_URL is \"foo\"", "kvsw-env.sh"],
+            &["QUEUE_URL must be the URL of a FIFO queue", "kvsw-env.sh"],
         ),
         refused("Region missing", "AWS_REGION", None, &["AWS_REGION"]),
         refused("Region empty", "AWS_REGION", Some(""), &["AWS_REGION"]),
@@ -482,7 +482,7 @@ fn of_names() -> Vec<Plant> {
             "retention 0",
             "KVS_RETENTION_HOURS",
             Some("0"),
-            &["KVS_RETENTION_HOURS is \"0\"", "hint: unset KVS_RETENTION_HOURS"],
+            &["KVS_RETENTION_HOURS must be a number of hours", "hint: unset KVS_RETENTION_HOURS"],
         ),
         env(
             "DLQ_URL is another queue",
@@ -515,8 +515,13 @@ fn of_names() -> Vec<Plant> {
             (1, 2),
             &["gone.fifo, and there is no such queue"],
         ),
-        refused("a stray space", "QUEUE_URL", Some("{url}/000000000000/chunks.fifo "), &["ends with .fifo"]),
-        refused("quotes", "QUEUE_URL", Some("\"{url}/000000000000/chunks.fifo\""), &["ends with .fifo"]),
+        refused(
+            "a stray space",
+            "QUEUE_URL",
+            Some("{url}/000000000000/chunks.fifo "),
+            &["ending with .fifo"],
+        ),
+        refused("quotes", "QUEUE_URL", Some("\"{url}/000000000000/chunks.fifo\""), &["ending with .fifo"]),
         env("SQS is not there", "AWS_ENDPOINT_URL_SQS", NOWHERE, (3, 5), &["is the network up"]),
         env("DynamoDB is not there", "AWS_ENDPOINT_URL_DYNAMODB", NOWHERE, (3, 2), &["is the network up"]),
         env(

@@ -26,20 +26,20 @@ async fn every_wrong_use_is_told_with_a_hint_and_changes_nothing() {
         (vec!["dlq", "redrive", "--rate", "-5"], "not a rate from 1 to 3000"),
         (vec!["dlq", "redrive", "--rate", "fast"], "\"fast\" is not a rate"),
         (vec!["dlq", "redrive", "--native"], "unexpected argument '--native'"),
-        (vec!["dlq", "export", "--out", "/proc/x"], "/proc/x cannot be made"),
-        (vec!["dlq", "discard", "--yes", "--out", "/proc/x"], "/proc/x cannot be made"),
-        (vec!["dlq", "export", "--out", &in_a_file], "no folder that exists"),
+        (vec!["dlq", "export", "--out", "/proc/x"], "/proc/x cannot be created"),
+        (vec!["dlq", "discard", "--yes", "--out", "/proc/x"], "/proc/x cannot be created"),
+        (vec!["dlq", "export", "--out", &in_a_file], "does not exist"),
         (vec!["dlq", "redrive", "--wait", "soon"], "--wait: \"soon\" is not a valid duration"),
         (vec!["dlq", "list", "--since", "soon"], "--since: \"soon\" is not a valid time"),
         (vec!["dlq", "list", "--class", "odd"], "invalid value 'odd'"),
         (vec!["dlq", "list", "--limit", "0"], "0 is not in 1.."),
         (vec!["dlq", "export"], "--out"),
         (vec!["dlq", "export", "--out", &there], "exists already"),
-        (vec!["dlq", "discard", "--out", &missing], "no folder that exists"),
+        (vec!["dlq", "discard", "--out", &missing], "does not exist"),
         (vec!["session", "show", "no name!"], "invalid sessionId \"no name!\""),
         (vec!["session", "export", "a", "--out", &txt], ".wav or .mkv"),
         (vec!["session", "export", "a", "--out", &there], "exists already"),
-        (vec!["session", "export", "a", "--out", &missing], "no folder that exists"),
+        (vec!["session", "export", "a", "--out", &missing], "does not exist"),
         (
             vec!["session", "export", "a", "--out", "x.wav", "--from", "2:00", "--to", "1:00"],
             "must be later than --from",
@@ -76,7 +76,7 @@ async fn a_missing_or_wrong_variable_is_named_with_the_flag_that_replaces_it() {
     }
     let standard = Kvsw::nowhere().set("DLQ_URL", Some("http://127.0.0.1:1/0/dlq"));
     let ended = standard.run(&["dlq", "list"]).await;
-    assert!(ended.code == 2 && ended.stderr.contains("ends with .fifo"), "{ended:?}");
+    assert!(ended.code == 2 && ended.stderr.contains("ending with .fifo"), "{ended:?}");
     assert!(ended.stderr.contains("--dlq-url"), "{}", ended.stderr);
 }
 

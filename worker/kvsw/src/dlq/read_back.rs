@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             Some((id, _)) => world.checkpoint(id).await?.unwrap_or_default(),
             None => Checkpoint::default(),
         };
-        let fates = self.fates(&checkpoint, notes);
+        let fates = self.fates(&checkpoint, notes, world.now());
         found.written += fates.written;
         found.parked_again += fates.parked_again;
         found.awaited += fates.awaited;
@@ -230,12 +230,12 @@ impl<'a> Session<'a> {
     }
 
     /// What became of each message, by the session's state and the writer's notes.
-    fn fates(&self, checkpoint: &Checkpoint, notes: &[Entry]) -> Fates {
+    fn fates(&self, checkpoint: &Checkpoint, notes: &[Entry], now: EpochMs) -> Fates {
         let own = notes.iter().filter(|entry| entry.session_id == self.group);
         let again: BTreeSet<&str> = own.map(|entry| entry.note.message_id.as_str()).collect();
         let chunks: Vec<Option<Known>> = self.sent.iter().map(|sent| sent.chunk.clone()).collect();
         // The session has seen them before, if it has seen them: no queue number is newer.
-        let places = places(checkpoint, &chunks, 0);
+        let places = places(checkpoint, &chunks, (now, 0));
         let mut fates = Fates::default();
         for (sent, place) in self.sent.iter().zip(places) {
             if again.contains(sent.id.as_str()) {
@@ -389,7 +389,7 @@ mod tests {
         let config = config.behavior_version(aws_config::BehaviorVersion::latest()).build();
         let reader = StreamReader::new(&config, &id.stream_name());
         let session = Session { id: Some((id, reader)), group: "owl", planned: None, sent };
-        let fates = session.fates(state, notes);
+        let fates = session.fates(state, notes, EpochMs(5_000));
         (fates.written, fates.parked_again, fates.awaited)
     }
 

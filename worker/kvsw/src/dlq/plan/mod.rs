@@ -64,12 +64,12 @@ pub enum Again {
 impl Again {
     fn why(self) -> &'static str {
         match self {
-            Self::RefusedForItself => "refused for itself; a redrive does not change the message",
+            Self::RefusedForItself => "the message itself was refused; a redrive does not change it",
             Self::SessionUnknown => "the Sessions table does not know the session",
             Self::SessionEnded => "captured after the session's end",
             Self::GivenUp => "too many gaps were open: the state before this one was given up",
             Self::Expired => "the state before the gap is no longer stored",
-            Self::Placeless => "the writer could not place it before, and it lies in no open gap",
+            Self::Placeless => "the writer could not place it before, and no open gap holds it",
         }
     }
 }
@@ -229,7 +229,7 @@ fn foresee<'e>(
         let again = parked_again(facts, checkpoint, note, (place, now));
         Foreseen { note, place, again }
     };
-    notes.iter().zip(places_of_notes(checkpoint, facts.status, notes)).map(foreseen).collect()
+    notes.iter().zip(places_of_notes(checkpoint, facts.status, (notes, now))).map(foreseen).collect()
 }
 
 /// Why the writer will park a chunk again, if it will: its own order of questions.

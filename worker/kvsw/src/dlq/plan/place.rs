@@ -50,13 +50,13 @@ pub struct Known {
     pub connection_id: Option<String>,
 }
 
-/// Each chunk's place, by the writer's own sorting. `first_sequence` is the queue's number of the first of them.
-pub fn places(checkpoint: &Checkpoint, chunks: &[Option<Known>], first_sequence: u128) -> Vec<Place> {
+/// Each chunk's place, by the writer's own sorting. `sent` is when the queue took the first of them, and its number there.
+pub fn places(checkpoint: &Checkpoint, chunks: &[Option<Known>], sent: (EpochMs, u128)) -> Vec<Place> {
     let mut places = vec![Place::Unknown; chunks.len()];
     let entries = chunks.iter().enumerate().filter_map(|(i, known)| {
         let Known { index, captured_at, connection_id } = known.clone()?;
-        let sequence_number = first_sequence.saturating_add(i as u128);
-        let record = Record { message_id: i.to_string(), sequence_number, ..Record::default() };
+        let (sent_at, sequence_number) = (sent.0, sent.1.saturating_add(i as u128));
+        let record = Record { message_id: i.to_string(), sequence_number, sent_at, ..Record::default() };
         let chunk = Chunk { record, index, captured_at, connection_id, ..Chunk::default() };
         Some(ingest::message::Entry::Chunk(Arc::new(chunk)))
     });
@@ -80,7 +80,11 @@ pub fn places(checkpoint: &Checkpoint, chunks: &[Option<Known>], first_sequence:
 }
 
 /// Each note's place once its message is sent again.
-pub(super) fn places_of_notes(checkpoint: &Checkpoint, status: SessionStatus, notes: &[Entry]) -> Vec<Place> {
+pub(super) fn places_of_notes(
+    checkpoint: &Checkpoint,
+    status: SessionStatus,
+    (notes, now): (&[Entry], EpochMs),
+) -> Vec<Place> {
     let known = |Entry { note, .. }: &Entry| {
         let index = note.chunk_index?;
         let captured_at = captured_at(note, index, checkpoint, status);
@@ -88,7 +92,7 @@ pub(super) fn places_of_notes(checkpoint: &Checkpoint, status: SessionStatus, no
     };
     // A redriven message is newer than all that were ever seen.
     let newer = checkpoint.live.last_sequence.saturating_add(1);
-    places(checkpoint, &notes.iter().map(known).collect::<Vec<_>>(), newer)
+    places(checkpoint, &notes.iter().map(known).collect::<Vec<_>>(), (now, newer))
 }
 
 /// Notes of older writers do not tell when the chunk was captured. Then it is taken to be where its index says: in a gap, or

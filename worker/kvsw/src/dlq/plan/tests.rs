@@ -93,7 +93,7 @@ fn what_a_filter_leaves_and_what_nobody_has_is_told_apart() {
         (vec![(44, 45)], vec![(46, 47)])
     );
     let text = Plan { sessions: vec![plan], ..Plan::default() }.text(Pen::PLAIN);
-    assert!(text.contains("40-43 come back, 44-45 stay parked, 46-47 are in no note"), "{text}");
+    assert!(text.contains("40-43 return, 44-45 stay parked, 46-47 not noted as parked"), "{text}");
 }
 
 #[test]
