@@ -14,6 +14,7 @@ use ingest::sort::{Sorted, sort};
 use media::opus::Decoder;
 use media::time::EpochMs;
 
+use crate::ended::is_after_end;
 use crate::event::Event;
 use crate::lease::Resolved;
 use crate::park::Reason;
@@ -227,7 +228,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let (reason, refused): (Reason, Vec<&Piece>) = match status {
             SessionStatus::Active | SessionStatus::Unknown => {
                 self.settle(&sorted.ends, Because::Ended);
-                self.settle(&sorted.duplicates, Because::Duplicate);
+                self.drop_duplicates(&sorted);
                 let backfill = sorted.backfill.iter().flat_map(|(_, pieces)| pieces);
                 let all =
                     sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).chain(&sorted.replaced);
@@ -238,9 +239,10 @@ impl<P: Ports> SessionWork<'_, P> {
                     Some(at) => at,
                     None => self.note_end(state).await?,
                 };
-                let limit = at.plus_ms(self.writer.config.end_grace_ms);
-                let timeline = &state.checkpoint.live.timeline;
-                let late = |p: &&Piece| timeline.corrected(p.captured_at) > limit && p.record.sent_at > limit;
+                let late = |p: &&Piece| {
+                    let chunk = (p.captured_at, p.record.sent_at);
+                    is_after_end(&state.checkpoint, &self.writer.config, at, chunk)
+                };
                 (Reason::SessionEnded, sorted.live.iter().filter(late).collect())
             }
         };

@@ -63,8 +63,8 @@ pub struct FragmentRow {
     pub samples: u64,
     /// Which numbering of chunkIndex.
     pub numbering: Option<u32>,
-    /// First and last chunk.
-    pub chunks: Option<(u64, u64)>,
+    /// Its chunks, without those of open gaps.
+    pub chunks: Ranges,
     /// It was written after fragments of later times; or nothing follows it, chunks were parked, and it was written long
     /// after the audio before it.
     pub backfilled: bool,
