@@ -4,6 +4,7 @@
 //! where they do not, the Connections table has them.
 
 pub mod backend;
+pub mod ended;
 pub mod message;
 pub mod refusal;
 pub mod status;
@@ -175,6 +176,10 @@ async fn message(
     let text = event.body.as_deref().unwrap_or_default();
     match message::read(&caller, text, backend.now())? {
         Request::Send(mut enqueue, ack) => {
+            if let Some(captured_at) = enqueue.captured_at {
+                let taken = ended::check(backend, &caller, captured_at).await;
+                taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
+            }
             enqueue.traceparent = enqueue.traceparent.or(trace);
             let told = enqueue.told.take();
             let sent = backend.send(enqueue).await;
