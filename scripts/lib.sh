@@ -24,6 +24,7 @@ stack_status() {
 }
 
 # What a stack of this name made and left behind: sets kept_dlq (a URL), kept_state and kept_sessions (names); empty is not there.
+# shellcheck disable=SC2034 # read by those scripts
 kept() {
     kept_dlq=$(aws sqs get-queue-url --queue-name "$1-chunks-dlq.fifo" --query QueueUrl --output text 2>/dev/null || true)
     kept_state=$(kept_table "$1-state")

@@ -42,7 +42,7 @@ pub struct Enqueue {
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
     /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
-    pub told: Option<Refusal>,
+    pub told: Option<Box<Refusal>>,
 }
 
 /// What a message asks for.
@@ -139,7 +139,7 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusa
     let hash = fnv1a(audio_data.as_bytes());
     let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
     let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
-    let told = codec.map(|codec| Refusal::unsupported_codec(&codec).about(Some(chunk_index)));
+    let told = codec.map(|codec| Box::new(Refusal::unsupported_codec(&codec).about(Some(chunk_index))));
     let traceparent = traceparent.map(str::to_owned);
     let enqueued = Enqueue { captured_at: Some(EpochMs(timestamp)), traceparent, told, ..enqueued };
     let ack = Ack::Chunk { index: chunk_index, captured_at: EpochMs(timestamp) };

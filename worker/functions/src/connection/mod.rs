@@ -184,7 +184,7 @@ async fn message(
             let told = enqueue.told.take();
             let sent = backend.send(enqueue).await;
             sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))?;
-            told.map_or(Ok(ack.map(Reply::from)), Err)
+            told.map_or(Ok(ack.map(Reply::from)), |told| Err(*told))
         }
         Request::Status => Ok(Some(Reply::Status(Box::new(status(backend, &caller).await?)))),
         Request::Ping => Ok(Some(Reply::Named(Named::Pong))),
