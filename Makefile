@@ -21,6 +21,10 @@ FILE ?=
 ENV ?= dev
 ARCH ?=
 PARAMETERS ?=
+# smoke-test: how it gets in, see scripts/smoke-test.sh -h
+TOKEN ?=
+TOKEN_COMMAND ?=
+QUEUE ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
@@ -31,7 +35,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
-	smoke-test teardown deployed hooks programs build environment clean
+	smoke-test teardown cdk deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
 # Rust as rustup installs it, also in a shell that was open before.
@@ -143,11 +147,16 @@ deploy: ## ENV=dev [ARCH=...] [PARAMETERS="TokenIssuer=... ..."]: packages and t
 deploy-websocket-dev: ## The same as: make deploy ENV=dev
 	$(MAKE) deploy ENV=dev
 
-smoke-test: ## ENV=dev: a recording through the deployment and back, compared
-	scripts/smoke-test.sh --env "$(ENV)"
+smoke-test: setup-build ## ENV=dev TOKEN_COMMAND=... | TOKEN=... | QUEUE=yes (past the API): a recording through the deployment and back, compared
+	@scripts/progress.sh "building kvsw: some minutes the first time" cargo build --release --package kvsw
+	scripts/smoke-test.sh --env "$(ENV)" $(if $(TOKEN_COMMAND),--token-command '$(TOKEN_COMMAND)') $(if $(TOKEN),--token '$(TOKEN)') \
+		$(if $(QUEUE),--queue)
 
-teardown: ## ENV=dev: deletes the deployment; parked audio and its places stay
+teardown: ## ENV=dev: deletes the deployment; parked audio, its places and its sessions stay for the next one
 	scripts/teardown.sh --env "$(ENV)" --yes
+
+cdk: setup-speaker .venv-lint ## The CDK example of docs/deploy.md, synthesized and linted; the sample of a Cognito trigger
+	cd infra/cdk && npm ci --silent && npm test --silent
 
 deployed: setup-test build .venv-ministack .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages
 	cargo test --workspace --test deployed_ministack --test deployed_localstack -- --include-ignored --nocapture

@@ -286,6 +286,17 @@ class Permissions(unittest.TestCase):
         for action in actions("ReadOnlyPolicy") - KEY:
             self.assertRegex(action, harmless)
 
+    def test_the_deployers_sample_policy_reaches_each_service_that_the_template_uses(self):
+        policy = json.loads((ROOT / "infra/deployer-policy.json").read_text())
+        services = {action.split(":")[0] for s in policy["Statement"] for action in as_list(s["Action"])}
+        used = {r["Type"].split("::")[1].lower() for r in template()["Resources"].values()}
+        names = {"serverless": "lambda", "apigatewayv2": "apigateway"}
+        self.assertLessEqual({names.get(service, service) for service in used} | {"s3", "cloudformation", "events"}, services)
+        for statement in policy["Statement"]:
+            if any(action.startswith("iam:") for action in as_list(statement["Action"])):
+                for resource in as_list(statement["Resource"]):
+                    self.assertIn("/kvs-stream-writer-", resource, "a deployer must not make roles for others")
+
     def test_no_action_is_a_wildcard_and_a_resource_only_where_it_must_be(self):
         without_resources = TRACE | {
             "kinesisvideo:ListStreams", "lambda:ListEventSourceMappings", "logs:GetQueryResults", "logs:DescribeQueryDefinitions",
