@@ -73,7 +73,7 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 # Crates whose files import each other in no circle. ingest, media and writer are to join them.
 ACYCLIC := $(addprefix worker/,aws functions kvsw reader sweep)
 
-check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint .venv-checkov ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check_cycles.py $(ACYCLIC)
@@ -82,6 +82,7 @@ check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cyc
 	scripts/check-advisories.sh
 	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/hooks/* scripts/verify-account .ci/run
 	.venv-lint/bin/cfn-lint infra/template.yaml
+	.venv-checkov/bin/checkov --config-file infra/checkov.yaml
 	.venv-tools/bin/typos
 	scripts/test-setup.sh
 
