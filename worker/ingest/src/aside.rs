@@ -6,10 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{SCHEMA, Schema, Unreadable};
 use crate::message::{Entry, Record, parse};
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::piece::{Piece, Place};
+use crate::schema::{SCHEMA, Schema, Unreadable};
 use crate::snapshot::{Kind, SnapshotKey};
 
 /// The most chunks set aside at a time: two minutes of 250 ms each.

@@ -7,8 +7,7 @@ use media::time::{EpochMs, Samples};
 
 use crate::fold::Folded;
 use crate::message::Record;
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::piece::{Piece, Place};
 
 /// The numbers behind the decision; SPECIFICATION.md gives the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,12 +26,11 @@
 //! [`Checkpoint::close_stored`]: crate::checkpoint::Checkpoint::close_stored
 //! [`MAX_GAPS`]: crate::checkpoint::MAX_GAPS
 
-use media::time::EpochMs;
+use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Advance;
 use crate::position::Position;
-use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
+use crate::snapshot::{SnapshotKey, or_empty};
 
 /// Chunk indices `from..to` of one numbering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,90 +138,6 @@ pub struct ParkedBatch {
     pub at: EpochMs,
 }
 
-/// A gap about to open, with what its chunks will need when they come back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opening {
-    /// Which chunks.
-    pub chunks: ChunkRange,
-    /// See [`Gap::begins_at`].
-    pub begins_at: EpochMs,
-    /// See [`Gap::ends_at`].
-    pub ends_at: Option<EpochMs>,
-    /// See [`Gap::captured`].
-    pub captured: (EpochMs, EpochMs),
-    /// What is skipped behind it; the bytes are the snapshot's residue.
-    pub search: Search,
-    /// The state before them.
-    pub snapshot: Snapshot,
-}
-
-impl Opening {
-    /// The gap, and its snapshot under its key.
-    pub fn open(self) -> (Gap, (SnapshotKey, Snapshot)) {
-        let key = self.snapshot.key(Kind::Gap);
-        let gap = Gap {
-            chunks: self.chunks,
-            begins_at: self.begins_at,
-            ends_at: self.ends_at,
-            captured: self.captured,
-            snapshot: key.clone(),
-            search: self.search,
-            unsure: None,
-            parked: None,
-            taken_until: None,
-        };
-        (gap, (key, self.snapshot))
-    }
-
-    /// The gap that is left where all of a batch is parked, back to where its line stood at `start`. What of the batch a later
-    /// one will find unfinished goes on at `goes_on_at`.
-    pub fn over(start: &Snapshot, batch: &Advance, goes_on_at: Option<u64>) -> Self {
-        let (position, began) = (&start.position, batch.to.numbering_began);
-        let same_page = position.numbering == batch.chunks.numbering;
-        let from = if same_page { position.next.min(batch.chunks.from) } else { 0 };
-        let mut snapshot =
-            Snapshot { residue: Vec::new(), placements: batch.placements.clone(), ..start.clone() };
-        snapshot.position.timeline.learn_skew(&batch.to.timeline);
-        if !same_page {
-            snapshot.position.begin_page(batch.chunks.numbering, began);
-        }
-        Self {
-            chunks: ChunkRange { from, ..batch.chunks },
-            begins_at: position.timeline.end().unwrap_or(batch.at),
-            ends_at: None,
-            captured: (captured_from(position, batch.chunks, began), batch.to.last_captured),
-            search: Search { goes_on_at, ..Search::default() },
-            snapshot,
-        }
-    }
-
-    /// Bytes of a chunk that were skipped behind the gap, up to `MAX_RESIDUE_BYTES` in all.
-    pub fn skip(&mut self, residue: Residue, withheld_to: u64) {
-        skip(&mut self.snapshot.residue, &mut self.search, residue, withheld_to);
-    }
-}
-
-/// The most bytes kept behind a gap to complete its last packet.
-const MAX_RESIDUE_BYTES: usize = 64 * 1024;
-
-/// Keeps skipped bytes with the `kept` ones of a search.
-pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, mut residue: Residue, withheld_to: u64) {
-    search.withheld_to = withheld_to.max(search.withheld_to);
-    let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
-    residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
-    kept.push(residue);
-}
-
-/// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may
-/// have ended on the same index; what was captured before a page's chunk 0 may still come.
-pub(crate) fn captured_from(before: &Position, chunks: ChunkRange, began: EpochMs) -> EpochMs {
-    match (before.numbering == chunks.numbering, chunks.from) {
-        (true, _) => before.last_captured,
-        (false, 0) => began,
-        (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
-    }
-}
-
 impl Gap {
     /// Its name.
     pub fn id(&self) -> GapId {
@@ -242,4 +157,101 @@ impl Gap {
     pub fn with_withheld(&self) -> ChunkRange {
         ChunkRange { to: self.chunks.to.max(self.search.withheld_to), ..self.chunks }
     }
+}
+
+/// Which audio a batch continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// The session's live audio.
+    Live,
+    /// A gap: a backfill.
+    Gap(GapId),
+}
+
+/// What a batch does to the checkpoint when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advance {
+    /// Which audio it continues.
+    pub line: Line,
+    /// Where the line goes on (for a gap, only its snapshot matters).
+    pub to: Position,
+    /// Gaps that open; for a backfill, what is left of its gap.
+    pub gaps: Vec<Gap>,
+    /// Chunks of the batch, first to last; holes inside are among `gaps`.
+    pub chunks: ChunkRange,
+    /// Chunks written.
+    pub count: u64,
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// End of its audio.
+    pub until: EpochMs,
+    /// Its audio.
+    pub samples: Samples,
+    /// Key of the snapshot where the live audio goes on.
+    #[serde(with = "or_empty")]
+    pub snapshot: Option<SnapshotKey>,
+    /// Where each chunk's audio ends, by index.
+    #[serde(default)]
+    pub placements: Vec<(u64, EpochMs)>,
+    /// What was skipped before the batch's first Cluster belongs to the gap whose search goes on where the batch begins.
+    #[serde(default)]
+    pub skipped: Option<Skipped>,
+    /// A backfill ends where another line was searching for a Cluster: that goes on from the backfill's end instead.
+    #[serde(rename = "heals", default)]
+    pub resumes: Option<Resumes>,
+    /// W3C trace context of the batch's first chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Advance {
+    /// Where the search for a Cluster goes on behind the batch, if that ended amid one.
+    pub fn search_goes_on_at(&self) -> Option<u64> {
+        let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
+        let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
+        of_gaps.chain(of_skipped).flatten().find(|at| *at == self.chunks.to)
+    }
+}
+
+/// Bytes that a batch skipped in search of a Cluster, for an earlier gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSkipped", into = "StoredSkipped")]
+pub struct Skipped {
+    /// From this chunk on.
+    pub from: u64,
+    /// The search, with the one key of these bytes.
+    pub search: Search,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSkipped {
+    from: u64,
+    snapshot: SnapshotKey,
+    looks_on_at: Option<u64>,
+    #[serde(default)]
+    held_to: u64,
+}
+
+impl From<StoredSkipped> for Skipped {
+    fn from(stored: StoredSkipped) -> Self {
+        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to } = stored;
+        Self { from, search: Search { goes_on_at, keys: vec![snapshot], withheld_to } }
+    }
+}
+
+impl From<Skipped> for StoredSkipped {
+    fn from(Skipped { from, mut search }: Skipped) -> Self {
+        let snapshot = search.keys.pop().unwrap_or_default();
+        Self { from, snapshot, looks_on_at: search.goes_on_at, held_to: search.withheld_to }
+    }
+}
+
+/// A line that goes on from a backfill's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resumes {
+    /// The live audio: from here, and the snapshot of this key.
+    Live(Box<Position>, SnapshotKey),
+    /// The gap that begins at this chunk: from the snapshot of this key.
+    Gap(u64, SnapshotKey),
 }

@@ -5,8 +5,9 @@ use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{Advance, Line, Resumes, Skipped};
 use crate::fold::{Around, Folded, Refusal, Run, fold};
-use crate::gap::{ChunkRange, Gap, Opening, Search};
+use crate::gap::{ChunkRange, Gap, Search};
 use crate::message::{Chunk, Record};
+use crate::opening::Opening;
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{Heard, Kind, MediaState, Snapshot, SnapshotKey};

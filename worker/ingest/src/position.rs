@@ -7,31 +7,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
-use crate::piece::Piece;
-use crate::snapshot::fnv;
+use crate::hash::fnv;
+use crate::piece::{Piece, Place};
 use crate::timeline::Timeline;
-
-/// Before chunk `next` of a numbering.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The numbering: chunkIndex begins again at 0 when the page is reloaded, and each time this counts up.
-    pub numbering: u32,
-    /// The next chunkIndex of it.
-    pub next: u64,
-}
-
-impl Place {
-    /// The place behind a chunk.
-    pub fn behind(piece: &Piece) -> Self {
-        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
-    }
-
-    /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.
-    pub fn leads_to(self, piece: &Piece) -> bool {
-        (piece.numbering, piece.index) == (self.numbering, self.next)
-            || (piece.numbering > self.numbering && piece.index == 0)
-    }
-}
 
 /// All that is known of the session before a chunk, but for the media bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,8 +8,10 @@ use media::demux::Demuxer;
 use media::time::{EpochMs, MediaTime, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{SCHEMA, Schema, Unreadable};
-use crate::position::{Place, Position};
+use crate::hash::fnv;
+use crate::piece::Place;
+use crate::position::Position;
+use crate::schema::{SCHEMA, Schema, Unreadable};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +58,6 @@ impl SnapshotKey {
             _ => Kind::Gap,
         }
     }
-}
-
-/// FNV-1a: names what is stored, so it stays the same from version to version.
-pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 impl fmt::Display for SnapshotKey {

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use ingest::checkpoint::{Checkpoint, PastNumbering};
-use ingest::gap::{ChunkRange, Gap, Opening, Search};
+use ingest::gap::{ChunkRange, Gap, Search};
 use ingest::message::{Chunk, Entry, Record, parse};
+use ingest::opening::Opening;
 use ingest::position::Position;
 use ingest::snapshot::Snapshot;
 use ingest::sort::{Sorted, sort};

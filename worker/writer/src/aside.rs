@@ -4,12 +4,12 @@ use ingest::batch::Because;
 use ingest::piece::Piece;
 use ingest::snapshot::SnapshotKey;
 
-use crate::Delivered;
 use crate::event::Event;
-use crate::hand_back::Stop;
 use crate::ports::{Ports, Store as _};
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
+use crate::writer::{Delivered, lock};
 
 /// What is set aside is looked at again after so long, where no other message brings the session back.
 const WAKE_SECONDS: u32 = 1;
@@ -67,7 +67,7 @@ impl<P: Ports> SessionWork<'_, P> {
     /// stays in the queue for it, although it is settled.
     pub(crate) async fn stay_awake(&self, delivered: &[Delivered]) {
         let last = {
-            let mut settled = crate::lock(self.settled);
+            let mut settled = lock(self.settled);
             let all_settled = delivered.iter().all(|message| settled.holds(&message.id));
             let Some(last) = delivered.last().filter(|_| all_settled) else { return };
             settled.withdraw(&last.id);

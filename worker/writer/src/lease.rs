@@ -8,10 +8,10 @@ use ingest::failure::ServiceFailure;
 use ingest::plan::Plan;
 use media::time::EpochMs;
 
-use crate::hand_back::Stop;
 use crate::ports::{Clock as _, Persisted, Ports, Streams as _};
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
 
 /// Kept from the invocation's time while the stream is asked, to write down its answer.
 const AFTER_PROBE_MS: u64 = 1_000;

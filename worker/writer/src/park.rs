@@ -7,19 +7,20 @@ use ingest::batch::{Because, Settled};
 use ingest::checkpoint::{Advance, Lease, Line};
 use ingest::failure::ServiceFailure;
 use ingest::fold::Refusal;
-use ingest::gap::{Gap, Opening, ParkedBatch};
+use ingest::gap::{Gap, ParkedBatch};
 use ingest::message::{Record, Rejected, TRACEPARENT};
+use ingest::opening::Opening;
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::sort::Sorted;
 use media::time::EpochMs;
 
-use crate::Writer;
 use crate::event::{Event, Telemetry as _};
-use crate::hand_back::Stop;
 use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
-use crate::session::{Batch, SessionWork};
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::{Batch, SessionWork};
+use crate::writer::{Writer, lock};
 
 /// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,7 +145,7 @@ impl<P: Ports> Writer<P> {
             .collect();
         self.ports.queue().park(&messages).await?;
         self.note(&parking).await;
-        let mut settled = crate::lock(settled);
+        let mut settled = lock(settled);
         parking.records.iter().for_each(|(record, _)| settled.settle(record, Because::Parked));
         drop(settled);
         self.ports.telemetry().emit(&Event::Parked {

@@ -4,10 +4,10 @@ use ingest::checkpoint::Checkpoint;
 use ingest::gap::Gap;
 use ingest::snapshot::{Kind, Snapshot, SnapshotKey};
 
-use crate::hand_back::Stop;
 use crate::ports::{Ports, Saved, Store as _};
-use crate::session::SessionWork;
+use crate::stop::Stop;
 use crate::warm::Warm;
+use crate::work::SessionWork;
 
 /// A checkpoint as it lies in the store.
 pub(crate) struct State {

@@ -4,10 +4,9 @@ use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
+use super::folded::{MAX_CHUNK, Refusal, Step};
 use super::hear::hear;
-use super::{MAX_CHUNK, Refusal, Step};
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot};
 use crate::timeline::Joint;
 

@@ -3,7 +3,7 @@
 use media::opus::{PRE_ROLL, packet_samples, pre_roll_with};
 use media::time::Samples;
 
-use super::Step;
+use super::folded::Step;
 use crate::snapshot::Heard;
 
 /// Remembers what the decoder hears of `steps`, no longer than a later one needs: as long as the most demanding packet asks for.

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
+use super::outcome::Step;
+use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, OutputGain, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 

@@ -10,8 +10,9 @@ use std::io::Cursor;
 use matroska::{Matroska, Settings, Track};
 use serde::{Deserialize, Serialize};
 
+use super::super::item::SkipReason;
+use super::super::limits;
 use super::super::opus_head::OpusHead;
-use super::super::{SkipReason, limits};
 use crate::ebml::{self, id, write};
 use crate::opus::OutputGain;
 use crate::time::OpusTicks;
