@@ -1,30 +1,28 @@
 //! A page that goes on after its session's end is told so, and its audio goes no further.
 
-use std::time::Duration;
-
 use media::time::EpochMs;
-use tokio::time::timeout;
 use writer::ports::SessionStatus;
 
-use super::Backend;
 use super::message::Caller;
 use super::refusal::Refusal;
 
 /// Audio captured so long after the end is still taken, as the writer takes it (`writer::Config::end_grace_ms`).
 pub const GRACE_MS: u64 = 2_000;
 
-/// How long the question may hold up a chunk. Without an answer the chunk is taken, and the writer judges it.
-const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
-/// Whether a chunk captured at `captured_at` may go into the queue. What was said before the end may come late.
+/// Whether a chunk captured at `captured_at` may go into the queue, by what the Sessions table says. What was said before the end may come
+/// late.
 ///
 /// # Errors
 /// `SESSION_ENDED` and `SESSION_UNKNOWN`: the writer would park it.
-pub async fn check(backend: &impl Backend, caller: &Caller, captured_at: EpochMs) -> Result<(), Refusal> {
-    let status = timeout(ANSWER_WITHIN, backend.status(&caller.session)).await;
+pub fn check(
+    status: SessionStatus,
+    caller: &Caller,
+    captured_at: EpochMs,
+    now: EpochMs,
+) -> Result<(), Refusal> {
     match status {
-        Ok(Ok(SessionStatus::Unknown)) => Err(Refusal::unknown_session(&caller.session)),
-        Ok(Ok(SessionStatus::Ended { at })) if is_over(at, captured_at, backend.now()) => {
+        SessionStatus::Unknown => Err(Refusal::unknown_session(&caller.session)),
+        SessionStatus::Ended { at } if is_over(at, captured_at, now) => {
             Err(Refusal::ended_session(&caller.session))
         }
         _ => Ok(()),

@@ -11,6 +11,7 @@ pub mod status;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::Duration;
 
 use aws::connections::Connection;
 use aws_lambda_events::event::apigw::{
@@ -21,11 +22,15 @@ use ingest::message::SessionId;
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use writer::ports::SessionStatus;
 
 use self::message::{Ack, Caller, Enqueue, Request};
 use self::refusal::Refusal;
 use self::status::Status;
+
+/// How long the question whether its session is active may hold up a chunk. Without an answer the chunk is taken, and the writer judges it.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the handler needs of the world.
 pub trait Backend: Send + Sync {
@@ -176,8 +181,10 @@ async fn message(
     let text = event.body.as_deref().unwrap_or_default();
     match message::read(&caller, text, backend.now())? {
         Request::Send(mut enqueue, ack) => {
-            if let Some(captured_at) = enqueue.captured_at {
-                let taken = ended::check(backend, &caller, captured_at).await;
+            if let Some(captured_at) = enqueue.captured_at
+                && let Ok(Ok(status)) = timeout(STATUS_WITHIN, backend.status(&caller.session)).await
+            {
+                let taken = ended::check(status, &caller, captured_at, backend.now());
                 taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
             }
             enqueue.traceparent = enqueue.traceparent.or(trace);
