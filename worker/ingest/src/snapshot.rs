@@ -93,7 +93,7 @@ pub struct MediaState {
     pub pre_skip_left: Samples,
     /// Container time at the end of the last packet.
     pub container_end: Option<MediaTime>,
-    /// The last packet's duration.
+    /// The last packet's duration; of plain samples, the last chunk's.
     pub packet: Samples,
     /// Something is missing between the last packet and the next.
     #[serde(default)]
@@ -105,6 +105,16 @@ impl MediaState {
     pub fn lose_chunks(&mut self) {
         self.demuxer.bytes_missing();
         self.loss = Some(Loss::Chunks);
+    }
+
+    /// The last chunk's length, where that was plain samples: these have no container time.
+    pub fn pcm_chunk(&self) -> Option<Samples> {
+        (self.container_end.is_none() && !self.packet.is_zero()).then_some(self.packet)
+    }
+
+    /// Plain samples go on, the last chunk of them `chunk` long: nothing before it is needed, and no decoder.
+    pub fn go_on_with_pcm(&mut self, chunk: Samples) {
+        *self = Self { packet: chunk, ..Self::default() };
     }
 
     /// Whether the demuxer looks for a Cluster because chunks are missing.

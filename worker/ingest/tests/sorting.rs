@@ -24,6 +24,7 @@ fn chunk(index: u64, captured: u64, sequence: u128, connection: Option<&str>) ->
         captured_at: EpochMs(captured),
         connection_id: connection.map(str::to_owned),
         audio: Ok(if index == 0 { HEADER.to_vec() } else { vec![1, 2, 3] }),
+        ..Chunk::default()
     }))
 }
 

@@ -193,7 +193,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
         let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
         let policy = &self.writer.config.policy;
-        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= policy.max_wait_ms);
+        // A blob is placed when its last piece has come.
+        let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
+        let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
+        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= most_ms);
         let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }

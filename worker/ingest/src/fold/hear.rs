@@ -15,7 +15,7 @@ pub(super) fn hear(pre_roll: &mut Vec<Heard>, steps: &[Step]) {
     let mut window = Window::over(pre_roll);
     for step in &steps[begins.unwrap_or(0)..] {
         let heard = match step {
-            Step::Reset | Step::Gain(_) => continue,
+            Step::Reset | Step::Gain(_) | Step::Pcm(_) => continue,
             Step::Decode { packet, .. } => Heard::Packet(serde_bytes::ByteBuf::from(packet.clone())),
             Step::Conceal(lost) => Heard::Lost(*lost),
         };

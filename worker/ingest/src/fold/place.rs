@@ -55,6 +55,7 @@ fn timing(piece: &Piece, taken: &Taken) -> Timing {
         captured_at: piece.captured_at,
         sent_at: piece.record.sent_at,
         joint: taken.joint,
+        continues: piece.continues,
     }
 }
 

@@ -21,7 +21,7 @@ mod times;
 mod webm;
 
 pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-pub use sniff::{Foreign, Sniffed, sniff, starts_recording};
+pub use sniff::{Foreign, Sniffed, sniff, sniff_pcm, starts_recording};
 
 use serde::{Deserialize, Serialize};
 

@@ -29,6 +29,8 @@ pub enum Foreign {
     Amr,
     /// An MPEG transport stream.
     MpegTs,
+    /// A WebM or Ogg recording's beginning, where something else was promised.
+    Recording,
     /// JSON.
     Json,
     /// Base64 of a recording: it was encoded twice.
@@ -59,6 +61,7 @@ impl fmt::Display for Foreign {
             Self::Aiff => "AIFF",
             Self::Amr => "AMR",
             Self::MpegTs => "an MPEG transport stream",
+            Self::Recording => "a WebM or Ogg recording",
             Self::Json => "JSON",
             Self::Base64 => "base64 text of a recording",
             Self::ReadAsText => "a recording that was read as text",

@@ -60,6 +60,17 @@ fn foreign(bytes: &[u8]) -> Option<Foreign> {
     }
 }
 
+/// Tells what plain samples cannot be. They can be anything, a few of them any text; so only a whole header counts, and no frames:
+/// a steady tone repeats itself as they do.
+pub fn sniff_pcm(bytes: &[u8]) -> Option<Foreign> {
+    const LEAST: usize = 32;
+    if starts_recording(bytes) {
+        return Some(Foreign::Recording);
+    }
+    let is_frames = |kind: &Foreign| matches!(kind, Foreign::Adts | Foreign::Mp3 | Foreign::MpegTs);
+    foreign(bytes).filter(|kind| bytes.len() >= LEAST && !is_frames(kind))
+}
+
 /// A box begins with its size, which is 8 or more, 1 (a longer size follows) or 0 (up to the end), and its type.
 fn is_mp4_box(bytes: &[u8]) -> bool {
     const TYPES: [&[u8; 4]; 18] = [
@@ -188,6 +199,19 @@ mod tests {
         ];
         for bytes in passing {
             assert_eq!(kind(bytes), None, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn samples_are_foreign_only_where_a_header_says_so() {
+        let wav = [b"RIFF\x24\x7d\0\0WAVEfmt ".as_slice(), &[0; 28]].concat();
+        assert_eq!(sniff_pcm(&wav), Some(Foreign::Wav));
+        let webm = b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm";
+        assert_eq!(sniff_pcm(webm), Some(Foreign::Recording));
+        let tone = [[0xff, 0xf3, 0x84, 0x00].as_slice(), &[0x5a; 188]].concat().repeat(8);
+        assert_eq!(kind(&tone), Some(Foreign::Mp3), "as a chunk of a recording it would be");
+        for samples in [tone.as_slice(), b"", b"{}", b"null", &[0; 8_000], &[0x1a, 0x45, 0xdf, 0xa3]] {
+            assert_eq!(sniff_pcm(samples), None, "{samples:02x?}");
         }
     }
 
