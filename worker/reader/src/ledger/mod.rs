@@ -63,7 +63,7 @@ pub fn gap_times(checkpoint: &Checkpoint) -> Ranges {
     times
 }
 
-/// Where a gap ends. Behind the last audio written only the live line knows, which has gone past what was parked; and where
+/// Where a gap ends. Behind the last audio written only the live line knows, which has passed what was parked; and where
 /// nothing of that could be decoded, the speaker's clock.
 fn gap_end(gap: &Gap, checkpoint: &Checkpoint) -> u64 {
     let begin = gap.begins_at.0;

@@ -197,7 +197,7 @@ fn what_is_parked_at_the_head_and_at_the_tail_has_its_time() {
     assert_eq!(kinds(&by_clock), [(1_000, 3_000, Gap), (5_000, 7_050, Gap)]);
     assert_eq!(by_clock.gaps.iter().map(|gap| gap.until).collect::<Vec<_>>(), [3_000, 7_050]);
 
-    // The live line went past what was decoded before it was parked.
+    // The live line passed what was decoded before it was parked.
     let (samples, captured_at) = (Samples::from_ms(2_000), EpochMs(7_100));
     let (sent_at, joint) = (EpochMs(7_150), Joint::Clock);
     let timing = Timing { samples, captured_at, sent_at, joint, continues: false };
