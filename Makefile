@@ -36,7 +36,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers quality chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown cdk deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
@@ -138,6 +138,9 @@ browsers: PROGRAMS += kvsw
 browsers: setup-browsers programs environment tests/browsers/node_modules ## [LONG=1]: the studio in Chromium and Firefox: what was said is in the stream. LONG: a minute without network, a blob of 1 MB
 	@echo "3/3 speaking in real browsers: $(if $(LONG),6,2) minutes"
 	@node tests/browsers/run.mjs $(if $(LONG),--long)
+
+quality: setup-quality programs environment .venv-quality tests/browsers/node_modules ## Bitrates and timeslices: speech score, word errors, age, dollars (the table of docs/cost.md)
+	@.venv-quality/bin/python scripts/quality.py
 
 %/node_modules: %/package-lock.json
 	cd $* && npm ci --silent
