@@ -282,6 +282,13 @@ class Permissions(unittest.TestCase):
                 self.assertFalse(needed <= actions("ReadOnlyPolicy"), f"{command} needs nothing of the {policy} policy")
         self.assertLessEqual(calls("kvsw"), named, "kvsw calls what the runbook's table does not name")
 
+    def test_the_managed_policies_fit_into_what_iam_takes(self):
+        for policy in resources("AWS::IAM::ManagedPolicy"):
+            document = concrete({**policies()[policy], "Statement": statements(policies()[policy])})
+            size = len(json.dumps(document, separators=(",", ":")))
+            names = 6 * len(document["Statement"]) * len("kvs-stream-writer-staging")  # longer than the names above
+            self.assertLessEqual(size + names, 6_144, policy)
+
     def test_who_only_looks_changes_nothing(self):
         harmless = r":(Get|BatchGet|List|Describe|Query|Scan|Filter|Simulate|Receive|ChangeMessageVisibility|StartQuery)"
         for action in actions("ReadOnlyPolicy") - KEY:
