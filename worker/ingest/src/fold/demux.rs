@@ -4,7 +4,7 @@ use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
-use super::folded::{MAX_CHUNK, Refusal, Step};
+use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
 use crate::message::Format;
 use crate::piece::{Piece, Place};
@@ -44,6 +44,7 @@ pub(super) struct Taken {
     pub(super) residue: Vec<u8>,
     /// The whole chunk was skipped.
     pub(super) withheld: bool,
+    pub(super) undecoded: Undecoded,
 }
 
 impl Taken {
@@ -63,6 +64,7 @@ impl Taken {
             hole: None,
             residue: Vec::new(),
             withheld: false,
+            undecoded: Undecoded::default(),
         }
     }
 
@@ -250,6 +252,7 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
                 passed.extend_from_slice(&skipped.bytes);
             }
             Item::Skipped(skipped) => {
+                out.undecoded.encrypted_blocks += u64::from(skipped.reason == SkipReason::Encrypted);
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
                 fault.get_or_insert_with(|| skipped.reason.to_string());
             }
@@ -300,6 +303,8 @@ fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken
     out.reset();
     out.joint = Joint::Clock;
     out.recording = Some(head.id.clone());
+    let audio = head.beside.iter().filter(|codec| codec.starts_with("A_"));
+    out.undecoded.audio_beside.extend(audio.cloned());
 }
 
 fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &mut Taken) {
