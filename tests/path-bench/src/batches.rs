@@ -185,7 +185,7 @@ fn packets_of(plan: &Plan) -> Vec<Vec<u8>> {
     let steps = plan.runs.iter().flat_map(|run| &run.steps);
     let packets = steps.filter_map(|step| match step {
         Step::Decode { packet, .. } => Some(packet.clone()),
-        Step::Reset | Step::Gain(_) | Step::Conceal(_) => None,
+        Step::Reset | Step::Gain(_) | Step::Conceal(_) | Step::Pcm(_) => None,
     });
     packets.collect()
 }
