@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::message::Chunk;
+use crate::hash::fnv;
+use crate::message::{Chunk, Format};
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,12 @@ impl Piece {
     /// Its own place.
     pub fn place(&self) -> Place {
         Place { numbering: self.numbering, next: self.index }
+    }
+
+    /// The recording that begins with this chunk, where it is plain samples: no header names it, so its bytes do.
+    pub fn begins_pcm(&self) -> Option<String> {
+        let bytes = self.audio.as_ref().ok().filter(|bytes| !bytes.is_empty())?;
+        (self.format == Format::Pcm).then(|| format!("{:016x}", fnv(bytes)))
     }
 }
 

@@ -60,7 +60,7 @@ const STATUS_SELDOM_MS = 30_000;
 
 /** Codes that are about the chunk itself: sending it again would not help. */
 const CHUNK_AT_FAULT =
-  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE EMPTY_AUDIO UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE".split(" ");
+  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE HALF_SAMPLE UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE".split(" ");
 
 export class Sender {
   #options: SenderOptions;

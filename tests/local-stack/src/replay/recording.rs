@@ -118,7 +118,12 @@ impl Recording {
             return Err(RecordingError::Empty { path });
         }
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.to_owned(), lines: cut(lines) })
+        Ok(Self::of(name, folder.to_owned(), lines))
+    }
+
+    /// These messages, what does not fit one of them cut into several.
+    pub fn of(name: String, folder: PathBuf, lines: Vec<Line>) -> Self {
+        Self { name, folder, lines: cut(lines) }
     }
 
     /// The session id that most messages name; `replay` where none is usable as a stream's name.
