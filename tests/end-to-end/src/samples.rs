@@ -60,11 +60,8 @@ async fn a_large_blob_after_a_pause(stack: &Stack) {
     let large: Vec<i16> = sound.iter().copied().cycle().take(LARGE_BYTES / 2).collect();
     let large_ms = (large.len() / PER_MS) as u64;
     let ends_ms = 1_000 + PAUSE_MS + large_ms;
-    let lines = vec![
-        message(0, 1_000, first),
-        message(1, ends_ms, &large),
-        message(2, ends_ms + 1_000, first),
-    ];
+    let lines =
+        vec![message(0, 1_000, first), message(1, ends_ms, &large), message(2, ends_ms + 1_000, first)];
     let result = spoken(stack, "samples-large", lines).await;
     let report = &result.report;
     assert!(report.is_whole() && report.chunks_refused == 0, "{report:?}");

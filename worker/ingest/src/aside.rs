@@ -1,7 +1,7 @@
 //! Chunks set aside: acknowledged, and kept in the state until those before them have come.
 //!
-//! A delivery shows ten records. Where these are in disorder (a page sends what it buffered, and the handler's invocations
-//! overtake each other) or too short for a fragment, what is missing lies behind them in the queue. So all but one of them are
+//! A delivery shows ten records. If these are in disorder (a page sends what it buffered, and the handler's invocations
+//! overtake each other) or too short for a fragment, the missing chunks lie behind them in the queue. So all but one of them are
 //! stored, listed in the checkpoint and acknowledged; the one that is left brings the next nine at once.
 
 use serde::{Deserialize, Serialize};

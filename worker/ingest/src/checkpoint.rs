@@ -60,16 +60,16 @@ impl Totals {
     }
 }
 
-/// A numbering that was followed by another.
+/// A numbering that another one has followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
-    /// Which.
+    /// The numbering.
     pub numbering: u32,
     /// One past the last chunk passed.
     pub next: u64,
     /// Capture times of its first and its latest chunk.
     pub captured: (EpochMs, EpochMs),
-    /// Its last connection, where messages tell.
+    /// Its last connection, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
 }
@@ -108,7 +108,7 @@ pub struct Checkpoint {
     /// Chunks that wait for others before them, acknowledged and kept here.
     #[serde(default, skip_serializing_if = "Aside::is_empty")]
     pub aside: Aside,
-    /// When the session was first seen ended, where nobody told when it ended.
+    /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
 }
@@ -142,7 +142,7 @@ impl Checkpoint {
         self.gaps.iter_mut().find(|gap| gap.id() == id)
     }
 
-    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up for want of room.
+    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up because there were too many.
     pub fn commit(&mut self, batch: Advance) -> Vec<Gap> {
         self.totals.count_written(&batch);
         self.failing_since = None;
@@ -157,7 +157,7 @@ impl Checkpoint {
     }
 
     /// The batch is parked: its line goes on behind it, and leaves all of it as the gap `left` (a backfill leaves its
-    /// gap as it was). Returns the gaps that were given up for want of room.
+    /// gap as it was). Returns the gaps that were given up because there were too many.
     pub fn park(&mut self, batch: Advance, left: Gap) -> Vec<Gap> {
         self.totals.parked += batch.count;
         let Line::Gap(id) = batch.line else {

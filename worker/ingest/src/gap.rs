@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! chunks   ... 11 | 12 13 14 | 15 16 | 17 ...        snapshot: the media state before chunk 12
-//!                 | the gap  | with- |               residue:  the bytes of 15 and 16 (the middle of a Cluster that begins
-//!          written| lost or  | held  |written                  in the gap), and those of 17 before its first Cluster
+//!                 | the gap  | with- |               residue:  the bytes of 15 and 16 (they cannot be decoded without the
+//!          written| lost or  | held  |written                  gap), and those of 17 before the place where decoding goes on
 //!                 | parked   |       |               search:   goes_on_at 17, withheld_to 17
 //! ```
 //!
@@ -19,7 +19,7 @@
 //! | closed | nothing: it is no longer in the checkpoint | the last of it was written | – |
 //! | given up | only its range: what comes back is parked as NO_PLACE | more than [`MAX_GAPS`] | – |
 //!
-//! *Withheld* chunks are no state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
+//! *Withheld* chunks are not a state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
 //!
 //! [`Checkpoint::commit`]: crate::checkpoint::Checkpoint::commit
 //! [`Checkpoint::park`]: crate::checkpoint::Checkpoint::park
@@ -71,29 +71,29 @@ pub enum State {
     Open,
     /// Its batch lies in the DLQ.
     Parked,
-    /// So it does, and it may be stored nevertheless.
+    /// Its batch lies in the DLQ, and may be stored nevertheless.
     Unsure,
 }
 
 /// Chunks the session has passed without writing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Which.
+    /// Its chunks.
     pub chunks: ChunkRange,
     /// Where its audio begins in the stream's time.
     pub begins_at: EpochMs,
     /// Where the audio behind it begins, once known.
     pub ends_at: Option<EpochMs>,
-    /// First and last capture time that a chunk of it can have: they tell a redriven chunk from another numbering's. The last
-    /// two chunks of a recorder have the same one.
+    /// First and last capture time that a chunk of it can have: they distinguish a redriven chunk from another numbering's.
+    /// The last two chunks of a recorder have the same one.
     pub captured: (EpochMs, EpochMs),
     /// Key of the snapshot before it.
     pub snapshot: SnapshotKey,
     /// What was skipped behind it.
     #[serde(flatten)]
     pub search: Search,
-    /// The batch was parked before anybody could tell whether it is stored: its first chunk to come back asks the
-    /// stream, and if it is there this is committed instead of writing again.
+    /// The batch was parked while it was unknown whether it is stored. Its first chunk to come back asks the stream; if the
+    /// fragment is there, this is committed instead of writing again.
     #[serde(default)]
     pub unsure: Option<Box<Advance>>,
     /// What of it was parked last.
@@ -104,17 +104,17 @@ pub struct Gap {
     pub taken_until: Option<EpochMs>,
 }
 
-/// What was skipped in search of the next Cluster, behind a gap.
+/// What was skipped behind a gap, in search of the next place where decoding can go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
-    /// No Cluster has come yet: what the next batch skips, from this chunk on, belongs here too.
+    /// No such place has come yet: what the next batch skips, from this chunk on, belongs here too.
     #[serde(rename = "looks_on_at", default)]
     pub goes_on_at: Option<u64>,
     /// Keys of the residue that later batches left.
     #[serde(rename = "skipped", default)]
     pub keys: Vec<SnapshotKey>,
-    /// Exclusive end of the chunks behind the gap that cannot be decoded because their Cluster begins inside the gap. They are
-    /// kept with it. 0 if there are none.
+    /// Exclusive end of the chunks behind the gap that cannot be decoded without it. They are kept with the gap. 0 if there are
+    /// none.
     #[serde(rename = "held_to", default)]
     pub withheld_to: u64,
 }
@@ -128,8 +128,8 @@ impl Search {
     }
 }
 
-/// A parked batch that left a gap, or was to fill it. What was in the queue then and comes without the batch's first chunk
-/// follows it into the DLQ: redriven together, they sound as one.
+/// A parked batch that left a gap, or was to fill it. Messages that were in the queue then and come without the batch's first
+/// chunk follow it into the DLQ: redriven together, they sound as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedBatch {
     /// Its first chunk.
@@ -194,10 +194,10 @@ pub struct Advance {
     /// Where each chunk's audio ends, by index.
     #[serde(default)]
     pub placements: Vec<(u64, EpochMs)>,
-    /// What was skipped before the batch's first Cluster belongs to the gap whose search goes on where the batch begins.
+    /// What was skipped at the batch's beginning belongs to the gap whose search goes on there.
     #[serde(default)]
     pub skipped: Option<Skipped>,
-    /// A backfill ends where another line was searching for a Cluster: that goes on from the backfill's end instead.
+    /// A backfill ends where another line was searching for a place to go on: that line goes on from the backfill's end instead.
     #[serde(rename = "heals", default)]
     pub resumes: Option<Resumes>,
     /// W3C trace context of the batch's first chunk.
@@ -206,7 +206,7 @@ pub struct Advance {
 }
 
 impl Advance {
-    /// Where the search for a Cluster goes on behind the batch, if that ended amid one.
+    /// Where the search for a place to go on continues behind the batch, if the batch ended during one.
     pub fn search_goes_on_at(&self) -> Option<u64> {
         let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
         let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
@@ -214,7 +214,7 @@ impl Advance {
     }
 }
 
-/// Bytes that a batch skipped in search of a Cluster, for an earlier gap.
+/// Bytes that a batch skipped in search of a place to go on, for an earlier gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredSkipped", into = "StoredSkipped")]
 pub struct Skipped {

@@ -9,6 +9,9 @@
 //! defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what follows what),
 //! [`gap`], [`snapshot`], [`timeline`], [`failure`].
 
+// Pure: clippy.toml lists what this forbids (clocks, threads, files, sockets, the environment, output).
+#![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod aside;
 pub mod batch;
 pub mod checkpoint;

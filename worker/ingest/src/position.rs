@@ -24,7 +24,7 @@ pub struct Position {
     pub last_captured: EpochMs,
     /// The highest queue sequence number passed.
     pub last_sequence: u128,
-    /// The last chunk's connection, where messages tell.
+    /// The last chunk's connection, if known.
     pub connection_id: Option<String>,
     /// The last recording.
     pub recording: Option<String>,
@@ -38,7 +38,7 @@ pub struct Position {
     pub recent: Recent,
 }
 
-/// A clock that is ahead of the queue's by more tells nothing of the order of pages.
+/// A clock that is ahead of the queue's by more does not show the order of pages.
 const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
 
 impl Position {
@@ -88,8 +88,8 @@ impl Position {
 /// How many chunks are known by their bytes.
 const RECENT: usize = 64;
 
-/// Fingerprints of the last chunks passed, up to the one before [`Position::next`]. They tell a chunk that was sent again, even with
-/// a new time, from another page's chunk with the same index. Stored as base64.
+/// Fingerprints of the last chunks passed, up to the one before [`Position::next`]. They distinguish a chunk that was sent again,
+/// even with a new time, from another page's chunk with the same index. Stored as base64.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Recent(VecDeque<u32>);

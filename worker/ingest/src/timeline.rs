@@ -13,8 +13,9 @@
 //! sight, and amid it there is none.
 //!
 //! Two clocks are not the queue's. The *skew* corrects the speaker's: it falls at once where a chunk seems captured after the queue
-//! took it, rises slowly where all come late, and is found anew where capture times step back. The recorder's sample clock drifts
-//! against both: audio that has moved away from its capture time is stamped up to 1.5 % closer or wider until it is back.
+//! took it, rises slowly where all come late, and is found anew where the clock was set: capture times step back, or ahead of the
+//! queue's. (A pause shows in both.) The recorder's sample clock drifts against both: audio that has moved away from its capture
+//! time is stamped up to 1.5 % closer or wider until it is back.
 
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,12 @@ pub const PAUSE_MS: i64 = 500;
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
 /// Capture times that go back by more were stamped by a clock that was set.
 const CLOCK_SET_MS: u64 = 1_000;
+/// The same where they go ahead of the queue's, which is known after chunks have
+const CLOCK_SET_AHEAD_MS: i64 = 500;
+/// taken equally long to the queue,
+const STEADY_MS: u64 = 250;
+/// for so much audio. (While a page sends what it has kept, each takes less long than the one before.)
+const STEADY_FOR: Samples = Samples::from_ms(900);
 /// Chunks reach the queue so soon after their capture, as a rule.
 const USUAL_DELAY_MS: i64 = 250;
 /// Chunks that reach it later than this were held up; they tell nothing of the clock.
@@ -64,11 +71,39 @@ pub struct Timeline {
     blob: Option<EpochMs>,
 }
 
-/// When a chunk was captured, and how long it took to the queue by the corrected clock.
+/// The clocks at a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Heard {
     captured_at: EpochMs,
+    /// How long it took to the queue by the corrected clock, as far as that tells of the clock.
     delay_ms: i64,
+    #[serde(default)]
+    sent_at: EpochMs,
+    /// What the queue's clock was ahead of the speaker's when chunks began to take equally long,
+    #[serde(default)]
+    usually_behind_ms: i64,
+    /// and how much audio has come since.
+    #[serde(default)]
+    steady: Samples,
+}
+
+impl Heard {
+    /// By how much the speaker's clock was set ahead between this chunk and the `next`. The queue's time between them, and what of
+    /// it no audio fills, tell a clock from a pause and from chunks that were kept and come faster than they were spoken.
+    fn set_ahead_ms(&self, next: &Timing) -> Option<i64> {
+        let ahead_ms = self.usually_behind_ms - next.behind_ms();
+        let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
+        let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
+    }
+
+    /// By how much it was set back.
+    fn set_back_ms(&self, next: &Timing, skew_ms: i64) -> Option<i64> {
+        let usually_behind_ms =
+            if self.steady >= STEADY_FOR { self.usually_behind_ms } else { skew_ms + self.delay_ms };
+        clock_was_set(self.captured_at, next.captured_at).then_some(next.behind_ms() - usually_behind_ms)
+    }
 }
 
 /// How a chunk joins the audio before it.
@@ -88,6 +123,13 @@ pub enum Joint {
     },
     /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
     Clock,
+}
+
+impl Timing {
+    /// What the queue's clock was ahead of the speaker's.
+    fn behind_ms(&self) -> i64 {
+        self.sent_at.0 as i64 - self.captured_at.0 as i64
+    }
 }
 
 impl Joint {
@@ -163,6 +205,12 @@ impl Timeline {
     /// A capture time by the queue's clock.
     pub fn corrected(&self, captured_at: EpochMs) -> EpochMs {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
+    }
+
+    /// When a chunk was captured, by the speaker's clock, that took as long as the one before it to the queue.
+    pub fn captured_before(&self, sent_at: EpochMs) -> EpochMs {
+        let behind_ms = self.last.map_or(self.skew_ms, |last| last.usually_behind_ms);
+        EpochMs(sent_at.0.saturating_add_signed(behind_ms.saturating_neg()))
     }
 
     /// Places `chunk`. Those `after` it are only looked at to tell a pause from a stall.
@@ -278,27 +326,35 @@ impl Timeline {
 
     /// Keeps the speaker's clock together with the queue's.
     fn follow_clock(&mut self, chunk: &Timing, in_gap: bool) {
-        let behind_ms = chunk.sent_at.0 as i64 - chunk.captured_at.0 as i64;
+        let behind_ms = chunk.behind_ms();
         if self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS {
             self.skew_ms = behind_ms;
         }
-        if !in_gap {
-            if let Some(last) = self.last.filter(|last| clock_was_set(last.captured_at, chunk.captured_at)) {
-                // The clock was set back: what the chunk before took to the queue, this one takes.
-                self.skew_ms = behind_ms - last.delay_ms;
-            }
-            let delay_ms = behind_ms - self.skew_ms;
-            if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
-                let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
-                self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
-            }
+        if in_gap {
+            self.skew_ms = self.skew_ms.min(behind_ms);
+            return;
+        }
+        let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
+        let set_back_ms = self.last.and_then(|last| last.set_back_ms(chunk, self.skew_ms));
+        // What the chunks before took to the queue, this one takes.
+        self.skew_ms += set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        let delay_ms = behind_ms - self.skew_ms;
+        if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
+            let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
+            self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
-        if !in_gap {
-            let delay_ms = (behind_ms - self.skew_ms).min(HELD_UP_MS);
-            self.last = Some(Heard { captured_at: chunk.captured_at, delay_ms });
-        }
+        let steady = self.last.filter(|last| last.usually_behind_ms.abs_diff(behind_ms) <= STEADY_MS);
+        let (usually_behind_ms, before) =
+            steady.map_or((behind_ms, Samples(0)), |last| (last.usually_behind_ms, last.steady));
+        self.last = Some(Heard {
+            captured_at: chunk.captured_at,
+            delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),
+            sent_at: chunk.sent_at,
+            usually_behind_ms,
+            steady: before + chunk.samples,
+        });
     }
 
     /// When the chunk's first sample was captured, by the speaker's corrected clock.

@@ -1,4 +1,4 @@
-//! Setting chunks aside: acknowledged once the state holds them, so that the queue shows what lies behind them.
+//! Setting chunks aside: they are acknowledged once the state holds them, so that the queue shows the chunks behind them.
 
 use ingest::batch::Because;
 use ingest::piece::Piece;
@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use crate::work::SessionWork;
 use crate::writer::{Delivered, lock};
 
-/// What is set aside is looked at again after so long, where no other message brings the session back.
+/// Delay until the session is looked at again while chunks are set aside and no other message brings it back.
 const WAKE_SECONDS: u32 = 1;
 
 impl<P: Ports> SessionWork<'_, P> {

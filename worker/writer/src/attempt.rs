@@ -198,8 +198,8 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// A batch without audio of its own (a header, the middle of a packet, bytes before the next Cluster) goes on in
-    /// the snapshots; what it refused is parked.
+    /// A batch without audio of its own (a header, the middle of a packet, bytes before the place where decoding goes on)
+    /// goes on in the snapshots; what it refused is parked.
     async fn carry(&self, state: &mut State, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
         self.park_refused_aside(batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;

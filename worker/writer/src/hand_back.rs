@@ -46,8 +46,8 @@ impl<P: Ports> SessionWork<'_, P> {
         });
     }
 
-    /// Makes records invisible for a while, all of the group alike. Where that fails, the queue's own visibility
-    /// time-out does it, later.
+    /// Makes all records of the group invisible for the same time. If that fails, they become visible by the queue's own
+    /// visibility time-out, later.
     pub(crate) async fn hide(&self, records: impl Iterator<Item = &Record>, seconds: u32) -> u64 {
         self.hide_handles(records.map(|r| r.receipt_handle.clone()).collect(), seconds).await
     }
@@ -62,8 +62,8 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// 1, 2, 4 s and so on: longer with each delivery, but no longer than half as long as the chunks have waited so far. A short
-/// trouble is over soon; one that lasts for hours does not use up the receives that the queue's redrive policy allows.
+/// 1, 2, 4 s and so on: longer with each delivery, but no longer than half the time the chunks have already waited. After a short
+/// failure they come back soon; one that lasts for hours does not use up the receives that the queue's redrive policy allows.
 fn growing_seconds(entries: &[Entry], now: EpochMs) -> u32 {
     let deliveries = entries.iter().map(|entry| entry.record().receive_count).max().unwrap_or(1);
     let oldest = entries.iter().map(|entry| entry.record().sent_at).min().unwrap_or(now);

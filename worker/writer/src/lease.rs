@@ -32,7 +32,7 @@ pub(crate) enum Probed {
 pub(crate) enum Resolved {
     /// There is none any more, or its fragment is surely not stored: it may be written.
     Clear,
-    /// The stream could not be asked for so long that the batch is to be parked as it is.
+    /// The stream could not be asked for longer than the bound: the batch is to be parked as it is.
     Unsure(Box<Lease>, ServiceFailure),
 }
 

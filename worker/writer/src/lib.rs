@@ -1,7 +1,7 @@
 //! The story of a batch, generic over its [`ports`]: group, decide, plan, lease, put, commit, answer.
 //!
-//! [`Writer::handle`] is one invocation. Every record is answered for: written, parked or known as duplicate means
-//! acknowledged; everything else stays in the queue. Sessions do not wait for one another.
+//! [`Writer::handle`] is one invocation. Every record is answered for: what is written, set aside, parked or known as a
+//! duplicate is acknowledged; everything else stays in the queue. Sessions do not wait for one another.
 
 mod aside;
 mod attempt;

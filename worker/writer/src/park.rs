@@ -33,7 +33,7 @@ pub(crate) enum Reason {
     SessionEnded,
     #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
     NoPlace,
-    #[error("another page of the speaker's has taken over the session")]
+    #[error("another page of the same speaker has taken over the session")]
     Replaced,
     #[error("{0}")]
     Service(ServiceFailure),
@@ -95,7 +95,7 @@ fn trace(record: &Record) -> Vec<(&'static str, String)> {
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    /// Records with their chunks, where they tell one.
+    /// Records with their chunks, if they carry one.
     pub(crate) records: Vec<(&'a Record, Option<&'a Piece>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
@@ -111,7 +111,7 @@ impl Parking<'_> {
 }
 
 impl<P: Ports> Writer<P> {
-    /// Parks what could not even be understood; what fails to park stays in the queue.
+    /// Parks messages that could not be parsed; those that cannot be parked stay in the queue.
     pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
         for rejected in &refused {
             let parking = Parking {
@@ -239,7 +239,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    /// Passes what a lease may have stored while the stream cannot be asked, and parks those of its chunks that are at hand.
     pub(crate) async fn park_unsure(
         &self,
         state: &mut State,

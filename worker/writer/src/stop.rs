@@ -5,7 +5,7 @@ use ingest::failure::ServiceFailure;
 /// Why the session's work stops before its records are settled.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Somebody else owns the session now.
+    /// Another worker owns the session now.
     NotOurs { seconds: u32 },
     /// A failure that may pass; without `seconds`, the wait grows with the deliveries.
     Failed { failure: ServiceFailure, seconds: Option<u32> },
@@ -21,7 +21,7 @@ impl From<ServiceFailure> for Stop {
     }
 }
 
-/// A stop as the log tells it.
+/// A stop, in the words of the log.
 pub(crate) struct Told {
     pub(crate) class: &'static str,
     pub(crate) reason: String,

@@ -21,9 +21,9 @@ const RELOAD: Duration = Duration::from_secs(2);
 /// Why a recording cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// A line that is no good chunk.
+    /// A line that is not a good chunk.
     #[error(
-        "message {line} is no chunk of audio with chunkIndex, timestamp and audioData: {why}; a chaos run needs a good recording (make replay takes any)"
+        "message {line} is not a chunk of audio with chunkIndex, timestamp and audioData: {why}; a chaos run needs a good recording (make replay takes any)"
     )]
     Line {
         /// Which, from 1.

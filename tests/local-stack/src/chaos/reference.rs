@@ -51,7 +51,7 @@ pub struct Expected {
 pub struct Undecodable {
     /// Which chunk.
     pub key: Key,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 

@@ -25,7 +25,7 @@ use crate::report::Refusal;
 pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
 /// After a connection was lost, so many of the last messages are sent again.
 const RESEND: usize = 16;
-/// How often a message that found the service busy is sent again, and a lost connection is made anew.
+/// How often a message that found the service busy is sent again, and a lost connection is opened again.
 const TRIES: u32 = 6;
 /// The wait before the first new try; it doubles with each.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ pub struct Spoken {
     pub sent: Vec<Sent>,
     /// What the door said.
     pub refusals: Vec<Refusal>,
-    /// How often the connection was made anew.
+    /// How often the connection was opened again.
     pub reconnects: u32,
 }
 
@@ -173,7 +173,7 @@ impl Talk {
         }
     }
 
-    /// Sends a message of the recording. One that is too long ends the connection, which is then made anew.
+    /// Sends a message of the recording. One that is too long ends the connection, which is then opened again.
     async fn send(&mut self, i: usize) -> Result<(), SpeakError> {
         let Outgoing { index, captured_ms, ref text, .. } = self.messages[i];
         let too_long = text.len() > FRAME_BYTES_MAX;

@@ -99,7 +99,7 @@ pub struct Folded {
     pub runs: Vec<Run>,
     /// Holes between the chunks, refused chunks included.
     pub gaps: Vec<Opening>,
-    /// What was skipped before the first Cluster, where the line was searching for one already: it completes an earlier gap.
+    /// What was skipped at the beginning, if the line was already searching for a place to go on: it completes an earlier gap.
     pub residue: Vec<Residue>,
     /// The search that left `residue`.
     pub search: Search,
@@ -107,7 +107,7 @@ pub struct Folded {
     pub chunks: Vec<Outcome>,
     /// When each was captured and how much audio it has.
     pub timings: Vec<Timing>,
-    /// The first chunk whose place in time is in doubt: a pause or a stall before it, which more chunks will tell.
+    /// The first chunk whose place in time is in doubt: a pause or a stall lies before it, and more chunks will show which.
     pub doubtful: Option<usize>,
 }
 

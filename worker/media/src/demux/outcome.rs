@@ -7,7 +7,7 @@ use super::item::SkipReason;
 pub(super) enum Step {
     /// What begins there is not complete.
     Wait,
-    /// So many bytes are done with.
+    /// This many bytes are done with.
     Took(usize),
     /// A recording's header begins there.
     Header,
@@ -18,7 +18,7 @@ pub(super) enum Step {
 /// What becomes of a chunk that begins with the running recording's header.
 #[derive(Debug, PartialEq)]
 pub(super) enum Again {
-    /// The recording goes on behind so many bytes of it.
+    /// The recording goes on behind this many bytes of it.
     GoesOn(usize),
     /// The same, and they are the whole first blob.
     FirstBlob(usize),

@@ -1,4 +1,4 @@
-//! Times that a later packet of the same push tells.
+//! Times that follow from a later packet of the same push.
 
 use super::item::{Item, Packet, TimeBasis};
 

@@ -28,12 +28,12 @@ use crate::ebml::{self, ElementHeader, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};
 
-/// What became of a place that might be one to go on from.
+/// What became of a place that might be one where the recording goes on.
 #[derive(Debug, PartialEq)]
 pub(in super::super) enum Proof<T> {
     /// It is none.
     Fails,
-    /// More bytes will tell.
+    /// More bytes are needed to decide.
     Wait,
     /// It is one: how to go on there.
     Holds(T),
