@@ -417,16 +417,9 @@ impl Blob {
     }
 }
 
-/// Whether the last piece of the chunk's blob is in sight, or what comes behind the blob.
+/// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
-    let mut continues = chunk.continues;
-    for next in after.iter().take_while(|next| next.captured_at == chunk.captured_at) {
-        if !continues {
-            return true;
-        }
-        continues = next.continues;
-    }
-    !continues || after.last().is_some_and(|last| last.captured_at != chunk.captured_at)
+    !chunk.continues || after.iter().any(|next| !next.continues)
 }
 
 /// The hole that the speaker's clock tells behind the one that is known of, where it is to be filled with packets.

@@ -195,8 +195,14 @@ impl<P: Ports> SessionWork<'_, P> {
         let policy = &self.writer.config.policy;
         let waited_ms = sent().min().map_or(0, |at| self.now().ms_since(at));
         let nothing_comes = match batch.pieces.last() {
-            // A blob is placed when its last piece has come, wherever in the queue that lies.
-            Some(last) if last.continues => waited_ms >= policy.last_resort_ms,
+            // A blob is placed when its last piece has come, however far behind in the queue that lies.
+            Some(last) if last.continues => {
+                let delivered =
+                    batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+                let newest = delivered.max_by_key(|record| record.sent_at);
+                let looked = newest.is_none_or(|record| record.receive_count >= policy.backlog_looks);
+                looked && waited_ms >= policy.last_resort_ms
+            }
             _ => since(sent().max()) || waited_ms >= policy.max_wait_ms,
         };
         let nothing_comes = nothing_comes || !sorted.ends.is_empty();
