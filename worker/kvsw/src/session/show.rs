@@ -4,7 +4,7 @@ use aws::parked_index::Entry;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use reader::fragment::Fragment;
-use reader::ledger::{HoleKind, Ledger, ledger};
+use reader::ledger::{ChunkRow, GapRow, HoleKind, Ledger, ledger};
 use reader::ranges::Ranges;
 use reader::text::{count, length, moment};
 use serde::Serialize;
@@ -36,6 +36,12 @@ pub struct Shown {
     pub failing_since: Option<u64>,
     /// A write is under way, or its outcome is not known yet.
     pub writing: bool,
+    /// Messages in the DLQ of which no note speaks: some may be this session's.
+    pub without_note: usize,
+    /// Parked messages of this session, by their notes.
+    pub parked_messages: usize,
+    /// Why the stream could not be asked; then only what the writer's state tells is here.
+    pub stream_error: Option<String>,
     /// A redrive can bring back something that is parked in a gap; where not, the messages themselves are at fault.
     pub redrive_helps: bool,
     /// The ledger.
@@ -46,20 +52,22 @@ pub struct Shown {
 /// The command.
 ///
 /// # Errors
-/// Those of the services; wrong use, where nobody knows the session.
+/// Those of the services but Kinesis Video's; wrong use, where there is no such session.
 pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<Exit> {
     let reader = world.stream(session);
-    let known = facts(world, &reader, session).await?;
+    let mut known = facts(world, &reader, session).await?;
     let mut fragments = Vec::new();
-    read(&reader, output, &known.listed, |fragment, _| {
+    let media = read(&reader, output, &known.listed, |fragment, _| {
         fragments.push(fragment);
         Ok(())
-    })
-    .await?;
+    });
+    if let Err(error) = media.await {
+        fragments.clear();
+        known.stream_error.get_or_insert(error);
+    }
     let shown = shown(&known, &fragments, world.now());
-    let whole = shown.ledger.is_whole();
-    output.show(&shown);
-    Ok(if whole { Exit::Fine } else { Exit::Finding })
+    output.show(&shown)?;
+    Ok(shown.exit())
 }
 
 fn shown(known: &SessionFacts, fragments: &[Fragment], now: EpochMs) -> Shown {
@@ -73,6 +81,9 @@ fn shown(known: &SessionFacts, fragments: &[Fragment], now: EpochMs) -> Shown {
         drift_ms: known.checkpoint.as_ref().map(|checkpoint| checkpoint.live.timeline.drift_ms()),
         failing_since: checkpoint.failing_since.map(|at| at.0),
         writing: checkpoint.lease.is_some(),
+        without_note: known.without_note,
+        parked_messages: known.parked.len(),
+        stream_error: known.stream_error.as_ref().map(ToString::to_string),
         redrive_helps: redrive_helps(&known.parked, &ledger),
         ledger,
     }
@@ -86,7 +97,8 @@ fn redrive_helps(parked: &[Entry], ledger: &Ledger) -> bool {
 
 impl Show for Shown {
     fn text(&self, pen: Pen) -> String {
-        let mut lines = vec![self.headline(pen), String::new()];
+        let mut lines = vec![self.headline(), String::new()];
+        self.trouble(&mut lines, pen);
         self.time(&mut lines, pen);
         self.chunks(&mut lines, pen);
         self.gaps(&mut lines, pen);
@@ -96,26 +108,54 @@ impl Show for Shown {
 }
 
 impl Shown {
-    fn headline(&self, pen: Pen) -> String {
-        let mut parts = vec![format!("session {} is {}", self.session_id, self.status)];
-        match self.quiet_ms {
-            Some(ms) => parts.push(format!("last activity {} ago", length(ms))),
-            None => parts.push("the writer has never seen it".into()),
+    fn exit(&self) -> Exit {
+        let well = self.ledger.is_whole() && self.failing_since.is_none() && self.without_note == 0;
+        match (&self.stream_error, well) {
+            (Some(_), _) => Exit::Unreachable,
+            (None, true) => Exit::Fine,
+            (None, false) => Exit::Finding,
         }
+    }
+
+    fn headline(&self) -> String {
+        let mut parts = vec![format!("session {} is {}", self.session_id, self.status)];
+        parts.push(match (self.quiet_ms, self.parked_messages) {
+            (Some(ms), _) => format!("last activity {} ago", length(ms)),
+            (None, 0) => "the writer has stored nothing of it".into(),
+            (None, n) => format!("the writer has stored nothing of it and parked {}", count(n, "message")),
+        });
         parts.extend(self.drift_ms.map(|ms| format!("drift {ms} ms")));
         if self.writing {
             parts.push("a write is under way".into());
         }
-        let mut line = parts.join(", ");
+        parts.join(", ")
+    }
+
+    fn trouble(&self, lines: &mut Vec<String>, pen: Pen) {
         if let Some(since) = self.failing_since {
-            let text = format!("every attempt has failed since {}", moment(EpochMs(since)));
-            line = format!("{line}\n{}", pen.tone(Tone::Bad, &text));
+            let text = format!("failing   every attempt has failed since {}", moment(EpochMs(since)));
+            lines.push(pen.tone(Tone::Bad, &text));
         }
-        line
+        if let Some(error) = &self.stream_error {
+            let text = format!("stream    could not be asked: {error}");
+            lines.push(pen.tone(Tone::Bad, &text));
+        }
+        if self.without_note > 0 {
+            let many = count(self.without_note, "message");
+            let text = format!(
+                "DLQ       {many} without a note: some may be this session's. `kvsw dlq show {}` looks",
+                self.session_id
+            );
+            lines.push(pen.tone(Tone::Warn, &text));
+        }
     }
 
     fn time(&self, lines: &mut Vec<String>, pen: Pen) {
         let time = &self.ledger.time;
+        if self.stream_error.is_some() {
+            lines.push("time      unknown without the stream".into());
+            return;
+        }
         if time.to == time.from {
             lines.push("time      the stream has no audio of it".into());
             return;
@@ -128,14 +168,15 @@ impl Shown {
             length(total)
         ));
         let mut parts = vec![format!("audio {}", length(time.audio_ms))];
-        if time.pause_ms > 0 {
-            parts.push(format!("pauses {}", length(time.pause_ms)));
-        }
-        if time.gap_ms > 0 {
-            parts.push(pen.tone(Tone::Bad, &format!("gaps {}", length(time.gap_ms))));
-        }
-        if time.unknown_ms > 0 {
-            parts.push(pen.tone(Tone::Warn, &format!("unknown {}", length(time.unknown_ms))));
+        for (ms, what, tone) in [
+            (time.pause_ms, "pauses", None),
+            (time.gap_ms, "gaps", Some(Tone::Bad)),
+            (time.unknown_ms, "unknown", Some(Tone::Warn)),
+        ] {
+            if ms > 0 {
+                let text = format!("{what} {}", length(ms));
+                parts.push(tone.map_or(text.clone(), |tone| pen.tone(tone, &text)));
+            }
         }
         lines.push(format!("          = {}", parts.join(" + ")));
         if time.overlap_ms > 0 {
@@ -148,20 +189,7 @@ impl Shown {
         let several = self.ledger.chunks.len() > 1;
         for row in &self.ledger.chunks {
             let title = if several { format!("chunks #{}", row.numbering) } else { "chunks".into() };
-            let mut parts = vec![format!("{} gone past", row.next), format!("{} written", row.written.len())];
-            let places: [(&str, &Ranges, Tone); 6] = [
-                ("parked", &row.parked, Tone::Bad),
-                ("missing", &row.missing, Tone::Bad),
-                ("held with the gap before them", &row.held, Tone::Bad),
-                ("given up", &row.given_up, Tone::Bad),
-                ("no longer in the stream", &row.not_in_stream, Tone::Faint),
-                ("TWICE", &row.twice, Tone::Bad),
-            ];
-            for (what, place, tone) in places.into_iter().filter(|(_, place, _)| !place.is_empty()) {
-                let text = format!("{} {what} ({})", place.len(), place);
-                parts.push(pen.tone(tone, &text));
-            }
-            lines.push(format!("{title:<9} {}", parts.join(", ")));
+            lines.push(format!("{title:<9} {}", self.chunk_parts(row, pen).join(", ")));
         }
         if !self.ledger.parked_elsewhere.is_empty() {
             let text = format!("          parked outside any gap: {}", self.ledger.parked_elsewhere);
@@ -173,23 +201,43 @@ impl Shown {
         }
     }
 
+    fn chunk_parts(&self, row: &ChunkRow, pen: Pen) -> Vec<String> {
+        let mut parts = vec![format!("{} processed", row.next)];
+        let none = Ranges::default();
+        let expired = match self.stream_error {
+            None => {
+                parts.push(format!("{} written", row.written.len()));
+                &row.not_in_stream
+            }
+            Some(_) => &none,
+        };
+        let places: [(&str, &Ranges, Tone); 6] = [
+            ("parked", &row.parked, Tone::Bad),
+            ("missing", &row.missing, Tone::Bad),
+            ("withheld until the gap before them is filled", &row.held, Tone::Bad),
+            ("given up", &row.given_up, Tone::Bad),
+            ("no longer in the stream", expired, Tone::Faint),
+            ("in two fragments", &row.twice, Tone::Bad),
+        ];
+        for (what, place, tone) in places.into_iter().filter(|(_, place, _)| !place.is_empty()) {
+            parts.push(pen.tone(tone, &format!("{} {what} ({place})", place.len())));
+        }
+        parts
+    }
+
     fn gaps(&self, lines: &mut Vec<String>, pen: Pen) {
-        for gap in &self.ledger.gaps {
-            let mut long = length(gap.until.saturating_sub(gap.begins_at));
-            if gap.ends_at.is_none() {
-                long.push_str(", nothing written after it");
-            }
-            let mut parts = Vec::new();
-            if !gap.parked.is_empty() {
-                parts.push(format!("{} parked", gap.parked.len()));
-            }
-            if !gap.missing.is_empty() {
-                parts.push(format!("{} missing", gap.missing.len()));
-            }
-            let chunks = Ranges::inclusive(gap.chunk_first, gap.chunk_last);
-            let at = moment(EpochMs(gap.begins_at));
-            let text = format!("gap       {chunks} at {at} ({long}): {}", parts.join(", "));
-            lines.push(pen.tone(Tone::Bad, &text));
+        // Neighbours of which nobody can tell where one ends share their time.
+        let one_time = |a: &GapRow, b: &GapRow| {
+            (a.numbering, a.chunk_last + 1, a.begins_at, a.until)
+                == (b.numbering, b.chunk_first, b.begins_at, b.until)
+        };
+        let runs: Vec<&[GapRow]> = self.ledger.gaps.chunk_by(one_time).collect();
+        for run in runs.iter().take(SHOWN) {
+            lines.extend(gap_line(run).map(|text| pen.tone(Tone::Bad, &text)));
+        }
+        if runs.len() > SHOWN {
+            lines
+                .push(format!("          … and {} more; --json shows all", count(runs.len() - SHOWN, "gap")));
         }
         if self.ledger.gaps.iter().any(|gap| !gap.parked.is_empty()) {
             let session = &self.session_id;
@@ -219,8 +267,10 @@ impl Shown {
                 };
                 format!("{kind} {}", length(hole.to - hole.from))
             });
-            let chunks = row.chunks.map(|(first, last)| Ranges::inclusive(first, last).to_string());
-            let chunks = chunks.unwrap_or_else(|| "-".into());
+            let chunks = match row.chunks.is_empty() {
+                true => "-".to_owned(),
+                false => row.chunks.to_string(),
+            };
             let notes = if row.backfilled { "backfilled" } else { "" };
             let at = format!("{:.3} s", (row.at - start) as f64 / 1_000.0);
             [at, length(row.span_ms), chunks, before, notes.into(), row.number.clone()]
@@ -231,6 +281,25 @@ impl Shown {
             lines.push(format!("… and {more} more; --json shows all"));
         }
     }
+}
+
+/// Gaps that lie in one time.
+fn gap_line(gaps: &[GapRow]) -> Option<String> {
+    let (first, last) = gaps.first().zip(gaps.last())?;
+    let mut long = length(first.until.saturating_sub(first.begins_at));
+    if first.ends_at.is_none() {
+        long.push_str(", nothing written after it");
+    }
+    let (parked, missing) = (
+        gaps.iter().map(|gap| gap.parked.len()).sum::<u64>(),
+        gaps.iter().map(|gap| gap.missing.len()).sum::<u64>(),
+    );
+    let parts = [(parked, "parked"), (missing, "missing")];
+    let parts: Vec<String> =
+        parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let chunks = Ranges::inclusive(first.chunk_first, last.chunk_last);
+    let at = moment(EpochMs(first.begins_at));
+    Some(format!("gap       {chunks} at {at} ({long}): {}", parts.join(", ")))
 }
 
 #[cfg(test)]
@@ -249,7 +318,11 @@ mod tests {
     }
 
     fn shown(ledger: Ledger, redrive_helps: bool) -> String {
-        let shown = Shown {
+        whole(ledger, redrive_helps).text(Pen::PLAIN)
+    }
+
+    fn whole(ledger: Ledger, redrive_helps: bool) -> Shown {
+        Shown {
             session_id: "owl".into(),
             status: "active",
             last_activity: Some(17_000),
@@ -257,10 +330,12 @@ mod tests {
             drift_ms: Some(-3),
             failing_since: None,
             writing: false,
+            without_note: 0,
+            parked_messages: 0,
+            stream_error: None,
             redrive_helps,
             ledger,
-        };
-        shown.text(Pen::PLAIN)
+        }
     }
 
     fn has(text: &str, parts: &[&str]) {
@@ -283,7 +358,7 @@ mod tests {
         let parts = [
             "session owl is active, last activity 1 s ago, drift -3 ms",
             "= audio 4 s + pauses 3 s",
-            "14 gone past, 14 written",
+            "14 processed, 14 written",
             "parked outside any gap: 3",
             "pause 3 s",
         ];
@@ -309,5 +384,53 @@ mod tests {
         let (bad, outside) = (note("owl", Some(0), "BAD_BASE64"), note("owl", Some(99), "ack-5001"));
         assert!(!redrive_helps(&[bad.clone(), outside], &ledger));
         assert!(redrive_helps(&[bad, note("owl", Some(3), "ack-5001")], &ledger));
+    }
+
+    /// Two stubs of an empty recorder are parked at the tail of a fragment: all three accounts agree.
+    #[test]
+    fn fragments_gaps_and_chunks_do_not_contradict_each_other() {
+        let fragment = Fragment {
+            number: "1".into(),
+            at: EpochMs(10_000),
+            stretches: vec![(EpochMs(10_000), Samples::from_ms(2_000))],
+            numbering: Some(0),
+            chunks: Some((48, 57)),
+            ..Fragment::default()
+        };
+        let stub = |index: u64| Gap {
+            begins_at: EpochMs(12_000),
+            ends_at: Some(EpochMs(12_252)),
+            ..crate::dlq::plan::tests::gap(0, index, index + 1)
+        };
+        let live = Position { next: 59, ..Position::default() };
+        let state = Checkpoint { live, gaps: vec![stub(57), stub(58)], ..Checkpoint::default() };
+        let ledger = ledger(&[fragment], &state, &[parked(57), parked(58)]);
+        let text = shown(ledger, false);
+        has(&text, &["gap       57-58 at 1970-01-01T00:00:12.000Z (252 ms): 2 parked", "gaps 252 ms"]);
+        has(&text, &["59 processed, 9 written, 2 parked (57-58)", " 48-56 "]);
+        assert_eq!(text.matches("252 ms").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_session_is_not_well_while_it_fails_or_its_stream_or_messages_are_unknown() {
+        let well = whole(Ledger::default(), false);
+        assert_eq!(well.exit(), Exit::Fine);
+        let failing = Shown { failing_since: Some(1_000), ..well.clone() };
+        assert_eq!(failing.exit(), Exit::Finding);
+        let moved = Shown { without_note: 60, ..well.clone() };
+        assert_eq!(moved.exit(), Exit::Finding);
+        has(&moved.text(Pen::PLAIN), &["60 messages without a note: some may be this session's"]);
+        let state =
+            Checkpoint { live: Position { next: 14, ..Position::default() }, ..Checkpoint::default() };
+        let dark = Shown {
+            stream_error: Some("GetDataEndpoint failed with 503".into()),
+            ..whole(ledger(&[], &state, &[parked(3)]), false)
+        };
+        assert_eq!(dark.exit(), Exit::Unreachable);
+        let text = dark.text(Pen::PLAIN);
+        has(&text, &["could not be asked: GetDataEndpoint failed with 503", "14 processed\n", "any gap: 3"]);
+        assert!(!text.contains("no longer in the stream") && !text.contains("no audio"), "{text}");
+        let refused = Shown { quiet_ms: None, parked_messages: 12, ..well };
+        has(&refused.text(Pen::PLAIN), &["the writer has stored nothing of it and parked 12 messages"]);
     }
 }

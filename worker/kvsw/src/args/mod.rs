@@ -1,18 +1,22 @@
 //! The command line, as types. What can be refused without asking a service is refused when it is parsed, or by the command
 //! before it asks.
 
+mod filter;
+mod parse;
+mod settings;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aws::settings::{self, Settings, SettingsError};
-use clap::{Args, Parser, Subcommand};
-use ingest::message::{MAX_SESSION_ID, SessionId};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ingest::message::SessionId;
 use media::time::EpochMs;
-use reader::text::length;
 
+pub use self::filter::{Class, Filter};
+pub use self::settings::{check_region, settings};
 use crate::error::{Result, usage};
 use crate::output::Colour;
-use crate::time::{self, Place};
+use crate::time::Place;
 
 /// The operator's tool of kvs-stream-writer: parked audio, sessions, the deployment's health, the sweep.
 ///
@@ -79,7 +83,27 @@ pub enum Command {
         after_help = "Nobody is ended while messages wait in the queue and nothing has been written for 5 minutes (exit 1).\n\nExample:\n  kvsw sweep --dry-run --silent-for 30m"
     )]
     Sweep(Sweep),
+    /// Deletes everything that the deployment holds of a session that has ended, and looks for it again
+    #[command(after_help = ERASE)]
+    Erase(Erase),
+    /// Prints a completion script for a shell
+    #[command(
+        after_help = "Example:\n  kvsw completions bash > ~/.local/share/bash-completion/completions/kvsw"
+    )]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
 }
+
+const ERASE: &str = "\
+Chunk queue, DLQ, checkpoints, snapshots, notes, connections, the stream, the row of the Sessions table. A session that is
+active, or ended less than a minute ago, is refused. What cannot be reached is named.
+
+Examples:
+  kvsw erase quiet-fox --dry-run
+  kvsw erase quiet-fox --yes --json";
 
 /// Parked messages.
 #[derive(Debug, Subcommand)]
@@ -88,12 +112,14 @@ pub enum DlqCommand {
     #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
     List(DlqList),
     /// Every parked message of a session, and what its reason means
-    #[command(after_help = "Example:\n  kvsw dlq show quiet-fox")]
-    Show {
-        /// The session; a message group need not be a legal sessionId
-        #[arg(value_parser = group)]
-        session: String,
-    },
+    #[command(after_help = "Examples:\n  kvsw dlq show quiet-fox\n  kvsw dlq show quiet-fox --logs")]
+    Show(DlqShow),
+    /// Shows what is parked and what leaves, as it happens
+    #[command(after_help = "Example:\n  kvsw dlq watch --until-empty")]
+    Watch(DlqWatch),
+    /// Puts what `dlq export` or `dlq discard` wrote to a folder back into the DLQ
+    #[command(after_help = "Example:\n  kvsw dlq import discarded-2026-11-22T100000.000Z --dry-run")]
+    Import(DlqImport),
     /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
     #[command(after_help = "Example:\n  kvsw dlq export --session quiet-fox --all --out quiet-fox")]
     Export(DlqExport),
@@ -109,43 +135,6 @@ Examples:
     Discard(Discard),
 }
 
-/// Which messages.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Filter {
-    /// Only this session's messages
-    #[arg(long, value_name = "SESSION", value_parser = group)]
-    pub session: Option<String>,
-    /// Only messages parked for this reason, as `kvsw dlq list` shows it
-    #[arg(long, value_name = "REASON", value_parser = reason)]
-    pub reason: Option<String>,
-}
-
-impl Filter {
-    /// Whether a message of this group, parked for this reason, is meant.
-    pub fn chooses(&self, group_id: &str, reason: &str) -> bool {
-        self.session.as_deref().is_none_or(|session| session == group_id)
-            && self.reason.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(reason))
-    }
-
-    /// Whether everything is meant.
-    pub fn is_open(&self) -> bool {
-        self.session.is_none() && self.reason.is_none()
-    }
-}
-
-/// As it stands after "nothing": ` of session owl for the reason CRASHED`.
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(session) = &self.session {
-            write!(f, " of session {session}")?;
-        }
-        match &self.reason {
-            Some(reason) => write!(f, " for the reason {reason}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// `dlq list`.
 #[derive(Debug, Args)]
 pub struct DlqList {
@@ -155,6 +144,45 @@ pub struct DlqList {
     /// Receive once to see whose messages have no note; it hides messages for a moment, so not during a redrive
     #[arg(long)]
     pub look: bool,
+}
+
+/// `dlq show`.
+#[derive(Debug, Args)]
+pub struct DlqShow {
+    /// The session; a message group need not be a valid sessionId
+    #[arg(value_parser = parse::group)]
+    pub session: String,
+    /// Also the writer's log lines of the session, from CloudWatch Logs, on stderr
+    #[arg(long)]
+    pub logs: bool,
+    /// The writer's log group [default: by the queue's name, as the template names both]
+    #[arg(long, value_name = "NAME", requires = "logs")]
+    pub log_group: Option<String>,
+}
+
+/// `dlq watch`.
+#[derive(Debug, Args)]
+pub struct DlqWatch {
+    /// Which messages.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Pause between two looks
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::some_time)]
+    pub every: Duration,
+    /// End with exit code 0 as soon as nothing is parked
+    #[arg(long)]
+    pub until_empty: bool,
+}
+
+/// `dlq import`.
+#[derive(Debug, Args)]
+pub struct DlqImport {
+    /// The folder, with messages.jsonl and facts.jsonl
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Show what would be put back and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `dlq export`.
@@ -181,11 +209,10 @@ pub struct Redrive {
     #[arg(long)]
     pub dry_run: bool,
     /// Messages a second
-    #[arg(long, value_name = "N", default_value_t = 100, allow_hyphen_values = true,
-        value_parser = clap::value_parser!(u32).range(1..=3_000))]
+    #[arg(long, value_name = "N", default_value = "100", allow_hyphen_values = true, value_parser = parse::rate)]
     pub rate: u32,
     /// How long to wait until the gaps are closed; 0 does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
     pub wait: Duration,
 }
 
@@ -203,14 +230,34 @@ pub struct Discard {
     pub yes: bool,
 }
 
+/// `erase`.
+#[derive(Debug, Args)]
+pub struct Erase {
+    /// The session
+    #[arg(value_parser = parse::session_id)]
+    pub session: SessionId,
+    /// Show what there is and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The table of WebSocket connections
+    #[arg(long, value_name = "NAME", env = "CONNECTIONS_TABLE", hide_env_values = true)]
+    pub connections_table: Option<String>,
+}
+
 /// One session.
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
+    /// The sessions, the latest activity first
+    #[command(after_help = "Example:\n  kvsw session list --status active")]
+    List(SessionList),
     /// The ledger: chunks, fragments, gaps; every millisecond between first and last
-    #[command(after_help = "Example:\n  kvsw session show quiet-fox --json")]
+    #[command(after_help = LEDGER)]
     Show {
         /// The session
-        #[arg(value_parser = session_id)]
+        #[arg(value_parser = parse::session_id)]
         session: SessionId,
     },
     /// Writes the session's audio to a file
@@ -223,14 +270,61 @@ pub enum SessionCommand {
     Timeline(Timeline),
 }
 
+/// `session list`.
+#[derive(Debug, Args)]
+pub struct SessionList {
+    /// Only sessions in this state
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub status: Option<SessionState>,
+    /// Sessions to show, at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// What the Sessions table says of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SessionState {
+    /// May be written.
+    Active,
+    /// Has ended.
+    Ended,
+}
+
+impl SessionState {
+    /// As results say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+const LEDGER: &str = "\
+Words:
+  drift      the speaker's clock minus the audio's; 300 ms and more are corrected while writing
+  chunks #0  the chunks of the first page; each reload of the page counts one up, and its chunkIndex begins at 0 again
+  processed  chunks that the session has advanced beyond: written, parked or missing
+  withheld   the middle of a Cluster that begins in a gap: cannot be decoded until the gap is filled
+  given up   more than 32 gaps were open; the chunks still play from `kvsw dlq export`
+  pause      no audio, and no chunk is missing there
+  gap        no audio, since chunks are parked or missing
+  unknown    no audio, and fragments expired or a gap was given up
+
+Exit codes: 0 whole, 1 something is missing, parked or failing, 3 the stream could not be asked (what the writer's state
+tells is shown all the same).
+
+Example:
+  kvsw session show quiet-fox --json";
+
 /// A part of a session.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Span {
     /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = place)]
+    #[arg(long, value_name = "TIME", value_parser = parse::place)]
     pub from: Option<Place>,
     /// End here
-    #[arg(long, value_name = "TIME", value_parser = place)]
+    #[arg(long, value_name = "TIME", value_parser = parse::place)]
     pub to: Option<Place>,
 }
 
@@ -248,7 +342,7 @@ impl Span {
             _ => false,
         };
         match backwards {
-            true => Err(usage("--to does not lie after --from", "exchange them")),
+            true => Err(usage("--to must be later than --from", "swap them")),
             false => Ok(()),
         }
     }
@@ -258,7 +352,7 @@ impl Span {
 #[derive(Debug, Args)]
 pub struct SessionExport {
     /// The session
-    #[arg(value_parser = session_id)]
+    #[arg(value_parser = parse::session_id)]
     pub session: SessionId,
     /// The file to make: .wav or .mkv
     #[arg(long, value_name = "FILE")]
@@ -278,7 +372,7 @@ pub struct SessionExport {
 #[derive(Debug, Args)]
 pub struct Timeline {
     /// The session
-    #[arg(value_parser = session_id)]
+    #[arg(value_parser = parse::session_id)]
     pub session: SessionId,
     /// The file to make: .svg
     #[arg(long, value_name = "FILE")]
@@ -295,10 +389,10 @@ pub struct Timeline {
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Name of the writer's function [default: the one that the queue's mapping names]
-    #[arg(long, value_name = "NAME", value_parser = function)]
+    #[arg(long, value_name = "NAME", value_parser = parse::function)]
     pub writer: Option<String>,
     /// The writer's time-out where Lambda cannot be asked
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::some_time)]
     pub timeout: Duration,
 }
 
@@ -309,103 +403,9 @@ pub struct Sweep {
     #[arg(long)]
     pub dry_run: bool,
     /// A session without a chunk for this long has fallen silent
-    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = silence)]
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse::silence)]
     pub silent_for: Duration,
     /// Sessions to end and streams to delete in one run, each
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub max: u32,
-}
-
-/// A message group: a sessionId, or whatever a refused message came with.
-fn group(text: &str) -> Result<String> {
-    if text.is_empty() || text.len() > MAX_SESSION_ID {
-        let message = format!("a session's name has 1 to {MAX_SESSION_ID} characters");
-        return Err(usage(message, "`kvsw dlq list` shows the sessions that have parked messages"));
-    }
-    Ok(text.to_owned())
-}
-
-fn reason(text: &str) -> Result<String> {
-    match text.trim() {
-        "" => Err(usage("it is empty", "`kvsw dlq list` shows the reasons that there are")),
-        reason => Ok(reason.to_owned()),
-    }
-}
-
-fn session_id(text: &str) -> Result<SessionId> {
-    let hint = "give the sessionId, without the `session-` of its stream's name";
-    SessionId::parse(text).map_err(|rejection| usage(rejection.to_string(), hint))
-}
-
-fn duration(text: &str) -> Result<Duration> {
-    let ms = time::duration_ms(text.trim());
-    ms.map(Duration::from_millis)
-        .ok_or_else(|| usage(format!("{text:?} is no length of time"), "write 90s, 1:30, 10m or 1h30m"))
-}
-
-fn some_time(text: &str) -> Result<Duration> {
-    let none = || usage("it is 0", "give a time such as 10s");
-    duration(text).and_then(|time| if time.is_zero() { Err(none()) } else { Ok(time) })
-}
-
-fn silence(text: &str) -> Result<Duration> {
-    let shortest = sweep::SHORTEST_SILENCE;
-    let silence = duration(text)?;
-    if silence < shortest {
-        let message = format!("it takes {} or more", length(shortest.as_millis() as u64));
-        return Err(usage(message, "speakers pause, and the queue may be behind"));
-    }
-    Ok(silence)
-}
-
-fn place(text: &str) -> Result<Place> {
-    const HINT: &str =
-        "write 90s or 1:30 after the session's beginning, or a moment such as 2026-11-22T10:00:00Z";
-    time::place(text.trim()).ok_or_else(|| usage(format!("{text:?} is no place in time"), HINT))
-}
-
-fn function(text: &str) -> Result<String> {
-    match text.trim() {
-        "" => Err(usage("it names no function", "leave it out: the queue's mapping names the writer")),
-        name => Ok(name.to_owned()),
-    }
-}
-
-/// Where everything is: the typed flags, else the variables that `env` gives.
-///
-/// # Errors
-/// Wrong use, with the variable and the flag that replaces it.
-pub fn settings(global: &Global, env: impl Fn(&str) -> Option<String>) -> Result<Settings> {
-    endpoints(&env)?;
-    let typed = |name: &str| match name {
-        settings::QUEUE_URL => global.queue_url.clone(),
-        settings::DLQ_URL => global.dlq_url.clone(),
-        settings::STATE_TABLE => global.state_table.clone(),
-        settings::SESSIONS_TABLE => global.sessions_table.clone(),
-        _ => None,
-    };
-    Settings::read(|name| typed(name).or_else(|| env(name))).map_err(|error| {
-        let (SettingsError::Missing { name } | SettingsError::Invalid { name, .. }) = error;
-        let flag = name.to_lowercase().replace('_', "-");
-        usage(error.to_string(), format!("set {name} (the stack's outputs have it), or give --{flag}"))
-    })
-}
-
-/// The SDK's own variables for endpoints: what it says of a wrong one names no variable.
-fn endpoints(env: &impl Fn(&str) -> Option<String>) -> Result<()> {
-    const SERVICES: [&str; 6] =
-        ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_KINESIS_VIDEO_ARCHIVED_MEDIA", "_LAMBDA"];
-    for name in SERVICES.map(|service| format!("AWS_ENDPOINT_URL{service}")) {
-        let Some(url) = env(&name).filter(|url| !url.is_empty()) else { continue };
-        let address = url.parse::<http::Uri>().ok().filter(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        });
-        if address.is_none() {
-            let message =
-                format!("the environment variable {name} is {url:?}, which is no address of a service");
-            return Err(usage(message, format!("unset {name} for AWS itself, or write http://HOST:PORT")));
-        }
-    }
-    Ok(())
 }
