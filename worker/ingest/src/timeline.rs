@@ -94,7 +94,8 @@ impl Heard {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
-        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        // How long a blob is whose first piece this is, nobody knows yet.
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
