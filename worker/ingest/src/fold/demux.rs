@@ -184,7 +184,7 @@ fn take_chunk<'a>(
     let own = |bytes: &'a [u8]| bytes.get(lies.from..to.min(bytes.len())).unwrap_or_default();
     match (&piece.audio, piece.format) {
         (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        (Ok(bytes), Format::Pcm) => take_pcm(media, bytes, lies.lost, piece.numbering, out),
+        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes), lies.lost, out),
         (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, own(bytes), unsure, out),
     }
     if out.refusal.is_some() {
@@ -271,13 +271,12 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
 
 /// Plain samples need nothing of what came before them, and tell nothing of what is missing but that its chunks were, as a rule, as
 /// long as the last one.
-fn take_pcm(media: &mut MediaState, bytes: &[u8], lost: Option<u64>, numbering: u32, out: &mut Taken) {
+fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u64>, out: &mut Taken) {
     let samples: Vec<i16> = bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
     if samples.is_empty() {
         return;
     }
     out.samples = Samples::from(samples.len());
-    out.recording = Some(format!("pcm-{numbering}"));
     out.joint = match (media.pcm_chunk(), media.loss, lost) {
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
@@ -287,8 +286,9 @@ fn take_pcm(media: &mut MediaState, bytes: &[u8], lost: Option<u64>, numbering: 
         }
         _ => Joint::Clock,
     };
-    if media.pcm_chunk().is_none() {
+    if media.pcm_chunk().is_none() || lost.is_none() {
         out.reset();
+        out.recording = piece.begins_pcm();
     }
     media.go_on_with_pcm(out.samples);
     out.steps.push(Step::Pcm(samples));
