@@ -1,22 +1,22 @@
 //! The command line, as types. What can be refused without asking a service is refused when it is parsed, or by the command
 //! before it asks.
 
+mod dlq;
 mod filter;
 mod parse;
+mod session;
 mod settings;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use ingest::message::SessionId;
-use media::time::EpochMs;
 
+pub use self::dlq::{Discard, DlqCommand, DlqExport, DlqImport, DlqList, DlqShow, DlqWatch, Redrive};
 pub use self::filter::{Class, Filter};
+pub use self::session::{SessionCommand, SessionExport, SessionList, SessionState, Span, Timeline};
 pub use self::settings::{check_region, settings};
-use crate::error::{Result, usage};
 use crate::output::Colour;
-use crate::time::Place;
 
 /// The operator's tool of kvs-stream-writer: parked audio, sessions, the deployment's health, the sweep.
 ///
@@ -105,131 +105,6 @@ Examples:
   kvsw erase quiet-fox --dry-run
   kvsw erase quiet-fox --yes --json";
 
-/// Parked messages.
-#[derive(Debug, Subcommand)]
-pub enum DlqCommand {
-    /// What is parked, per session: how many, since when, why, which chunks
-    #[command(after_help = "Example:\n  kvsw dlq list --reason ack-5001 --json")]
-    List(DlqList),
-    /// Every parked message of a session, and what its reason means
-    #[command(after_help = "Examples:\n  kvsw dlq show quiet-fox\n  kvsw dlq show quiet-fox --logs")]
-    Show(DlqShow),
-    /// Shows what is parked and what leaves, as it happens
-    #[command(after_help = "Example:\n  kvsw dlq watch --until-empty")]
-    Watch(DlqWatch),
-    /// Puts what `dlq export` or `dlq discard` wrote to a folder back into the DLQ
-    #[command(after_help = "Example:\n  kvsw dlq import discarded-2026-11-22T100000.000Z --dry-run")]
-    Import(DlqImport),
-    /// Copies parked messages into a folder that `make replay RECORDING=FOLDER` understands
-    #[command(after_help = "Example:\n  kvsw dlq export --session quiet-fox --all --out quiet-fox")]
-    Export(DlqExport),
-    /// Sends parked messages back to the queue: plan, ordered move, read-back from the stream
-    #[command(after_help = "\
-Examples:
-  kvsw dlq redrive --dry-run                   the plan for everything that is parked
-  kvsw dlq redrive --session quiet-fox         one session, and wait until its gaps are closed
-  kvsw dlq redrive --reason ack-5001 --rate 20 what one failure parked, 20 messages a second")]
-    Redrive(Redrive),
-    /// Deletes parked messages for good, after writing them to a folder
-    #[command(after_help = "Example:\n  kvsw dlq discard --session quiet-fox --reason NOT_JSON")]
-    Discard(Discard),
-}
-
-/// `dlq list`.
-#[derive(Debug, Args)]
-pub struct DlqList {
-    /// Which messages.
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Receive once to see whose messages have no note; it hides messages for a moment, so not during a redrive
-    #[arg(long)]
-    pub look: bool,
-}
-
-/// `dlq show`.
-#[derive(Debug, Args)]
-pub struct DlqShow {
-    /// The session; a message group need not be a valid sessionId
-    #[arg(value_parser = parse::group)]
-    pub session: String,
-    /// Also the writer's log lines of the session, from CloudWatch Logs, on stderr
-    #[arg(long)]
-    pub logs: bool,
-    /// The writer's log group [default: by the queue's name, as the template names both]
-    #[arg(long, value_name = "NAME", requires = "logs")]
-    pub log_group: Option<String>,
-}
-
-/// `dlq watch`.
-#[derive(Debug, Args)]
-pub struct DlqWatch {
-    /// Which messages.
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Pause between two looks
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse::some_time)]
-    pub every: Duration,
-    /// End with exit code 0 as soon as nothing is parked
-    #[arg(long)]
-    pub until_empty: bool,
-}
-
-/// `dlq import`.
-#[derive(Debug, Args)]
-pub struct DlqImport {
-    /// The folder, with messages.jsonl and facts.jsonl
-    #[arg(value_name = "FOLDER")]
-    pub folder: PathBuf,
-    /// Show what would be put back and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-}
-
-/// `dlq export`.
-#[derive(Debug, Args)]
-pub struct DlqExport {
-    /// Which messages.
-    #[command(flatten)]
-    pub filter: Filter,
-    /// The folder to make; it must not exist yet
-    #[arg(long, value_name = "FOLDER")]
-    pub out: PathBuf,
-    /// Also what lies behind the first ten of a session: each message moves to the end of its session
-    #[arg(long)]
-    pub all: bool,
-}
-
-/// `dlq redrive`.
-#[derive(Debug, Args)]
-pub struct Redrive {
-    /// Which messages.
-    #[command(flatten)]
-    pub filter: Filter,
-    /// Show the plan and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Messages a second
-    #[arg(long, value_name = "N", default_value = "100", allow_hyphen_values = true, value_parser = parse::rate)]
-    pub rate: u32,
-    /// How long to wait until the gaps are closed; 0 does not wait
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::duration)]
-    pub wait: Duration,
-}
-
-/// `dlq discard`.
-#[derive(Debug, Args)]
-pub struct Discard {
-    /// Which messages.
-    #[command(flatten)]
-    pub filter: Filter,
-    /// The folder that keeps what is dropped [default: discarded-TIME]; it must not exist yet
-    #[arg(long, value_name = "FOLDER")]
-    pub out: Option<PathBuf>,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-}
-
 /// `erase`.
 #[derive(Debug, Args)]
 pub struct Erase {
@@ -245,144 +120,6 @@ pub struct Erase {
     /// The table of WebSocket connections
     #[arg(long, value_name = "NAME", env = "CONNECTIONS_TABLE", hide_env_values = true)]
     pub connections_table: Option<String>,
-}
-
-/// One session.
-#[derive(Debug, Subcommand)]
-pub enum SessionCommand {
-    /// The sessions, the latest activity first
-    #[command(after_help = "Example:\n  kvsw session list --status active")]
-    List(SessionList),
-    /// The ledger: chunks, fragments, gaps; every millisecond between first and last
-    #[command(after_help = LEDGER)]
-    Show {
-        /// The session
-        #[arg(value_parser = parse::session_id)]
-        session: SessionId,
-    },
-    /// Writes the session's audio to a file
-    #[command(after_help = "Examples:
-  kvsw session export quiet-fox --out quiet-fox.wav --fill-gaps
-  kvsw session export quiet-fox --out part.mkv --from 1:30 --to 2:00")]
-    Export(SessionExport),
-    /// Draws the session: waveform, fragments, gaps, parked and backfilled parts
-    #[command(after_help = "Example:\n  kvsw session timeline quiet-fox --out quiet-fox.svg")]
-    Timeline(Timeline),
-}
-
-/// `session list`.
-#[derive(Debug, Args)]
-pub struct SessionList {
-    /// Only sessions in this state
-    #[arg(long, value_enum, value_name = "STATUS")]
-    pub status: Option<SessionState>,
-    /// Sessions to show, at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub limit: u32,
-}
-
-/// What the Sessions table says of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SessionState {
-    /// May be written.
-    Active,
-    /// Has ended.
-    Ended,
-}
-
-impl SessionState {
-    /// As results say it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Ended => "ended",
-        }
-    }
-}
-
-const LEDGER: &str = "\
-Words:
-  drift      the speaker's clock minus the audio's; 300 ms and more are corrected while writing
-  chunks #0  the chunks of the first page; each reload of the page counts one up, and its chunkIndex begins at 0 again
-  processed  chunks that the session has advanced beyond: written, parked or missing
-  withheld   the middle of a Cluster that begins in a gap: cannot be decoded until the gap is filled
-  given up   more than 32 gaps were open; the chunks still play from `kvsw dlq export`
-  pause      no audio, and no chunk is missing there
-  gap        no audio, since chunks are parked or missing
-  unknown    no audio, and fragments expired or a gap was given up
-
-Exit codes: 0 whole, 1 something is missing, parked or failing, 3 the stream could not be asked (what the writer's state
-tells is shown all the same).
-
-Example:
-  kvsw session show quiet-fox --json";
-
-/// A part of a session.
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Span {
-    /// Begin here: 90s, 1:30 after the session's beginning, or 2026-11-22T10:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = parse::place)]
-    pub from: Option<Place>,
-    /// End here
-    #[arg(long, value_name = "TIME", value_parser = parse::place)]
-    pub to: Option<Place>,
-}
-
-impl Span {
-    /// Refuses a part that ends before it begins, as far as that shows without the session: `begin` is its beginning, or,
-    /// where nobody has asked yet, `None`.
-    ///
-    /// # Errors
-    /// Wrong use.
-    pub fn check(&self, begin: Option<EpochMs>) -> Result<()> {
-        let backwards = match (self.from, self.to, begin) {
-            (Some(from), Some(to), Some(begin)) => to.moment(begin) <= from.moment(begin),
-            (Some(Place::After { ms: from }), Some(Place::After { ms: to }), None) => to <= from,
-            (Some(Place::At(from)), Some(Place::At(to)), None) => to <= from,
-            _ => false,
-        };
-        match backwards {
-            true => Err(usage("--to must be later than --from", "swap them")),
-            false => Ok(()),
-        }
-    }
-}
-
-/// `session export`.
-#[derive(Debug, Args)]
-pub struct SessionExport {
-    /// The session
-    #[arg(value_parser = parse::session_id)]
-    pub session: SessionId,
-    /// The file to make: .wav or .mkv
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Which part.
-    #[command(flatten)]
-    pub span: Span,
-    /// Replace the file if it exists
-    #[arg(long)]
-    pub force: bool,
-    /// Silence where nothing was recorded or is missing, so that the file keeps the true time
-    #[arg(long)]
-    pub fill_gaps: bool,
-}
-
-/// `session timeline`.
-#[derive(Debug, Args)]
-pub struct Timeline {
-    /// The session
-    #[arg(value_parser = parse::session_id)]
-    pub session: SessionId,
-    /// The file to make: .svg
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Which part.
-    #[command(flatten)]
-    pub span: Span,
-    /// Replace the file if it exists
-    #[arg(long)]
-    pub force: bool,
 }
 
 /// `doctor`.

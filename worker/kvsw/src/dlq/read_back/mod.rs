@@ -3,6 +3,8 @@
 //! Whether a chunk is written is asked of the writer's own sorting, against the session's present state: it would drop the
 //! chunk as a duplicate.
 
+mod show;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,14 +14,13 @@ use ingest::message::SessionId;
 use media::time::EpochMs;
 use reader::ranges::Ranges;
 use reader::stream::{LAST_BLOCK_MS, Listed, StreamReader};
-use reader::text::{count, length};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::message::DlqMessage;
 use super::plan::{Again, GapPlan, Known, Place, Plan, SessionPlan, places};
 use crate::error::Result;
-use crate::output::{Output, Pen, Show, Tone};
+use crate::output::Output;
 use crate::stop::Stop;
 use crate::world::World;
 
@@ -304,60 +305,6 @@ fn audio_ms(listed: &[Listed], gap_ends_at: Option<u64>) -> u64 {
     listed.iter().enumerate().map(length).sum()
 }
 
-impl Show for ReadBack {
-    fn text(&self, pen: Pen) -> String {
-        let mut lines = Vec::new();
-        for gap in &self.gaps {
-            let name =
-                format!("{} gap {}", gap.session_id, Ranges::inclusive(gap.chunk_first, gap.chunk_last));
-            lines.push(match (gap.closed, gap.fragments) {
-                (false, _) => pen.tone(Tone::Bad, &format!("{name}: still open, chunks {}", gap.open)),
-                (true, 0) => {
-                    pen.tone(Tone::Bad, &format!("{name}: closed, but the stream lists no audio there"))
-                }
-                (true, fragments) => {
-                    let audio = length(gap.listed_ms);
-                    let text = format!("{name}: closed, {} of {audio}", count(fragments, "fragment"));
-                    pen.tone(Tone::Good, &text)
-                }
-            });
-        }
-        for LiveVerdict { session_id, written, fragments } in
-            self.live.iter().filter(|live| !live.written.is_empty())
-        {
-            lines.push(match fragments {
-                0 => pen.tone(
-                    Tone::Bad,
-                    &format!("{session_id} chunks {written}: taken, but the stream lists no new fragment"),
-                ),
-                n => {
-                    let text = format!(
-                        "{session_id} chunks {written}: in the live audio, {}",
-                        count(*n, "new fragment")
-                    );
-                    pen.tone(Tone::Good, &text)
-                }
-            });
-        }
-        if self.parked_again > 0 {
-            let text =
-                format!("{} parked again; `kvsw dlq list` says why", count(self.parked_again, "message"));
-            lines.push(pen.tone(Tone::Warn, &text));
-        }
-        if self.awaited > 0 {
-            let many = count(self.awaited, "message");
-            let text = format!("{many} neither written nor parked again yet");
-            lines.push(pen.tone(Tone::Warn, &text));
-        }
-        let (waited, written) = (length(self.waited_ms), count(self.written, "message"));
-        lines.push(match self.is_settled() {
-            true => format!("read back after {waited}: {written} written"),
-            false => format!("not all is settled after {waited}; use --wait to wait longer"),
-        });
-        lines.join("\n")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ingest::position::Position;
@@ -365,6 +312,7 @@ mod tests {
     use super::super::message::message;
     use super::super::plan::tests::{gap, note};
     use super::*;
+    use crate::output::{Pen, Show as _};
 
     fn sent(id: &str, chunk: u64) -> SentMessage {
         let body = format!("{{\"chunkIndex\":{chunk},\"timestamp\":{}}}", 1_000 + chunk * 300);
