@@ -266,20 +266,28 @@ class Permissions(unittest.TestCase):
         by_hand = runbooks_own_calls()
         self.assertIn("cloudformation:DescribeStacks", by_hand)
         needed = calls("kvsw") | doctor | written | console | by_hand | KEY
-        self.assertEqual(actions("ReadOnlyPolicy") | actions("OperatorPolicy"), needed, "allowed, needed by kvsw and the runbook")
+        everybody = actions("ReadOnlyPolicy") | actions("OperatorPolicy") | actions("ErasurePolicy")
+        self.assertEqual(everybody, needed, "allowed, needed by kvsw and the runbook")
 
     def test_each_command_of_kvsw_is_allowed_by_the_policies_that_the_runbook_names(self):
-        rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| (read|repair) \|$", runbook(), re.MULTILINE)
+        rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| (read|repair|erase) \|$", runbook(), re.MULTILINE)
         self.assertGreaterEqual(len(rows), 7)
         named = set()
         for command, cell, policy in rows:
             needed = permissions(cell)
             named |= needed
-            allowed = actions("ReadOnlyPolicy") | (actions("OperatorPolicy") if policy == "repair" else set())
-            self.assertLessEqual(needed, allowed, command)
-            if policy == "repair":
-                self.assertFalse(needed <= actions("ReadOnlyPolicy"), f"{command} needs nothing of the operators' policy")
+            beside = {"read": set(), "repair": actions("OperatorPolicy"), "erase": actions("ErasurePolicy")}[policy]
+            self.assertLessEqual(needed, actions("ReadOnlyPolicy") | beside, command)
+            if policy != "read":
+                self.assertFalse(needed <= actions("ReadOnlyPolicy"), f"{command} needs nothing of the {policy} policy")
         self.assertLessEqual(calls("kvsw"), named, "kvsw calls what the runbook's table does not name")
+
+    def test_the_managed_policies_fit_into_what_iam_takes(self):
+        for policy in resources("AWS::IAM::ManagedPolicy"):
+            document = concrete({**policies()[policy], "Statement": statements(policies()[policy])})
+            size = len(json.dumps(document, separators=(",", ":")))
+            names = 6 * len(document["Statement"]) * len("kvs-stream-writer-staging")  # longer than the names above
+            self.assertLessEqual(size + names, 6_144, policy)
 
     def test_who_only_looks_changes_nothing(self):
         harmless = r":(Get|BatchGet|List|Describe|Query|Scan|Filter|Simulate|Receive|ChangeMessageVisibility|StartQuery)"

@@ -132,7 +132,7 @@ case $(stack_status "$stack") in
     '') take_in_what_was_kept ;;
     ROLLBACK_COMPLETE | REVIEW_IN_PROGRESS)
         if [ ${#changes[@]} -eq 0 ]; then
-            echo "deploy: its first deployment failed; deleting what is left of it"
+            echo "deploy: its first deployment failed, or was only shown; deleting what is left of that"
             aws cloudformation delete-stack --stack-name "$stack"
             aws cloudformation wait stack-delete-complete --stack-name "$stack"
             take_in_what_was_kept

@@ -30,7 +30,7 @@ const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
 
-/// So long after the newest chunk at hand, no burst is under way.
+/// Time after the newest chunk at hand from which on no burst is under way.
 const CALM_MS: u64 = 1_000;
 
 /// What a turn has come to.
@@ -62,7 +62,7 @@ impl<P: Ports> SessionWork<'_, P> {
         delivered
     }
 
-    /// `keeps_some` tells whether chunks are set aside at its end, however it ends.
+    /// Sets `keeps_some` to whether chunks are set aside at its end, however it ends.
     async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
         let mut goes_on = true;
@@ -251,7 +251,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Nobody told when the session ended: it ended now at the latest.
+    /// The Sessions table does not say when the session ended: it ended now at the latest.
     async fn note_end(&self, state: &mut State) -> Result<EpochMs, Stop> {
         let now = self.now();
         state.checkpoint.seen_ended_at = Some(now);
@@ -259,7 +259,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(now)
     }
 
-    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can. The same is asked of
+    /// A gap whose batch was parked while it was unknown whether it is stored: now the stream can be asked. The same is asked of
     /// the gap that this one's last packet goes on in.
     async fn already_stored(&self, state: &mut State, gap: &Gap, pieces: &[Piece]) -> Result<Turn, Stop> {
         let numbering = gap.chunks.numbering;
@@ -334,7 +334,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some are missing amid them.
+/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some between them are missing.
 fn end(batch: &Batch<'_>, folded: &Folded, sorted: &Sorted) -> End {
     let fills = batch.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to && folded.gaps.is_empty());
     match (fills, sorted.ends.is_empty(), sorted.last_index) {

@@ -41,7 +41,7 @@ pub struct Enqueue {
     pub captured_at: Option<EpochMs>,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
-    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    /// An error for the speaker although the message goes into the queue: the writer refuses the whole recording by this chunk.
     pub told: Option<Box<Refusal>>,
 }
 
@@ -59,7 +59,7 @@ pub enum Request {
 /// Told to the page once the queue has its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// A chunk, named as the page named it. The time tells the chunks of two pages with the same index apart.
+    /// A chunk, named as the page named it. The time distinguishes the chunks of two pages with the same index.
     Chunk {
         /// `chunkIndex`.
         index: u64,
@@ -211,7 +211,7 @@ pub fn index_of(text: &str) -> Option<u64> {
     number(&object(text).ok()?, "chunkIndex").ok()
 }
 
-/// FNV-1a, 64 bits: tells two blobs of one index and millisecond apart, the same in every version of this program.
+/// FNV-1a, 64 bits: distinguishes two blobs of one index and millisecond, the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
