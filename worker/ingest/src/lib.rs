@@ -12,6 +12,7 @@
 pub mod aside;
 pub mod batch;
 pub mod checkpoint;
+pub mod clock;
 pub mod decide;
 pub mod failure;
 pub mod fold;
@@ -20,6 +21,7 @@ pub mod message;
 pub mod piece;
 pub mod plan;
 pub mod position;
+pub mod reckon;
 pub mod render;
 pub mod snapshot;
 pub mod sort;

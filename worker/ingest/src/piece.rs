@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use media::demux::{Demuxer, Item, starts_recording};
+
 use crate::message::Chunk;
 use crate::position::Place;
 
@@ -13,6 +15,8 @@ pub struct Piece {
     pub numbering: u32,
     /// Its message is acknowledged; the state keeps it until its turn comes.
     pub set_aside: bool,
+    /// What was added to its capture time, where the speaker's clock was set back before.
+    pub clock_ms: i64,
     /// The chunk.
     pub chunk: Arc<Chunk>,
 }
@@ -25,12 +29,34 @@ impl Piece {
 
     /// The chunk in this numbering.
     pub fn of(numbering: u32, chunk: Arc<Chunk>) -> Self {
-        Self { numbering, set_aside: false, chunk }
+        Self { numbering, set_aside: false, clock_ms: 0, chunk }
     }
 
     /// Its own place.
     pub fn place(&self) -> Place {
         Place { numbering: self.numbering, next: self.index }
+    }
+
+    /// Whether the chunk can be the first of a numbering.
+    pub fn opens(&self) -> bool {
+        self.index == 0 && self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
+    }
+
+    /// The recording that the chunk begins.
+    pub fn recording(&self) -> Option<String> {
+        self.items().into_iter().find_map(|item| match item {
+            Item::RecordingStart(head) => Some(head.id),
+            _ => None,
+        })
+    }
+
+    /// Whether the chunk, which begins a recording, holds audio of it.
+    pub fn holds_audio(&self) -> bool {
+        self.items().iter().any(|item| matches!(item, Item::Packet(_)))
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
     }
 }
 

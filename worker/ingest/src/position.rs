@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::piece::Piece;
 use crate::snapshot::fnv;
 use crate::timeline::Timeline;
@@ -58,6 +59,9 @@ pub struct Position {
     /// The last chunks passed.
     #[serde(default, skip_serializing_if = "Recent::is_empty")]
     pub recent: Recent,
+    /// The speaker's clock: capture times here are those of the one that was never set back.
+    #[serde(default, skip_serializing_if = "Clock::is_unset")]
+    pub clock: Clock,
 }
 
 /// A clock that is ahead of the queue's by more tells nothing of the order of pages.
@@ -98,6 +102,7 @@ impl Position {
             self.opened_by.clone_from(&recording);
         }
         self.recent.note(self.next, piece);
+        self.clock.note(piece.record.sequence_number, piece.clock_ms);
         self.next = Place::behind(piece).next;
         let captured_at = piece.captured_at.min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
         self.last_captured = self.last_captured.max(captured_at);
