@@ -188,7 +188,7 @@ pub enum On {
     Nth {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session.
         session: String,
         /// Which of them.
         n: u64,
@@ -197,7 +197,7 @@ pub enum On {
     Calls {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session, or all.
         session: Option<String>,
         /// The first call that is hit, from 0.
         from: u64,
@@ -208,7 +208,7 @@ pub enum On {
     During {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session, or all.
         session: Option<String>,
         /// When it begins.
         from_ms: u64,

@@ -10,7 +10,7 @@ use writer::ports::Result;
 
 use crate::failure;
 
-/// Credentials that end sooner than this are asked for anew.
+/// Credentials that expire sooner than this are renewed.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
 /// Keeps a provider's credentials until shortly before they expire.

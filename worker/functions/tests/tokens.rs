@@ -208,7 +208,7 @@ async fn each_token_gets_its_verdict() {
         ("for no audience", with(json!({"aud": null})), "Deny"),
         ("for another client", with(json!({"aud": null, "client_id": "shop"})), "Deny"),
         ("for another audience but by our client", with(json!({"aud": "shop", "client_id": "app"})), "Deny"),
-        ("for an audience that is no text", with(json!({"aud": {"app": true}})), "Deny"),
+        ("for an audience that is not text", with(json!({"aud": {"app": true}})), "Deny"),
         ("algorithm none", unsigned(header("none"), &claims(json!({}))), "Deny"),
         ("algorithm None", unsigned(header("None"), &claims(json!({}))), "Deny"),
         ("signed with HS256 and the public key as secret", secret.sign(&claims(json!({}))), "Deny"),

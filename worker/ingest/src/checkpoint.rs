@@ -8,113 +8,18 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
-use crate::gap::{ChunkRange, Gap, GapId, ParkedBatch, Search};
+use crate::gap::{Gap, GapId, ParkedBatch, Search};
 use crate::position::Position;
+use crate::schema::Schema;
 use crate::snapshot::{SnapshotKey, or_empty};
 
-/// The schema that this version writes. It reads every schema up to it.
-pub const SCHEMA: u32 = 1;
+pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped};
+pub use crate::schema::{SCHEMA, Unreadable};
+
 /// How many gaps keep their snapshot; the oldest beyond are given up.
 pub const MAX_GAPS: usize = 32;
 /// How many given-up ranges and past numberings are remembered.
 const MAX_REMEMBERED: usize = 16;
-
-/// Which audio a batch continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Line {
-    /// The session's live audio.
-    Live,
-    /// A gap: a backfill.
-    Gap(GapId),
-}
-
-/// What a batch does to the checkpoint when it is committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Advance {
-    /// Which audio it continues.
-    pub line: Line,
-    /// Where the line goes on (for a gap, only its snapshot matters).
-    pub to: Position,
-    /// Gaps that open; for a backfill, what is left of its gap.
-    pub gaps: Vec<Gap>,
-    /// Chunks of the batch, first to last; holes inside are among `gaps`.
-    pub chunks: ChunkRange,
-    /// Chunks written.
-    pub count: u64,
-    /// Producer timestamp of the fragment.
-    pub at: EpochMs,
-    /// End of its audio.
-    pub until: EpochMs,
-    /// Its audio.
-    pub samples: Samples,
-    /// Key of the snapshot where the live audio goes on.
-    #[serde(with = "or_empty")]
-    pub snapshot: Option<SnapshotKey>,
-    /// Where each chunk's audio ends, by index.
-    #[serde(default)]
-    pub placements: Vec<(u64, EpochMs)>,
-    /// What was skipped before the batch's first Cluster belongs to the gap whose search goes on where the batch begins.
-    #[serde(default)]
-    pub skipped: Option<Skipped>,
-    /// A backfill ends where another line was searching for a Cluster: that goes on from the backfill's end instead.
-    #[serde(rename = "heals", default)]
-    pub resumes: Option<Resumes>,
-    /// W3C trace context of the batch's first chunk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-}
-
-impl Advance {
-    /// Where the search for a Cluster goes on behind the batch, if that ended amid one.
-    pub fn search_goes_on_at(&self) -> Option<u64> {
-        let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
-        let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
-        of_gaps.chain(of_skipped).flatten().find(|at| *at == self.chunks.to)
-    }
-}
-
-/// Bytes that a batch skipped in search of a Cluster, for an earlier gap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredSkipped", into = "StoredSkipped")]
-pub struct Skipped {
-    /// From this chunk on.
-    pub from: u64,
-    /// The search, with the one key of these bytes.
-    pub search: Search,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSkipped {
-    from: u64,
-    snapshot: SnapshotKey,
-    looks_on_at: Option<u64>,
-    #[serde(default)]
-    held_to: u64,
-}
-
-impl From<StoredSkipped> for Skipped {
-    fn from(stored: StoredSkipped) -> Self {
-        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to } = stored;
-        Self { from, search: Search { goes_on_at, keys: vec![snapshot], withheld_to } }
-    }
-}
-
-impl From<Skipped> for StoredSkipped {
-    fn from(Skipped { from, mut search }: Skipped) -> Self {
-        let snapshot = search.keys.pop().unwrap_or_default();
-        Self { from, snapshot, looks_on_at: search.goes_on_at, held_to: search.withheld_to }
-    }
-}
-
-/// A line that goes on from a backfill's end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resumes {
-    /// The live audio: from here, and the snapshot of this key.
-    Live(Box<Position>, SnapshotKey),
-    /// The gap that begins at this chunk: from the snapshot of this key.
-    Gap(u64, SnapshotKey),
-}
 
 /// The write in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,16 +60,16 @@ impl Totals {
     }
 }
 
-/// A numbering that was followed by another.
+/// A numbering that another one has followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
-    /// Which.
+    /// The numbering.
     pub numbering: u32,
     /// One past the last chunk passed.
     pub next: u64,
     /// Capture times of its first and its latest chunk.
     pub captured: (EpochMs, EpochMs),
-    /// Its last connection, where messages tell.
+    /// Its last connection, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
 }
@@ -203,28 +108,9 @@ pub struct Checkpoint {
     /// Chunks that wait for others before them, acknowledged and kept here.
     #[serde(default, skip_serializing_if = "Aside::is_empty")]
     pub aside: Aside,
-    /// When the session was first seen ended, where nobody told when it ended.
+    /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
-}
-
-/// A stored value that cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// Written by a later version: deploy that one again, or finish its sessions with it.
-    #[error(
-        "the stored state has schema {found}; this version reads up to {SCHEMA}. Deploy the newer version again"
-    )]
-    Newer {
-        /// Its schema.
-        found: u32,
-    },
-    /// Not what was written.
-    #[error("the stored state is damaged: {detail}")]
-    Damaged {
-        /// What the decoder said.
-        detail: String,
-    },
 }
 
 impl Default for Checkpoint {
@@ -256,7 +142,7 @@ impl Checkpoint {
         self.gaps.iter_mut().find(|gap| gap.id() == id)
     }
 
-    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up for want of room.
+    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up because there were too many.
     pub fn commit(&mut self, batch: Advance) -> Vec<Gap> {
         self.totals.count_written(&batch);
         self.failing_since = None;
@@ -271,7 +157,7 @@ impl Checkpoint {
     }
 
     /// The batch is parked: its line goes on behind it, and leaves all of it as the gap `left` (a backfill leaves its
-    /// gap as it was). Returns the gaps that were given up for want of room.
+    /// gap as it was). Returns the gaps that were given up because there were too many.
     pub fn park(&mut self, batch: Advance, left: Gap) -> Vec<Gap> {
         self.totals.parked += batch.count;
         let Line::Gap(id) = batch.line else {
@@ -420,9 +306,4 @@ impl Checkpoint {
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Schema {
-    pub(crate) schema: u32,
 }

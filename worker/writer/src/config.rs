@@ -15,14 +15,14 @@ pub struct Config {
     pub max_tries: u32,
     /// How long one PutMedia may take.
     pub put_within_ms: u64,
-    /// A session that is done waits so long for the others of its delivery before its messages are deleted.
+    /// How long a session that is done waits for the others of its delivery before its messages are deleted.
     pub release_after_ms: u64,
     /// Kept from the invocation's time to answer for every record.
     pub answer_margin_ms: u64,
     /// How long a stored fragment may stay invisible to ListFragments (aws-facts 3.3: usually under 1 s). A probe that
     /// finds nothing is believed from then on.
     pub probe_patience_ms: u64,
-    /// Chunks that were captured or enqueued so long after their session's end are still written.
+    /// How long after a session's end chunks may be captured or enqueued and are still written.
     pub end_grace_ms: u64,
     /// First wait between tries; it doubles, with jitter.
     pub retry_ms: u64,
@@ -32,7 +32,7 @@ pub struct Config {
     pub live_snapshot_seconds: u64,
     /// How long a gap's snapshot is kept: longer than the DLQ keeps messages (14 days).
     pub gap_snapshot_seconds: u64,
-    /// Goes with every parked message.
+    /// An attribute of every parked message.
     pub worker_version: String,
 }
 
@@ -53,6 +53,76 @@ impl Default for Config {
             live_snapshot_seconds: 24 * 3_600,
             gap_snapshot_seconds: 15 * 24 * 3_600,
             worker_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest::checkpoint::MAX_GAPS;
+    use ingest::message::{MAX_AUDIO_BYTES, MAX_BODY_BYTES, MAX_SESSION_ID};
+    use ingest::{aside, decide};
+    use media::opus::{PRE_ROLL, PRE_ROLL_SILK};
+
+    use super::*;
+
+    fn seconds(ms: u64) -> String {
+        format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+    }
+
+    fn whole_seconds(ms: u64) -> String {
+        format!("{} s", ms / 1_000)
+    }
+
+    /// Rows of SPECIFICATION.md's tables by their first cell, with the numbers that must stand in them.
+    fn promised(config: &Config) -> Vec<(&'static str, Vec<String>)> {
+        let decide::Policy { target, enough_after_wait, least, most, most_behind, .. } = config.policy;
+        let Policy { behind_ms, most_span_ms, max_wait_ms, last_resort_ms, most_patient_s, .. } =
+            config.policy;
+        let aside = [format!("{}", aside::MAX_CHUNKS), format!("{} MiB", aside::MAX_BYTES >> 20)];
+        let longest = [
+            seconds(most.ms_floor()),
+            whole_seconds(most_span_ms),
+            whole_seconds(behind_ms),
+            whole_seconds(most_behind.ms_floor()),
+        ];
+        let message = [MAX_BODY_BYTES, MAX_AUDIO_BYTES].map(|bytes| format!("{} KiB", bytes >> 10));
+        let pre_roll = [PRE_ROLL, PRE_ROLL_SILK].map(|samples| seconds(samples.ms_floor()));
+        let snapshots = [
+            format!("{} h", config.live_snapshot_seconds / 3_600),
+            format!("{} days", config.gap_snapshot_seconds / 86_400),
+        ];
+        vec![
+            ("ripe", vec![seconds(target.ms_floor())]),
+            ("ripe after one deferral", vec![seconds(enough_after_wait.ms_floor())]),
+            ("longest", longest.to_vec()),
+            ("shortest while the session goes on", vec![seconds(least.ms_floor())]),
+            ("too old", vec![seconds(max_wait_ms)]),
+            ("a missing chunk", vec![seconds(max_wait_ms)]),
+            ("a full delivery of one session", aside.to_vec()),
+            (
+                "too old although under 1 s",
+                vec![whole_seconds(last_resort_ms), format!("{most_patient_s} s")],
+            ),
+            ("queue message", message.to_vec()),
+            ("chunks set aside", aside.to_vec()),
+            ("sessionId", vec![MAX_SESSION_ID.to_string()]),
+            ("pre-roll", pre_roll.to_vec()),
+            ("gaps with a snapshot", vec![MAX_GAPS.to_string()]),
+            ("snapshots; checkpoint", snapshots.to_vec()),
+        ]
+    }
+
+    #[test]
+    fn the_specification_promises_these_numbers() {
+        let specification = include_str!("../../../SPECIFICATION.md");
+        for (row, numbers) in promised(&Config::default()) {
+            let start = format!("| {row} | ");
+            let line = specification.lines().find(|line| line.starts_with(&start));
+            let line = line.unwrap_or_else(|| panic!("SPECIFICATION.md has no row {row:?}"));
+            for number in numbers {
+                assert!(line.contains(&number), "{row}: {number} is true, and SPECIFICATION.md says: {line}");
+            }
         }
     }
 }

@@ -8,10 +8,10 @@ use ingest::failure::ServiceFailure;
 use ingest::plan::Plan;
 use media::time::EpochMs;
 
-use crate::hand_back::Stop;
 use crate::ports::{Clock as _, Persisted, Ports, Streams as _};
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
 
 /// Kept from the invocation's time while the stream is asked, to write down its answer.
 const AFTER_PROBE_MS: u64 = 1_000;
@@ -32,7 +32,7 @@ pub(crate) enum Probed {
 pub(crate) enum Resolved {
     /// There is none any more, or its fragment is surely not stored: it may be written.
     Clear,
-    /// The stream could not be asked for so long that the batch is to be parked as it is.
+    /// The stream could not be asked for longer than the bound: the batch is to be parked as it is.
     Unsure(Box<Lease>, ServiceFailure),
 }
 

@@ -60,7 +60,7 @@ impl PutMedia {
     ///
     /// # Errors
     /// [`ServiceFailure::Ack`] for an ERROR acknowledgement, `Service` for an HTTP error, `Disconnected` where the
-    /// connection or the response ended too early, `Garbled` where the response is no sequence of acknowledgements.
+    /// connection or the response ended too early, `Garbled` where the response is not a sequence of acknowledgements.
     pub async fn put(
         &self,
         endpoint: &str,

@@ -23,9 +23,9 @@ pub trait Source: Send + Sync {
     fn get(&self) -> impl Future<Output = Result<Vec<u8>, String>> + Send;
 }
 
-/// No keys are known and none can be had: nobody can be let in.
+/// No keys are known and none can be fetched, so no token can be accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the issuer's keys cannot be had: {0}; is JWKS_URL right and reachable?")]
+#[error("the issuer's keys cannot be fetched: {0}; is JWKS_URL right and reachable?")]
 pub struct NoKeys(String);
 
 /// The keys of one issuer.

@@ -28,14 +28,14 @@ pub struct Caller {
     pub role: String,
 }
 
-/// Why a token proves nothing. The caller is told no more than "no"; these words are for the log.
+/// Why a token proves nothing. The caller only learns that it is denied; these words are for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No token in the request.
     #[error("the request has no token")]
     Missing,
     /// Not three parts of base64url, not JSON, or too long.
-    #[error("the token is no JSON Web Token: {0}")]
+    #[error("the token is not a JSON Web Token: {0}")]
     Malformed(String),
     /// The header's `alg` is not the configured one; `none` and HS256 among them.
     #[error("the token is not signed with {expected}")]
@@ -57,8 +57,8 @@ pub enum Denied {
         /// The configured algorithm.
         expected: TokenAlgorithm,
     },
-    /// Signed by somebody else, or changed since.
-    #[error("the signature does not fit")]
+    /// Signed with another key, or changed since.
+    #[error("the signature does not match")]
     Signature,
     /// `exp` has passed.
     #[error("the token has expired")]
@@ -73,10 +73,10 @@ pub enum Denied {
     #[error("the token is for another audience")]
     Audience,
     /// A claim is not there or of the wrong type.
-    #[error("the claim {0} is missing or makes no sense")]
+    #[error("the claim {0} is missing or invalid")]
     Claim(String),
     /// A role that is neither speaker nor listener.
-    #[error("the role {0:?} is none")]
+    #[error("invalid role {0:?}: it must be speaker or listener")]
     Role(String),
     /// The request asks for another session than the token is for.
     #[error("the token is for another session than {0:?}")]

@@ -59,7 +59,7 @@ pub struct Answer {
     /// 200 for every message, refused or not: a route response carries the body to the browser. The handshake is
     /// refused by its status.
     pub status_code: u16,
-    /// Goes to the browser; absent where all is well and nobody asked.
+    /// Goes to the browser; absent if there is no error and no answer was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }

@@ -1,0 +1,91 @@
+//! How a gap opens: with the state before its chunks and what was skipped behind them.
+
+use media::time::EpochMs;
+
+use crate::gap::{Advance, ChunkRange, Gap, Search};
+use crate::position::Position;
+use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
+
+/// A gap about to open, with what its chunks will need when they come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// Which chunks.
+    pub chunks: ChunkRange,
+    /// See [`Gap::begins_at`].
+    pub begins_at: EpochMs,
+    /// See [`Gap::ends_at`].
+    pub ends_at: Option<EpochMs>,
+    /// See [`Gap::captured`].
+    pub captured: (EpochMs, EpochMs),
+    /// What is skipped behind it; the bytes are the snapshot's residue.
+    pub search: Search,
+    /// The state before them.
+    pub snapshot: Snapshot,
+}
+
+impl Opening {
+    /// The gap, and its snapshot under its key.
+    pub fn open(self) -> (Gap, (SnapshotKey, Snapshot)) {
+        let key = self.snapshot.key(Kind::Gap);
+        let gap = Gap {
+            chunks: self.chunks,
+            begins_at: self.begins_at,
+            ends_at: self.ends_at,
+            captured: self.captured,
+            snapshot: key.clone(),
+            search: self.search,
+            unsure: None,
+            parked: None,
+            taken_until: None,
+        };
+        (gap, (key, self.snapshot))
+    }
+
+    /// The gap that is left where all of a batch is parked, back to where its line stood at `start`. What of the batch a later
+    /// one will find unfinished goes on at `goes_on_at`.
+    pub fn over(start: &Snapshot, batch: &Advance, goes_on_at: Option<u64>) -> Self {
+        let (position, began) = (&start.position, batch.to.numbering_began);
+        let same_page = position.numbering == batch.chunks.numbering;
+        let from = if same_page { position.next.min(batch.chunks.from) } else { 0 };
+        let mut snapshot =
+            Snapshot { residue: Vec::new(), placements: batch.placements.clone(), ..start.clone() };
+        snapshot.position.timeline.learn_skew(&batch.to.timeline);
+        if !same_page {
+            snapshot.position.begin_page(batch.chunks.numbering, began);
+        }
+        Self {
+            chunks: ChunkRange { from, ..batch.chunks },
+            begins_at: position.timeline.end().unwrap_or(batch.at),
+            ends_at: None,
+            captured: (captured_from(position, batch.chunks, began), batch.to.last_captured),
+            search: Search { goes_on_at, ..Search::default() },
+            snapshot,
+        }
+    }
+
+    /// Bytes of a chunk that were skipped behind the gap, up to `MAX_RESIDUE_BYTES` in all.
+    pub fn skip(&mut self, residue: Residue, withheld_to: u64) {
+        skip(&mut self.snapshot.residue, &mut self.search, residue, withheld_to);
+    }
+}
+
+/// The most bytes kept behind a gap to complete its last packet.
+const MAX_RESIDUE_BYTES: usize = 64 * 1024;
+
+/// Keeps skipped bytes with the `kept` ones of a search.
+pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, mut residue: Residue, withheld_to: u64) {
+    search.withheld_to = withheld_to.max(search.withheld_to);
+    let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
+    residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
+    kept.push(residue);
+}
+
+/// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may
+/// have ended on the same index; what was captured before a page's chunk 0 may still come.
+pub(crate) fn captured_from(before: &Position, chunks: ChunkRange, began: EpochMs) -> EpochMs {
+    match (before.numbering == chunks.numbering, chunks.from) {
+        (true, _) => before.last_captured,
+        (false, 0) => began,
+        (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
+    }
+}
