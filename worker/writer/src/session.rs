@@ -7,7 +7,7 @@ use ingest::checkpoint::{Checkpoint, Lease};
 use ingest::decide::{Crowd, Decision, End, View, decide};
 use ingest::fold::{Around, Folded, fold};
 use ingest::gap::{Gap, GapId};
-use ingest::message::Entry;
+use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
 use ingest::sort::{Sorted, sort};
@@ -29,8 +29,10 @@ const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
 
-/// So long after the newest chunk at hand, no burst is under way.
+/// So long after the newest chunk at hand, no burst is under way,
 const CALM_MS: u64 = 1_000;
+/// if it was delivered so often.
+const CALM_LOOKS: u32 = 3;
 
 /// What a turn has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +128,12 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<Turn, Stop> {
         let now = self.now();
         let crowd = self.crowd(state, &batch);
-        let around = Around { calm: self.is_calm(&batch, crowd, sorted), ..Around::of(batch.gap) };
-        let folded = fold(&batch.start, batch.pieces, around);
+        let mut around = Around::of(batch.gap);
+        let mut folded = fold(&batch.start, batch.pieces, around);
+        if folded.doubtful.is_some_and(|doubtful| self.is_calm(&batch, doubtful, crowd, sorted)) {
+            around.calm = true;
+            folded = fold(&batch.start, batch.pieces, around);
+        }
         let view = View {
             pieces: batch.pieces,
             folded: &folded,
@@ -188,16 +194,19 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// Whether nothing more of the line is on its way.
-    fn is_calm(&self, batch: &Batch<'_>, crowd: Crowd, sorted: &Sorted) -> bool {
-        let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
-        let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
+    /// Whether nothing more is on its way that would tell a stall before the chunk at `doubtful` from a pause.
+    fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
+        let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
         // A blob is placed when its last piece has come.
         let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
         let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
-        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= most_ms);
-        let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
+        let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
+        let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+        let quiet =
+            newest.is_some_and(|record| waited_ms(record) >= CALM_MS && record.receive_count >= CALM_LOOKS);
+        let nothing_comes = quiet || waited_out || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
 
