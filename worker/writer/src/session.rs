@@ -127,9 +127,9 @@ impl<P: Ports> SessionWork<'_, P> {
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
         let now = self.now();
-        let crowd = self.crowd(state, &batch);
         let mut around = Around::of(batch.gap);
         let mut folded = fold(&batch.start, batch.pieces, around);
+        let crowd = self.crowd(state, &batch, folded.doubtful.is_some());
         if folded.doubtful.is_some_and(|doubtful| self.is_calm(&batch, doubtful, crowd, sorted)) {
             around.calm = true;
             folded = fold(&batch.start, batch.pieces, around);
@@ -182,10 +182,13 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(self.writer.ports.sessions().status(&self.session).await?)
     }
 
-    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began.
-    fn crowd(&self, state: &State, batch: &Batch<'_>) -> Crowd {
+    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
+    /// a doubt a second time.
+    fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
         let aside = &state.checkpoint.aside;
-        let goes_on = !aside.is_empty() && batch.pieces.iter().filter(|piece| !piece.set_aside).count() > 1;
+        let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
+        let seen_again = delivered().all(|piece| piece.record.receive_count > 1);
+        let goes_on = (!aside.is_empty() || (doubt && seen_again)) && delivered().count() > 1;
         let crowded = batch.gap.is_none() && ((self.alone && self.delivery_full) || goes_on);
         match (crowded, aside.has_room()) {
             (false, _) => Crowd::No,
@@ -198,9 +201,7 @@ impl<P: Ports> SessionWork<'_, P> {
     fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
         let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
-        // A blob is placed when its last piece has come.
-        let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
-        let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
+        let most_ms = policy.last_resort_ms;
         let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
         let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
