@@ -208,10 +208,14 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
-    /// When a chunk was captured, by the speaker's clock, that took as long as the one before it to the queue.
-    pub fn captured_before(&self, sent_at: EpochMs) -> EpochMs {
-        let behind_ms = self.last.map_or(self.skew_ms, |last| last.usually_behind_ms);
-        EpochMs(sent_at.0.saturating_add_signed(behind_ms.saturating_neg()))
+    /// What the queue's clock is ahead of the speaker's when it takes a chunk, as a rule; `None` before the first.
+    pub fn usually_behind_ms(&self) -> Option<i64> {
+        self.last.map(|last| last.usually_behind_ms)
+    }
+
+    /// When the queue took the last chunk.
+    pub fn last_sent_at(&self) -> Option<EpochMs> {
+        self.last.map(|last| last.sent_at)
     }
 
     /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
@@ -338,7 +342,8 @@ impl Timeline {
         let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
         let set_back_ms = self.last.and_then(|last| last.set_back_ms(chunk, self.skew_ms));
         // What the chunks before took to the queue, this one takes.
-        self.skew_ms += set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        let set_ms = set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        self.skew_ms += set_ms;
         let delay_ms = behind_ms - self.skew_ms;
         if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
             let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
@@ -346,9 +351,9 @@ impl Timeline {
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
-        let steady = self.last.filter(|last| last.usually_behind_ms.abs_diff(behind_ms) <= STEADY_MS);
-        let (usually_behind_ms, before) =
-            steady.map_or((behind_ms, Samples(0)), |last| (last.usually_behind_ms, last.steady));
+        let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
+        let steady = usually.filter(|(usually_ms, _)| usually_ms.abs_diff(behind_ms) <= STEADY_MS);
+        let (usually_behind_ms, before) = steady.unwrap_or((behind_ms, Samples(0)));
         self.last = Some(Heard {
             captured_at: chunk.captured_at,
             delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),

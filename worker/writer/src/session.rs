@@ -7,7 +7,7 @@ use ingest::checkpoint::Checkpoint;
 use ingest::decide::{Crowd, Decision, End, View, decide, longest};
 use ingest::fold::{Around, Folded, cut, fold, take_apart};
 use ingest::gap::{Advance, Gap, GapId};
-use ingest::message::Entry;
+use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
 use ingest::sort::{Sorted, sort};
@@ -30,8 +30,10 @@ const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
 
-/// Time after the newest chunk at hand from which on no burst is under way.
+/// Time after the newest chunk at hand from which on no burst is under way,
 const CALM_MS: u64 = 1_000;
+/// if it was delivered so often.
+const CALM_LOOKS: u32 = 3;
 
 /// What a turn has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +130,9 @@ impl<P: Ports> SessionWork<'_, P> {
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
         let now = self.now();
-        let crowd = self.crowd(state, &batch);
-        let around = Around { calm: self.is_calm(&batch, crowd, sorted), ..Around::of(batch.gap) };
         let delivered = batch.pieces;
         let (apart, leased);
-        let mut folded = fold(&batch.start, delivered, around);
+        let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
         let policy = &self.writer.config.policy;
         let lengths = (policy.most_behind, longest(delivered, now, policy));
         if let Some(pieces) = take_apart(&batch.start, delivered, &folded, lengths) {
@@ -185,14 +185,29 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(Turn::Moved)
     }
 
+    /// Folds the line's chunks; where a place is in doubt and nothing more will tell, as if all had come.
+    fn fold<'b>(&self, state: &State, batch: &Batch<'b>, sorted: &Sorted) -> (Around<'b>, Crowd, Folded) {
+        let around = Around::of(batch.gap);
+        let folded = fold(&batch.start, batch.pieces, around);
+        let crowd = self.crowd(state, batch, folded.doubtful.is_some());
+        if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
+            return (around, crowd, folded);
+        }
+        let around = Around { calm: true, ..around };
+        (around, crowd, fold(&batch.start, batch.pieces, around))
+    }
+
     async fn status(&self) -> Result<SessionStatus, Stop> {
         Ok(self.writer.ports.sessions().status(&self.session).await?)
     }
 
-    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began.
-    fn crowd(&self, state: &State, batch: &Batch<'_>) -> Crowd {
+    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
+    /// a doubt a second time.
+    fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
         let aside = &state.checkpoint.aside;
-        let goes_on = !aside.is_empty() && batch.pieces.iter().filter(|piece| !piece.set_aside).count() > 1;
+        let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
+        let seen_again = delivered().all(|piece| piece.record.receive_count > 1);
+        let goes_on = (!aside.is_empty() || (doubt && seen_again)) && delivered().count() > 1;
         let crowded = batch.gap.is_none() && ((self.alone && self.delivery_full) || goes_on);
         match (crowded, aside.has_room()) {
             (false, _) => Crowd::No,
@@ -201,22 +216,29 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// Whether nothing more of the line is on its way.
-    fn is_calm(&self, batch: &Batch<'_>, crowd: Crowd, sorted: &Sorted) -> bool {
-        let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
-        let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
+    /// Whether nothing more is on its way that would tell a stall before the chunk at `doubtful` from a pause.
+    fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
+        let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
-        let waited_ms = sent().min().map_or(0, |at| self.now().ms_since(at));
+        let oldest_waited = |pieces: &[Piece], most_ms: u64| {
+            pieces.iter().map(|piece| waited_ms(&piece.record)).max().is_some_and(|ms| ms >= most_ms)
+        };
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
+        let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+        let looked = |least: u32| newest.is_some_and(|record| record.receive_count >= least);
+        let quiet = newest.is_some_and(|record| waited_ms(record) >= CALM_MS) && looked(CALM_LOOKS);
         let nothing_comes = match batch.pieces.last() {
             // A blob is placed when its last piece has come, however far behind in the queue that lies.
             Some(last) if last.continues => {
-                let delivered =
-                    batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
-                let newest = delivered.max_by_key(|record| record.sent_at);
-                let looked = newest.is_none_or(|record| record.receive_count >= policy.backlog_looks);
-                looked && waited_ms >= policy.last_resort_ms
+                looked(policy.backlog_looks) && oldest_waited(batch.pieces, policy.last_resort_ms)
             }
-            _ => since(sent().max()) || waited_ms >= policy.max_wait_ms,
+            _ => {
+                quiet
+                    || batch
+                        .pieces
+                        .get(doubtful)
+                        .is_some_and(|p| waited_ms(&p.record) >= policy.last_resort_ms)
+            }
         };
         let nothing_comes = nothing_comes || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes

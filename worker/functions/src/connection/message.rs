@@ -103,7 +103,7 @@ pub fn read(caller: &Caller, text: &str, now: EpochMs) -> Result<Request, Refusa
     }
     let fields = object(text)?;
     let read = match string(&fields, "action")? {
-        "audioChunk" => chunk(caller, &fields),
+        "audioChunk" => chunk(caller, &fields, now),
         "endStream" => end(caller, &fields, now),
         "status" => Ok(Request::Status),
         "ping" => Ok(Request::Ping),
@@ -118,10 +118,16 @@ pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
     enqueue_end(caller, deduplication_id, now, None)
 }
 
-fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusal> {
+/// A timestamp that is further from the service's time does not show when a chunk was captured.
+const MAX_OFF_MS: u64 = 24 * 3_600_000;
+
+fn chunk(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
     let chunk_index = number(fields, "chunkIndex")?;
     let timestamp = time(fields, "timestamp")?.0;
+    if timestamp.abs_diff(now.0) > MAX_OFF_MS {
+        return Err(Refusal::bad_timestamp(timestamp, now));
+    }
     let (acknowledged, continues) = (flag(fields, "ack")?, flag(fields, "continues")?);
     let format_name = string(fields, "format")?;
     let format = format(format_name)?;
