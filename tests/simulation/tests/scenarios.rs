@@ -127,7 +127,9 @@ fn each_fate_shows_its_effect() {
         assert!(events.iter().any(|event| event["reason"] == reason), "{reason}: {events:?}");
         assert_eq!(output.audio_ms(), 3_600.0, "{reason}: giving back loses or doubles audio");
     };
-    retried(&with(fault("Put", "timeout")), "PutMedia-timeout");
+    given_back(&with(fault("Put", "timeout")), "PutMedia-timeout");
+    given_back(&with(fault("Put", "late:3000")), "PutMedia-disconnected");
+    given_back(&with(fault("Status", "panic")), "panic");
     retried(&with(fault("Put", "ack:5000")), "ack-5000");
     retried(
         &with(fault("Put", "svc:PutMedia:400:ClientLimitExceededException")),

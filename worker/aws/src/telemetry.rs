@@ -157,6 +157,8 @@ fn metrics(event: &Event) -> Metrics<'static> {
         },
         Event::GapClosed { .. } => of("INFO", ("gapsClosed", 1), &[]),
         Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
+        Event::Crashed { .. } => of("ERROR", ("crashes", 1), &[]),
+        Event::FragmentTwice { .. } => of("ERROR", ("fragmentsTwice", 1), &[]),
         Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), &[]),
     }
 }
@@ -218,6 +220,15 @@ mod tests {
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
             Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
+            Event::Crashed { session_id: session_id(), message: "index out of bounds".into() },
+            Event::FragmentTwice {
+                session_id: session_id(),
+                fragment_number: "91343852333181432392682062607743920146264094".into(),
+                other_fragment_number: "91343852333181432397633822764885441119889344".into(),
+                producer_timestamp_ms: 1_795_335_945_729,
+                chunk_first: 8,
+                chunk_last: 15,
+            },
             Event::SetAside {
                 session_id: session_id(),
                 messages: 9,

@@ -8,6 +8,7 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
+use crate::failure::ServiceFailure;
 use crate::gap::{ChunkRange, Gap, GapId, ParkedBatch, Search};
 use crate::position::Position;
 use crate::snapshot::{SnapshotKey, or_empty};
@@ -16,8 +17,14 @@ use crate::snapshot::{SnapshotKey, or_empty};
 pub const SCHEMA: u32 = 1;
 /// How many gaps keep their snapshot; the oldest beyond are given up.
 pub const MAX_GAPS: usize = 32;
+/// How many items of skipped bytes the gaps may have: the checkpoint lists them.
+const MAX_RESIDUE_KEYS: usize = 2_000;
 /// How many given-up ranges and past numberings are remembered.
 const MAX_REMEMBERED: usize = 16;
+/// How many tries of unknown outcome a lease or a gap remembers.
+const MAX_TRIES: usize = 8;
+/// How many fragments are looked at again.
+const MAX_LOOKS: usize = 16;
 
 /// Which audio a batch continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,7 +87,7 @@ impl Advance {
 pub struct Skipped {
     /// From this chunk on.
     pub from: u64,
-    /// The search, with the one key of these bytes.
+    /// The search, with the keys of these bytes.
     pub search: Search,
 }
 
@@ -91,19 +98,24 @@ struct StoredSkipped {
     looks_on_at: Option<u64>,
     #[serde(default)]
     held_to: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<SnapshotKey>,
 }
 
 impl From<StoredSkipped> for Skipped {
     fn from(stored: StoredSkipped) -> Self {
-        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to } = stored;
-        Self { from, search: Search { goes_on_at, keys: vec![snapshot], withheld_to } }
+        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more } = stored;
+        let keys = std::iter::once(snapshot).chain(more).collect();
+        Self { from, search: Search { goes_on_at, keys, withheld_to } }
     }
 }
 
 impl From<Skipped> for StoredSkipped {
-    fn from(Skipped { from, mut search }: Skipped) -> Self {
-        let snapshot = search.keys.pop().unwrap_or_default();
-        Self { from, snapshot, looks_on_at: search.goes_on_at, held_to: search.withheld_to }
+    fn from(Skipped { from, search }: Skipped) -> Self {
+        let Search { goes_on_at, keys, withheld_to } = search;
+        let mut keys = keys.into_iter();
+        let snapshot = keys.next().unwrap_or_default();
+        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect() }
     }
 }
 
@@ -114,6 +126,30 @@ pub enum Resumes {
     Live(Box<Position>, SnapshotKey),
     /// The gap that begins at this chunk: from the snapshot of this key.
     Gap(u64, SnapshotKey),
+}
+
+/// A PutMedia that may store its fragment, now or later: it is under way, or nobody knows what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// The last byte of it has left by then.
+    pub sent_by: EpochMs,
+}
+
+/// Whether a fragment that was written again is stored twice is looked at once more: an earlier try may come late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// Producer timestamp of the try.
+    pub at: EpochMs,
+    /// The fragment that was committed.
+    pub fragment_number: String,
+    /// Its chunks.
+    pub chunks: ChunkRange,
+    /// When to look next.
+    pub due_at: EpochMs,
+    /// When to look for the last time.
+    pub last_at: EpochMs,
 }
 
 /// The write in progress.
@@ -129,9 +165,44 @@ pub struct Lease {
     pub leased_at: EpochMs,
     /// When its holder's invocation ends at the latest: from then on nothing of it can be under way.
     pub expires_at: EpochMs,
-    /// The service said that the fragment is not stored: no need to ask.
+    /// Every try was refused: no need to ask.
     #[serde(default)]
     pub surely_not_stored: bool,
+    /// Tries that may be stored, this attempt's last. Leases of older versions have none.
+    #[serde(default)]
+    pub tries: Vec<Try>,
+    /// Why this attempt failed; none while it is under way, or where its worker ended without a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ServiceFailure>,
+}
+
+impl Lease {
+    /// A PutMedia begins, or the last one begins again; its last byte leaves by `sent_by`.
+    pub fn begin_try(&mut self, sent_by: EpochMs) {
+        self.tries.push(Try { at: self.advance.at, sent_by });
+        let surplus = self.tries.len().saturating_sub(MAX_TRIES);
+        self.tries.drain(..surplus);
+        self.surely_not_stored = false;
+    }
+
+    /// The last try is over, with an unknown outcome: nothing of it is sent any more.
+    pub fn end_try(&mut self, now: EpochMs) {
+        if let Some(last) = self.tries.last_mut() {
+            last.sent_by = last.sent_by.min(now);
+        }
+    }
+
+    /// The last try was refused: it will not be stored.
+    pub fn refuse_try(&mut self) {
+        self.tries.pop();
+        self.surely_not_stored = self.tries.is_empty();
+    }
+
+    /// When the last byte of any of its tries has left; `None` if nothing of it can be stored.
+    pub fn last_sent_by(&self) -> Option<EpochMs> {
+        let last = || self.tries.iter().map(|one| one.sent_by).max().unwrap_or(self.expires_at);
+        (!self.surely_not_stored).then(last)
+    }
 }
 
 /// Counts for the ledger.
@@ -206,6 +277,19 @@ pub struct Checkpoint {
     /// When the session was first seen ended, where nobody told when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
+    /// Fragments to look at again, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+    /// Workers that ended in a row before they got anywhere with the session.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crashes: u32,
+    /// Whose save this is: no two have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<u64>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A stored value that cannot be read.
@@ -242,6 +326,9 @@ impl Default for Checkpoint {
             totals: Totals::default(),
             aside: Aside::default(),
             seen_ended_at: None,
+            looks: Vec::new(),
+            crashes: 0,
+            stamp: None,
         }
     }
 }
@@ -250,6 +337,13 @@ impl Checkpoint {
     /// The gap of this name.
     pub fn gap(&self, id: GapId) -> Option<&Gap> {
         self.gaps.iter().find(|gap| gap.id() == id)
+    }
+
+    /// A fragment to look at again.
+    pub fn look_again(&mut self, look: Look) {
+        self.looks.push(look);
+        let surplus = self.looks.len().saturating_sub(MAX_LOOKS);
+        self.looks.drain(..surplus);
     }
 
     fn gap_mut(&mut self, id: GapId) -> Option<&mut Gap> {
@@ -282,6 +376,9 @@ impl Checkpoint {
         self.lease = None;
         if let Some(gap) = self.gap_mut(id) {
             gap.unsure = left.unsure.or(gap.unsure.take());
+            gap.tries.extend(left.tries);
+            let surplus = gap.tries.len().saturating_sub(MAX_TRIES);
+            gap.tries.drain(..surplus);
             gap.parked = left.parked.map(|now| ParkedBatch {
                 first: gap.parked.map_or(now.first, |before| before.first.min(now.first)),
                 ..now
@@ -306,7 +403,7 @@ impl Checkpoint {
     }
 
     fn apply(&mut self, mut batch: Advance) -> Vec<Gap> {
-        self.lease = None;
+        (self.lease, self.crashes) = (None, 0);
         self.keep_skipped(&batch);
         let gaps = std::mem::take(&mut batch.gaps);
         let (page, resumes) = (batch.chunks.numbering, batch.resumes.take());
@@ -374,7 +471,12 @@ impl Checkpoint {
     fn open(&mut self, gaps: Vec<Gap>) -> Vec<Gap> {
         self.gaps.extend(gaps);
         self.gaps.sort_by_key(Gap::id);
-        let surplus = self.gaps.len().saturating_sub(MAX_GAPS);
+        self.gaps.dedup_by(|later, earlier| earlier.goes_on_in(later));
+        let mut surplus = self.gaps.len().saturating_sub(MAX_GAPS);
+        let keys = |gaps: &[Gap]| gaps.iter().map(|gap| gap.search.keys.len()).sum::<usize>();
+        while keys(&self.gaps[surplus..]) > MAX_RESIDUE_KEYS {
+            surplus += 1;
+        }
         let given_up: Vec<Gap> = self.gaps.drain(..surplus).collect();
         self.given_up.extend(given_up.iter().map(Gap::with_withheld));
         self.bound_given_up();

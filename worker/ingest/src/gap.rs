@@ -29,7 +29,7 @@
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Advance;
+use crate::checkpoint::{Advance, Try};
 use crate::position::Position;
 use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
 
@@ -97,6 +97,9 @@ pub struct Gap {
     /// stream, and if it is there this is committed instead of writing again.
     #[serde(default)]
     pub unsure: Option<Box<Advance>>,
+    /// The tries of it that may be stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
     /// What of it was parked last.
     #[serde(default)]
     pub parked: Option<ParkedBatch>,
@@ -157,8 +160,12 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The gap, and its snapshot under its key.
-    pub fn open(self) -> (Gap, (SnapshotKey, Snapshot)) {
+    /// The gap, and the snapshots that hold what it needs, under their keys.
+    pub fn open(mut self) -> (Gap, Vec<(SnapshotKey, Snapshot)>) {
+        let (own, more) = split(std::mem::take(&mut self.snapshot.residue), MAX_OWN_RESIDUE_BYTES);
+        self.snapshot.residue = own;
+        let (keys, mut snapshots) = residue_snapshots(&self.snapshot.position, more);
+        self.search.keys.splice(..0, keys);
         let key = self.snapshot.key(Kind::Gap);
         let gap = Gap {
             chunks: self.chunks,
@@ -168,10 +175,12 @@ impl Opening {
             snapshot: key.clone(),
             search: self.search,
             unsure: None,
+            tries: Vec::new(),
             parked: None,
             taken_until: None,
         };
-        (gap, (key, self.snapshot))
+        snapshots.insert(0, (key, self.snapshot));
+        (gap, snapshots)
     }
 
     /// The gap that is left where all of a batch is parked, back to where its line stood at `start`. What of the batch a later
@@ -196,21 +205,51 @@ impl Opening {
         }
     }
 
-    /// Bytes of a chunk that were skipped behind the gap, up to `MAX_RESIDUE_BYTES` in all.
+    /// Bytes of a chunk that were skipped behind the gap.
     pub fn skip(&mut self, residue: Residue, withheld_to: u64) {
         skip(&mut self.snapshot.residue, &mut self.search, residue, withheld_to);
     }
 }
 
-/// The most bytes kept behind a gap to complete its last packet.
-const MAX_RESIDUE_BYTES: usize = 64 * 1024;
+/// Skipped bytes that a gap's own snapshot holds, beside the media state; what is more goes into items of its own.
+const MAX_OWN_RESIDUE_BYTES: usize = 64 * 1024;
+/// Skipped bytes in one item: DynamoDB takes 400 KB.
+const MAX_ITEM_BYTES: usize = 256 * 1024;
 
-/// Keeps skipped bytes with the `kept` ones of a search.
-pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, mut residue: Residue, withheld_to: u64) {
+/// Keeps skipped bytes with the `kept` ones of a search. [`Withheld`](crate::snapshot::Withheld) bounds them.
+pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, residue: Residue, withheld_to: u64) {
     search.withheld_to = withheld_to.max(search.withheld_to);
-    let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
-    residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
     kept.push(residue);
+}
+
+/// The first of `residue` that have at most `bytes`, and the others.
+fn split(mut residue: Vec<Residue>, bytes: usize) -> (Vec<Residue>, Vec<Residue>) {
+    let mut sum = 0;
+    let fits = |one: &&Residue| {
+        sum += one.bytes.len();
+        sum <= bytes
+    };
+    let count = residue.iter().take_while(fits).count();
+    let more = residue.split_off(count);
+    (residue, more)
+}
+
+/// Items for what was skipped behind `position`, in order.
+pub(crate) fn residue_snapshots(
+    position: &Position,
+    mut residue: Vec<Residue>,
+) -> (Vec<SnapshotKey>, Vec<(SnapshotKey, Snapshot)>) {
+    let mut snapshots = Vec::new();
+    while !residue.is_empty() {
+        let (mut own, more) = split(residue, MAX_ITEM_BYTES);
+        residue = more;
+        if own.is_empty() {
+            own.push(residue.remove(0)); // no chunk is larger than an item
+        }
+        let snapshot = Snapshot { residue: own, position: position.clone(), ..Snapshot::default() };
+        snapshots.push((snapshot.key(Kind::Residue), snapshot));
+    }
+    (snapshots.iter().map(|(key, _)| key.clone()).collect(), snapshots)
 }
 
 /// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may
@@ -236,6 +275,24 @@ impl Gap {
             (None, Some(_)) => State::Parked,
             (None, None) => State::Open,
         }
+    }
+
+    /// Takes in a gap that begins where this one's search goes on with nothing kept: no audio lies between them.
+    pub(crate) fn goes_on_in(&mut self, next: &Self) -> bool {
+        let is_next = next.chunks.numbering == self.chunks.numbering
+            && next.chunks.from == self.chunks.to
+            && self.search.goes_on_at == Some(self.chunks.to)
+            && self.ends_at.is_none();
+        let kept = !self.search.keys.is_empty() || self.search.withheld_to > self.chunks.to;
+        let open = self.state() == State::Open && next.state() == State::Open;
+        if !is_next || kept || !open {
+            return false;
+        }
+        self.chunks.to = next.chunks.to;
+        self.captured.1 = next.captured.1;
+        self.ends_at = next.ends_at;
+        self.search = next.search.clone();
+        true
     }
 
     /// Its chunks, and those withheld behind it.

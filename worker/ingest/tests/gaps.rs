@@ -51,8 +51,8 @@ impl Session {
 
     fn park(&mut self, pieces: &[Piece]) {
         let (plan, ..) = batch(&self.live_start(), None, pieces);
-        let (gap, snapshot) = plan.if_parked(&self.live_start());
-        self.snapshots.push(snapshot);
+        let (gap, snapshots) = plan.if_parked(&self.live_start());
+        self.snapshots.extend(snapshots);
         self.snapshots.extend(plan.snapshots);
         self.checkpoint.park(plan.advance, gap);
     }

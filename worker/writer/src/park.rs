@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use ingest::batch::{Because, Settled};
-use ingest::checkpoint::{Advance, Lease, Line};
+use ingest::checkpoint::{Advance, Lease, Line, Try};
 use ingest::failure::ServiceFailure;
 use ingest::fold::Refusal;
 use ingest::gap::{Gap, Opening, ParkedBatch};
@@ -17,6 +17,7 @@ use media::time::EpochMs;
 use crate::Writer;
 use crate::event::{Event, Telemetry as _};
 use crate::hand_back::Stop;
+use crate::lease::open_tries;
 use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
 use crate::session::{Batch, SessionWork};
 use crate::state::State;
@@ -55,11 +56,6 @@ impl Reason {
         "BATCH_PARKED",
         "CRASHED",
     ];
-
-    /// Whether the batch may be stored nevertheless.
-    fn is_unsure(&self) -> bool {
-        matches!(self, Self::Service(failure) if failure.outcome_unknown())
-    }
 
     pub(crate) fn code(&self) -> String {
         match self {
@@ -143,10 +139,10 @@ impl<P: Ports> Writer<P> {
             })
             .collect();
         self.ports.queue().park(&messages).await?;
+        let settle =
+            |(record, _): &(&Record, Option<&Piece>)| crate::lock(settled).settle(record, Because::Parked);
+        parking.records.iter().for_each(settle);
         self.note(&parking).await;
-        let mut settled = crate::lock(settled);
-        parking.records.iter().for_each(|(record, _)| settled.settle(record, Because::Parked));
-        drop(settled);
         self.ports.telemetry().emit(&Event::Parked {
             session_id: parking.session_id.to_owned(),
             messages: messages.len() as u64,
@@ -205,21 +201,23 @@ impl<P: Ports> SessionWork<'_, P> {
         reason: Reason,
     ) -> Result<(), Stop> {
         let gap = match batch.gap {
-            Some(gap) => gap.clone(),
+            Some(gap) => {
+                self.renew(gap).await?;
+                gap.clone()
+            }
             None => {
-                let (gap, snapshot) = plan.if_parked(&batch.start);
-                self.save_snapshots(&[snapshot]).await?;
+                let (gap, snapshots) = plan.if_parked(&batch.start);
+                self.save_snapshots(&snapshots).await?;
                 self.save_snapshots(&plan.snapshots).await?;
                 gap
             }
         };
-        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        let unsure = reason.is_unsure();
+        let (attempts, since) = (lease.attempt.max(1), lease.first_attempt_at);
         let (aside, delivered) = by_reason(batch, &plan, &reason);
         for (reason, pieces) in aside {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
-        self.pass(state, plan.advance, gap, unsure).await?;
+        self.pass(state, plan.advance, gap, lease.tries.clone()).await?;
         for (reason, pieces) in delivered {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
@@ -244,15 +242,16 @@ impl<P: Ports> SessionWork<'_, P> {
         state: &mut State,
         sorted: &Sorted,
         lease: Lease,
-        failure: ServiceFailure,
+        reason: Reason,
     ) -> Result<(), Stop> {
+        let tries = open_tries(&lease);
         let leased = lease.advance;
         state.checkpoint.failed_at = Some(self.now());
         let gap = match leased.line {
             Line::Live => {
                 let start = self.live_start(&state.checkpoint).await?.snapshot;
-                let (gap, snapshot) = Opening::over(&start, &leased, leased.search_goes_on_at()).open();
-                self.save_snapshots(&[snapshot]).await?;
+                let (gap, snapshots) = Opening::over(&start, &leased, leased.search_goes_on_at()).open();
+                self.save_snapshots(&snapshots).await?;
                 gap
             }
             Line::Gap(id) => match state.checkpoint.gap(id) {
@@ -262,15 +261,22 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        self.park_pieces(&aside, Reason::Service(failure.clone()), attempts, since).await?;
-        self.pass(state, leased, gap, true).await?;
-        self.park_pieces(&delivered, Reason::Service(failure), attempts, since).await
+        self.park_pieces(&aside, reason.clone(), attempts, since).await?;
+        self.pass(state, leased, gap, tries).await?;
+        self.park_pieces(&delivered, reason, attempts, since).await
     }
 
-    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it.
-    async fn pass(&self, state: &mut State, batch: Advance, mut gap: Gap, unsure: bool) -> Result<(), Stop> {
+    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it. `tries` of it may be stored.
+    async fn pass(
+        &self,
+        state: &mut State,
+        batch: Advance,
+        mut gap: Gap,
+        tries: Vec<Try>,
+    ) -> Result<(), Stop> {
         let is_live = batch.line == Line::Live;
-        gap.unsure = unsure.then(|| Box::new(batch.clone()));
+        gap.unsure = (!tries.is_empty()).then(|| Box::new(batch.clone()));
+        gap.tries = tries;
         gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
         let given_up = state.checkpoint.park(batch, gap.clone());
         self.save(state).await?;

@@ -8,11 +8,14 @@ use super::hear::hear;
 use super::{MAX_CHUNK, Refusal, Step};
 use crate::piece::Piece;
 use crate::position::Place;
-use crate::snapshot::{Loss, MediaState, Snapshot};
+use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
+/// Why a chunk is refused that may well be sound.
+const CLUSTER_MISSING: &str =
+    "the chunk with the beginning of its Cluster is missing, and what is kept behind that is full";
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
@@ -147,6 +150,7 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
         }
     }
     last.withheld = last.steps.is_empty();
+    media.withheld.take(last.residue.len(), 0);
 }
 
 /// `unsure`: the container's times since the last loss are not known.
@@ -235,9 +239,18 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
     } else if out.samples > MAX_CHUNK {
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
+    if packets > 0 {
+        media.withheld = Withheld::default();
+    }
     if was_searching && out.refusal.is_none() {
-        out.residue = passed;
-        out.withheld = packets == 0 && media.demuxer.undecided().is_empty();
+        let withheld = packets == 0 && media.demuxer.undecided().is_empty();
+        if packets == 0 {
+            media.withheld.take(passed.len(), withheld.into());
+        }
+        match media.withheld.is_full() {
+            true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
+            false => (out.residue, out.withheld) = (passed, withheld),
+        }
     }
 }
 
