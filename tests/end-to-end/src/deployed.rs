@@ -83,10 +83,14 @@ async fn checks(account: &Account, emulator: &Emulator) {
     });
     account.begin_sessions(&outputs).await;
     let spoken = spoken();
-    let (before, after) = spoken.split_at(spoken.len() * 2 / 3);
-    account.speak(&outputs, before).await;
-    account.is_parked(&outputs).await;
-    account.speak(&outputs, after).await;
+    let mut thirds = spoken.chunks(spoken.len().div_ceil(3));
+    let mut next = || thirds.next().unwrap();
+    account.speak(&outputs, next()).await;
+    account.until("a fragment is written", async || !written(emulator, SESSIONS[1]).is_empty()).await;
+    account.speak(&outputs, next()).await;
+    // The nonsense, and a batch: what is spoken now comes behind them.
+    account.until("a batch is parked", async || account.depth(&outputs.dlq).await >= 2).await;
+    account.speak(&outputs, next()).await;
     account.end_sessions(&outputs).await;
     let parked = account.settled(emulator, &outputs).await;
     account.told("spoken, and one batch parked");
@@ -239,11 +243,11 @@ impl Account {
         sent.message_deduplication_id(id).message_body(body).send().await.unwrap();
     }
 
-    /// Waits until the nonsense and a batch of the poisoned session are parked: what is spoken now comes behind them.
-    async fn is_parked(&self, outputs: &Outputs) {
+    /// Waits until something is so.
+    async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
         let waiting = Instant::now();
-        while self.depth(&outputs.dlq).await < 2 {
-            assert!(waiting.elapsed() < PATIENCE, "the refused fragment's batch is never parked");
+        while !is_so().await {
+            assert!(waiting.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }

@@ -94,7 +94,7 @@ async fn at_the_door(stack: &Stack) {
     assert!(audio.len() > 16_000 * 8 && comparison.holds(1), "the sound is unharmed: {comparison:?}");
 }
 
-/// What looks like a chunk to the door is parked by the worker with its culprit, and the audio goes on at the next Cluster.
+/// What looks like a chunk to the door is parked by the worker with its culprit, and the audio goes on behind it.
 async fn in_the_worker(stack: &Stack) {
     let mut recording = beginning("chromium-speech-default", CHUNKS);
     let good = recording.lines.clone();
@@ -136,7 +136,7 @@ async fn in_the_worker(stack: &Stack) {
     let lost = undisturbed.saturating_sub(samples);
     assert!(
         lost <= hostile.len() as u64 * RESYNC_SAMPLES_MAX,
-        "the audio goes on at the next Cluster; lost {lost} samples"
+        "the audio goes on behind what was parked; lost {lost} samples"
     );
 }
 

@@ -181,7 +181,7 @@ fn read_faults(path: &PathBuf) -> anyhow::Result<Vec<Fault>> {
         serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
     let list = if value.is_array() { value } else { serde_json::Value::Array(vec![value]) };
     serde_json::from_value(list)
-        .with_context(|| format!("{} holds something that is no fault", path.display()))
+        .with_context(|| format!("{} holds something that is not a fault", path.display()))
 }
 
 #[tokio::main]

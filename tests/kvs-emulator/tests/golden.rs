@@ -1,5 +1,5 @@
 //! Recorded exchanges, byte for byte: what the emulator has once answered it goes on answering. The files in `golden/`
-//! are for reading too. After a change that is meant, `KVS_EMULATOR_GOLDEN=write cargo test --test golden` records anew.
+//! are for reading too. After a change that is meant, `KVS_EMULATOR_GOLDEN=write cargo test --test golden` records them again.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "support/mod.rs"]

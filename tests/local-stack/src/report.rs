@@ -64,7 +64,7 @@ impl Percentiles {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// Whose.
+    /// The session.
     pub session_id: String,
     /// The recording's name.
     pub recording: String,
@@ -84,7 +84,7 @@ pub struct Report {
     pub chunks_twice: Vec<u64>,
     /// Runs of chunks that no fragment holds.
     pub gaps: usize,
-    /// Which.
+    /// The chunks of each gap.
     pub gap_ranges: Vec<Span>,
     /// Fragments in the stream.
     pub fragments: usize,

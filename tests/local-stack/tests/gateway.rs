@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
-use local_stack::gateway::{Gateway, GatewayConfig};
+use local_stack::gateway::{Gateway, GatewayConfig, Witness};
 use local_stack::runtime_api::{Function, LogLine};
 use serde_json::{Value, json};
 use support::{Folder, next_line, scripted_function};
@@ -24,13 +24,15 @@ struct Api {
     gateway: Gateway,
     function: Function,
     lines: broadcast::Receiver<Arc<LogLine>>,
+    seen: broadcast::Receiver<Arc<LogLine>>,
 }
 
 impl Api {
     async fn start(config: GatewayConfig) -> Self {
         let (function, lines) = scripted_function(&Folder::new(), Duration::from_secs(10), 4, &[]);
-        let gateway = Gateway::start(function.clone(), None, config).await.unwrap();
-        Self { gateway, function, lines }
+        let (witnessed, seen) = broadcast::channel(64);
+        let gateway = Gateway::start(function.clone(), None, Witness::new(witnessed), config).await.unwrap();
+        Self { gateway, function, lines, seen }
     }
 
     async fn connect(&self, query: &str) -> Result<Client, tungstenite::Error> {
@@ -178,4 +180,47 @@ async fn several_messages_of_one_connection_are_handled_and_the_gateway_ends_cle
     assert_closed(&next_message(&mut client).await, CloseCode::Away);
     ended.await.unwrap();
     function.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_cut_breaks_a_sessions_connections_without_a_word_and_lets_none_in_until_it_is_over() {
+    let api = Api::start(GatewayConfig::default()).await;
+    let (mut cut, mut other) = (api.speaker().await, api.connect("?sessionId=b&role=speaker").await.unwrap());
+    api.gateway.cut("café-1", Duration::from_millis(300));
+    let end = tokio::time::timeout(Duration::from_secs(5), cut.next()).await.expect("the connection broke");
+    assert!(!matches!(end, Some(Ok(_))), "no close frame: {end:?}");
+    let refused = api.connect("?sessionId=caf%C3%A9-1&role=speaker").await;
+    assert!(matches!(refused, Err(tungstenite::Error::Http(response)) if response.status() == 503));
+    other.send(Message::text("here")).await.unwrap();
+    assert_eq!(next_json(&mut other).await["body"], "here", "another session's network is its own");
+    let back = async {
+        loop {
+            if let Ok(client) = api.connect("?sessionId=caf%C3%A9-1&role=speaker").await {
+                return client;
+            }
+        }
+    };
+    let mut back = tokio::time::timeout(Duration::from_secs(5), back).await.expect("the outage ends");
+    back.send(Message::text("back")).await.unwrap();
+    assert_eq!(next_json(&mut back).await["body"], "back");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_looks_on_sees_each_chunk_come_and_its_answer_go() {
+    let mut api = Api::start(GatewayConfig::default()).await;
+    let mut client = api.speaker().await;
+    let chunk = json!({"action": "audioChunk", "chunkIndex": 7, "timestamp": 42, "audioData": "AAAAAAAA"});
+    client.send(Message::text(chunk.to_string())).await.unwrap();
+    next_json(&mut client).await;
+    for event in ["connected", "chunkSent"] {
+        let line = next_line(&mut api.seen, |line| Some(line.value.clone())).await;
+        assert_eq!((&line["event"], &line["sessionId"]), (&json!(event), &json!("café-1")), "{line}");
+        if event == "chunkSent" {
+            let told = (&line["chunkIndex"], &line["capturedMs"], &line["bytes"]);
+            assert_eq!(told, (&json!(7), &json!(42), &json!(6)));
+            assert!(!line.to_string().contains("AAAA"), "no audio in a log line");
+        }
+    }
+    api.stop().await;
 }

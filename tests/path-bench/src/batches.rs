@@ -50,10 +50,10 @@ pub enum BenchError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A line is no good message.
+    /// A line is not a good message.
     #[error("message {0} of the recording is not a chunk that can be written")]
     BadMessage(usize),
     /// Nothing was measured.
@@ -65,9 +65,9 @@ pub enum BenchError {
     /// A program could not be run, or failed.
     #[error("{program}: {reason}")]
     Program {
-        /// Which.
+        /// The program.
         program: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// What came out is not what one pass gives.
@@ -102,7 +102,7 @@ fn record(i: usize, body: &str) -> Option<Record> {
     })
 }
 
-/// Cuts a recording's messages where the worker's own decision says that a batch is ripe. What is left at the end is no batch.
+/// Cuts a recording's messages where the worker's own decision says that a batch is ripe. What is left at the end is not a batch.
 ///
 /// # Errors
 /// [`BenchError::BadMessage`]: only recordings without faults are measured.
@@ -185,7 +185,7 @@ fn packets_of(plan: &Plan) -> Vec<Vec<u8>> {
     let steps = plan.runs.iter().flat_map(|run| &run.steps);
     let packets = steps.filter_map(|step| match step {
         Step::Decode { packet, .. } => Some(packet.clone()),
-        Step::Reset | Step::Gain(_) | Step::Conceal(_) => None,
+        Step::Reset | Step::Gain(_) | Step::Conceal(_) | Step::Pcm(_) => None,
     });
     packets.collect()
 }

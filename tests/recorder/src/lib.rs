@@ -10,6 +10,9 @@
 //! assert_eq!(blobs.concat(), recording.bytes);
 //! ```
 
+// Pure: clippy.toml lists what this forbids (clocks, threads, files, sockets, the environment, output).
+#![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod cut;
 mod draw;
 mod ebml;

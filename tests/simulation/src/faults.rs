@@ -197,7 +197,7 @@ pub enum On {
     Nth {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session.
         session: String,
         /// Which of them.
         n: u64,
@@ -206,7 +206,7 @@ pub enum On {
     Calls {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session, or all.
         session: Option<String>,
         /// The first call that is hit, from 0.
         from: u64,
@@ -217,7 +217,7 @@ pub enum On {
     During {
         /// Which kind.
         op: Op,
-        /// Whose.
+        /// The session, or all.
         session: Option<String>,
         /// When it begins.
         from_ms: u64,

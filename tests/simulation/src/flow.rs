@@ -18,7 +18,7 @@ use crate::speech::session::{Fact, Passage};
 const PER_MS: u64 = 16;
 /// Milliseconds of a frame.
 const FRAME_MS: u64 = 20;
-/// How far audio may be from its true time: a lag that is no pause, and the jitter of a recorder's events.
+/// How far audio may be from its true time: a lag that is not a pause, and the jitter of a recorder's events.
 const TRUE_WITHIN_MS: i64 = 600;
 /// The same where another page takes over: its first chunk holds audio from before.
 const TAKEN_OVER_WITHIN_MS: i64 = 1_600;

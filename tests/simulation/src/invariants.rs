@@ -285,7 +285,7 @@ fn place(session: &SessionEvidence<'_>, heard: &Heard) -> Option<(usize, usize)>
     Some((session.take_of(id.tape)?, id.frame))
 }
 
-/// Noise amid a take: what libopus or the demuxer make of it is nobody's promise.
+/// Noise within a take: what libopus or the demuxer make of it is not promised.
 fn is_noisy(session: &SessionEvidence<'_>, take: usize) -> bool {
     session
         .facts

@@ -25,7 +25,7 @@ const MOST_MS: u64 = 6 * 3_600_000;
 pub struct Arrival {
     /// When.
     pub at_ms: u64,
-    /// What.
+    /// What happened.
     pub what: Incident,
 }
 

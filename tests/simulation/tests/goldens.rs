@@ -1,7 +1,7 @@
 //! What the writer stores stays what it was, byte for byte: checkpoints, snapshots, fragments, parked messages and notes.
 //!
 //! A change here reaches sessions that are under way during a deployment. Where one is meant, `UPDATE_GOLDENS=1` writes the files
-//! anew, and the commit says why; `GOLDEN_DUMP=folder` writes the bytes to look at.
+//! again, and the commit says why; `GOLDEN_DUMP=folder` writes the bytes to look at.
 
 #![allow(clippy::unwrap_used)]
 

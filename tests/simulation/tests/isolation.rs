@@ -9,7 +9,7 @@ use simulation::run::{Outcome, Scenario, run};
 use simulation::speech::session::{Session, Take};
 
 const SESSIONS: usize = 10;
-/// One deferral: SQS hides for whole seconds, and D1 rounds up.
+/// One deferral: SQS counts its delay in whole seconds, and the writer rounds up.
 const DEFERRAL_MS: u64 = 2_000;
 
 fn meeting(faults: Vec<Fault>) -> Case {

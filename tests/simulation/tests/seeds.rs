@@ -7,7 +7,7 @@ use simulation::case::kinds::{Kind, Kinds};
 use simulation::many::run_seeds;
 use simulation::shrink::shrink;
 
-/// Seeds that break a promise today, and how. They are to leave this list by a mend, and are told in each run.
+/// Seeds that break a promise today, and how. Each run names them; a fix removes them from this list.
 const KNOWN: [(u64, &str); 1] = [(
     6_287,
     "the header is lost and a chunk behind it late: the one packet that ends in its successor is lost (20 ms)",

@@ -32,7 +32,7 @@ pub const DETAIL_TYPE: &str = "Fragment Persisted";
 const MAX_ENTRIES: usize = 10;
 /// Streams whose ARN a process remembers.
 const ARNS: usize = 1_024;
-/// A stream that is deleted and made anew gets another ARN; an hour bounds how long the old one is told.
+/// A stream that is deleted and created again gets another ARN; an hour bounds how long the old one is announced.
 const KEEP_ARN: Duration = Duration::from_secs(3_600);
 
 const PUT_EVENTS: &str = "PutEvents";
@@ -44,7 +44,7 @@ const ARN_ITEM: &str = "stream-arn";
 pub struct Announcer {
     bus: String,
     config: SdkConfig,
-    /// Built when the first fragment is announced: it is no part of a cold start.
+    /// Built when the first fragment is announced: it is not part of a cold start.
     client: OnceLock<Client>,
     control: aws_sdk_kinesisvideo::Client,
     table: StateTable,
@@ -129,7 +129,7 @@ impl Announcer {
     }
 
     /// The stream's ARN: remembered in the process, then in the state table, asked for last, as DescribeStream allows
-    /// 300 calls a second in an account. Where it cannot be had the event goes without: the name is enough to read.
+    /// 300 calls a second in an account. If it cannot be found out, the event goes without it: the name is enough to read the stream.
     async fn arn(&self, session: &SessionId) -> Option<String> {
         if let Some(known) = self.arns.get(session.as_str()) {
             return Some(known);

@@ -21,7 +21,7 @@ pub struct Document {
     connector: SharedHttpConnector,
 }
 
-/// Why it cannot be had.
+/// Why it cannot be fetched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// The server did not answer in time.

@@ -65,7 +65,7 @@ impl Endpoints {
         Ok(endpoint)
     }
 
-    /// Forgets the endpoint if the failure may be its fault: the stream was deleted and made anew, or moved.
+    /// Forgets the endpoint if the failure may be its fault: the stream was deleted and created again, or moved.
     pub fn suspect(&self, session: &SessionId, api: &ApiName, failure: &ServiceFailure) {
         let unreachable =
             matches!(failure, ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. });

@@ -13,7 +13,7 @@ use crate::failure::call;
 
 const LIST_FRAGMENTS: &str = "ListFragments";
 
-/// A fragment as ListFragments tells of it.
+/// A fragment as ListFragments lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// `FragmentNumber`; grows in the order of ingestion. Empty where the service left it out.

@@ -17,7 +17,7 @@ use crate::failure::call;
 use crate::items::{Item, number, number_of, string_of, text};
 use crate::retry::{Outcome, Policy, repeat};
 
-/// Partitions `#parked-0` and so on; `#` is no character of a sessionId. One takes 1,000 writes a second, and an outage
+/// Partitions `#parked-0` and so on; `#` is not a character of a sessionId. One takes 1,000 writes a second, and an outage
 /// of Kinesis Video parks what a thousand sessions say.
 const PARTITIONS: u64 = 16;
 
@@ -43,7 +43,7 @@ const WRITE: &str = "BatchWriteItem";
 /// A note with its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose; the message group, where the message itself does not tell.
+    /// Its session; the message group, if the message does not name one.
     pub session_id: String,
     /// What was parked.
     pub note: ParkedNote,
@@ -210,7 +210,7 @@ fn item(session_id: &str, note: &ParkedNote) -> Item {
     item
 }
 
-/// Reads an item; what is none of ours is passed over.
+/// Reads an item; an item that is not this project's is ignored.
 fn entry(item: &Item) -> Option<Entry> {
     let string = |name| string_of(item, name).map(str::to_owned);
     let whole = |name| number_of(item, name);

@@ -16,7 +16,7 @@ pub const STATE_TABLE: &str = "STATE_TABLE";
 pub const QUEUE_URL: &str = "QUEUE_URL";
 /// URL of the FIFO dead-letter queue.
 pub const DLQ_URL: &str = "DLQ_URL";
-/// Name or ARN of the EventBridge bus that is told of each fragment; without it nobody is.
+/// Name or ARN of the EventBridge bus on which each fragment is announced; if it is not set, none is.
 pub const EVENT_BUS: &str = "EVENT_BUS";
 /// `iss` of the tokens that open a connection.
 pub const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
@@ -101,7 +101,7 @@ impl std::fmt::Display for TokenAlgorithm {
     }
 }
 
-/// A variable that is missing or makes no sense.
+/// A variable that is missing or invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// Not set, or empty.
@@ -110,8 +110,8 @@ pub enum SettingsError {
         /// Its name.
         name: &'static str,
     },
-    /// Set to something else than what is expected.
-    #[error("the environment variable {name} is {value:?}; {expected} is expected")]
+    /// Set to an invalid value.
+    #[error("the environment variable {name} must be {expected}, but is {value:?}")]
     Invalid {
         /// Its name.
         name: &'static str,
@@ -195,7 +195,7 @@ fn fifo_url(env: &impl Fn(&str) -> Option<String>, name: &'static str) -> Result
     if value.starts_with("http") && value.ends_with(".fifo") {
         return Ok(value);
     }
-    Err(SettingsError::Invalid { name, value, expected: "the URL of a FIFO queue, which ends with .fifo," })
+    Err(SettingsError::Invalid { name, value, expected: "the URL of a FIFO queue (ending with .fifo)" })
 }
 
 fn algorithm(env: &impl Fn(&str) -> Option<String>) -> Result<TokenAlgorithm> {
@@ -208,13 +208,13 @@ fn algorithm(env: &impl Fn(&str) -> Option<String>) -> Result<TokenAlgorithm> {
     }
 }
 
-/// Keys that come over an open line prove nothing; only this machine itself may be asked so.
+/// Keys that come over plain HTTP prove nothing; only this machine itself may be asked that way.
 fn secure_url(name: &'static str, value: String) -> Result<String> {
     let is_local = ["http://127.0.0.1:", "http://127.0.0.1/"].iter().any(|local| value.starts_with(local));
     if value.starts_with("https://") || is_local {
         return Ok(value);
     }
-    Err(SettingsError::Invalid { name, value, expected: "an address that begins with https://" })
+    Err(SettingsError::Invalid { name, value, expected: "a URL that begins with https://" })
 }
 
 fn retention_hours(env: &impl Fn(&str) -> Option<String>) -> Result<i32> {

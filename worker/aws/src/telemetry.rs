@@ -68,7 +68,7 @@ pub fn cold_start(function: &str) {
     count(fields, ("coldStarts", 1), &["function"]);
 }
 
-/// Reports a number that is no event of a session: one line, one metric, beside the fields.
+/// Reports a number that is not an event of a session: one line, one metric, beside the fields.
 pub fn count(fields: Value, metric: (&'static str, u64), dimensions: &[&'static str]) {
     let Value::Object(fields) = fields else { return };
     let metrics = Metrics { level: "INFO", counter: metric, fields: &[], dimensions };

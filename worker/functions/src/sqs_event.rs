@@ -5,7 +5,7 @@ use ingest::message::Record;
 use media::time::EpochMs;
 use writer::Answer;
 
-/// A record without what every SQS record has: nobody can answer for it. The whole batch fails then, and the
+/// A record without a field that every SQS record has, so that it cannot be answered for. The whole batch fails then, and the
 /// mapping delivers it again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

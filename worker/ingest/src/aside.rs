@@ -1,15 +1,14 @@
 //! Chunks set aside: acknowledged, and kept in the state until those before them have come.
 //!
-//! A delivery shows ten records. Where these are in disorder (a page sends what it buffered, and the handler's invocations
-//! overtake each other) or too short for a fragment, what is missing lies behind them in the queue. So all but one of them are
+//! A delivery shows ten records. If these are in disorder (a page sends what it buffered, and the handler's invocations
+//! overtake each other) or too short for a fragment, the missing chunks lie behind them in the queue. So all but one of them are
 //! stored, listed in the checkpoint and acknowledged; the one that is left brings the next nine at once.
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{SCHEMA, Schema, Unreadable};
 use crate::message::{Entry, Record, parse};
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::piece::{Piece, Place};
+use crate::schema::{SCHEMA, Schema, Unreadable};
 use crate::snapshot::{Kind, SnapshotKey};
 
 /// The most chunks set aside at a time: two minutes of 250 ms each.

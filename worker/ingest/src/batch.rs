@@ -9,7 +9,7 @@ use crate::message::{Entry, Record, Rejected, SessionId, parse};
 pub struct Delivery {
     /// Each session's records.
     pub sessions: BTreeMap<SessionId, Vec<Entry>>,
-    /// Refused records that tell no chunk: park at once.
+    /// Refused records that name no chunk: park at once.
     pub refused: Vec<Rejected>,
 }
 
@@ -28,8 +28,8 @@ pub fn group(records: Vec<Record>) -> Delivery {
 /// Why a message needs no second delivery. There is no other reason to acknowledge one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// Its chunk is in a committed fragment, or its bytes are in the committed state (a header, the middle of a Cluster whose
-    /// beginning is missing).
+    /// Its chunk is in a committed fragment, or its bytes are in the committed state (a header, or bytes that
+    /// cannot be decoded without a missing chunk).
     Written,
     /// The DLQ has it.
     Parked,

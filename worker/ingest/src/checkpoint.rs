@@ -8,202 +8,23 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
-use crate::failure::ServiceFailure;
-use crate::gap::{ChunkRange, Gap, GapId, ParkedBatch, Search};
+use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::position::Position;
+use crate::schema::Schema;
 use crate::snapshot::{SnapshotKey, or_empty};
 
-/// The schema that this version writes. It reads every schema up to it.
-pub const SCHEMA: u32 = 1;
+pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped, Try};
+pub use crate::lease::{Lease, Look};
+pub use crate::schema::{SCHEMA, Unreadable};
+
 /// How many gaps keep their snapshot; the oldest beyond are given up.
 pub const MAX_GAPS: usize = 32;
 /// How many items of skipped bytes the gaps may have: the checkpoint lists them.
 const MAX_RESIDUE_KEYS: usize = 2_000;
 /// How many given-up ranges and past numberings are remembered.
 const MAX_REMEMBERED: usize = 16;
-/// How many tries of unknown outcome a lease or a gap remembers.
-const MAX_TRIES: usize = 8;
 /// How many fragments are looked at again.
 const MAX_LOOKS: usize = 16;
-
-/// Which audio a batch continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Line {
-    /// The session's live audio.
-    Live,
-    /// A gap: a backfill.
-    Gap(GapId),
-}
-
-/// What a batch does to the checkpoint when it is committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Advance {
-    /// Which audio it continues.
-    pub line: Line,
-    /// Where the line goes on (for a gap, only its snapshot matters).
-    pub to: Position,
-    /// Gaps that open; for a backfill, what is left of its gap.
-    pub gaps: Vec<Gap>,
-    /// Chunks of the batch, first to last; holes inside are among `gaps`.
-    pub chunks: ChunkRange,
-    /// Chunks written.
-    pub count: u64,
-    /// Producer timestamp of the fragment.
-    pub at: EpochMs,
-    /// End of its audio.
-    pub until: EpochMs,
-    /// Its audio.
-    pub samples: Samples,
-    /// Key of the snapshot where the live audio goes on.
-    #[serde(with = "or_empty")]
-    pub snapshot: Option<SnapshotKey>,
-    /// Where each chunk's audio ends, by index.
-    #[serde(default)]
-    pub placements: Vec<(u64, EpochMs)>,
-    /// What was skipped before the batch's first Cluster belongs to the gap whose search goes on where the batch begins.
-    #[serde(default)]
-    pub skipped: Option<Skipped>,
-    /// A backfill ends where another line was searching for a Cluster: that goes on from the backfill's end instead.
-    #[serde(rename = "heals", default)]
-    pub resumes: Option<Resumes>,
-    /// W3C trace context of the batch's first chunk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-}
-
-impl Advance {
-    /// Where the search for a Cluster goes on behind the batch, if that ended amid one.
-    pub fn search_goes_on_at(&self) -> Option<u64> {
-        let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
-        let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
-        of_gaps.chain(of_skipped).flatten().find(|at| *at == self.chunks.to)
-    }
-}
-
-/// Bytes that a batch skipped in search of a Cluster, for an earlier gap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredSkipped", into = "StoredSkipped")]
-pub struct Skipped {
-    /// From this chunk on.
-    pub from: u64,
-    /// The search, with the keys of these bytes.
-    pub search: Search,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSkipped {
-    from: u64,
-    snapshot: SnapshotKey,
-    looks_on_at: Option<u64>,
-    #[serde(default)]
-    held_to: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    more: Vec<SnapshotKey>,
-}
-
-impl From<StoredSkipped> for Skipped {
-    fn from(stored: StoredSkipped) -> Self {
-        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more } = stored;
-        let keys = std::iter::once(snapshot).chain(more).collect();
-        Self { from, search: Search { goes_on_at, keys, withheld_to } }
-    }
-}
-
-impl From<Skipped> for StoredSkipped {
-    fn from(Skipped { from, search }: Skipped) -> Self {
-        let Search { goes_on_at, keys, withheld_to } = search;
-        let mut keys = keys.into_iter();
-        let snapshot = keys.next().unwrap_or_default();
-        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect() }
-    }
-}
-
-/// A line that goes on from a backfill's end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resumes {
-    /// The live audio: from here, and the snapshot of this key.
-    Live(Box<Position>, SnapshotKey),
-    /// The gap that begins at this chunk: from the snapshot of this key.
-    Gap(u64, SnapshotKey),
-}
-
-/// A PutMedia that may store its fragment, now or later: it is under way, or nobody knows what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Try {
-    /// Producer timestamp of the fragment.
-    pub at: EpochMs,
-    /// The last byte of it has left by then.
-    pub sent_by: EpochMs,
-}
-
-/// Whether a fragment that was written again is stored twice is looked at once more: an earlier try may come late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Look {
-    /// Producer timestamp of the try.
-    pub at: EpochMs,
-    /// The fragment that was committed.
-    pub fragment_number: String,
-    /// Its chunks.
-    pub chunks: ChunkRange,
-    /// When to look next.
-    pub due_at: EpochMs,
-    /// When to look for the last time.
-    pub last_at: EpochMs,
-}
-
-/// The write in progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// What a commit will do.
-    pub advance: Advance,
-    /// Real attempts of this batch, this one included.
-    pub attempt: u32,
-    /// When the first of them began.
-    pub first_attempt_at: EpochMs,
-    /// When this one began.
-    pub leased_at: EpochMs,
-    /// When its holder's invocation ends at the latest: from then on nothing of it can be under way.
-    pub expires_at: EpochMs,
-    /// Every try was refused: no need to ask.
-    #[serde(default)]
-    pub surely_not_stored: bool,
-    /// Tries that may be stored, this attempt's last. Leases of older versions have none.
-    #[serde(default)]
-    pub tries: Vec<Try>,
-    /// Why this attempt failed; none while it is under way, or where its worker ended without a word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<ServiceFailure>,
-}
-
-impl Lease {
-    /// A PutMedia begins, or the last one begins again; its last byte leaves by `sent_by`.
-    pub fn begin_try(&mut self, sent_by: EpochMs) {
-        self.tries.push(Try { at: self.advance.at, sent_by });
-        let surplus = self.tries.len().saturating_sub(MAX_TRIES);
-        self.tries.drain(..surplus);
-        self.surely_not_stored = false;
-    }
-
-    /// The last try is over, with an unknown outcome: nothing of it is sent any more.
-    pub fn end_try(&mut self, now: EpochMs) {
-        if let Some(last) = self.tries.last_mut() {
-            last.sent_by = last.sent_by.min(now);
-        }
-    }
-
-    /// The last try was refused: it will not be stored.
-    pub fn refuse_try(&mut self) {
-        self.tries.pop();
-        self.surely_not_stored = self.tries.is_empty();
-    }
-
-    /// When the last byte of any of its tries has left; `None` if nothing of it can be stored.
-    pub fn last_sent_by(&self) -> Option<EpochMs> {
-        let last = || self.tries.iter().map(|one| one.sent_by).max().unwrap_or(self.expires_at);
-        (!self.surely_not_stored).then(last)
-    }
-}
 
 /// Counts for the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,16 +47,16 @@ impl Totals {
     }
 }
 
-/// A numbering that was followed by another.
+/// A numbering that another one has followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastNumbering {
-    /// Which.
+    /// The numbering.
     pub numbering: u32,
     /// One past the last chunk passed.
     pub next: u64,
     /// Capture times of its first and its latest chunk.
     pub captured: (EpochMs, EpochMs),
-    /// Its last connection, where messages tell.
+    /// Its last connection, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
 }
@@ -274,7 +95,7 @@ pub struct Checkpoint {
     /// Chunks that wait for others before them, acknowledged and kept here.
     #[serde(default, skip_serializing_if = "Aside::is_empty")]
     pub aside: Aside,
-    /// When the session was first seen ended, where nobody told when it ended.
+    /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
     /// Fragments to look at again, oldest first.
@@ -283,6 +104,9 @@ pub struct Checkpoint {
     /// Workers that ended in a row before they got anywhere with the session.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crashes: u32,
+    /// Chunks that were delivered suspiciously often are being worked on by somebody who has ended by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_on_until: Option<EpochMs>,
     /// Whose save this is: no two have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<u64>,
@@ -290,25 +114,6 @@ pub struct Checkpoint {
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
-}
-
-/// A stored value that cannot be read.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// Written by a later version: deploy that one again, or finish its sessions with it.
-    #[error(
-        "the stored state has schema {found}; this version reads up to {SCHEMA}. Deploy the newer version again"
-    )]
-    Newer {
-        /// Its schema.
-        found: u32,
-    },
-    /// Not what was written.
-    #[error("the stored state is damaged: {detail}")]
-    Damaged {
-        /// What the decoder said.
-        detail: String,
-    },
 }
 
 impl Default for Checkpoint {
@@ -328,6 +133,7 @@ impl Default for Checkpoint {
             seen_ended_at: None,
             looks: Vec::new(),
             crashes: 0,
+            worked_on_until: None,
             stamp: None,
         }
     }
@@ -350,7 +156,7 @@ impl Checkpoint {
         self.gaps.iter_mut().find(|gap| gap.id() == id)
     }
 
-    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up for want of room.
+    /// The batch is persisted: its line goes on behind it. Returns the gaps that were given up because there were too many.
     pub fn commit(&mut self, batch: Advance) -> Vec<Gap> {
         self.totals.count_written(&batch);
         self.failing_since = None;
@@ -365,7 +171,7 @@ impl Checkpoint {
     }
 
     /// The batch is parked: its line goes on behind it, and leaves all of it as the gap `left` (a backfill leaves its
-    /// gap as it was). Returns the gaps that were given up for want of room.
+    /// gap as it was). Returns the gaps that were given up because there were too many.
     pub fn park(&mut self, batch: Advance, left: Gap) -> Vec<Gap> {
         self.totals.parked += batch.count;
         let Line::Gap(id) = batch.line else {
@@ -522,9 +328,4 @@ impl Checkpoint {
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Schema {
-    pub(crate) schema: u32,
 }

@@ -7,8 +7,7 @@ use media::time::{EpochMs, Samples};
 
 use crate::fold::Folded;
 use crate::message::Record;
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::piece::{Piece, Place};
 
 /// The numbers behind the decision; SPECIFICATION.md gives the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +20,8 @@ pub struct Policy {
     pub least: Samples,
     /// No fragment is longer, unless a single chunk is.
     pub most: Samples,
-    /// While its oldest chunk is older than this, it is as long as that is old, up to `most_behind`: a service that is slower than real
-    /// time is caught up with by fewer calls.
+    /// While its oldest chunk is older than this, a fragment may be as long as that chunk is old, up to `most_behind`. A session
+    /// behind a service slower than real time then catches up with fewer calls.
     pub behind_ms: u64,
     /// See `behind_ms`.
     pub most_behind: Samples,
@@ -30,13 +29,13 @@ pub struct Policy {
     pub most_span_ms: u64,
     /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
     pub max_wait_ms: u64,
-    /// One that is still shorter than `least` waits until here for the speaker to go on,
+    /// One that is still shorter than `least` waits up to this age for the speaker to go on.
     pub last_resort_ms: u64,
-    /// looked at again after so long at the most.
+    /// Longest pause between two looks at a batch that waits like that.
     pub most_patient_s: u64,
     /// A delivery holds at most this many records: waiting brings no more.
     pub full: usize,
-    /// A full delivery whose newest chunk has waited this long comes out of a backlog.
+    /// A full delivery whose newest chunk has waited this long is part of a backlog.
     pub caught_up_ms: u64,
     /// Number of deliveries after which a missing chunk is no longer expected from the backlog.
     pub backlog_looks: u32,
@@ -69,7 +68,7 @@ pub enum Why {
     Young,
     /// A chunk before or inside it is missing and may still come.
     Hole,
-    /// A pause or a stall lies before one of its chunks; those behind it will tell.
+    /// A pause or a stall lies before one of its chunks; the chunks after it will show which.
     Doubt,
 }
 
@@ -96,17 +95,17 @@ pub enum Decision {
     Defer {
         /// Whole seconds, as SQS wants them.
         seconds: u32,
-        /// Why.
+        /// The reason.
         why: Why,
     },
     /// Make room for what lies behind them in the queue: keep all of them but one in the state, and look at the next delivery at once.
     SetAside,
 }
 
-/// Whether a line's audio has ended.
+/// Whether the audio of a line has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Not that anybody knows.
+    /// As far as is known, it has not.
     Open,
     /// Nothing more comes.
     Here,
@@ -186,7 +185,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     }
     let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
     let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
-    // What is too short waits ever longer for the speaker to go on; and is in his way no longer than that.
+    // A batch that is too short waits ever longer for the speaker to go on, and delays what follows by no more than that.
     let waited_s =
         if hides_more(view, policy) { 0 } else { (age_ms / 3_000).clamp(1, policy.most_patient_s) };
     later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
@@ -214,8 +213,8 @@ fn passes_hole(view: &View<'_>, policy: &Policy, in_order: usize, backlog: Optio
     seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
 }
 
-/// Up to when all that was enqueued has been seen, where more of it lies behind the delivery: that is full, or brings for the first
-/// time what has long been in the queue.
+/// If more chunks lie behind the delivery: the time up to which everything enqueued has been seen. More lie behind it if it is full,
+/// or if it brings old chunks for the first time.
 fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let delivered = || delivered(view);
     let newest = delivered().map(|record| record.sent_at).max()?;
@@ -292,8 +291,7 @@ mod tests {
         let piece = |(i, index): (usize, &u64)| {
             let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
             let record = Record { sent_at, receive_count: deliveries, ..Record::default() };
-            let (captured_at, connection_id) = (sent_at, None);
-            Piece::new(0, Chunk { record, index: *index, captured_at, connection_id, audio: Ok(Vec::new()) })
+            Piece::new(0, Chunk { record, index: *index, captured_at: sent_at, ..Chunk::default() })
         };
         let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
         let outcome = Outcome { audio: Ok(samples), span: None };

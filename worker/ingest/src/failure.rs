@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a failing service call (or PutMedia acknowledgement) told us.
+/// What a failing service call (or PutMedia acknowledgement) reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ServiceFailure {
     /// PutMedia answered the fragment with an ERROR acknowledgement (aws-facts 1.4).
@@ -44,7 +44,7 @@ pub enum ServiceFailure {
         detail: String,
     },
     /// The answer could not be understood: a defect of ours or of the service.
-    #[error("{operation}: the answer made no sense: {detail}")]
+    #[error("{operation}: unusable answer: {detail}")]
     Garbled {
         /// The API operation.
         operation: String,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! chunks   ... 11 | 12 13 14 | 15 16 | 17 ...        snapshot: the media state before chunk 12
-//!                 | the gap  | with- |               residue:  the bytes of 15 and 16 (the middle of a Cluster that begins
-//!          written| lost or  | held  |written                  in the gap), and those of 17 before its first Cluster
+//!                 | the gap  | with- |               residue:  the bytes of 15 and 16 (they cannot be decoded without the
+//!          written| lost or  | held  |written                  gap), and those of 17 before the place where decoding goes on
 //!                 | parked   |       |               search:   goes_on_at 17, withheld_to 17
 //! ```
 //!
@@ -19,19 +19,18 @@
 //! | closed | nothing: it is no longer in the checkpoint | the last of it was written | – |
 //! | given up | only its range: what comes back is parked as NO_PLACE | more than [`MAX_GAPS`] | – |
 //!
-//! *Withheld* chunks are no state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
+//! *Withheld* chunks are not a state of their own: they hang on the gap before them, in any of the first three, and complete it when it closes.
 //!
 //! [`Checkpoint::commit`]: crate::checkpoint::Checkpoint::commit
 //! [`Checkpoint::park`]: crate::checkpoint::Checkpoint::park
 //! [`Checkpoint::close_stored`]: crate::checkpoint::Checkpoint::close_stored
 //! [`MAX_GAPS`]: crate::checkpoint::MAX_GAPS
 
-use media::time::EpochMs;
+use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Advance, Try};
 use crate::position::Position;
-use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
+use crate::snapshot::{SnapshotKey, or_empty};
 
 /// Chunk indices `from..to` of one numbering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,29 +71,29 @@ pub enum State {
     Open,
     /// Its batch lies in the DLQ.
     Parked,
-    /// So it does, and it may be stored nevertheless.
+    /// Its batch lies in the DLQ, and may be stored nevertheless.
     Unsure,
 }
 
 /// Chunks the session has passed without writing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
-    /// Which.
+    /// Its chunks.
     pub chunks: ChunkRange,
     /// Where its audio begins in the stream's time.
     pub begins_at: EpochMs,
     /// Where the audio behind it begins, once known.
     pub ends_at: Option<EpochMs>,
-    /// First and last capture time that a chunk of it can have: they tell a redriven chunk from another numbering's. The last
-    /// two chunks of a recorder have the same one.
+    /// First and last capture time that a chunk of it can have: they distinguish a redriven chunk from another numbering's.
+    /// The last two chunks of a recorder have the same one.
     pub captured: (EpochMs, EpochMs),
     /// Key of the snapshot before it.
     pub snapshot: SnapshotKey,
     /// What was skipped behind it.
     #[serde(flatten)]
     pub search: Search,
-    /// The batch was parked before anybody could tell whether it is stored: its first chunk to come back asks the
-    /// stream, and if it is there this is committed instead of writing again.
+    /// The batch was parked while it was unknown whether it is stored. Its first chunk to come back asks the stream; if the
+    /// fragment is there, this is committed instead of writing again.
     #[serde(default)]
     pub unsure: Option<Box<Advance>>,
     /// The tries of it that may be stored.
@@ -108,17 +107,17 @@ pub struct Gap {
     pub taken_until: Option<EpochMs>,
 }
 
-/// What was skipped in search of the next Cluster, behind a gap.
+/// What was skipped behind a gap, in search of the next place where decoding can go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
-    /// No Cluster has come yet: what the next batch skips, from this chunk on, belongs here too.
+    /// No such place has come yet: what the next batch skips, from this chunk on, belongs here too.
     #[serde(rename = "looks_on_at", default)]
     pub goes_on_at: Option<u64>,
     /// Keys of the residue that later batches left.
     #[serde(rename = "skipped", default)]
     pub keys: Vec<SnapshotKey>,
-    /// Exclusive end of the chunks behind the gap that cannot be decoded because their Cluster begins inside the gap. They are
-    /// kept with it. 0 if there are none.
+    /// Exclusive end of the chunks behind the gap that cannot be decoded without it. They are kept with the gap. 0 if there are
+    /// none.
     #[serde(rename = "held_to", default)]
     pub withheld_to: u64,
 }
@@ -132,134 +131,26 @@ impl Search {
     }
 }
 
-/// A parked batch that left a gap, or was to fill it. What was in the queue then and comes without the batch's first chunk
-/// follows it into the DLQ: redriven together, they sound as one.
+/// How many tries of unknown outcome a lease or a gap remembers.
+pub(crate) const MAX_TRIES: usize = 8;
+
+/// A PutMedia that may store its fragment, now or later: it is under way, or its outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// The last byte of it has left by then.
+    pub sent_by: EpochMs,
+}
+
+/// A parked batch that left a gap, or was to fill it. Messages that were in the queue then and come without the batch's first
+/// chunk follow it into the DLQ: redriven together, they sound as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedBatch {
     /// Its first chunk.
     pub first: u64,
     /// When it was parked.
     pub at: EpochMs,
-}
-
-/// A gap about to open, with what its chunks will need when they come back.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opening {
-    /// Which chunks.
-    pub chunks: ChunkRange,
-    /// See [`Gap::begins_at`].
-    pub begins_at: EpochMs,
-    /// See [`Gap::ends_at`].
-    pub ends_at: Option<EpochMs>,
-    /// See [`Gap::captured`].
-    pub captured: (EpochMs, EpochMs),
-    /// What is skipped behind it; the bytes are the snapshot's residue.
-    pub search: Search,
-    /// The state before them.
-    pub snapshot: Snapshot,
-}
-
-impl Opening {
-    /// The gap, and the snapshots that hold what it needs, under their keys.
-    pub fn open(mut self) -> (Gap, Vec<(SnapshotKey, Snapshot)>) {
-        let (own, more) = split(std::mem::take(&mut self.snapshot.residue), MAX_OWN_RESIDUE_BYTES);
-        self.snapshot.residue = own;
-        let (keys, mut snapshots) = residue_snapshots(&self.snapshot.position, more);
-        self.search.keys.splice(..0, keys);
-        let key = self.snapshot.key(Kind::Gap);
-        let gap = Gap {
-            chunks: self.chunks,
-            begins_at: self.begins_at,
-            ends_at: self.ends_at,
-            captured: self.captured,
-            snapshot: key.clone(),
-            search: self.search,
-            unsure: None,
-            tries: Vec::new(),
-            parked: None,
-            taken_until: None,
-        };
-        snapshots.insert(0, (key, self.snapshot));
-        (gap, snapshots)
-    }
-
-    /// The gap that is left where all of a batch is parked, back to where its line stood at `start`. What of the batch a later
-    /// one will find unfinished goes on at `goes_on_at`.
-    pub fn over(start: &Snapshot, batch: &Advance, goes_on_at: Option<u64>) -> Self {
-        let (position, began) = (&start.position, batch.to.numbering_began);
-        let same_page = position.numbering == batch.chunks.numbering;
-        let from = if same_page { position.next.min(batch.chunks.from) } else { 0 };
-        let mut snapshot =
-            Snapshot { residue: Vec::new(), placements: batch.placements.clone(), ..start.clone() };
-        snapshot.position.timeline.learn_skew(&batch.to.timeline);
-        if !same_page {
-            snapshot.position.begin_page(batch.chunks.numbering, began);
-        }
-        Self {
-            chunks: ChunkRange { from, ..batch.chunks },
-            begins_at: position.timeline.end().unwrap_or(batch.at),
-            ends_at: None,
-            captured: (captured_from(position, batch.chunks, began), batch.to.last_captured),
-            search: Search { goes_on_at, ..Search::default() },
-            snapshot,
-        }
-    }
-
-    /// Bytes of a chunk that were skipped behind the gap.
-    pub fn skip(&mut self, residue: Residue, withheld_to: u64) {
-        skip(&mut self.snapshot.residue, &mut self.search, residue, withheld_to);
-    }
-}
-
-/// Skipped bytes that a gap's own snapshot holds, beside the media state; what is more goes into items of its own.
-const MAX_OWN_RESIDUE_BYTES: usize = 64 * 1024;
-/// Skipped bytes in one item: DynamoDB takes 400 KB.
-const MAX_ITEM_BYTES: usize = 256 * 1024;
-
-/// Keeps skipped bytes with the `kept` ones of a search. [`Withheld`](crate::snapshot::Withheld) bounds them.
-pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, residue: Residue, withheld_to: u64) {
-    search.withheld_to = withheld_to.max(search.withheld_to);
-    kept.push(residue);
-}
-
-/// The first of `residue` that have at most `bytes`, and the others.
-fn split(mut residue: Vec<Residue>, bytes: usize) -> (Vec<Residue>, Vec<Residue>) {
-    let mut sum = 0;
-    let fits = |one: &&Residue| {
-        sum += one.bytes.len();
-        sum <= bytes
-    };
-    let count = residue.iter().take_while(fits).count();
-    let more = residue.split_off(count);
-    (residue, more)
-}
-
-/// Items for what was skipped behind `position`, in order.
-pub(crate) fn residue_snapshots(
-    position: &Position,
-    mut residue: Vec<Residue>,
-) -> (Vec<SnapshotKey>, Vec<(SnapshotKey, Snapshot)>) {
-    let mut snapshots = Vec::new();
-    while !residue.is_empty() {
-        let (mut own, more) = split(residue, MAX_ITEM_BYTES);
-        residue = more;
-        if own.is_empty() {
-            own.push(residue.remove(0)); // no chunk is larger than an item
-        }
-        let snapshot = Snapshot { residue: own, position: position.clone(), ..Snapshot::default() };
-        snapshots.push((snapshot.key(Kind::Residue), snapshot));
-    }
-    (snapshots.iter().map(|(key, _)| key.clone()).collect(), snapshots)
-}
-
-/// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may
-/// have ended on the same index; what was captured before a page's chunk 0 may still come.
-pub(crate) fn captured_from(before: &Position, chunks: ChunkRange, began: EpochMs) -> EpochMs {
-    match (before.numbering == chunks.numbering, chunks.from) {
-        (true, _) => before.last_captured,
-        (false, 0) => began,
-        (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
-    }
 }
 
 impl Gap {
@@ -299,4 +190,106 @@ impl Gap {
     pub fn with_withheld(&self) -> ChunkRange {
         ChunkRange { to: self.chunks.to.max(self.search.withheld_to), ..self.chunks }
     }
+}
+
+/// Which audio a batch continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Line {
+    /// The session's live audio.
+    Live,
+    /// A gap: a backfill.
+    Gap(GapId),
+}
+
+/// What a batch does to the checkpoint when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advance {
+    /// Which audio it continues.
+    pub line: Line,
+    /// Where the line goes on (for a gap, only its snapshot matters).
+    pub to: Position,
+    /// Gaps that open; for a backfill, what is left of its gap.
+    pub gaps: Vec<Gap>,
+    /// Chunks of the batch, first to last; holes inside are among `gaps`.
+    pub chunks: ChunkRange,
+    /// Chunks written.
+    pub count: u64,
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// End of its audio.
+    pub until: EpochMs,
+    /// Its audio.
+    pub samples: Samples,
+    /// Key of the snapshot where the live audio goes on.
+    #[serde(with = "or_empty")]
+    pub snapshot: Option<SnapshotKey>,
+    /// Where each chunk's audio ends, by index.
+    #[serde(default)]
+    pub placements: Vec<(u64, EpochMs)>,
+    /// What was skipped at the batch's beginning belongs to the gap whose search goes on there.
+    #[serde(default)]
+    pub skipped: Option<Skipped>,
+    /// A backfill ends where another line was searching for a place to go on: that line goes on from the backfill's end instead.
+    #[serde(rename = "heals", default)]
+    pub resumes: Option<Resumes>,
+    /// W3C trace context of the batch's first chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+impl Advance {
+    /// Where the search for a place to go on continues behind the batch, if the batch ended during one.
+    pub fn search_goes_on_at(&self) -> Option<u64> {
+        let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);
+        let of_skipped = self.skipped.iter().map(|skipped| skipped.search.goes_on_at);
+        of_gaps.chain(of_skipped).flatten().find(|at| *at == self.chunks.to)
+    }
+}
+
+/// Bytes that a batch skipped in search of a place to go on, for an earlier gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredSkipped", into = "StoredSkipped")]
+pub struct Skipped {
+    /// From this chunk on.
+    pub from: u64,
+    /// The search, with the keys of these bytes.
+    pub search: Search,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSkipped {
+    from: u64,
+    snapshot: SnapshotKey,
+    looks_on_at: Option<u64>,
+    #[serde(default)]
+    held_to: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<SnapshotKey>,
+}
+
+impl From<StoredSkipped> for Skipped {
+    fn from(stored: StoredSkipped) -> Self {
+        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more } = stored;
+        let keys = std::iter::once(snapshot).chain(more).collect();
+        Self { from, search: Search { goes_on_at, keys, withheld_to } }
+    }
+}
+
+impl From<Skipped> for StoredSkipped {
+    fn from(Skipped { from, search }: Skipped) -> Self {
+        let Search { goes_on_at, keys, withheld_to } = search;
+        let mut keys = keys.into_iter();
+        let snapshot = keys.next().unwrap_or_default();
+        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect() }
+    }
+}
+
+/// A line that goes on from a backfill's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resumes {
+    /// The live audio: from here, and the snapshot of this key.
+    Live(Box<Position>, SnapshotKey),
+    /// The gap that begins at this chunk: from the snapshot of this key.
+    Gap(u64, SnapshotKey),
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use media::demux::{Foreign, Sniffed, sniff};
+use media::demux::{Foreign, Sniffed, sniff, sniff_pcm};
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -91,14 +91,16 @@ pub fn is_traceparent(text: &str) -> bool {
     matches!(parts[..], ["00", trace, parent, flags] if named(trace, 32) && named(parent, 16) && hex(flags, 2))
 }
 
-/// How the message's author says the audio is packed; the bytes decide where they say otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// How the message's author says the audio is packed. Between the two containers the bytes decide where they say otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// `webm-opus`
+    #[default]
     WebmOpus,
     /// `ogg-opus`
     OggOpus,
+    /// `pcm-s16le`: samples of 16 bits, little-endian, at 16 kHz, mono, and nothing else.
+    Pcm,
 }
 
 /// One MediaRecorder blob, with the record that brought it.
@@ -112,8 +114,27 @@ pub struct Chunk {
     pub captured_at: EpochMs,
     /// `connectionId`, added by connection_handler.
     pub connection_id: Option<String>,
+    /// `format`, where the audio is not refused.
+    pub format: Format,
+    /// `continues`: a piece of a blob that goes on in the next chunk. All pieces of a blob have its one capture time.
+    pub continues: bool,
     /// The blob, or why there is none.
     pub audio: Result<Vec<u8>, Rejection>,
+}
+
+impl Default for Chunk {
+    /// An empty blob.
+    fn default() -> Self {
+        Self {
+            record: Record::default(),
+            index: 0,
+            captured_at: EpochMs(0),
+            connection_id: None,
+            format: Format::default(),
+            continues: false,
+            audio: Ok(Vec::new()),
+        }
+    }
 }
 
 /// A record of a session.
@@ -172,10 +193,16 @@ pub enum Rejection {
     BadBase64 { offset: usize },
     #[error("audioData holds {bytes} bytes, more than {max}; use a smaller MediaRecorder timeslice")]
     AudioTooLarge { bytes: usize, max: usize },
-    #[error("the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus")]
+    #[error(
+        "the format {format:?} is not supported: record audio/webm;codecs=opus or audio/ogg;codecs=opus, or send pcm-s16le"
+    )]
     UnsupportedFormat { format: String },
     #[error("the audio is {kind}, not Opus in WebM or Ogg")]
     ForeignAudio { kind: Foreign },
+    #[error("the audio is {kind}, not plain samples, although its format is pcm-s16le")]
+    ForeignPcm { kind: Foreign },
+    #[error("pcm-s16le has 2 bytes a sample, but audioData holds {bytes} bytes; cut between samples")]
+    HalfSample { bytes: usize },
 }
 
 /// `code()` and the list of all codes, from one table.
@@ -207,6 +234,8 @@ impl Rejection {
         AudioTooLarge => "AUDIO_TOO_LARGE",
         UnsupportedFormat => "UNSUPPORTED_FORMAT",
         ForeignAudio => "UNSUPPORTED_FORMAT",
+        ForeignPcm => "UNSUPPORTED_FORMAT",
+        HalfSample => "HALF_SAMPLE",
     }
 }
 
@@ -226,12 +255,13 @@ pub struct Rejected {
 pub fn parse(record: Record) -> Result<(SessionId, Entry), Box<Rejected>> {
     match parse_body(&record.body, &record.group_id) {
         Ok((session, Body::End { last_index })) => Ok((session, Entry::End { record, last_index })),
-        Ok((session, Body::Chunk { index, captured_at, content })) => {
-            let (connection_id, audio) = match content {
-                Ok((connection_id, audio)) => (connection_id, Ok(audio)),
-                Err(rejection) => (None, Err(rejection)),
+        Ok((session, Body::Chunk { index, captured_at, continues, content })) => {
+            let (connection_id, format, audio) = match content {
+                Ok(Content { connection_id, format, audio }) => (connection_id, format, Ok(audio)),
+                Err(rejection) => (None, Format::default(), Err(rejection)),
             };
-            Ok((session, Entry::Chunk(Arc::new(Chunk { record, index, captured_at, connection_id, audio }))))
+            let chunk = Chunk { record, index, captured_at, connection_id, format, continues, audio };
+            Ok((session, Entry::Chunk(Arc::new(chunk))))
         }
         Err(rejection) => Err(Box::new(Rejected { record, rejection })),
     }
@@ -239,8 +269,15 @@ pub fn parse(record: Record) -> Result<(SessionId, Entry), Box<Rejected>> {
 
 /// What a message asks for.
 enum Body {
-    Chunk { index: u64, captured_at: EpochMs, content: Result<(Option<String>, Vec<u8>), Rejection> },
+    Chunk { index: u64, captured_at: EpochMs, continues: bool, content: Result<Content, Rejection> },
     End { last_index: Option<u64> },
+}
+
+/// A chunk's connection and audio.
+struct Content {
+    connection_id: Option<String>,
+    format: Format,
+    audio: Vec<u8>,
 }
 
 fn parse_body(body: &str, group_id: &str) -> Result<(SessionId, Body), Rejection> {
@@ -252,7 +289,8 @@ fn parse_body(body: &str, group_id: &str) -> Result<(SessionId, Body), Rejection
     let body = match string(&fields, "action")? {
         "writeToStream" => Body::Chunk {
             index: number(&fields, "chunkIndex")?,
-            captured_at: EpochMs(number(&fields, "timestamp")?),
+            captured_at: time(&fields, "timestamp")?,
+            continues: fields.get("continues").and_then(Value::as_bool).unwrap_or_default(),
             content: content(&fields),
         },
         "endStream" => Body::End { last_index: optional(&fields, "chunkIndex", number)? },
@@ -261,11 +299,10 @@ fn parse_body(body: &str, group_id: &str) -> Result<(SessionId, Body), Rejection
     Ok((session, body))
 }
 
-/// A chunk's connection and bytes.
-fn content(fields: &Map<String, Value>) -> Result<(Option<String>, Vec<u8>), Rejection> {
-    format(string(fields, "format")?)?;
+fn content(fields: &Map<String, Value>) -> Result<Content, Rejection> {
+    let format = format(string(fields, "format")?)?;
     let connection_id = optional(fields, "connectionId", string)?.map(|id| id.chars().take(128).collect());
-    Ok((connection_id, audio(string(fields, "audioData")?)?))
+    Ok(Content { connection_id, format, audio: audio(string(fields, "audioData")?, format)? })
 }
 
 /// Reads a field that may be missing or null.
@@ -293,7 +330,7 @@ pub fn object(text: &str) -> Result<Map<String, Value>, Rejection> {
 }
 
 /// Decodes `audioData` and looks at its first bytes: what is no chunk of a live recording is named.
-pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
+pub fn audio(base64: &str, format: Format) -> Result<Vec<u8>, Rejection> {
     let bytes = base64.len() / 4 * 3;
     if bytes > MAX_AUDIO_BYTES {
         return Err(Rejection::AudioTooLarge { bytes, max: MAX_AUDIO_BYTES });
@@ -308,9 +345,20 @@ pub fn audio(base64: &str) -> Result<Vec<u8>, Rejection> {
             base64::DecodeError::InvalidPadding => base64.len(),
         },
     })?;
-    match sniff(&audio) {
-        Sniffed::Foreign(kind) => Err(Rejection::ForeignAudio { kind }),
-        Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown => Ok(audio),
+    match (format, sniff(&audio)) {
+        (Format::Pcm, _) => plain_samples(&audio)?,
+        (_, Sniffed::Foreign(kind)) => return Err(Rejection::ForeignAudio { kind }),
+        (_, Sniffed::WebM | Sniffed::Ogg | Sniffed::Unknown) => {}
+    }
+    Ok(audio)
+}
+
+/// Any bytes may be samples, so only what names itself beyond doubt is refused; and what would shift all samples by a byte.
+fn plain_samples(audio: &[u8]) -> Result<(), Rejection> {
+    match sniff_pcm(audio) {
+        Some(kind) => Err(Rejection::ForeignPcm { kind }),
+        None if !audio.len().is_multiple_of(2) => Err(Rejection::HalfSample { bytes: audio.len() }),
+        None => Ok(()),
     }
 }
 
@@ -319,6 +367,7 @@ pub fn format(name: &str) -> Result<Format, Rejection> {
     match name {
         "webm-opus" => Ok(Format::WebmOpus),
         "ogg-opus" => Ok(Format::OggOpus),
+        "pcm-s16le" => Ok(Format::Pcm),
         other => Err(Rejection::UnsupportedFormat { format: other.chars().take(64).collect() }),
     }
 }
@@ -335,6 +384,15 @@ pub fn number(fields: &Map<String, Value>, field: &str) -> Result<u64, Rejection
     let whole =
         value.as_u64().or_else(|| value.as_f64().filter(|f| f.fract() == 0.0 && *f >= 0.0).map(|f| f as u64));
     whole.filter(|n| *n <= 1 << 53).ok_or_else(|| wrong_type(field, "a whole number from 0 to 2^53", value))
+}
+
+/// Reads a time, epoch ms. A page's finer clocks give fractions: it is rounded.
+pub fn time(fields: &Map<String, Value>, field: &str) -> Result<EpochMs, Rejection> {
+    let value = fields.get(field).and_then(Value::as_f64).map(f64::round);
+    match value.filter(|ms| (0.0..=(1_u64 << 53) as f64).contains(ms)) {
+        Some(ms) => Ok(EpochMs(ms as u64)),
+        None => number(fields, field).map(EpochMs), // says what is wrong
+    }
 }
 
 fn wrong_type(field: &str, expected: &str, value: &Value) -> Rejection {

@@ -1,10 +1,11 @@
-//! A chunk that has found its numbering.
+//! A chunk that has found its numbering, and its place there.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::Chunk;
-use crate::position::Place;
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,5 +45,27 @@ impl Deref for Piece {
 impl DerefMut for Piece {
     fn deref_mut(&mut self) -> &mut Chunk {
         Arc::make_mut(&mut self.chunk)
+    }
+}
+
+/// Before chunk `next` of a numbering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The numbering: chunkIndex begins again at 0 when the page is reloaded, and each time this counts up.
+    pub numbering: u32,
+    /// The next chunkIndex of it.
+    pub next: u64,
+}
+
+impl Place {
+    /// The place behind a chunk.
+    pub fn behind(piece: &Piece) -> Self {
+        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
+    }
+
+    /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.
+    pub fn leads_to(self, piece: &Piece) -> bool {
+        (piece.numbering, piece.index) == (self.numbering, self.next)
+            || (piece.numbering > self.numbering && piece.index == 0)
     }
 }

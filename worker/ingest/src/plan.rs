@@ -5,8 +5,9 @@ use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{Advance, Line, Resumes, Skipped};
 use crate::fold::{Around, Folded, Refusal, Run, fold};
-use crate::gap::{ChunkRange, Gap, Opening, Search, residue_snapshots};
+use crate::gap::{ChunkRange, Gap, Search};
 use crate::message::{Chunk, Record};
+use crate::opening::{Opening, residue_snapshots};
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{Heard, Kind, MediaState, Snapshot, SnapshotKey};
@@ -24,7 +25,7 @@ pub struct Plan {
     pub pre_roll: Vec<Heard>,
     /// Chunks that cannot be written, as indices into the pieces that were planned.
     pub refused: Vec<(usize, Refusal)>,
-    /// Whether the batch ends in search of a Cluster.
+    /// Whether the batch ends in search of a place where decoding can go on.
     searches: bool,
     /// Set when a backfill closes its gap completely: the next chunk's index, and the position and media state before it.
     end_of_gap: Option<(u64, Position, MediaState)>,
@@ -121,16 +122,16 @@ fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> 
     let residue = start.residue.iter().zip(index..).map(|(residue, index)| {
         let record = Record { sent_at: residue.sent_at, ..Record::default() };
         let (captured_at, audio) = (residue.captured_at, Ok(residue.bytes.clone()));
-        Piece::new(numbering, Chunk { record, index, captured_at, connection_id: None, audio })
+        Piece::new(numbering, Chunk { record, index, captured_at, audio, ..Chunk::default() })
     });
     let all: Vec<Piece> = pieces.iter().cloned().chain(residue).collect();
     // What was skipped is a chunk's beginning: where that chunk ends says nothing of it.
     let mut start = start.clone();
     start.placements.retain(|(placed, _)| *placed < index);
-    // The gap closes: nothing more comes that would tell a pause in it from a stall.
+    // The gap closes: nothing more comes that would show whether it holds a pause or a stall.
     let mut folded = fold(&start, &all, Around { after: &[], calm: true, ..around });
     folded.chunks.truncate(pieces.len());
-    // The residue is no chunk: what it cannot complete stays with the gap that it belongs to.
+    // The residue is not a chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.chunks.from < index);
     for open in &mut folded.gaps {
         open.chunks.to = open.chunks.to.min(index);
@@ -192,7 +193,7 @@ impl Plan {
         Opening::over(start, &self.advance, goes_on_at).open()
     }
 
-    /// Index of the chunk before which a backfill ends, if what follows searches for a Cluster there: it can go on from the
+    /// Index of the chunk before which a backfill ends, if what follows searches for a place to go on there: it can go on from the
     /// backfill's end.
     pub fn ends_before(&self) -> Option<u64> {
         self.end_of_gap.as_ref().map(|(next, ..)| *next)

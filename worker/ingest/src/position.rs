@@ -7,31 +7,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
-use crate::piece::Piece;
-use crate::snapshot::fnv;
+use crate::hash::fnv;
+use crate::piece::{Piece, Place};
 use crate::timeline::Timeline;
-
-/// Before chunk `next` of a numbering.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The numbering: chunkIndex begins again at 0 when the page is reloaded, and each time this counts up.
-    pub numbering: u32,
-    /// The next chunkIndex of it.
-    pub next: u64,
-}
-
-impl Place {
-    /// The place behind a chunk.
-    pub fn behind(piece: &Piece) -> Self {
-        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
-    }
-
-    /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.
-    pub fn leads_to(self, piece: &Piece) -> bool {
-        (piece.numbering, piece.index) == (self.numbering, self.next)
-            || (piece.numbering > self.numbering && piece.index == 0)
-    }
-}
 
 /// All that is known of the session before a chunk, but for the media bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +24,7 @@ pub struct Position {
     pub last_captured: EpochMs,
     /// The highest queue sequence number passed.
     pub last_sequence: u128,
-    /// The last chunk's connection, where messages tell.
+    /// The last chunk's connection, if known.
     pub connection_id: Option<String>,
     /// The last recording.
     pub recording: Option<String>,
@@ -60,7 +38,7 @@ pub struct Position {
     pub recent: Recent,
 }
 
-/// A clock that is ahead of the queue's by more tells nothing of the order of pages.
+/// A clock that is ahead of the queue's by more does not show the order of pages.
 const MAX_AHEAD_MS: u64 = 24 * 3_600_000;
 
 impl Position {
@@ -110,8 +88,8 @@ impl Position {
 /// How many chunks are known by their bytes.
 const RECENT: usize = 64;
 
-/// Fingerprints of the last chunks passed, up to the one before [`Position::next`]. They tell a chunk that was sent again, even with
-/// a new time, from another page's chunk with the same index. Stored as base64.
+/// Fingerprints of the last chunks passed, up to the one before [`Position::next`]. They distinguish a chunk that was sent again,
+/// even with a new time, from another page's chunk with the same index. Stored as base64.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Recent(VecDeque<u32>);
@@ -163,10 +141,10 @@ impl TryFrom<String> for Recent {
     }
 }
 
-/// 32 bits of a chunk's bytes; 0 where there are none.
+/// 32 bits of a chunk's bytes; 0 where there are none, or where they tell nothing: digital silence is the same on every page.
 fn fingerprint(piece: &Piece) -> u32 {
     match &piece.audio {
-        Ok(bytes) if !bytes.is_empty() => ((fnv(bytes) >> 32) as u32).max(1),
+        Ok(bytes) if bytes.iter().any(|byte| *byte != bytes[0]) => ((fnv(bytes) >> 32) as u32).max(1),
         _ => 0,
     }
 }

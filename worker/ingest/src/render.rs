@@ -65,6 +65,7 @@ fn decode(run: &Run, decoder: &mut Decoder) -> Vec<i16> {
             }
             Step::Gain(gain) => decoder.set_gain(*gain),
             Step::Conceal(lost) => decoder.conceal(*lost, &mut pcm),
+            Step::Pcm(samples) => pcm.extend_from_slice(samples),
             Step::Decode { packet, skip, keep } => {
                 packet_pcm.clear();
                 if decoder.decode(packet, &mut packet_pcm).is_err() {

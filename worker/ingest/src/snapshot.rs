@@ -8,8 +8,10 @@ use media::demux::Demuxer;
 use media::time::{EpochMs, MediaTime, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{SCHEMA, Schema, Unreadable};
-use crate::position::{Place, Position};
+use crate::hash::fnv;
+use crate::piece::Place;
+use crate::position::Position;
+use crate::schema::{SCHEMA, Schema, Unreadable};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +60,6 @@ impl SnapshotKey {
     }
 }
 
-/// FNV-1a: names what is stored, so it stays the same from version to version.
-pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
-}
-
 impl fmt::Display for SnapshotKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -97,7 +93,7 @@ pub struct MediaState {
     pub pre_skip_left: Samples,
     /// Container time at the end of the last packet.
     pub container_end: Option<MediaTime>,
-    /// The last packet's duration.
+    /// The last packet's duration; of plain samples, the last chunk's.
     pub packet: Samples,
     /// Something is missing between the last packet and the next.
     #[serde(default)]
@@ -143,6 +139,16 @@ impl MediaState {
     pub fn lose_chunks(&mut self) {
         self.demuxer.bytes_missing();
         self.loss = Some(Loss::Chunks);
+    }
+
+    /// The last chunk's length, where that was plain samples: these have no container time.
+    pub fn pcm_chunk(&self) -> Option<Samples> {
+        (self.container_end.is_none() && !self.packet.is_zero()).then_some(self.packet)
+    }
+
+    /// Plain samples go on, the last chunk of them `chunk` long: nothing before it is needed, and no decoder.
+    pub fn go_on_with_pcm(&mut self, chunk: Samples) {
+        *self = Self { packet: chunk, ..Self::default() };
     }
 
     /// Whether the demuxer looks for a Cluster because chunks are missing.

@@ -1,8 +1,8 @@
 //! Sorts a delivery's records of one session: whose chunk is it, and what has become of that chunk so far?
 //!
 //! `chunkIndex` begins again at 0 when the page is reloaded, so an index alone names no chunk. A *numbering* is a run of
-//! indices that belong together; the capture time (and the queue's sequence number) tells a new numbering's
-//! chunk from a duplicate: every chunk that the session has passed was captured no later than the last one it passed. Redriven
+//! indices that belong together; the capture time (and the queue's sequence number) distinguishes a new
+//! numbering's chunk from a duplicate: every chunk that the session has passed was captured no later than the last one it passed. Redriven
 //! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
 
 use std::collections::HashMap;
@@ -15,14 +15,19 @@ use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
 use crate::piece::Piece;
 use crate::position::Position;
+use crate::timeline::Timeline;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
-/// By how much a page's chunk may come late, after the next page's first one. A clock that is set back goes further, or less far
-/// than the page before it was open.
+/// How long before the current page a chunk may have been captured and still count as a late chunk of the previous page. A larger
+/// step back means that the clock was set.
 const STRAGGLER_MS: u64 = 5_000;
-/// By how much a speaker's clock may be set while a gap is open.
+/// The largest step of a speaker's clock, while a gap is open, after which the gap's chunks are still recognised.
 const CLOCK_SET_MS: u64 = 5_000;
+
+/// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
+/// message lies that long in a queue and its DLQ.
+const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A delivery's records of one session, sorted by what is to be done with them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,11 +40,11 @@ pub struct Sorted {
     pub duplicates: Vec<Record>,
     /// Chunks whose place is no longer known: park.
     pub unplaceable: Vec<Piece>,
-    /// Chunks of a page that another one has taken over from: park.
+    /// Chunks of a page that another one has replaced: park.
     pub replaced: Vec<Piece>,
-    /// End-of-stream markers, and the highest last index they tell.
+    /// End-of-stream markers.
     pub ends: Vec<Record>,
-    /// See `ends`.
+    /// The highest last index that `ends` name.
     pub last_index: Option<u64>,
 }
 
@@ -65,7 +70,7 @@ enum Whose<'c> {
     Gap(&'c Gap),
     /// Written before.
     Written,
-    /// Of a page that another one has taken over from.
+    /// Of a page that another one has replaced.
     Replaced,
     /// Its place is no longer known, or never was.
     Nobodys,
@@ -85,6 +90,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
             }
         }
     }
+    pieces.iter_mut().for_each(|piece| with_a_time(&checkpoint.live.timeline, piece));
     let mut walk = Walk::new(&checkpoint.live);
     for mut piece in in_time(pieces) {
         match walk.classify(checkpoint, &mut piece) {
@@ -108,8 +114,15 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
     sorted
 }
 
+/// A chunk with a made-up timestamp was captured when the others are that the queue took with it.
+fn with_a_time(timeline: &Timeline, piece: &mut Piece) {
+    if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
+        piece.captured_at = timeline.captured_before(piece.record.sent_at);
+    }
+}
+
 /// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
-/// connection the indices tell the order, whatever the speaker's clock is set to meanwhile.
+/// connection the indices give the order, whatever the speaker's clock is set to meanwhile.
 fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut by_index: Vec<usize> = (0..pieces.len()).collect();
     by_index.sort_by_key(|i| pieces[*i].index);
@@ -132,8 +145,8 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     order.into_iter().filter_map(|(.., i)| pieces[i].take()).collect()
 }
 
-/// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of a page
-/// that cannot be told.
+/// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of an
+/// unknown page.
 fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut Vec<Piece>) {
     pieces.sort_by_key(|p| (p.numbering, p.index, !p.set_aside, p.record.sequence_number));
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
@@ -183,7 +196,7 @@ impl Walk {
         }
         let newer = piece.record.sequence_number > self.at.last_sequence;
         let from_before = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
-        // A clock that went back to before the session began tells nothing; any other tells a late chunk.
+        // A capture time from before the session began shows nothing but a clock that was set; any other one shows a late chunk.
         let odd = checkpoint.past.first().is_some_and(|first| piece.captured_at < first.captured.0);
         if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
             return from_past_numbering(checkpoint, piece);
@@ -193,7 +206,7 @@ impl Walk {
         let turned = newer && later_ms > PAGE_TURN_MS;
         let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || opens(piece));
         if piece.index < self.waits_for || repeats {
-            // Nothing that was passed was captured later; sequence numbers tell less, since pages overtake each other.
+            // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
             let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && opens(piece));
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page =
@@ -256,7 +269,7 @@ impl Walk {
         checkpoint.gaps.iter().find(belongs)
     }
 
-    /// Spoken by a page that another one has taken over from.
+    /// Whether the chunk is from a page that another one has replaced.
     fn is_replaced(&self, checkpoint: &Checkpoint, piece: &Piece) -> bool {
         let past = checkpoint.past.iter().filter_map(|past| past.connection_id.as_ref());
         let mut replaced = past.chain(&self.replaced);
@@ -264,13 +277,13 @@ impl Walk {
             && replaced.any(|id| Some(id) == piece.connection_id.as_ref())
     }
 
-    /// Captured just before the page began: of the page before it, which was hardly seen.
+    /// Whether the chunk was captured just before the page began: it is from the page before, of which little was seen.
     fn is_straggler(&self, piece: &Piece) -> bool {
         let began = self.at.numbering_began;
         piece.captured_at < began && began.ms_since(piece.captured_at) <= STRAGGLER_MS
     }
 
-    /// Whether the chunk came over the page's last connection, where messages tell.
+    /// Whether the chunk came over the page's last connection, if both are known.
     fn same_connection(&self, piece: &Piece) -> Option<bool> {
         Some(self.at.connection_id.as_ref()? == piece.connection_id.as_ref()?)
     }

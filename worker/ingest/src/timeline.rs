@@ -9,9 +9,13 @@
 //! is a pause only as far as all chunks behind it have it too, and only once the burst is over: a chunk was captured about as much
 //! later than the one before it as it is long. Until then it is *doubtful*, and more chunks are waited for.
 //!
+//! A blob that was cut into pieces has one capture time, the end of its last piece. So a lag before it is known once that piece is in
+//! sight, and amid it there is none.
+//!
 //! Two clocks are not the queue's. The *skew* corrects the speaker's: it falls at once where a chunk seems captured after the queue
-//! took it, rises slowly where all come late, and is found anew where capture times step back. The recorder's sample clock drifts
-//! against both: audio that has moved away from its capture time is stamped up to 1.5 % closer or wider until it is back.
+//! took it, rises slowly where all come late, and is found anew where the clock was set: capture times step back, or ahead of the
+//! queue's. (A pause shows in both.) The recorder's sample clock drifts against both: audio that has moved away from its capture
+//! time is stamped up to 1.5 % closer or wider until it is back.
 
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
@@ -23,6 +27,12 @@ pub const PAUSE_MS: i64 = 500;
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
 /// Capture times that go back by more were stamped by a clock that was set.
 const CLOCK_SET_MS: u64 = 1_000;
+/// The same where they go ahead of the queue's, which is known after chunks have
+const CLOCK_SET_AHEAD_MS: i64 = 500;
+/// taken equally long to the queue,
+const STEADY_MS: u64 = 250;
+/// for so much audio. (While a page sends what it has kept, each takes less long than the one before.)
+const STEADY_FOR: Samples = Samples::from_ms(900);
 /// Chunks reach the queue so soon after their capture, as a rule.
 const USUAL_DELAY_MS: i64 = 250;
 /// Chunks that reach it later than this were held up; they tell nothing of the clock.
@@ -56,13 +66,44 @@ pub struct Timeline {
     /// The last chunk as its clocks told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<Heard>,
+    /// Capture time of the last chunk's blob, if that goes on in the next chunk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob: Option<EpochMs>,
 }
 
-/// When a chunk was captured, and how long it took to the queue by the corrected clock.
+/// The clocks at a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Heard {
     captured_at: EpochMs,
+    /// How long it took to the queue by the corrected clock, as far as that tells of the clock.
     delay_ms: i64,
+    #[serde(default)]
+    sent_at: EpochMs,
+    /// What the queue's clock was ahead of the speaker's when chunks began to take equally long,
+    #[serde(default)]
+    usually_behind_ms: i64,
+    /// and how much audio has come since.
+    #[serde(default)]
+    steady: Samples,
+}
+
+impl Heard {
+    /// By how much the speaker's clock was set ahead between this chunk and the `next`. The queue's time between them, and what of
+    /// it no audio fills, tell a clock from a pause and from chunks that were kept and come faster than they were spoken.
+    fn set_ahead_ms(&self, next: &Timing) -> Option<i64> {
+        let ahead_ms = self.usually_behind_ms - next.behind_ms();
+        let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
+        let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
+    }
+
+    /// By how much it was set back.
+    fn set_back_ms(&self, next: &Timing, skew_ms: i64) -> Option<i64> {
+        let usually_behind_ms =
+            if self.steady >= STEADY_FOR { self.usually_behind_ms } else { skew_ms + self.delay_ms };
+        clock_was_set(self.captured_at, next.captured_at).then_some(next.behind_ms() - usually_behind_ms)
+    }
 }
 
 /// How a chunk joins the audio before it.
@@ -82,6 +123,13 @@ pub enum Joint {
     },
     /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
     Clock,
+}
+
+impl Timing {
+    /// What the queue's clock was ahead of the speaker's.
+    fn behind_ms(&self) -> i64 {
+        self.sent_at.0 as i64 - self.captured_at.0 as i64
+    }
 }
 
 impl Joint {
@@ -105,6 +153,8 @@ pub struct Timing {
     pub sent_at: EpochMs,
     /// How it joins the chunk before.
     pub joint: Joint,
+    /// Its blob goes on in the next chunk.
+    pub continues: bool,
 }
 
 /// What is known around a chunk that is placed.
@@ -137,6 +187,8 @@ struct Lag {
     lowest_ms: i64,
     /// A chunk was captured about as much later than the one before it as it is long: no burst is under way.
     settled: bool,
+    /// The end of the chunk's blob is in sight; what comes later only makes the lag smaller.
+    whole: bool,
 }
 
 impl Timeline {
@@ -155,30 +207,52 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
+    /// When a chunk was captured, by the speaker's clock, that took as long as the one before it to the queue.
+    pub fn captured_before(&self, sent_at: EpochMs) -> EpochMs {
+        let behind_ms = self.last.map_or(self.skew_ms, |last| last.usually_behind_ms);
+        EpochMs(sent_at.0.saturating_add_signed(behind_ms.saturating_neg()))
+    }
+
     /// Places `chunk`. Those `after` it are only looked at to tell a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
-        self.follow_clock(chunk, sight.in_gap);
-        self.skip_missing(chunk);
-        let Lag { lowest_ms, settled } = self.lag(chunk, after);
+        let amid_blob = self.enter(chunk, sight.in_gap);
+        let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
         let Some(end) = self.end() else {
             let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
-            return self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
+            let placed = self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
+            return Placement { doubtful: !whole && !sight.calm && !sight.in_gap, ..placed };
         };
-        let known = settled || sight.calm || lowest_ms <= PAUSE_MS;
+        let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
         let told = matches!(chunk.joint, Joint::Continues | Joint::Missing(_));
         let by_clock = !told && (known || sight.in_gap);
-        let jumps = (known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0);
+        // A blob whose end has not come joins what is before it; in a gap, what is known of its end places it.
+        let tells = if amid_blob { whole && !sight.in_gap } else { whole || sight.in_gap };
+        let jumps = tells && ((known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0));
         let jump_ms = if jumps { lowest_ms.unsigned_abs() } else { 0 };
         let at = end.0 + if by_clock { whole_packets(jump_ms, chunk.joint) } else { jump_ms };
-        let time = if sight.in_gap { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
-        let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lowest_ms);
-        Placement { doubtful: !known && !sight.in_gap, ..placed }
+        let lag_ms = if whole { lowest_ms } else { self.lag_ms };
+        let in_step = sight.in_gap || !whole;
+        let time = if in_step { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
+        let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lag_ms);
+        Placement { doubtful: !known && !amid_blob && !sight.in_gap, ..placed }
+    }
+
+    /// Goes on to a chunk: what lies before it, and what it tells of the clock. Whether it is amid its blob: then that tells nothing.
+    fn enter(&mut self, chunk: &Timing, in_gap: bool) -> bool {
+        let amid_blob = self.blob == Some(chunk.captured_at);
+        self.blob = chunk.continues.then_some(chunk.captured_at);
+        if !amid_blob {
+            self.follow_clock(chunk, in_gap);
+        }
+        if self.stretch_at.is_some() {
+            self.samples += chunk.joint.hole();
+        }
+        amid_blob
     }
 
     /// Places `chunk` so that it ends where an earlier plan had it end.
     pub fn place_again(&mut self, chunk: &Timing, ends_at: EpochMs, sight: Sight) -> Placement {
-        self.follow_clock(chunk, sight.in_gap);
-        self.skip_missing(chunk);
+        self.enter(chunk, sight.in_gap);
         let lowest_ms = self.lag(chunk, &[]).lowest_ms;
         let at = EpochMs(ends_at.0.saturating_sub(chunk.samples.ms_ceil()));
         let Some((stretch_at, end)) = self.stretch_at.zip(self.end()) else {
@@ -198,7 +272,9 @@ impl Timeline {
 
     /// A chunk without audio of its own has a time, too: it may be what tells that the speaker's clock is ahead.
     pub fn pass_silent(&mut self, chunk: &Timing, in_gap: bool) {
-        self.follow_clock(chunk, in_gap);
+        let samples = self.samples;
+        self.enter(chunk, in_gap);
+        self.samples = samples; // a hole is told with the audio behind it
     }
 
     /// Chunks from before this place came back, and their audio lies up to `until`.
@@ -222,12 +298,6 @@ impl Timeline {
         self.skew_ms = self.skew_ms.min(later.skew_ms);
     }
 
-    fn skip_missing(&mut self, chunk: &Timing) {
-        if self.stretch_at.is_some() {
-            self.samples += chunk.joint.hole();
-        }
-    }
-
     /// Continues the stretch where the chunk begins at its end, begins a new one where not.
     fn put(&mut self, chunk: &Timing, at: EpochMs, time: Samples, lag_ms: i64) -> Placement {
         if self.end() == Some(at) {
@@ -236,8 +306,8 @@ impl Timeline {
             let joined = chunk.joint.hole() == Samples(0);
             return Placement { at, time, joined, doubtful: false };
         }
-        let Self { skew_ms, last, .. } = *self;
-        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms, last, ..Self::default() };
+        let Self { skew_ms, last, blob, .. } = *self;
+        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms, last, blob, ..Self::default() };
         Placement { at, time: chunk.samples, joined: false, doubtful: false }
     }
 
@@ -256,27 +326,35 @@ impl Timeline {
 
     /// Keeps the speaker's clock together with the queue's.
     fn follow_clock(&mut self, chunk: &Timing, in_gap: bool) {
-        let behind_ms = chunk.sent_at.0 as i64 - chunk.captured_at.0 as i64;
+        let behind_ms = chunk.behind_ms();
         if self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS {
             self.skew_ms = behind_ms;
         }
-        if !in_gap {
-            if let Some(last) = self.last.filter(|last| clock_was_set(last.captured_at, chunk.captured_at)) {
-                // The clock was set back: what the chunk before took to the queue, this one takes.
-                self.skew_ms = behind_ms - last.delay_ms;
-            }
-            let delay_ms = behind_ms - self.skew_ms;
-            if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
-                let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
-                self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
-            }
+        if in_gap {
+            self.skew_ms = self.skew_ms.min(behind_ms);
+            return;
+        }
+        let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
+        let set_back_ms = self.last.and_then(|last| last.set_back_ms(chunk, self.skew_ms));
+        // What the chunks before took to the queue, this one takes.
+        self.skew_ms += set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        let delay_ms = behind_ms - self.skew_ms;
+        if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
+            let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
+            self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
-        if !in_gap {
-            let delay_ms = (behind_ms - self.skew_ms).min(HELD_UP_MS);
-            self.last = Some(Heard { captured_at: chunk.captured_at, delay_ms });
-        }
+        let steady = self.last.filter(|last| last.usually_behind_ms.abs_diff(behind_ms) <= STEADY_MS);
+        let (usually_behind_ms, before) =
+            steady.map_or((behind_ms, Samples(0)), |last| (last.usually_behind_ms, last.steady));
+        self.last = Some(Heard {
+            captured_at: chunk.captured_at,
+            delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),
+            sent_at: chunk.sent_at,
+            usually_behind_ms,
+            steady: before + chunk.samples,
+        });
     }
 
     /// When the chunk's first sample was captured, by the speaker's corrected clock.
@@ -288,11 +366,13 @@ impl Timeline {
     /// time, so the lowest is 0 or below.
     fn lag(&self, chunk: &Timing, after: &[Timing]) -> Lag {
         let base = self.end().map_or_else(|| self.capture_start(chunk), |end| end.0) as i64;
-        let mut lag = Lag { lowest_ms: self.capture_start(chunk) as i64 - base, settled: false };
+        let whole = is_whole(chunk, after);
+        let mut lag = Lag { lowest_ms: self.capture_start(chunk) as i64 - base, settled: false, whole };
         let mut before = chunk.samples;
-        let mut captured_at = chunk.captured_at;
+        let mut blob = Blob { captured_at: chunk.captured_at, after_ms: 0, samples: chunk.samples };
+        let mut continues = chunk.continues;
         for next in after.iter().filter(|next| next.samples > Samples(0)) {
-            if clock_was_set(captured_at, next.captured_at) {
+            if clock_was_set(blob.captured_at, next.captured_at) {
                 break; // its time cannot be compared
             }
             match next.joint {
@@ -304,12 +384,49 @@ impl Timeline {
             }
             let lag_ms = self.capture_start(next) as i64 - (base + before.ms_ceil() as i64);
             lag.lowest_ms = lag.lowest_ms.min(lag_ms);
-            lag.settled |= next.captured_at.ms_since(captured_at) * 4 >= next.samples.ms_floor() * 3;
+            blob.go_on(next, continues);
+            continues = next.continues;
+            lag.settled |= !continues && blob.is_at_its_pace();
             before += next.samples;
-            captured_at = next.captured_at;
         }
         lag
     }
+}
+
+/// Pieces of one blob, as far as they are in sight.
+struct Blob {
+    captured_at: EpochMs,
+    /// How much later it was captured than the one before it.
+    after_ms: u64,
+    samples: Samples,
+}
+
+impl Blob {
+    /// Takes in the next piece, or begins another blob with it; `continues`: the last one was not the blob's last.
+    fn go_on(&mut self, next: &Timing, continues: bool) {
+        if continues && next.captured_at == self.captured_at {
+            self.samples += next.samples;
+            return;
+        }
+        let after_ms = next.captured_at.ms_since(self.captured_at);
+        *self = Self { captured_at: next.captured_at, after_ms, samples: next.samples };
+    }
+
+    fn is_at_its_pace(&self) -> bool {
+        self.after_ms * 4 >= self.samples.ms_floor() * 3
+    }
+}
+
+/// Whether the last piece of the chunk's blob is in sight, or what comes behind the blob.
+fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
+    let mut continues = chunk.continues;
+    for next in after.iter().take_while(|next| next.captured_at == chunk.captured_at) {
+        if !continues {
+            return true;
+        }
+        continues = next.continues;
+    }
+    !continues || after.last().is_some_and(|last| last.captured_at != chunk.captured_at)
 }
 
 /// The hole that the speaker's clock tells behind the one that is known of, where it is to be filled with packets.
@@ -337,6 +454,7 @@ mod tests {
             captured_at: EpochMs(T0 + captured_ms),
             sent_at: EpochMs(T0 + captured_ms + 40),
             joint,
+            continues: false,
         }
     }
 
@@ -423,6 +541,7 @@ mod tests {
                 captured_at: EpochMs(captured as u64),
                 sent_at: EpochMs(T0 + true_ms as u64 + 40),
                 joint: if i == 1 { Joint::Clock } else { Joint::Continues },
+                continues: false,
             };
             timeline.place(&chunk, &[], Sight::default());
             worst = worst.max((timeline.end().unwrap().0 as i64 - T0 as i64 - true_ms).abs());
@@ -462,6 +581,94 @@ mod tests {
             .collect();
         let placed = place_all(&chunks);
         assert_eq!(placed, [0, 300, 600, 10_600, 10_900]);
+    }
+
+    /// A blob that is handed out at `captured_ms`, cut into pieces of so many ms.
+    fn blob(captured_ms: u64, pieces_ms: &[u64]) -> Vec<Timing> {
+        let piece = |(n, ms): (usize, &u64)| Timing {
+            continues: n + 1 < pieces_ms.len(),
+            sent_at: EpochMs(T0 + captured_ms + 40 + 25 * n as u64),
+            ..chunk(captured_ms, *ms, Joint::Continues)
+        };
+        pieces_ms.iter().enumerate().map(piece).collect()
+    }
+
+    #[test]
+    fn a_large_blob_after_a_pause_lies_at_its_true_time_however_much_of_it_is_in_sight() {
+        let pieces = [vec![chunk(1_000, 1_000, Joint::Clock)], blob(91_000, &[1_400; 43])].concat();
+        let next = chunk(92_000, 1_000, Joint::Continues);
+        let begins_ms = 91_000 - 43 * 1_400;
+        for in_sight in [2, 10, 44] {
+            let mut timeline = Timeline::default();
+            let busy = Sight { calm: false, ..CALM };
+            timeline.place(&pieces[0], &[], busy);
+            let alone = timeline.clone().place(&pieces[1], &pieces[2..11], busy);
+            assert!(alone.doubtful, "as long as its last piece is not there, nobody knows where it begins");
+            let all = [&pieces[1..], &[next]].concat();
+            for n in 0..all.len() {
+                // From the second piece on, a batch may see few of those behind it.
+                let to = if n == 0 { all.len() } else { all.len().min(n + in_sight) };
+                let placed = timeline.place(&all[n], &all[n + 1..to], busy);
+                let true_ms = if n < 43 { begins_ms + n as u64 * 1_400 } else { 91_000 };
+                let off_ms = (placed.at.0 - T0).abs_diff(true_ms);
+                assert!(off_ms <= 45, "piece {n} is {off_ms} ms off with {in_sight} in sight");
+                assert!(!placed.doubtful, "piece {n} waits for others");
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_blob_of_a_page_that_stood_still_is_no_pause() {
+        // 6 s of a stall: the small blob that was due, then the large one 280 ms later, in pieces.
+        let pieces = [
+            vec![chunk(300, 300, Joint::Clock)],
+            blob(6_300, &[60]),
+            blob(6_580, &[1_400, 1_400, 1_400, 1_400, 620]),
+        ];
+        let pieces = pieces.concat();
+        let mut timeline = Timeline::default();
+        let busy = Sight { calm: false, ..CALM };
+        timeline.place(&pieces[0], &[], busy);
+        assert!(timeline.clone().place(&pieces[1], &pieces[2..4], busy).doubtful);
+        for (n, at_ms) in [(1, 300), (2, 360), (3, 1_760), (6, 5_960)] {
+            let mut timeline = timeline.clone();
+            let placed = (1..=n).map(|n| timeline.place(&pieces[n], &pieces[n + 1..], busy)).last().unwrap();
+            assert_eq!(
+                ((placed.at.0 - T0).abs_diff(at_ms) <= 5, placed.doubtful),
+                (true, false),
+                "piece {n}: {placed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_blob_without_its_last_piece_is_placed_by_what_follows_it() {
+        let mut pieces = blob(20_000, &[1_400, 1_400, 1_400, 800]);
+        pieces.pop();
+        let next = chunk(20_300, 300, Joint::Missing(Samples::from_ms(800)));
+        let all = [vec![chunk(300, 300, Joint::Clock)], pieces, vec![next]].concat();
+        assert_eq!(place_all(&all), [0, 15_000, 16_400, 17_800, 20_000]);
+    }
+
+    #[test]
+    fn a_blob_whose_end_does_not_come_never_lies_in_the_future() {
+        let pieces = [vec![chunk(300, 300, Joint::Clock)], blob(20_000, &[1_400; 10])].concat();
+        let mut timeline = Timeline::default();
+        for (n, piece) in pieces.iter().enumerate() {
+            // Two pieces at a time, with long waits between them.
+            let placed = timeline.place(piece, &pieces[n + 1..(n + 2).min(pieces.len())], CALM);
+            let ends_ms = placed.at.0 - T0 + placed.time.ms_ceil();
+            assert!(ends_ms <= 20_045, "piece {n} ends at {ends_ms} ms, captured at 20,000");
+        }
+        assert!(timeline.end().unwrap().0 - T0 > 19_900, "at the latest its end is where it was captured");
+    }
+
+    #[test]
+    fn pieces_of_an_older_page_that_tells_nothing_are_a_burst() {
+        let mut pieces = [vec![chunk(300, 300, Joint::Clock)], blob(20_000, &[1_400; 4])].concat();
+        pieces.iter_mut().for_each(|piece| piece.continues = false);
+        pieces.push(chunk(20_300, 300, Joint::Continues));
+        assert_eq!(place_all(&pieces), [0, 14_400, 15_800, 17_200, 18_600, 20_000]);
     }
 
     #[test]

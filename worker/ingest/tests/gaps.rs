@@ -362,7 +362,8 @@ fn long_clusters(us: u64, seed: u64) -> Vec<Piece> {
         let captured_at = EpochMs(1_795_335_900_000 + ends_ms + (late >> 33) % 45);
         let sent_at = EpochMs(captured_at.0 + 40);
         let record = Record { sent_at, sequence_number: i as u128 + 1, ..Record::default() };
-        Piece::new(0, Chunk { record, index: i as u64, captured_at, connection_id: None, audio: Ok(audio) })
+        let (index, audio) = (i as u64, Ok(audio));
+        Piece::new(0, Chunk { record, index, captured_at, audio, ..Chunk::default() })
     };
     blobs.into_iter().enumerate().map(chunk).collect()
 }

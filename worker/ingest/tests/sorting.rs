@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use ingest::checkpoint::{Checkpoint, PastNumbering};
-use ingest::gap::{ChunkRange, Gap, Opening, Search};
+use ingest::gap::{ChunkRange, Gap, Search};
 use ingest::message::{Chunk, Entry, Record, parse};
+use ingest::opening::Opening;
 use ingest::position::Position;
 use ingest::snapshot::Snapshot;
 use ingest::sort::{Sorted, sort};
@@ -23,6 +24,7 @@ fn chunk(index: u64, captured: u64, sequence: u128, connection: Option<&str>) ->
         captured_at: EpochMs(captured),
         connection_id: connection.map(str::to_owned),
         audio: Ok(if index == 0 { HEADER.to_vec() } else { vec![1, 2, 3] }),
+        ..Chunk::default()
     }))
 }
 

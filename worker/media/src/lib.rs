@@ -4,6 +4,9 @@
 //! out through [`opus`] (16 kHz mono), and the samples through [`fragment`] (one Matroska Cluster, as Kinesis Video
 //! Streams takes it). [`time`] holds a type for each of the timebases on the way.
 
+// Pure: clippy.toml lists what this forbids (clocks, threads, files, sockets, the environment, output).
+#![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod demux;
 pub mod ebml;
 pub mod fragment;

@@ -128,7 +128,7 @@ impl OpusTicks {
     }
 }
 
-/// A moment on a recording's own container timeline, in nanoseconds. It begins anew with each recording and is
+/// A moment on a recording's own container timeline, in nanoseconds. It starts over with each recording and is
 /// not shifted by pre-skip or CodecDelay.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

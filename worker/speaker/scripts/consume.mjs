@@ -35,7 +35,7 @@ service.on("problem", (problem) => console.log(problem instanceof AudioStreamErr
 service.on("nothing", () => {});
 document.body.onclick = () => void service.start().then(() => service.stop()).then(({ stored }) => console.log(stored));
 `);
-  npm(folder, "install", "--save-dev", "--no-package-lock", "vite@7.3.8", "typescript@5.9.3", join(folder, packed.filename));
+  npm(folder, "install", "--save-dev", "--no-package-lock", "vite@6.4.6", "typescript@5.9.3", join(folder, packed.filename));
   for (const command of [["tsc", "-p", "."], ["vite", "build", "--logLevel", "warn"]]) npm(folder, "exec", "--", ...command);
   const assets = readdirSync(join(folder, "dist/assets"));
   if (!assets.some((name) => name.startsWith("pcm-worklet"))) throw new Error(`the worklet is not among ${assets}`);

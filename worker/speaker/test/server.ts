@@ -97,7 +97,7 @@ export class Server {
   /** The sound that the queue has, page by page, in the order of its numbers. */
   sound(): string[] {
     const pages: string[][] = [];
-    const queue = this.queue.toSorted((a, b) => a.timestamp - b.timestamp || a.chunkIndex - b.chunkIndex);
+    const queue = [...this.queue].sort((a, b) => a.timestamp - b.timestamp || a.chunkIndex - b.chunkIndex);
     for (const sent of queue) {
       if (sent.chunkIndex === 0) pages.push([]);
       (pages.at(-1) as string[])[sent.chunkIndex] = atob(sent.audioData);

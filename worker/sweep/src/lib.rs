@@ -34,7 +34,7 @@ pub const SILENT_FOR_MINUTES: &str = "SILENT_FOR_MINUTES";
 pub const SWEEP_MAX: &str = "SWEEP_MAX";
 
 /// While messages wait in the queue, some session's checkpoint is written at least this often: a failing stream is given up
-/// after 20 s, a crashed writer's batch comes back after a minute.
+/// after 20 s, a crashed writer's batch comes back after 15 s.
 const WORKING_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// Kept from the invocation's time for the calls under way and the answer.
 const ANSWER_MARGIN: Duration = Duration::from_secs(8);
@@ -94,7 +94,7 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Silent {
-    /// Which.
+    /// The session.
     pub session_id: String,
     /// For how long, ms.
     pub silent_ms: u64,
@@ -165,15 +165,15 @@ impl Limits {
     /// For the scheduled function: [`SILENT_FOR_MINUTES`] and [`SWEEP_MAX`], 30 and 500 where they are not set.
     ///
     /// # Errors
-    /// Names the variable that makes no sense.
+    /// Names the variable that is invalid.
     pub fn read(env: impl Fn(&str) -> Option<String>) -> std::result::Result<Self, SettingsError> {
         let number = |name: &'static str, default: u64, least: u64, expected: &'static str| {
             let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(default) };
             let number = value.parse().ok().filter(|number| (least..=1_000_000).contains(number));
             number.ok_or(SettingsError::Invalid { name, value, expected })
         };
-        let minutes = number(SILENT_FOR_MINUTES, 30, 1, "a number of minutes, 1 or more,")?;
-        let max = number(SWEEP_MAX, 500, 1, "a number, 1 or more,")?;
+        let minutes = number(SILENT_FOR_MINUTES, 30, 1, "a number of minutes, 1 or more")?;
+        let max = number(SWEEP_MAX, 500, 1, "a number, 1 or more")?;
         let silent_for = Duration::from_secs(minutes * 60);
         Ok(Self { dry_run: false, silent_for, max: max as usize, deadline: None })
     }

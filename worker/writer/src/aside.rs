@@ -1,17 +1,17 @@
-//! Setting chunks aside: acknowledged once the state holds them, so that the queue shows what lies behind them.
+//! Setting chunks aside: they are acknowledged once the state holds them, so that the queue shows the chunks behind them.
 
 use ingest::batch::Because;
 use ingest::piece::Piece;
 use ingest::snapshot::SnapshotKey;
 
-use crate::Delivered;
 use crate::event::Event;
-use crate::hand_back::Stop;
 use crate::ports::{Ports, Store as _};
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
+use crate::writer::{Delivered, lock};
 
-/// What is set aside is looked at again after so long, where no other message brings the session back.
+/// Delay until the session is looked at again while chunks are set aside and no other message brings it back.
 const WAKE_SECONDS: u32 = 1;
 
 impl<P: Ports> SessionWork<'_, P> {
@@ -67,7 +67,7 @@ impl<P: Ports> SessionWork<'_, P> {
     /// stays in the queue for it, although it is settled.
     pub(crate) async fn stay_awake(&self, delivered: &[Delivered]) {
         let last = {
-            let mut settled = crate::lock(self.settled);
+            let mut settled = lock(self.settled);
             let all_settled = delivered.iter().all(|message| settled.holds(&message.id));
             let Some(last) = delivered.last().filter(|_| all_settled) else { return };
             settled.withdraw(&last.id);

@@ -15,13 +15,13 @@ use media::opus::Decoder;
 use media::time::EpochMs;
 
 use crate::event::Event;
-use crate::hand_back::Stop;
 use crate::lease::Probed;
 use crate::park::Reason;
 use crate::ports::{Clock as _, Persisted, Ports, Streams as _};
-use crate::session::{Batch, SessionWork};
 use crate::state::State;
+use crate::stop::Stop;
 use crate::warm::Warm;
+use crate::work::{Batch, SessionWork};
 
 /// Kept from the invocation's time after a PutMedia, to write down what came of it.
 const AFTER_PUT_MS: u64 = 1_000;
@@ -214,8 +214,8 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// A batch without audio of its own (a header, the middle of a packet, bytes before the next Cluster) goes on in
-    /// the snapshots; what it refused is parked.
+    /// A batch without audio of its own (a header, the middle of a packet, bytes before the place where decoding goes on)
+    /// goes on in the snapshots; what it refused is parked.
     async fn carry(&self, state: &mut State, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
         self.park_refused_aside(batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;

@@ -31,7 +31,7 @@ pub struct Config {
     pub listed_within_ms: u64,
     /// So long after a try that may come late the last look tells whether its fragment is stored twice.
     pub last_look_ms: u64,
-    /// Chunks that were captured or enqueued so long after their session's end are still written.
+    /// How long after a session's end chunks may be captured or enqueued and are still written.
     pub end_grace_ms: u64,
     /// First wait between tries; it doubles, with jitter.
     pub retry_ms: u64,
@@ -41,7 +41,7 @@ pub struct Config {
     pub live_snapshot_seconds: u64,
     /// How long a gap's snapshot is kept: longer than the DLQ keeps messages (14 days).
     pub gap_snapshot_seconds: u64,
-    /// Goes with every parked message.
+    /// An attribute of every parked message.
     pub worker_version: String,
 }
 
@@ -74,5 +74,75 @@ impl Config {
     /// From when on it is certain that a fragment that ListFragments does not show will not come.
     pub(crate) fn certain_at(&self, sent_by: EpochMs) -> EpochMs {
         sent_by.plus_ms(self.persisted_within_ms + self.listed_within_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ingest::checkpoint::MAX_GAPS;
+    use ingest::message::{MAX_AUDIO_BYTES, MAX_BODY_BYTES, MAX_SESSION_ID};
+    use ingest::{aside, decide};
+    use media::opus::{PRE_ROLL, PRE_ROLL_SILK};
+
+    use super::*;
+
+    fn seconds(ms: u64) -> String {
+        format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+    }
+
+    fn whole_seconds(ms: u64) -> String {
+        format!("{} s", ms / 1_000)
+    }
+
+    /// Rows of SPECIFICATION.md's tables by their first cell, with the numbers that must stand in them.
+    fn promised(config: &Config) -> Vec<(&'static str, Vec<String>)> {
+        let decide::Policy { target, enough_after_wait, least, most, most_behind, .. } = config.policy;
+        let Policy { behind_ms, most_span_ms, max_wait_ms, last_resort_ms, most_patient_s, .. } =
+            config.policy;
+        let aside = [format!("{}", aside::MAX_CHUNKS), format!("{} MiB", aside::MAX_BYTES >> 20)];
+        let longest = [
+            seconds(most.ms_floor()),
+            whole_seconds(most_span_ms),
+            whole_seconds(behind_ms),
+            whole_seconds(most_behind.ms_floor()),
+        ];
+        let message = [MAX_BODY_BYTES, MAX_AUDIO_BYTES].map(|bytes| format!("{} KiB", bytes >> 10));
+        let pre_roll = [PRE_ROLL, PRE_ROLL_SILK].map(|samples| seconds(samples.ms_floor()));
+        let snapshots = [
+            format!("{} h", config.live_snapshot_seconds / 3_600),
+            format!("{} days", config.gap_snapshot_seconds / 86_400),
+        ];
+        vec![
+            ("ripe", vec![seconds(target.ms_floor())]),
+            ("ripe after one deferral", vec![seconds(enough_after_wait.ms_floor())]),
+            ("longest", longest.to_vec()),
+            ("shortest while the session goes on", vec![seconds(least.ms_floor())]),
+            ("too old", vec![seconds(max_wait_ms)]),
+            ("a missing chunk", vec![seconds(max_wait_ms)]),
+            ("a full delivery of one session", aside.to_vec()),
+            (
+                "too old although under 1 s",
+                vec![whole_seconds(last_resort_ms), format!("{most_patient_s} s")],
+            ),
+            ("queue message", message.to_vec()),
+            ("chunks set aside", aside.to_vec()),
+            ("sessionId", vec![MAX_SESSION_ID.to_string()]),
+            ("pre-roll", pre_roll.to_vec()),
+            ("gaps with a snapshot", vec![MAX_GAPS.to_string()]),
+            ("snapshots; checkpoint", snapshots.to_vec()),
+        ]
+    }
+
+    #[test]
+    fn the_specification_promises_these_numbers() {
+        let specification = include_str!("../../../SPECIFICATION.md");
+        for (row, numbers) in promised(&Config::default()) {
+            let start = format!("| {row} | ");
+            let line = specification.lines().find(|line| line.starts_with(&start));
+            let line = line.unwrap_or_else(|| panic!("SPECIFICATION.md has no row {row:?}"));
+            for number in numbers {
+                assert!(line.contains(&number), "{row}: {number} is true, and SPECIFICATION.md says: {line}");
+            }
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! Sessions whose work ends without an answer: a panic, or the end of the whole process.
 //!
 //! A defect that one session's chunks bring to light is that session's alone. A panic is caught and counted. The end of a process
-//! (memory, a time-out in code that does not yield) nobody can catch: what was delivered over and over is therefore counted in
-//! the state *before* it is worked on, and counted off when the work has come to any end. After [`MAX_CRASHES`] in a row the
-//! chunks at hand are parked. An attempt that has a lease is counted by that as well.
+//! (memory, a time-out in code that does not yield) cannot be caught: chunks that were delivered suspiciously often are therefore
+//! worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
+//! After [`MAX_CRASHES`] in a row the chunks at hand are parked. An attempt that has a lease is counted by that as well.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -13,41 +13,39 @@ use futures::future::FutureExt as _;
 use ingest::batch::Because;
 use ingest::message::{Chunk, Entry};
 use ingest::piece::Piece;
+use media::time::EpochMs;
 
 use crate::event::Event;
-use crate::hand_back::Stop;
 use crate::park::Reason;
 use crate::ports::Ports;
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
 
 /// Workers that may end in a row over the same session.
 const MAX_CRASHES: u32 = 3;
 /// A chunk that is delivered for the so manieth time may have ended its workers: deferrals explain a few deliveries.
-const SUSPICIOUS_DELIVERIES: u32 = 6;
+const SUSPICIOUS_DELIVERIES: u32 = 10;
 
 impl<P: Ports> SessionWork<'_, P> {
-    /// Works under a count that outlives the process where the chunks have been delivered suspiciously often. Chunks that end their
-    /// workers, or that the store will never take, are parked.
+    /// Works under a mark where the chunks have been delivered suspiciously often. Chunks that end their workers, or that the store
+    /// will never take, are parked.
     pub(crate) async fn guarded(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let deliveries = entries.iter().map(|entry| entry.record().receive_count).max();
         let suspicious = deliveries >= Some(SUSPICIOUS_DELIVERIES);
-        if suspicious && self.count_crash(entries).await? {
+        if suspicious && self.mark(entries).await? {
             return Ok(());
         }
         let result = match AssertUnwindSafe(self.work(entries, keeps_some)).catch_unwind().await {
             Ok(result) => result,
             Err(panic) => {
                 let message = text(panic.as_ref());
-                self.emit(Event::Crashed { session_id: self.session.to_string(), message: message.clone() });
-                if !suspicious && self.count_crash(entries).await? {
-                    return Ok(());
-                }
-                return Err(Stop::Crashed(message));
+                let is_parked = self.count_crash(&mut self.load().await?, entries, &message).await?;
+                return if is_parked { Ok(()) } else { Err(Stop::Crashed(message)) };
             }
         };
-        if suspicious {
-            self.survived().await?;
+        if suspicious && let Err(stop) = self.unmark().await {
+            tracing::warn!(session = %self.session, ?stop, "the mark of a worker that came through stays");
         }
         match result {
             Err(Stop::Failed { failure, .. }) if failure.refuses_item() => {
@@ -58,32 +56,53 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// Counts a worker that ended, or may be about to. After a few in a row the chunks at hand are parked: `true`.
-    async fn count_crash(&self, entries: &[Entry]) -> Result<bool, Stop> {
+    /// When this worker has ended at the latest.
+    fn ends_at(&self) -> EpochMs {
+        self.stop_at.plus_ms(self.writer.config.answer_margin_ms)
+    }
+
+    /// Marks the session as being worked on. A mark whose worker must have ended is one that died: `true` if that was once too often.
+    async fn mark(&self, entries: &[Entry]) -> Result<bool, Stop> {
         let mut state = self.load().await?;
-        let crashes = state.checkpoint.crashes;
-        if crashes >= MAX_CRASHES {
-            let page = state.checkpoint.live.numbering;
-            self.park_entries(entries, page, Reason::Crashed { attempts: crashes }).await?;
-            self.count(&mut state, 0).await?;
-            return Ok(true);
+        match state.checkpoint.worked_on_until {
+            Some(until) if self.now() < until => return Ok(false),
+            Some(_) => {
+                let message = "a worker ended without an answer";
+                if self.count_crash(&mut state, entries, message).await? {
+                    return Ok(true);
+                }
+            }
+            None => {}
         }
-        self.count(&mut state, crashes + 1).await?;
+        state.checkpoint.worked_on_until = Some(self.ends_at());
+        self.save(&mut state).await?;
         Ok(false)
     }
 
     /// The work has come to an end, whatever came of it.
-    async fn survived(&self) -> Result<(), Stop> {
+    async fn unmark(&self) -> Result<(), Stop> {
         let mut state = self.load().await?;
-        match state.checkpoint.crashes {
-            0 => Ok(()),
-            _ => self.count(&mut state, 0).await,
+        if state.checkpoint.worked_on_until == Some(self.ends_at()) {
+            (state.checkpoint.worked_on_until, state.checkpoint.crashes) = (None, 0);
+            self.save(&mut state).await?;
         }
+        Ok(())
     }
 
-    async fn count(&self, state: &mut State, crashes: u32) -> Result<(), Stop> {
-        state.checkpoint.crashes = crashes;
-        self.save(state).await
+    /// Counts a worker that ended. After a few in a row the chunks at hand are parked: `true`.
+    async fn count_crash(&self, state: &mut State, entries: &[Entry], message: &str) -> Result<bool, Stop> {
+        let session_id = self.session.to_string();
+        self.emit(Event::Crashed { session_id, message: message.to_owned() });
+        let crashes = state.checkpoint.crashes + 1;
+        let too_often = crashes > MAX_CRASHES;
+        if too_often {
+            let page = state.checkpoint.live.numbering;
+            self.park_entries(entries, page, Reason::Crashed { attempts: crashes }).await?;
+        }
+        state.checkpoint.crashes = if too_often { 0 } else { crashes };
+        state.checkpoint.worked_on_until = None;
+        self.save(state).await?;
+        Ok(too_often)
     }
 
     /// Parks the chunks that are delivered as they are, as the current page's: nothing was made of them. A marker among them ends

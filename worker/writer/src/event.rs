@@ -9,7 +9,7 @@ use serde::Serialize;
 pub enum Event {
     /// A fragment is persisted and its chunks are done.
     FragmentWritten {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// `FragmentNumber`.
         fragment_number: String,
@@ -41,7 +41,7 @@ pub enum Event {
     },
     /// A batch that is not ripe was handed back to the queue for a moment.
     Deferred {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// Records handed back.
         records: u64,
@@ -56,7 +56,7 @@ pub enum Event {
     },
     /// Chunks that wait for others before them were acknowledged; the session's state keeps them.
     SetAside {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// Chunks set aside now.
         messages: u64,
@@ -69,7 +69,7 @@ pub enum Event {
     },
     /// A PutMedia failed and is tried again at once.
     Retried {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// First chunkIndex.
         chunk_first: u64,
@@ -82,7 +82,7 @@ pub enum Event {
     },
     /// Records were handed back because of a failure that may pass.
     GivenBack {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// Records handed back.
         records: u64,
@@ -101,7 +101,7 @@ pub enum Event {
     },
     /// Messages were moved to the DLQ.
     Parked {
-        /// Whose (empty when the message does not tell).
+        /// The session (empty if the message names none).
         session_id: String,
         /// Messages moved.
         messages: u64,
@@ -116,9 +116,9 @@ pub enum Event {
         /// Last chunkIndex, where known.
         chunk_last: Option<u64>,
     },
-    /// The session went past chunks without writing them.
+    /// The session passed chunks without writing them.
     GapOpened {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// First chunkIndex of the gap.
         chunk_first: u64,
@@ -127,7 +127,7 @@ pub enum Event {
     },
     /// A gap's last missing chunks were written at their true time.
     GapClosed {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// First chunkIndex of what closed it.
         chunk_first: u64,
@@ -136,7 +136,7 @@ pub enum Event {
     },
     /// Too many gaps: the oldest one's checkpoint was given up; its chunks can no longer be placed.
     GapGivenUp {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// First chunkIndex of the gap.
         chunk_first: u64,
@@ -168,7 +168,7 @@ pub enum Event {
     },
     /// Messages delivered again although their chunks are written; acknowledged.
     DuplicatesDropped {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// How many.
         messages: u64,

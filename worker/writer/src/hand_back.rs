@@ -1,71 +1,16 @@
 //! Records that stay in the queue: deferred because a batch is not ripe, given back because something failed.
 
-use ingest::failure::ServiceFailure;
 use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use media::time::EpochMs;
 
 use crate::event::Event;
 use crate::ports::{Ports, Queue as _};
-use crate::session::SessionWork;
+use crate::stop::{Stop, Told};
+use crate::work::SessionWork;
 
 /// The longest that chunks are given back for while a service is away.
 const MAX_AWAY_SECONDS: u32 = 300;
-
-/// Why the session's work stops before its records are settled.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// Somebody else owns the session now.
-    NotOurs { seconds: u32 },
-    /// A failure that may pass; without `seconds`, the wait grows with the deliveries.
-    Failed { failure: ServiceFailure, seconds: Option<u32> },
-    /// The invocation's time is up, or too short for what comes next; without `seconds`, the wait grows with the deliveries.
-    TimeIsUp { seconds: Option<u32> },
-    /// The work on the session panicked.
-    Crashed(String),
-    /// The stored state cannot be read: nothing is touched, and an operator has to look.
-    Unreadable(String),
-}
-
-impl From<ServiceFailure> for Stop {
-    fn from(failure: ServiceFailure) -> Self {
-        Self::Failed { failure, seconds: None }
-    }
-}
-
-/// A stop as the log tells it.
-struct Told {
-    class: &'static str,
-    reason: String,
-    message: String,
-}
-
-impl Stop {
-    fn seconds(&self) -> Option<u32> {
-        match self {
-            Self::NotOurs { seconds } => Some(*seconds),
-            Self::Failed { seconds, .. } | Self::TimeIsUp { seconds } => *seconds,
-            Self::Crashed(_) | Self::Unreadable(_) => None,
-        }
-    }
-
-    fn told(&self) -> Told {
-        let told = |class, reason: &str, message: &str| Told {
-            class,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-        };
-        match self {
-            Self::NotOurs { .. } => told("session", "not-ours", "another worker holds the session"),
-            Self::Failed { failure, .. } => {
-                told(failure.class().as_str(), &failure.reason(), &failure.to_string())
-            }
-            Self::TimeIsUp { .. } => told("passing", "time-is-up", "the invocation's time is up"),
-            Self::Crashed(why) => told("crash", "panic", why),
-            Self::Unreadable(why) => told("state", "unreadable", why),
-        }
-    }
-}
 
 impl<P: Ports> SessionWork<'_, P> {
     /// Hands a batch that is not ripe back for a moment.
@@ -101,8 +46,8 @@ impl<P: Ports> SessionWork<'_, P> {
         });
     }
 
-    /// Makes records invisible for a while, all of the group alike. Where that fails, the queue's own visibility
-    /// time-out does it, later.
+    /// Makes all records of the group invisible for the same time. If that fails, they become visible by the queue's own
+    /// visibility time-out, later.
     pub(crate) async fn hide(&self, records: impl Iterator<Item = &Record>, seconds: u32) -> u64 {
         self.hide_handles(records.map(|r| r.receipt_handle.clone()).collect(), seconds).await
     }
@@ -117,8 +62,8 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// 1, 2, 4 s and so on: longer with each delivery, but no longer than half as long as the chunks have waited so far. A short
-/// trouble is over soon; one that lasts for hours does not use up the receives that the queue's redrive policy allows.
+/// 1, 2, 4 s and so on: longer with each delivery, but no longer than half the time the chunks have already waited. After a short
+/// failure they come back soon; one that lasts for hours does not use up the receives that the queue's redrive policy allows.
 fn growing_seconds(entries: &[Entry], now: EpochMs) -> u32 {
     let deliveries = entries.iter().map(|entry| entry.record().receive_count).max().unwrap_or(1);
     let oldest = entries.iter().map(|entry| entry.record().sent_at).min().unwrap_or(now);

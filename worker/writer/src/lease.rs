@@ -3,17 +3,17 @@
 //! The lease carries everything the commit will need, and its snapshots are stored before it. Whether its fragment is stored,
 //! the stream tells: a whole one that is found is proof, not found is believed once the last byte of every try had its time.
 
-use ingest::checkpoint::{Advance, Lease, Look, Try};
+use ingest::checkpoint::{Advance, Lease, Look};
 use ingest::failure::ServiceFailure;
 use ingest::plan::Plan;
 use media::time::EpochMs;
 
 use crate::event::Event;
-use crate::hand_back::Stop;
 use crate::park::Reason;
 use crate::ports::{Found, Persisted, Ports, Streams as _};
-use crate::session::SessionWork;
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
 
 /// Kept from the invocation's time while the stream is asked, to write down its answer.
 const AFTER_PROBE_MS: u64 = 1_000;
@@ -38,7 +38,7 @@ pub(crate) enum Probed {
 pub(crate) enum Resolved {
     /// There is none any more, or its fragment is surely not stored: it may be written.
     Clear,
-    /// Nobody could tell for so long that the batch is to be parked as it is.
+    /// Its outcome was unknown for longer than the bound: the batch is to be parked as it is.
     Unsure(Box<Lease>, Reason),
 }
 
@@ -203,13 +203,4 @@ impl<P: Ports> SessionWork<'_, P> {
 pub(crate) fn is_whole(found: &Found, batch: &Advance) -> bool {
     let length_ms = batch.until.ms_since(batch.at);
     found.bytes >= 2 * batch.samples.0 && found.length_ms + LAST_BLOCK_MS >= length_ms
-}
-
-/// The tries of a lease that was given up; one of an older version lists none.
-pub(crate) fn open_tries(lease: &Lease) -> Vec<Try> {
-    let Some(sent_by) = lease.last_sent_by() else { return Vec::new() };
-    if lease.tries.is_empty() {
-        return vec![Try { at: lease.advance.at, sent_by }];
-    }
-    lease.tries.clone()
 }

@@ -1,7 +1,7 @@
 //! The story of a batch, generic over its [`ports`]: group, decide, plan, lease, put, commit, answer.
 //!
-//! [`Writer::handle`] is one invocation. Every record is answered for: written, parked or known as duplicate means
-//! acknowledged; everything else stays in the queue. Sessions do not wait for one another.
+//! [`Writer::handle`] is one invocation. Every record is answered for: what is written, set aside, parked or known as a
+//! duplicate is acknowledged; everything else stays in the queue. Sessions do not wait for one another.
 
 mod aside;
 mod attempt;
@@ -14,10 +14,13 @@ mod park;
 pub mod ports;
 mod session;
 mod state;
+mod stop;
 mod warm;
+mod work;
+mod writer;
 
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -27,31 +30,10 @@ use media::time::EpochMs;
 
 pub use config::Config;
 use ports::{Clock as _, Ports, Queue as _};
-use session::SessionWork;
 use warm::WarmSessions;
-
-/// Writes batches; lives as long as the process and remembers the sessions it wrote last.
-pub struct Writer<P> {
-    pub(crate) ports: P,
-    pub(crate) config: Config,
-    pub(crate) warm: WarmSessions,
-}
-
-/// What the queue knows a delivered message by.
-pub(crate) struct Delivered {
-    pub(crate) id: String,
-    pub(crate) receipt_handle: String,
-}
-
-impl Delivered {
-    pub(crate) fn of(record: &Record) -> Self {
-        Self { id: record.message_id.clone(), receipt_handle: record.receipt_handle.clone() }
-    }
-}
-
-pub(crate) fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
-    settled.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use work::SessionWork;
+pub use writer::Writer;
+use writer::{Delivered, lock};
 
 /// Every short reason for which the writer parks messages, but for those of service failures
 /// ([`ingest::failure::ServiceFailure::reason`]).

@@ -7,20 +7,20 @@ use ingest::batch::{Because, Settled};
 use ingest::checkpoint::{Advance, Lease, Line, Try};
 use ingest::failure::ServiceFailure;
 use ingest::fold::Refusal;
-use ingest::gap::{Gap, Opening, ParkedBatch};
+use ingest::gap::{Gap, ParkedBatch};
 use ingest::message::{Record, Rejected, TRACEPARENT};
+use ingest::opening::Opening;
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::sort::Sorted;
 use media::time::EpochMs;
 
-use crate::Writer;
 use crate::event::{Event, Telemetry as _};
-use crate::hand_back::Stop;
-use crate::lease::open_tries;
 use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
-use crate::session::{Batch, SessionWork};
 use crate::state::State;
+use crate::stop::Stop;
+use crate::work::{Batch, SessionWork};
+use crate::writer::{Writer, lock};
 
 /// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub(crate) enum Reason {
     SessionEnded,
     #[error("the session advanced past this chunk too long ago; its position is no longer stored")]
     NoPlace,
-    #[error("another page of the speaker's has taken over the session")]
+    #[error("another page of the same speaker has taken over the session")]
     Replaced,
     #[error("{0}")]
     Service(ServiceFailure),
@@ -90,7 +90,7 @@ fn trace(record: &Record) -> Vec<(&'static str, String)> {
 /// A set of messages parked for one reason.
 pub(crate) struct Parking<'a> {
     pub(crate) session_id: &'a str,
-    /// Records with their chunks, where they tell one.
+    /// Records with their chunks, if they carry one.
     pub(crate) records: Vec<(&'a Record, Option<&'a Piece>)>,
     pub(crate) reason: Reason,
     pub(crate) attempts: u32,
@@ -106,7 +106,7 @@ impl Parking<'_> {
 }
 
 impl<P: Ports> Writer<P> {
-    /// Parks what could not even be understood; what fails to park stays in the queue.
+    /// Parks messages that could not be parsed; those that cannot be parked stay in the queue.
     pub(crate) async fn park_refused(&self, refused: Vec<Rejected>, settled: &Mutex<Settled>) {
         for rejected in &refused {
             let parking = Parking {
@@ -139,8 +139,7 @@ impl<P: Ports> Writer<P> {
             })
             .collect();
         self.ports.queue().park(&messages).await?;
-        let settle =
-            |(record, _): &(&Record, Option<&Piece>)| crate::lock(settled).settle(record, Because::Parked);
+        let settle = |(record, _): &(&Record, Option<&Piece>)| lock(settled).settle(record, Because::Parked);
         parking.records.iter().for_each(settle);
         self.note(&parking).await;
         self.ports.telemetry().emit(&Event::Parked {
@@ -236,7 +235,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Passes what a lease may have stored while nobody can be asked, and parks what of it is at hand.
+    /// Passes what a lease may have stored while the stream cannot be asked, and parks those of its chunks that are at hand.
     pub(crate) async fn park_unsure(
         &self,
         state: &mut State,
@@ -244,7 +243,7 @@ impl<P: Ports> SessionWork<'_, P> {
         lease: Lease,
         reason: Reason,
     ) -> Result<(), Stop> {
-        let tries = open_tries(&lease);
+        let tries = lease.open_tries();
         let leased = lease.advance;
         state.checkpoint.failed_at = Some(self.now());
         let gap = match leased.line {

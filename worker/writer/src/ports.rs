@@ -1,7 +1,7 @@
 //! What the writer needs from the world: one small trait per ability, without AWS types.
 //!
-//! Each method says what the caller owes and which failures count as success. Adapters do not retry what the
-//! writer retries: a call that fails with a passing [`ServiceFailure`] is the writer's to repeat.
+//! Each method says what the caller must do and which failures count as success. Adapters do not retry what the
+//! writer retries: the writer repeats a call that fails with a passing [`ServiceFailure`].
 
 use std::future::Future;
 
@@ -18,7 +18,7 @@ pub type Result<T> = std::result::Result<T, ServiceFailure>;
 pub trait Queue: Send + Sync {
     /// Hides all of these deliveries for `seconds` from now (0: at once visible again), in one
     /// ChangeMessageVisibilityBatch of at most 10. A handle that is no longer in flight counts as success:
-    /// the message is then somebody else's.
+    /// the message then belongs to another delivery.
     fn hide(&self, receipt_handles: &[String], seconds: u32) -> impl Future<Output = Result<()>> + Send;
 
     /// Deletes these deliveries, whose messages are settled, before the invocation's answer does. At most 10 handles; one
@@ -57,7 +57,7 @@ pub struct Stored {
 pub enum Saved {
     /// Written.
     Yes,
-    /// The version was not the expected one: somebody else owns the session now.
+    /// The version was not the expected one: another worker owns the session now.
     Conflict,
 }
 

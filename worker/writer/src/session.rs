@@ -1,30 +1,28 @@
 //! One session's part of a delivery, told once: load, refuse, resolve, sort; then, batch after batch, fold, decide, plan,
 //! lease, put, commit, settle.
 
-use std::sync::Mutex;
-
 use futures::future::{Either, select};
-use ingest::batch::{Because, Settled};
-use ingest::checkpoint::{Checkpoint, Lease, Line};
+use ingest::batch::Because;
+use ingest::checkpoint::{Checkpoint, Lease};
 use ingest::decide::{Crowd, Decision, End, View, decide};
 use ingest::fold::{Around, Folded, fold};
 use ingest::gap::{Gap, GapId};
-use ingest::message::{Entry, Record, SessionId};
+use ingest::message::Entry;
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
-use ingest::snapshot::Snapshot;
 use ingest::sort::{Sorted, sort};
 use media::opus::Decoder;
 use media::time::EpochMs;
 
-use crate::event::{Event, Telemetry as _};
-use crate::hand_back::Stop;
+use crate::event::Event;
 use crate::lease::{Resolved, is_whole};
 use crate::park::Reason;
 use crate::ports::{Clock as _, Ports, SessionStatus, Sessions as _, Streams as _};
 use crate::state::State;
+use crate::stop::Stop;
 use crate::warm::Warm;
-use crate::{Delivered, Writer, lock};
+use crate::work::{Batch, SessionWork};
+use crate::writer::Delivered;
 
 /// Audio that ends later than now by less than this is clock jitter.
 const FUTURE_TOLERANCE_MS: u64 = 500;
@@ -52,33 +50,6 @@ enum Known {
     NotYet,
     /// It is not stored.
     Absent,
-}
-
-/// Chunks that go on from one place: the live audio's, or a gap's.
-pub(crate) struct Batch<'a> {
-    /// The gap they fill; none for live audio.
-    pub(crate) gap: Option<&'a Gap>,
-    pub(crate) pieces: &'a [Piece],
-    /// The place.
-    pub(crate) start: Snapshot,
-}
-
-impl Batch<'_> {
-    fn line(&self) -> Line {
-        self.gap.map_or(Line::Live, |gap| Line::Gap(gap.id()))
-    }
-}
-
-/// The work on one session within one invocation.
-pub(crate) struct SessionWork<'a, P> {
-    pub(crate) writer: &'a Writer<P>,
-    pub(crate) session: SessionId,
-    pub(crate) stop_at: EpochMs,
-    /// See [`View::delivery_full`].
-    pub(crate) delivery_full: bool,
-    /// All of the delivery is this session's.
-    pub(crate) alone: bool,
-    pub(crate) settled: &'a Mutex<Settled>,
 }
 
 impl<P: Ports> SessionWork<'_, P> {
@@ -254,7 +225,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
         let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
         let policy = &self.writer.config.policy;
-        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= policy.max_wait_ms);
+        // A blob is placed when its last piece has come.
+        let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
+        let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
+        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= most_ms);
         let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
@@ -373,15 +347,6 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    pub(crate) fn settle<'r>(&self, records: impl IntoIterator<Item = &'r Record>, because: Because) {
-        let mut settled = lock(self.settled);
-        records.into_iter().for_each(|record| settled.settle(record, because));
-    }
-
-    pub(crate) fn is_settled(&self, record: &Record) -> bool {
-        lock(self.settled).holds(&record.message_id)
-    }
-
     /// Drops what is settled; a marker alone has nothing to end, and is settled too. Whether anything is left.
     fn has_unsettled(&self, state: &State, entries: &mut Vec<Entry>) -> bool {
         entries.retain(|entry| !self.is_settled(entry.record()));
@@ -391,22 +356,6 @@ impl<P: Ports> SessionWork<'_, P> {
             entries.clear();
         }
         waits_aside || !entries.is_empty()
-    }
-
-    pub(crate) fn now(&self) -> EpochMs {
-        self.writer.ports.clock().now()
-    }
-
-    pub(crate) async fn sleep_ms(&self, ms: u64) {
-        self.writer.ports.clock().sleep_ms(ms).await;
-    }
-
-    pub(crate) fn remaining_ms(&self) -> u64 {
-        self.stop_at.ms_since(self.now())
-    }
-
-    pub(crate) fn emit(&self, event: Event) {
-        self.writer.ports.telemetry().emit(&event);
     }
 }
 

@@ -7,10 +7,10 @@ use ingest::failure::{Class, ServiceFailure};
 use ingest::gap::Gap;
 use ingest::snapshot::{Kind, Snapshot, SnapshotKey};
 
-use crate::hand_back::Stop;
 use crate::ports::{Ports, Saved, Store as _};
-use crate::session::SessionWork;
+use crate::stop::Stop;
 use crate::warm::Warm;
+use crate::work::SessionWork;
 
 /// Items of a gap that are read at the same time.
 const READS_AT_ONCE: usize = 16;
@@ -114,7 +114,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(warm)
     }
 
-    /// The state at a gap's start, with what later batches skipped on their way to the next Cluster. `None` when it is no
+    /// The state at a gap's start, with what later batches skipped before decoding went on. `None` when it is no
     /// longer stored.
     pub(crate) async fn gap_start(&self, gap: &Gap) -> Result<Option<Snapshot>, Stop> {
         let Some(mut snapshot) = self.snapshot(&gap.snapshot).await? else {
@@ -143,7 +143,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// A live snapshot is kept for a day. Audio goes on at the next Cluster or header.
+/// A live snapshot is kept for a day. After that, audio goes on at the next blocks that prove themselves, or at a header.
 fn slept_too_long() -> Snapshot {
     let mut snapshot = Snapshot::default();
     snapshot.media.demuxer.bytes_missing();

@@ -214,7 +214,7 @@ impl Fault {
         self
     }
 
-    /// Only so many times in all.
+    /// Maximum number of times in all.
     pub fn count(mut self, count: u64) -> Self {
         self.count = Some(count);
         self

@@ -168,7 +168,7 @@ mod tests {
         let fault: Fault = serde_json::from_str(json).unwrap();
         assert_eq!(fault, Fault::new(kind).stream("session-*").nth(2));
         for wrong in [r#"{"kind":{"type":"nonsense"}}"#, r#"{"kindd":1}"#, r#"{"kind":{"type":"delay"}}"#] {
-            assert!(serde_json::from_str::<Fault>(wrong).is_err(), "{wrong} is no fault");
+            assert!(serde_json::from_str::<Fault>(wrong).is_err(), "{wrong} is not a fault");
         }
     }
 }

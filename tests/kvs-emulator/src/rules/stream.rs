@@ -95,7 +95,7 @@ pub fn arn(region: &str, account: &str, name: &str, created_ms: u64) -> String {
     format!("arn:aws:kinesisvideo:{region}:{account}:stream/{name}/{created_ms}")
 }
 
-/// The stream's name inside an ARN, `None` if it is no stream ARN.
+/// The stream's name inside an ARN, `None` if it is not a stream ARN.
 pub fn arn_name(arn: &str) -> Option<&str> {
     let resource = arn.strip_prefix("arn:")?.splitn(5, ':').nth(4)?;
     let (name, created) = resource.strip_prefix("stream/")?.rsplit_once('/')?;
@@ -136,13 +136,13 @@ mod tests {
             assert!(is_stream_name(good), "{good} is a stream name");
         }
         for bad in ["", "a b", "a/b", "é", &"x".repeat(257)] {
-            assert!(!is_stream_name(bad), "{bad:?} is no stream name");
+            assert!(!is_stream_name(bad), "{bad:?} is not a stream name");
         }
         for good in ["audio/l16", "audio/x-matroska", "video/h264,audio/aac"] {
             assert!(is_media_type(good), "{good} is a media type");
         }
         for bad in ["", "audio", "audio/", "/l16", "audio/l16,", "a/b/c", "audio/l16;rate=16000"] {
-            assert!(!is_media_type(bad), "{bad:?} is no media type");
+            assert!(!is_media_type(bad), "{bad:?} is not a media type");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
             "arn:aws:kinesisvideo:r:1:stream/x",
             "arn:a:b:c:d:channel/x/1",
         ] {
-            assert_eq!(arn_name(bad), None, "{bad:?} is no stream ARN");
+            assert_eq!(arn_name(bad), None, "{bad:?} is not a stream ARN");
         }
     }
 

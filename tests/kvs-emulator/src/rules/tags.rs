@@ -45,7 +45,7 @@ fn pair(simple: &Node) -> Result<(String, String), DocumentError> {
     Ok((text(name)?, value))
 }
 
-/// The element written anew; nothing if nothing is left.
+/// The element written again; nothing if nothing is left.
 fn without_the_end(node: &Node) -> Vec<u8> {
     let ends = |simple: &Node| {
         simple.id == schema::SIMPLE_TAG

@@ -35,7 +35,7 @@ pub enum DiskError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The file cannot be opened, read or written; another emulator may have it open.
@@ -43,7 +43,7 @@ pub enum DiskError {
     Database {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<redb::Error>,
     },
     /// Another version of the emulator wrote it.

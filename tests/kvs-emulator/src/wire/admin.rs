@@ -86,7 +86,7 @@ fn requests(server: &Server, query: &str) -> Result<Value, (StatusCode, String)>
             "after" => match wanted.parse::<u64>() {
                 Ok(after) => found.retain(|request| request.id > after),
                 Err(_) => {
-                    return Err((StatusCode::BAD_REQUEST, format!("after={wanted} is no request's id")));
+                    return Err((StatusCode::BAD_REQUEST, format!("after={wanted} is not a request's id")));
                 }
             },
             other => {

@@ -135,7 +135,7 @@ pub(super) fn media(
         return Err(ApiError::invalid(format!("{} fragments; 1 to {LIST_MAX} are taken.", numbers.len())));
     }
     if let Some(bad) = numbers.iter().find(|number| !is_number(number)) {
-        return Err(ApiError::invalid(format!("{bad:?} is no fragment number.")));
+        return Err(ApiError::invalid(format!("{bad:?} is not a fragment number.")));
     }
     let mut store = server.store();
     let stream = find_readable(&mut store, &wanted, now_ms)?;

@@ -94,7 +94,7 @@ fn start(selector: &Input, stream: &Stream) -> Result<Start, ApiError> {
 fn after(stream: &Stream, number: Option<&str>, member: &str) -> Result<Start, ApiError> {
     let number = number.ok_or_else(|| ApiError::invalid(format!("{member} is missing.")))?;
     if number.is_empty() || number.len() > 128 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(ApiError::invalid(format!("{member} {number:?} is no fragment number.")));
+        return Err(ApiError::invalid(format!("{member} {number:?} is not a fragment number.")));
     }
     Ok(if stream.fragments.contains_key(number) { Start::After(number.to_owned()) } else { Start::Missing })
 }

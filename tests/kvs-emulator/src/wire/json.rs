@@ -93,7 +93,7 @@ impl Input {
     pub(crate) fn resource(&self) -> Result<StreamRef, ApiError> {
         match (self.text("StreamName")?, self.text("StreamARN")?) {
             (None, Some(arn)) if stream::arn_name(arn).is_none() => {
-                let message = format!("StreamARN {arn:?} is no stream's ARN.");
+                let message = format!("StreamARN {arn:?} is not a stream's ARN.");
                 let kind = "InvalidResourceFormatException";
                 Err(ApiError::new(http::StatusCode::BAD_REQUEST, kind, message))
             }
@@ -119,7 +119,7 @@ impl StreamRef {
             }
             (None, Some(arn)) => match stream::arn_name(arn) {
                 Some(name) => Ok(Self { name: name.to_owned(), arn: Some(arn.to_owned()) }),
-                None => Err(ApiError::invalid(format!("StreamARN {arn:?} is no stream's ARN."))),
+                None => Err(ApiError::invalid(format!("StreamARN {arn:?} is not a stream's ARN."))),
             },
             (Some(_), Some(_)) => Err(ApiError::invalid("Give StreamName or StreamARN, not both.")),
             (None, None) => Err(ApiError::invalid("Give StreamName or StreamARN.")),

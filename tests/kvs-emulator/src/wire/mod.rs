@@ -125,7 +125,7 @@ async fn operate(
 }
 
 fn unknown(head: &Parts) -> ApiError {
-    let message = format!("{} {} is no operation of this emulator.", head.method, head.uri.path());
+    let message = format!("{} {} is not an operation of this emulator.", head.method, head.uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
 }
 

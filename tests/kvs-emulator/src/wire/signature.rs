@@ -285,7 +285,7 @@ mod tests {
         for bad in
             ["", "20240229", "20240229T123456", "2024022xT123456Z", "19690101T000000Z", "20241301T000000Z"]
         {
-            assert_eq!(date_ms(bad), None, "{bad:?} is no date");
+            assert_eq!(date_ms(bad), None, "{bad:?} is not a date");
         }
     }
 
@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(scope, ["AK", "20260101", "us-east-1", "kinesisvideo", "abc"]);
         assert_eq!(read.signed_headers, ["host", "x-amz-date"]);
         for bad in ["", "Bearer x", "AWS4-HMAC-SHA256 Credential=AK/x, Signature=a", "AWS4-HMAC-SHA256"] {
-            assert!(Authorization::parse(bad, "").is_none(), "{bad:?} is no signature");
+            assert!(Authorization::parse(bad, "").is_none(), "{bad:?} is not a signature");
         }
     }
 }

@@ -42,7 +42,7 @@ fn is_fresh(stamp: &Path, wanted: &str) -> bool {
     std::fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted)
 }
 
-/// The programs of a virtual environment with what a file pins; made anew when the pins change.
+/// The programs of a virtual environment with what a file pins; rebuilt when the pins change.
 fn python(requirements: &str) -> PathBuf {
     let requirements = Path::new(FOLDER).join(requirements);
     let name = requirements.file_stem().unwrap_or_default();
@@ -60,7 +60,7 @@ fn python(requirements: &str) -> PathBuf {
     programs
 }
 
-/// A folder with the pinned AWS SDK for JavaScript and the referee; made anew when the pins change.
+/// A folder with the pinned AWS SDK for JavaScript and the referee; rebuilt when the pins change.
 fn node_folder() -> PathBuf {
     let source = Path::new(FOLDER).join("tests/other_clients/js_referee");
     let folder = Path::new(TMPDIR).join("js-referee");

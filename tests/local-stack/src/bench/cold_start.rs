@@ -13,7 +13,7 @@ use path_bench::batches::BenchError;
 /// Longer than any start takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts `bootstrap` so many times, one after the other, on a Runtime API that never has work, and gives the time of each.
+/// Starts `bootstrap` `starts` times, one after the other, on a Runtime API that never has work, and gives the time of each.
 ///
 /// # Errors
 /// [`BenchError::Program`] if it does not start, or does not ask within 10 s.

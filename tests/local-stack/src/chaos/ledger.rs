@@ -12,8 +12,8 @@ use serde::Serialize;
 /// Page (the worker calls it numbering) and chunkIndex.
 pub type Key = (u32, u64);
 
-/// By so much may the audio of a fragment with a hole in it differ from that of its chunks: the bytes between the hole's end and the next Cluster
-/// belong to the chunk before. 16 kHz samples.
+/// How much the audio of a fragment with a hole in it may differ from that of its chunks, in samples at 16 kHz: the bytes between the hole's
+/// end and the place where decoding goes on belong to the chunk before.
 const HOLE_TOLERANCE: usize = 4_800;
 
 /// A fragment, as its tags and blocks tell.
@@ -96,7 +96,7 @@ impl Account {
     }
 }
 
-/// Chunks that came so late that their session had gone past them, and that no DLQ ever held: those of fragments that arrived after later audio.
+/// Chunks that came so late that their session had passed them, and that no DLQ ever held: those of fragments that arrived after later audio.
 pub fn late_chunks(fragments: &[Fragment], parked: &BTreeSet<Key>) -> BTreeSet<Key> {
     let arrived_late = |fragment: &&Fragment| {
         fragments.iter().any(|other| other.number < fragment.number && other.at_ms > fragment.at_ms)

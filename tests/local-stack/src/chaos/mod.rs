@@ -39,8 +39,8 @@ use crate::stack::{Stack, StackConfig};
 
 /// The writer's timeout. One PutMedia may take 4 s of it; a shorter one would leave no time to answer.
 pub const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The queue's visibility timeout: more than twice the writer's, so that a killed worker's write cannot be under way any more, and little
-/// enough that its messages come back several times within a run (six times, as deployed, would be half a minute).
+/// The queue's visibility timeout: more than twice the writer's, so that a killed worker's write cannot be under way any more, and short
+/// enough that its messages come back several times within a run. (The deployed one is the writer's and 5 s.)
 pub const VISIBILITY: Duration = Duration::from_secs(12);
 /// How long the queue may take to become empty once the faults have stopped, each time.
 pub const DRAIN: Duration = Duration::from_secs(60);
@@ -92,9 +92,9 @@ pub enum ChaosError {
     /// A speaker could not connect.
     #[error("session {session_id}: {source}")]
     Speak {
-        /// Whose.
+        /// The session.
         session_id: String,
-        /// Why.
+        /// The cause.
         source: SpeakError,
     },
     /// A stream could not be read back.
@@ -123,7 +123,7 @@ pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {
 /// Runs on a stack of [`stack_config`].
 ///
 /// # Errors
-/// [`ChaosError`]. A broken promise is no error: the outcome tells.
+/// [`ChaosError`]. A broken promise is not an error: the outcome tells.
 pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> Result<Outcome, ChaosError> {
     let began = Instant::now();
     let scripts = scripts(options)?;

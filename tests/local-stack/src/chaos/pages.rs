@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ingest::message::{Format, Rejection, format, string};
 use serde_json::json;
 
 use crate::replay::recording::{Line, Recording};
@@ -20,9 +21,9 @@ const RELOAD: Duration = Duration::from_secs(2);
 /// Why a recording cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// A line that is no good chunk.
+    /// A line that is not a good chunk.
     #[error(
-        "message {line} is no chunk of audio with chunkIndex, timestamp and audioData: {why}; a chaos run needs a good recording (make replay takes any)"
+        "message {line} is not a chunk of audio with chunkIndex, timestamp and audioData: {why}; a chaos run needs a good recording (make replay takes any)"
     )]
     Line {
         /// Which, from 1.
@@ -76,7 +77,7 @@ pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Ve
 /// more. Recordings in Ogg stay as they are.
 fn restarted(line: Line, round: u8) -> Line {
     const TRACK_UID: [u8; 2] = [0x73, 0xc5];
-    let (Line::Message(mut fields), Ok(mut bytes)) = (line.clone(), audio(&line)) else { return line };
+    let (Line::Message(mut fields), Ok((_, mut bytes))) = (line.clone(), audio(&line)) else { return line };
     let header = bytes.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
     let uid = bytes.windows(2).position(|id| id == TRACK_UID).filter(|_| header && round > 0);
     let Some(last) = uid.and_then(|at| Some(at + 2 + usize::from(bytes.get(at + 2)? & 0x0f))) else {
@@ -105,14 +106,17 @@ fn chunks(recording: &Recording) -> Result<Vec<Chunk>, Unusable> {
     recording.lines.iter().enumerate().map(chunk).collect()
 }
 
-/// The bytes of a line's `audioData`.
+/// The format of a line and the bytes of its `audioData`.
 ///
 /// # Errors
 /// What is wrong with them, for a person.
-pub fn audio(line: &Line) -> Result<Vec<u8>, String> {
+pub fn audio(line: &Line) -> Result<(Format, Vec<u8>), String> {
     let Line::Message(fields) = line else { return Err("no JSON object".into()) };
-    let text = ingest::message::string(fields, "audioData").map_err(|refused| refused.to_string())?;
-    ingest::message::audio(text).map_err(|refused| refused.to_string())
+    let read = || {
+        let format = format(string(fields, "format")?)?;
+        Ok((format, ingest::message::audio(string(fields, "audioData")?, format)?))
+    };
+    read().map_err(|refused: Rejection| refused.to_string())
 }
 
 fn renumbered(chunk: Chunk) -> Line {

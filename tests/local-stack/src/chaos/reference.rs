@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ingest::fold::{Around, fold};
-use ingest::message::{Chunk, Record, SessionId};
+use ingest::message::{Chunk, Format, Record, SessionId};
 use ingest::piece::Piece;
 use ingest::plan::plan;
 use ingest::render::prime;
@@ -28,6 +28,8 @@ pub struct Sent {
     pub captured_ms: u64,
     /// When it went out, epoch ms.
     pub at_ms: u64,
+    /// How the blob is packed.
+    pub format: Format,
     /// The blob.
     pub audio: Vec<u8>,
 }
@@ -49,7 +51,7 @@ pub struct Expected {
 pub struct Undecodable {
     /// Which chunk.
     pub key: Key,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
@@ -103,8 +105,9 @@ fn piece(sent: &Sent) -> Piece {
         record: Record { sent_at, ..Record::default() },
         index,
         captured_at: EpochMs(sent.captured_ms),
-        connection_id: None,
+        format: sent.format,
         audio: Ok(sent.audio.clone()),
+        ..Chunk::default()
     };
     Piece::new(page, chunk)
 }
@@ -123,7 +126,8 @@ mod tests {
             let chunk = |line: &Message| {
                 let ms = line.captured_ms().unwrap() + from_ms;
                 let key = (page as u32, line.chunk_index().unwrap());
-                Sent { key, captured_ms: ms, at_ms: ms, audio: audio(line).unwrap() }
+                let (format, audio) = audio(line).unwrap();
+                Sent { key, captured_ms: ms, at_ms: ms, format, audio }
             };
             sent.extend(recording.lines.iter().map(chunk));
             from_ms += 70_000;

@@ -32,7 +32,7 @@ pub struct AudioCheck {
     pub first_difference: Option<Key>,
     /// Chunks that came after the writer's patience: the audio behind them was decoded without them.
     pub late_chunks: usize,
-    /// Samples that differ in the second after late chunks, where a decoder that began anew has not settled yet.
+    /// Samples that differ in the second after late chunks, where a decoder that started afresh has not settled yet.
     pub differing_beside_late: usize,
     /// By how much a fragment's producer time differs from the undisturbed run's at most, ms. Not judged: how long a pause was is read from the
     /// chunks in sight, which are not the same in another batch.
@@ -81,7 +81,7 @@ impl AudioCheck {
         }
     }
 
-    /// Equal, sample for sample, but for what a decoder that begins anew after a late chunk cannot know.
+    /// Equal, sample for sample, except for what a decoder that starts afresh after a late chunk cannot know.
     pub fn equal(&self) -> bool {
         self.samples == self.samples_expected && self.differing == 0
     }
@@ -95,7 +95,7 @@ fn chunk_at(expected: &Expected, sample: usize) -> Option<Key> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionOutcome {
-    /// Which.
+    /// The session.
     pub session_id: String,
     /// How often its page was loaded.
     pub pages: usize,

@@ -24,15 +24,14 @@ const PUT_FAULTS: f64 = 0.3;
 /// The slowest persistence. The writer waits 4 s for PERSISTED and believes 2 s later that a fragment which is not listed is not stored: a
 /// service that stores it even later makes two of it, and nobody can prevent that.
 const SLOW_PERSIST_MAX_MS: u64 = 5_000;
-/// A worker process is killed about so often. Each kill blocks its sessions until their messages are visible again.
+/// Mean time between two kills of a worker process. Each kill blocks its sessions until their messages are visible again.
 const KILL_EVERY_S: f64 = 5.0;
-/// DynamoDB answers nobody for so long, once a run.
+/// How long DynamoDB answers no call, once per run.
 const DYNAMODB_AWAY: Duration = Duration::from_secs(4);
-/// SQS answers none of the functions for so long, once a run.
+/// How long SQS answers none of the functions, once per run.
 const SQS_AWAY: Duration = Duration::from_secs(3);
-/// SendMessage alone comes back sooner. Who sends again makes disorder, and a chunk that comes later than the writer's patience (3 s)
-/// leaves a hole, which it fills but which the audio behind it was decoded without: no redrive restores that, so it is not
-/// what this run is about.
+/// How long SendMessage is away. Resending reorders chunks. A chunk later than the writer's 3 s limit is backfilled, but the audio
+/// after it was decoded without it, and no redrive can restore that. This run does not test that case, so this time is shorter.
 const SEND_AWAY: Duration = Duration::from_millis(600);
 
 /// A kill.

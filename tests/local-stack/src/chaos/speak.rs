@@ -50,7 +50,8 @@ pub(super) async fn speak(
         let said =
             said.map_err(|source| ChaosError::Speak { session_id: script.session_id.clone(), source })?;
         for (sent, line) in said.sent.iter().zip(&recording.lines) {
-            let (Some(index), Some(captured_ms), Ok(audio)) = (sent.index, sent.captured_ms, audio(line))
+            let (Some(index), Some(captured_ms), Ok((format, audio))) =
+                (sent.index, sent.captured_ms, audio(line))
             else {
                 continue; // `pages` lets only good chunks through
             };
@@ -58,7 +59,8 @@ pub(super) async fn speak(
                 spoken.refused += 1;
                 continue;
             }
-            spoken.sent.push(Sent { key: (page as u32, index), captured_ms, at_ms: sent.at_ms, audio });
+            let (key, at_ms) = ((page as u32, index), sent.at_ms);
+            spoken.sent.push(Sent { key, captured_ms, at_ms, format, audio });
         }
     }
     Ok(spoken)

@@ -1,4 +1,4 @@
-//! Progress on standard error; shows nothing where that is no terminal.
+//! Progress on standard error; shows nothing where that is not a terminal.
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ pub struct Arguments {
 }
 
 fn speed(text: &str) -> Result<f64, String> {
-    let speed: f64 = text.parse().map_err(|_| format!("{text:?} is no number; use 1 for real time"))?;
+    let speed: f64 = text.parse().map_err(|_| format!("{text:?} is not a number; use 1 for real time"))?;
     if (0.1..=100.0).contains(&speed) { Ok(speed) } else { Err("use 0.1 to 100; 1 is real time".into()) }
 }
 

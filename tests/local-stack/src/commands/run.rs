@@ -1,6 +1,8 @@
 //! `local-stack run`: the stack stays up.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use local_stack::backend::BackendKind;
@@ -38,8 +40,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     config.backend = arguments.backend;
     config.gateway.port = arguments.port;
     config.rust_log = arguments.rust_log;
+    // For the studio: its fault switches, and its view of the chunks.
+    (config.fault_proxy, config.chunk_lines) = (true, true);
     let stack = tokio::select! {
-        stack = Stack::start(config) => stack.context("the stack did not start")?,
+        stack = Stack::start(config) => Arc::new(stack.context("the stack did not start")?),
         _ = interrupted.recv() => return Ok(ExitCode::SUCCESS),
         _ = terminated.recv() => return Ok(ExitCode::SUCCESS),
     };
@@ -53,6 +57,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         ws_url: stack.ws_url(),
         session: arguments.sessions.first().cloned().unwrap_or_default(),
         grants: stack.grants(),
+        lines: stack.lines(),
+        acts: stack.acts(),
     };
     let studio = Studio::start(studio).await.context("the studio did not start")?;
     print!("{}", description(&stack, &studio.url(), &arguments.sessions));
@@ -62,8 +68,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     eprintln!("ending");
     drop(studio);
-    stack.shutdown().await;
+    shutdown(stack).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the stack, once nothing that the page asked for is just beginning.
+async fn shutdown(mut stack: Arc<Stack>) {
+    loop {
+        match Arc::try_unwrap(stack) {
+            Ok(stack) => return stack.shutdown().await,
+            Err(shared) => stack = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// What a person needs to talk to the stack.

@@ -11,6 +11,8 @@ use tokio_tungstenite::tungstenite;
 
 use super::GatewayConfig;
 use super::event::{Identity, internal_server_error};
+use super::server::{Outages, is_cut};
+use super::witness::Witness;
 use crate::runtime_api::{Function, InFlight, InvokeError};
 
 /// Close codes of RFC 6455, 7.4.1.
@@ -29,6 +31,9 @@ pub(super) struct Connection {
     pub(super) config: GatewayConfig,
     /// Turns true when the gateway ends; held to the very end, which is what the gateway waits for.
     pub(super) closing: watch::Receiver<bool>,
+    /// Changes when a session's network is cut.
+    pub(super) outages: watch::Receiver<Outages>,
+    pub(super) witness: Witness,
 }
 
 /// Why the connection ends.
@@ -55,7 +60,10 @@ impl Ending {
 impl Connection {
     /// Serves the connection to its end, the `$disconnect` event included.
     pub(super) async fn run(mut self, mut socket: WebSocket) {
+        let session_id = self.identity.session_id.clone();
+        self.witness.connection("connected", &session_id);
         let ending = self.serve(&mut socket).await;
+        self.witness.connection("disconnected", &session_id);
         let event = self.identity.disconnect(ending.code, &ending.reason);
         let disconnect = self.function.invoke(event.to_string().into());
         let ((), disconnected) = tokio::join!(say_good_bye(socket, &ending), disconnect);
@@ -74,6 +82,7 @@ impl Connection {
             let _ = closing.wait_for(|closing| *closing).await;
         };
         tokio::pin!(closed);
+        let mut outages = self.outages.clone();
         loop {
             let idle = tokio::time::sleep(self.config.idle_timeout);
             tokio::select! {
@@ -88,6 +97,7 @@ impl Connection {
                     None => return Ending::theirs(None),
                 },
                 Some(Reply { text, _in_flight }) = outgoing.recv() => {
+                    self.witness.reply(&self.identity.session_id, &text);
                     if socket.send(Message::Text(text.into())).await.is_err() {
                         return Ending::theirs(None);
                     }
@@ -96,6 +106,9 @@ impl Connection {
                 () = tokio::time::sleep_until(end_of_life) => {
                     return Ending::ours(GOING_AWAY, "Connection duration limit");
                 }
+                Ok(()) = outages.changed() => if is_cut(&outages.borrow(), &self.identity.session_id) {
+                    return Ending::theirs(None);
+                },
                 () = &mut closed => return Ending::ours(GOING_AWAY, "Going away"),
             }
         }
@@ -103,6 +116,7 @@ impl Connection {
 
     /// Starts the handling of a message, in the order of arrival; its end is not waited for.
     async fn dispatch(&self, body: &str, permit: Permit, replies: &mpsc::Sender<Reply>) {
+        self.witness.message(&self.identity.session_id, body);
         let (event, request_id) = self.identity.message(body);
         let begun = self.function.begin(event.to_string().into()).await;
         let connection_id = self.identity.connection_id.clone();
@@ -143,7 +157,7 @@ struct Reply {
 enum RouteError {
     #[error(transparent)]
     Invoke(#[from] InvokeError),
-    #[error("the function's answer is no proxy response: {0}")]
+    #[error("the function's answer is not a proxy response: {0}")]
     NotAProxyResponse(String),
 }
 

@@ -18,12 +18,14 @@ mod door;
 mod event;
 mod issuer;
 mod server;
+mod witness;
 
 use std::time::Duration;
 
 pub use door::Door;
 pub use issuer::Issuer;
 pub use server::Gateway;
+pub use witness::Witness;
 
 /// The limits of the API; the default is API Gateway's.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,9 @@
 //! The listening side: `$connect`, the upgrade, and the end of the gateway.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -13,11 +14,13 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::GatewayConfig;
 use super::connection::Connection;
 use super::door::{Door, asked};
 use super::event::{Identity, STAGE, connection_id};
+use super::witness::Witness;
 use crate::runtime_api::Function;
 
 /// A running WebSocket API.
@@ -25,6 +28,15 @@ pub struct Gateway {
     address: SocketAddr,
     server: JoinHandle<()>,
     closing: watch::Sender<bool>,
+    outages: watch::Sender<Outages>,
+}
+
+/// Sessions whose network is away, and until when.
+pub(super) type Outages = BTreeMap<String, Instant>;
+
+/// Whether this session's is.
+pub(super) fn is_cut(outages: &Outages, session_id: &str) -> bool {
+    outages.get(session_id).is_some_and(|until| Instant::now() < *until)
 }
 
 #[derive(Clone)]
@@ -33,33 +45,49 @@ struct Shared {
     door: Option<Arc<Door>>,
     config: GatewayConfig,
     closing: watch::Sender<bool>,
+    outages: watch::Sender<Outages>,
+    witness: Witness,
 }
 
 impl Gateway {
-    /// Starts it on the loopback interface, with `function` behind every route and the `door` before `$connect`.
+    /// Starts it on the loopback interface, with `function` behind every route and the `door` before `$connect`. The `witness` tells of
+    /// every chunk.
     ///
     /// # Errors
     /// The operating system's, when the port is taken.
     pub async fn start(
         function: Function,
         door: Option<Arc<Door>>,
+        witness: Witness,
         config: GatewayConfig,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", config.port)).await?;
         let address = listener.local_addr()?;
         let (closing, _) = watch::channel(false);
-        let shared = Arc::new(Shared { function, door, config, closing: closing.clone() });
+        let (outages, _) = watch::channel(Outages::new());
+        let shared =
+            Shared { function, door, config, closing: closing.clone(), outages: outages.clone(), witness };
+        let shared = Arc::new(shared);
         let router = Router::new().fallback(connect).with_state(shared);
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move {
             let _ = axum::serve(listener, service).await;
         });
-        Ok(Self { address, server, closing })
+        Ok(Self { address, server, closing, outages })
     }
 
     /// Where clients connect: `ws://127.0.0.1:PORT/local`; they add `?sessionId=…&role=…`.
     pub fn url(&self) -> String {
         format!("ws://{}/{STAGE}", self.address)
+    }
+
+    /// The network between a session's pages and here is gone for so long: their connections break without a word, and none is made.
+    pub fn cut(&self, session_id: &str, length: Duration) {
+        let now = Instant::now();
+        self.outages.send_modify(|outages| {
+            outages.retain(|_, until| *until > now);
+            outages.insert(session_id.to_owned(), now + length);
+        });
     }
 
     /// Closes all connections (1001), and returns when their `$disconnect` has been handled.
@@ -120,6 +148,9 @@ async fn connect(
             return refused(status, "not admitted: the query string needs a token, or sessionId and role");
         }
     };
+    if is_cut(&shared.outages.borrow(), &identity.session_id) {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "the network was cut on purpose");
+    }
     let headers = headers.iter().map(|(name, value)| {
         let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
         (name.as_str().to_owned(), value)
@@ -134,6 +165,8 @@ async fn connect(
         function: shared.function.clone(),
         config: shared.config,
         closing: shared.closing.subscribe(),
+        outages: shared.outages.subscribe(),
+        witness: shared.witness.clone(),
     };
     let upgrade = upgrade.max_message_size(message_bytes_max).max_frame_size(frame_bytes_max);
     upgrade.on_upgrade(|socket| connection.run(socket))

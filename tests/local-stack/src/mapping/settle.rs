@@ -5,7 +5,7 @@
 //! | nothing, `null`, `{}`, `{"batchItemFailures": null}` or `[]` | all |
 //! | `{"batchItemFailures": [{"itemIdentifier": id}, …]}`, each id of this batch | all but those |
 //! | an id that is null, empty, no string, misnamed, or of no record of this batch | none |
-//! | invalid JSON, no object, a `batchItemFailures` that is no list | none |
+//! | invalid JSON, not an object, a `batchItemFailures` that is not a list | none |
 //! | an exception, a crash, a timeout | none |
 //!
 //! Source: AWS Lambda developer guide, "Implementing partial batch responses", success and failure conditions. An answer that is JSON
@@ -80,7 +80,7 @@ fn failed_ids<'a>(message_ids: &[&'a str], body: &[u8]) -> Result<HashSet<&'a st
     let failures = match failures {
         Value::Null => return Ok(HashSet::new()),
         Value::Array(failures) => failures,
-        _ => return Err(Verdict::BadAnswer("has a batchItemFailures that is no list")),
+        _ => return Err(Verdict::BadAnswer("has a batchItemFailures that is not a list")),
     };
     failures.iter().map(|failure| failed_id(message_ids, failure)).collect()
 }
@@ -89,7 +89,7 @@ fn failed_id<'a>(message_ids: &[&'a str], failure: &Value) -> Result<&'a str, Ve
     let named = match failure.get("itemIdentifier") {
         Some(Value::String(id)) => id,
         Some(Value::Null) => return Err(Verdict::BadAnswer("has a null itemIdentifier")),
-        Some(_) => return Err(Verdict::BadAnswer("has an itemIdentifier that is no string")),
+        Some(_) => return Err(Verdict::BadAnswer("has an itemIdentifier that is not a string")),
         None => return Err(Verdict::BadAnswer("has an entry without itemIdentifier")),
     };
     let known = message_ids.iter().find(|id| *id == named).copied();

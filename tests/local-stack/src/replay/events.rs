@@ -17,7 +17,7 @@ pub struct SessionEvents {
     pub fragments: BTreeMap<String, Span>,
     /// When each was known to be persisted and committed, epoch ms.
     pub persisted_ms: BTreeMap<String, u64>,
-    /// Holes that were gone past.
+    /// Holes that were passed.
     pub gaps: Vec<Span>,
     /// Chunks that were parked.
     pub parked: BTreeSet<u64>,

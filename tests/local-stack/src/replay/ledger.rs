@@ -56,7 +56,7 @@ pub struct Sent {
 pub struct Whereabouts {
     /// The chunks of each persisted fragment.
     pub fragments: Vec<Span>,
-    /// Holes that the session has gone past; those inside a fragment's span are not in that fragment.
+    /// Holes that the session has passed; those inside a fragment's span are not in that fragment.
     pub gaps: Vec<Span>,
     /// Parked chunks, one entry per message.
     pub parked: Vec<u64>,

@@ -44,9 +44,9 @@ pub enum ReplayError {
     /// A speaker could not connect.
     #[error("session {session_id}: {source}")]
     Speak {
-        /// Whose.
+        /// The session.
         session_id: String,
-        /// Why.
+        /// The cause.
         source: SpeakError,
     },
     /// A stream could not be read back.
@@ -134,7 +134,7 @@ pub fn write_json(folder: &Path, name: &str, value: &impl serde::Serialize) -> R
 /// Replays all speakers side by side. Each session is put into the Sessions table first.
 ///
 /// # Errors
-/// [`ReplayError`]. Chunks that are nowhere at the deadline are no error: the reports tell.
+/// [`ReplayError`]. Chunks that are nowhere at the deadline are not an error: the reports tell.
 pub async fn replay(
     stack: &Stack,
     speakers: &[Speaker],

@@ -15,7 +15,7 @@ use reader::stream::{Error, StreamReader};
 /// GetMedia's body is open for ever on the real service; this long without a byte is taken for its end.
 const QUIET: Duration = Duration::from_secs(5);
 const GET_MEDIA: &str = "GetMedia";
-/// A body that lacks fragments that are listed is asked for again so many times.
+/// How often a body that lacks listed fragments is requested again.
 const TRIES: u32 = 3;
 
 /// Why a stream could not be read back.
@@ -26,7 +26,7 @@ pub enum ReadBackError {
     Stream {
         /// Which stream.
         stream: String,
-        /// Why.
+        /// The cause.
         source: Error,
     },
     /// GetMedia leaves out what ListFragments has.

@@ -4,7 +4,7 @@
 //! pauses as in life. So at speed 8 the session lies in the past, and only its last message is captured at the moment it
 //! is sent; at speed 1 every message is. No capture time ever lies in the future.
 
-/// Capture times further than this from the middle one are no capture times of the recording: such messages are sent
+/// Capture times further than this from the middle one are not capture times of the recording: such messages are sent
 /// right after the one before, and their timestamps stay as they are.
 const PLAUSIBLE_MS: u64 = 6 * 3_600_000;
 

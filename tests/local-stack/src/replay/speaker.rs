@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::{SinkExt, StreamExt};
-use ingest::message::{audio, format, number, string};
+use ingest::message::{audio, format, number, string, time};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ const FRAME_BYTES_MAX: usize = 32 * 1024;
 const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 /// After a connection was lost, so many of the last messages are sent again.
 const RESEND: usize = 16;
-/// How often a message that found the service busy is sent again, and a lost connection is made anew.
+/// How often a message that found the service busy is sent again, and a lost connection is opened again.
 const TRIES: u32 = 6;
 /// The wait before the first new try; it doubles with each.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -57,7 +57,7 @@ pub struct Spoken {
     pub sent: Vec<Sent>,
     /// What the door said.
     pub refusals: Vec<Refusal>,
-    /// How often the connection was made anew.
+    /// How often the connection was opened again.
     pub reconnects: u32,
 }
 
@@ -148,10 +148,8 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
         fields.insert("timestamp".into(), json!(captured_ms));
     }
     let is_chunk = fields.get("action").is_some_and(|action| action == "audioChunk");
-    let fine = is_chunk
-        && string(&fields, "audioData").and_then(audio).is_ok()
-        && string(&fields, "format").and_then(format).is_ok()
-        && number(&fields, "timestamp").is_ok();
+    let heard = || audio(string(&fields, "audioData")?, format(string(&fields, "format")?)?);
+    let fine = is_chunk && heard().is_ok() && time(&fields, "timestamp").is_ok();
     let index = number(&fields, "chunkIndex").ok();
     let captured_ms = number(&fields, "timestamp").ok();
     Outgoing { text: Value::Object(fields).to_string(), index, captured_ms, doubtful: !fine, tries: 0 }
@@ -178,7 +176,7 @@ impl Talk {
         }
     }
 
-    /// Sends a message of the recording. One that is too long ends the connection, which is then made anew.
+    /// Sends a message of the recording. One that is too long ends the connection, which is then opened again.
     async fn send(&mut self, i: usize) -> Result<(), SpeakError> {
         let Outgoing { index, captured_ms, ref text, .. } = self.messages[i];
         let too_long = text.len() > MESSAGE_BYTES_MAX;

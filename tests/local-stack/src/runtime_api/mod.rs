@@ -71,7 +71,7 @@ struct ErrorReport {
 }
 
 impl InvokeError {
-    /// The error that a Runtime API error report describes; a body that is no report is quoted.
+    /// The error that a Runtime API error report describes; a body that is not a report is quoted.
     fn from_report(body: &Bytes) -> Self {
         match serde_json::from_slice::<ErrorReport>(body) {
             Ok(report) => Self::Function { error_type: report.error_type, message: report.error_message },

@@ -40,12 +40,14 @@ pub struct StackConfig {
     pub mapping: MappingConfig,
     /// The WebSocket API.
     pub gateway: GatewayConfig,
-    /// How long a received message stays hidden; `None` is Lambda's advice, six times the writer's timeout.
+    /// How long a received message stays hidden; `None` is as deployed: the writer's timeout and 5 s.
     pub visibility_timeout: Option<Duration>,
     /// Receives after which SQS itself parks a message.
     pub max_receive_count: u32,
     /// Puts a [`crate::proxy::Proxy`] between the functions and SQS and DynamoDB.
     pub fault_proxy: bool,
+    /// The gateway tells [`Stack::log_lines`](super::Stack::log_lines) of every chunk, too.
+    pub chunk_lines: bool,
     /// `RUST_LOG` of the functions.
     pub rust_log: String,
     /// Folder of the functions' binaries; `KVS_BIN_DIR`, else beside this program if `None`.
@@ -74,6 +76,7 @@ impl Default for StackConfig {
             visibility_timeout: None,
             max_receive_count: MAX_RECEIVE_COUNT,
             fault_proxy: false,
+            chunk_lines: false,
             rust_log: "info".to_owned(),
             bin_dir: None,
             folder: None,

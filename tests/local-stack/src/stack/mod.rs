@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+mod acts;
 mod config;
 mod error;
 mod functions;
@@ -31,7 +32,7 @@ pub use error::StackError;
 use functions::{Functions, Services};
 
 use crate::backend::{Backend, BackendKind, local_sdk_config};
-use crate::gateway::{Door, Gateway, Issuer};
+use crate::gateway::{Door, Gateway, Issuer, Witness};
 use crate::mapping::{Mapping, MappingStats};
 use crate::project;
 use crate::proxy::Proxy;
@@ -101,7 +102,8 @@ impl Stack {
         let Functions { writer, handler, authorizer } =
             Functions::start(&config, &services, &issuer, &folder, &lines).await?;
         let door = Arc::new(Door::new(authorizer, issuer));
-        let gateway = Gateway::start(handler.clone(), Some(Arc::clone(&door)), config.gateway);
+        let witness = if config.chunk_lines { Witness::new(lines.clone()) } else { Witness::default() };
+        let gateway = Gateway::start(handler.clone(), Some(Arc::clone(&door)), witness, config.gateway);
         let gateway = gateway.await.map_err(io("the WebSocket gateway"))?;
         let Resources { queue_url, queue_arn, .. } = &resources;
         let mapping = Mapping::start(sqs.clone(), queue_url, queue_arn, writer.clone(), config.mapping);
@@ -212,6 +214,11 @@ impl Stack {
         })
     }
 
+    /// The WebSocket API, to cut.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     /// `connection-handler`.
     pub fn handler(&self) -> &Function {
         &self.handler
@@ -230,6 +237,11 @@ impl Stack {
     /// Every JSON line that the functions print from now on. A receiver that falls 16,384 lines behind loses the oldest.
     pub fn log_lines(&self) -> broadcast::Receiver<Arc<LogLine>> {
         self.lines.subscribe()
+    }
+
+    /// Where those lines go, for whoever subscribes later.
+    pub fn lines(&self) -> broadcast::Sender<Arc<LogLine>> {
+        self.lines.clone()
     }
 
     /// Logs of the functions and emulators, `NAME.log` each.

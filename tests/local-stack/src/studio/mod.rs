@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `/?session=S` | the page; without a session it leads to the first one |
 //! | `/studio.js`, `/pcm-worklet.js`, `/studio.css`, `/icon.svg` | its parts |
+//! | `GET /events?session=S` | what happens to the session, as server-sent events: the stack's log lines |
+//! | `POST /act` `{"session":"S","what":…}` | an [`Act`]: a fault switch, a redrive, the ledger |
 //! | `POST /token` `{"session":"S"}` | `{"url","token"}` of the WebSocket; a session that is not there yet begins |
 //!
 //! It stands in for an application: who may speak is nobody's question on one's own machine. Only pages of this very origin
 //! are answered, whatever name a browser was led here by.
 
 mod assets;
+mod feed;
 mod server;
 
 use std::future::Future;
@@ -17,8 +20,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ingest::message::SessionId;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::broadcast;
 
 pub use server::Studio;
+
+use crate::runtime_api::LogLine;
 
 /// What a page needs to speak.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +41,43 @@ pub struct Grant {
 pub type Grants =
     Arc<dyn Fn(SessionId) -> Pin<Box<dyn Future<Output = anyhow::Result<Grant>> + Send>> + Send + Sync>;
 
+/// What a person does to the stack from the page, besides speaking.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "what", rename_all = "camelCase")]
+pub enum Act {
+    /// The network between the session's pages and the gateway is gone for so long.
+    DropSocket {
+        /// At most [`Act::SECONDS_MAX`].
+        seconds: u64,
+    },
+    /// A worker process is killed, one that is at work if there is one soon.
+    KillWorker,
+    /// The session's next fragment meets this ErrorId of PutMedia.
+    RefusePutMedia {
+        /// Such as 4004 or 5001.
+        error: u16,
+    },
+    /// DynamoDB refuses all calls of the functions for so long.
+    TakeDynamoDb {
+        /// At most [`Act::SECONDS_MAX`].
+        seconds: u64,
+    },
+    /// `kvsw dlq redrive` of the session.
+    Redrive,
+    /// `kvsw session show` of the session.
+    Ledger,
+}
+
+impl Act {
+    /// The longest outage.
+    pub const SECONDS_MAX: u64 = 300;
+}
+
+/// Does it, and gives what there is to show.
+pub type Acts =
+    Arc<dyn Fn(SessionId, Act) -> Pin<Box<dyn Future<Output = anyhow::Result<Value>> + Send>> + Send + Sync>;
+
 /// What the studio is made of.
-#[derive(Clone)]
 pub struct StudioConfig {
     /// TCP port on the loopback interface; 0, and where it is taken, gives a free one. A page's settings, and what it could not send
     /// yet, are the browser's by port.
@@ -45,4 +88,8 @@ pub struct StudioConfig {
     pub session: String,
     /// Who may speak.
     pub grants: Grants,
+    /// What happens in the stack.
+    pub lines: broadcast::Sender<Arc<LogLine>>,
+    /// What can be done to it.
+    pub acts: Acts,
 }

@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::assets::ASSETS;
-use super::{Grant, StudioConfig};
+use super::feed::Feed;
+use super::{Act, Grant, StudioConfig};
 
 /// The longest question for a token.
 const BODY_BYTES_MAX: usize = 1_024;
@@ -28,6 +29,7 @@ struct Shared {
     config: StudioConfig,
     policy: HeaderValue,
     hosts: [String; 2],
+    feed: Feed,
 }
 
 impl Studio {
@@ -46,7 +48,8 @@ impl Studio {
         let hosts = [address.to_string(), format!("localhost:{}", address.port())];
         let policy = HeaderValue::from_str(&content_security_policy(&config.ws_url));
         let policy = policy.map_err(std::io::Error::other)?;
-        let shared = Arc::new(Shared { config, policy, hosts });
+        let feed = Feed::start(config.lines.subscribe());
+        let shared = Arc::new(Shared { config, policy, hosts, feed });
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
         let router = router.with_state(shared);
         let server = tokio::spawn(async move {
@@ -90,15 +93,34 @@ async fn answer(
     }
     match (method, uri.path()) {
         (Method::GET, "/") if uri.query().is_none() => to_session(&shared.config.session),
+        (Method::GET, "/events") => events(&shared.feed, uri.query().unwrap_or_default()),
         (Method::GET, path) => asset(path, &shared.policy),
-        (Method::POST, "/token") => {
+        (Method::POST, path @ ("/token" | "/act")) => {
             let origin = text(header::ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
             if !origin.is_some_and(is_ours) {
-                return plain(StatusCode::FORBIDDEN, "only the studio's own page is given a token");
+                return plain(StatusCode::FORBIDDEN, "only the studio's own page may ask for that");
             }
-            token(&shared.config, &body).await
+            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let session = match SessionId::parse(asked["session"].as_str().unwrap_or_default()) {
+                Ok(session) => session,
+                Err(rejection) => return plain(StatusCode::BAD_REQUEST, &rejection.to_string()),
+            };
+            if path == "/token" {
+                token(&shared.config, session).await
+            } else {
+                act(&shared.config, session, asked).await
+            }
         }
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED, "GET a page, or POST /token"),
+        _ => plain(StatusCode::METHOD_NOT_ALLOWED, "GET a page or /events, POST /token or /act"),
+    }
+}
+
+fn events(feed: &Feed, query: &str) -> Response<Body> {
+    let session = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "session");
+    match session.map(|(_, session)| SessionId::parse(&session)) {
+        Some(Ok(session)) => feed.of(session.as_str()),
+        Some(Err(rejection)) => plain(StatusCode::BAD_REQUEST, &rejection.to_string()),
+        None => plain(StatusCode::BAD_REQUEST, "of which session? /events?session=S"),
     }
 }
 
@@ -133,26 +155,38 @@ fn to_session(session: &str) -> Response<Body> {
     response
 }
 
-async fn token(config: &StudioConfig, body: &[u8]) -> Response<Body> {
-    let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-    let session = match SessionId::parse(asked["session"].as_str().unwrap_or_default()) {
-        Ok(session) => session,
-        Err(rejection) => return plain(StatusCode::BAD_REQUEST, &rejection.to_string()),
-    };
+async fn token(config: &StudioConfig, session: SessionId) -> Response<Body> {
     match (config.grants)(session).await {
-        Ok(Grant { url, token }) => {
-            let body = json!({"url": url, "token": token}).to_string();
-            let mut response = Response::new(Body::from(body));
-            let json = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, json);
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
+        Ok(Grant { url, token }) => json_response(&json!({"url": url, "token": token})),
         Err(error) => {
             tracing::warn!(%error, "the studio could not give a token");
             plain(StatusCode::INTERNAL_SERVER_ERROR, "no token could be made; the stack's log says why")
         }
     }
+}
+
+async fn act(config: &StudioConfig, session: SessionId, asked: Value) -> Response<Body> {
+    let act: Act = match serde_json::from_value(asked) {
+        Ok(act) => act,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if let Act::DropSocket { seconds } | Act::TakeDynamoDb { seconds } = act
+        && !(1..=Act::SECONDS_MAX).contains(&seconds)
+    {
+        return plain(StatusCode::BAD_REQUEST, &format!("seconds: 1 to {}", Act::SECONDS_MAX));
+    }
+    match (config.acts)(session, act).await {
+        Ok(value) => json_response(&value),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
+    }
+}
+
+fn json_response(value: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(value.to_string()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<Body> {

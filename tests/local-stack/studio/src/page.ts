@@ -87,10 +87,13 @@ export function showProblem(error: AudioStreamError): void {
   say(error.message, false);
 }
 
-export function showSolved(code: ErrorCode): void {
+/** `microphone`: the one that records now. */
+export function showSolved(code: ErrorCode, microphone: string | undefined): void {
   const line = shown.get(code);
   const isSaid = line !== undefined && element("say").textContent === line.textContent;
-  if (isSaid) say(code === "NOT_CONNECTED" || code === "TOKEN_FAILED" ? "Connected again." : "That has passed.");
+  const isHeard = microphone !== undefined && (code.startsWith("MICROPHONE_") || code === "RECORDER_FAILED");
+  if (isSaid && isHeard) say(`Recording from ${microphone}.`);
+  else if (isSaid) say(code === "NOT_CONNECTED" || code === "TOKEN_FAILED" ? "Connected again." : "That has passed.");
   line?.remove();
   shown.delete(code);
 }

@@ -6,6 +6,7 @@ import { offerDevices, rememberedDevice, showDevice } from "./devices.ts";
 import { listenToKeys } from "./keys.ts";
 import { followLevel } from "./meter.ts";
 import { element, say, showConnection, showCounts, showProblem, showSolved, showState, showTime } from "./page.ts";
+import { View } from "./view.ts";
 
 const query = new URLSearchParams(location.search);
 const session = query.get("session") ?? "demo-1";
@@ -49,6 +50,7 @@ class Studio {
   #url: string;
   #state: State = "idle";
   #live = false;
+  #microphone: string | undefined;
   #spokenMs = 0;
   #since: number | undefined;
   #fillDevices: () => Promise<void>;
@@ -110,15 +112,16 @@ class Studio {
     service.on("connection", showConnection);
     service.on("counts", showCounts);
     service.on("problem", showProblem);
-    service.on("solved", showSolved);
+    service.on("solved", (code) => showSolved(code, this.#isOn ? this.#microphone : undefined));
     service.on("format", ({ why }) => (element("format").textContent = why));
     service.on("awake", (awake) => {
       element("awake").textContent = awake ? "is kept on" : this.#isOn ? "may turn off, and then recording may stop" : "–";
     });
     service.on("microphone", ({ deviceId, label }) => {
       this.#live = true;
+      this.#microphone = label || "another microphone";
       void this.#fillDevices().then(() => showDevice(deviceId));
-      if (this.#isOn) say(`Recording from ${label || "another microphone"}.`);
+      if (this.#isOn) say(`Recording from ${this.#microphone}.`);
     });
     return service;
   }
@@ -194,6 +197,7 @@ element("session").textContent = session;
 try {
   const { url } = await grant();
   element("service").textContent = url;
+  new View(session);
   await new Studio(url).open();
 } catch (error) {
   element("connection").textContent = "The local stack does not answer. Is `make run` still running? Reload the page then.";

@@ -61,7 +61,7 @@ pub enum AckError {
         detail: String,
     },
     /// JSON without an `EventType`, such as a proxy's error page.
-    #[error("an object without EventType came in place of an acknowledgement: {text}")]
+    #[error("expected an acknowledgement, but the object has no EventType: {text}")]
     NotAnAck {
         /// The object.
         text: String,
@@ -84,7 +84,7 @@ impl AckParser {
     /// an error are appended, too.
     ///
     /// # Errors
-    /// Once the bytes are no acknowledgements; every later call then gives the same error.
+    /// Once the bytes are not acknowledgements; every later call then gives the same error.
     pub fn feed(&mut self, bytes: &[u8], acks: &mut Vec<Ack>) -> Result<(), AckError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

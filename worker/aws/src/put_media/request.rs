@@ -44,8 +44,8 @@ pub struct Target<'a> {
 /// Why no request could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The endpoint or the stream name is not fit for a request.
-    #[error("the data endpoint or stream name is not fit for a request: {0}")]
+    /// The endpoint or the stream name cannot be used in a request.
+    #[error("invalid data endpoint or stream name: {0}")]
     Malformed(#[from] http::Error),
     /// The signer refused.
     #[error("the request could not be signed: {0}")]

@@ -6,6 +6,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use serde_json::{Value, json};
 
+use writer::ports::Found;
+
 use super::*;
 use crate::credentials::CachedCredentials;
 use crate::http_client::single_use_connector;

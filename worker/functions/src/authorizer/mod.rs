@@ -54,7 +54,7 @@ struct Context {
 /// Decides about one connection.
 ///
 /// # Errors
-/// [`NoKeys`]: nobody can tell; API Gateway refuses the connection with 500.
+/// [`NoKeys`]: the token cannot be checked; API Gateway refuses the connection with 500.
 pub async fn authorize<S: Source>(
     keys: &Keys<S>,
     rules: &AuthorizerSettings,

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 /// The longest token that is looked at: API Gateway passes request lines of at most 10 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
+/// Characters of a stranger's text that the log repeats.
+const MAX_TOLD_CHARS: usize = 64;
+
 /// By how much the issuer's clock may differ from ours, in seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
@@ -28,14 +31,14 @@ pub struct Caller {
     pub role: String,
 }
 
-/// Why a token proves nothing. The caller is told no more than "no"; these words are for the log.
+/// Why a token proves nothing. The caller only learns that it is denied; these words are for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No token in the request.
     #[error("the request has no token")]
     Missing,
     /// Not three parts of base64url, not JSON, or too long.
-    #[error("the token is no JSON Web Token: {0}")]
+    #[error("the token is not a JSON Web Token: {0}")]
     Malformed(String),
     /// The header's `alg` is not the configured one; `none` and HS256 among them.
     #[error("the token is not signed with {expected}")]
@@ -57,8 +60,8 @@ pub enum Denied {
         /// The configured algorithm.
         expected: TokenAlgorithm,
     },
-    /// Signed by somebody else, or changed since.
-    #[error("the signature does not fit")]
+    /// Signed with another key, or changed since.
+    #[error("the signature does not match")]
     Signature,
     /// `exp` has passed.
     #[error("the token has expired")]
@@ -73,10 +76,10 @@ pub enum Denied {
     #[error("the token is for another audience")]
     Audience,
     /// A claim is not there or of the wrong type.
-    #[error("the claim {0} is missing or makes no sense")]
+    #[error("the claim {0} is missing or invalid")]
     Claim(String),
     /// A role that is neither speaker nor listener.
-    #[error("the role {0:?} is none")]
+    #[error("invalid role {0:?}: it must be speaker or listener")]
     Role(String),
     /// The request asks for another session than the token is for.
     #[error("the token is for another session than {0:?}")]
@@ -94,8 +97,10 @@ pub fn check(
     rules: &AuthorizerSettings,
 ) -> Result<Caller, Denied> {
     let kid = key_id(token, rules.algorithm)?;
-    let jwk = keys.find(&kid).ok_or_else(|| Denied::UnknownKey { kid: kid.clone() })?;
-    let key = fitting_key(jwk, rules.algorithm).ok_or(Denied::UnfitKey { kid, expected: rules.algorithm })?;
+    let told = || kid.chars().take(MAX_TOLD_CHARS).collect();
+    let jwk = keys.find(&kid).ok_or_else(|| Denied::UnknownKey { kid: told() })?;
+    let key = fitting_key(jwk, rules.algorithm)
+        .ok_or_else(|| Denied::UnfitKey { kid: told(), expected: rules.algorithm })?;
     let mut validation = Validation::new(algorithm(rules.algorithm));
     validation.leeway = LEEWAY_SECONDS;
     validation.validate_nbf = true;
@@ -126,7 +131,8 @@ pub fn key_id(token: &str, expected: TokenAlgorithm) -> Result<String, Denied> {
         return Err(Denied::Algorithm { expected });
     }
     if let Some(critical) = header.crit {
-        return Err(Denied::Malformed(format!("its critical headers {critical:?} are not understood")));
+        let critical: String = format!("{critical:?}").chars().take(MAX_TOLD_CHARS).collect();
+        return Err(Denied::Malformed(format!("its critical headers {critical} are not understood")));
     }
     header.kid.filter(|kid| !kid.is_empty()).ok_or_else(|| Denied::UnknownKey { kid: String::new() })
 }

@@ -13,7 +13,7 @@ use media::time::EpochMs;
 use writer::ports::{Clock as _, Ports as _};
 use writer::{Config, Writer};
 
-/// Longest time to tell the event bus of the fragments. The batch is written by then; only its answer waits.
+/// Longest time to announce the fragments to the event bus. The batch is written by then; only the invocation's response waits.
 const ANNOUNCE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Kept from the invocation's time to send the answer.

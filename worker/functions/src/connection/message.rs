@@ -1,7 +1,7 @@
 //! What a message on a connection asks for: a value to enqueue, a question, or a refusal. No clock, no services.
 
 use ingest::message::{
-    Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string,
+    Format, Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string, time,
 };
 use media::demux::unsupported_codec;
 use media::time::EpochMs;
@@ -119,12 +119,13 @@ pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
 fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
     let chunk_index = number(fields, "chunkIndex")?;
-    let timestamp = number(fields, "timestamp")?;
+    let timestamp = time(fields, "timestamp")?.0;
     let (acknowledged, continues) = (flag(fields, "ack")?, flag(fields, "continues")?);
     let format_name = string(fields, "format")?;
-    format(format_name)?;
+    let format = format(format_name)?;
     let audio_data = string(fields, "audioData")?;
-    let codec = unsupported_codec(&audio(audio_data)?);
+    let audio = audio(audio_data, format)?;
+    let codec = if format == Format::Pcm { None } else { unsupported_codec(&audio) };
     let body = Body::WriteToStream {
         session_id: caller.session.as_str(),
         audio_data,
@@ -145,12 +146,9 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusa
 
 fn end(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
-    let optional = |name: &str| match fields.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(_) => number(fields, name).map(Some),
-    };
-    let (last_index, timestamp) = (optional("chunkIndex")?, optional("timestamp")?);
-    let timestamp = timestamp.map_or(now, EpochMs);
+    let told = |name: &str| fields.get(name).is_some_and(|value| !value.is_null());
+    let last_index = told("chunkIndex").then(|| number(fields, "chunkIndex")).transpose()?;
+    let timestamp = told("timestamp").then(|| time(fields, "timestamp")).transpose()?.unwrap_or(now);
     let last = last_index.map(|index| index.to_string()).unwrap_or_default();
     let deduplication_id = format!("end-{}-{last}-{}", caller.connection_id, timestamp.0);
     let ack = flag(fields, "ack")?.then_some(Ack::End);

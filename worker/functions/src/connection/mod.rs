@@ -4,6 +4,7 @@
 //! where they do not, the Connections table has them.
 
 pub mod backend;
+pub mod budget;
 pub mod message;
 pub mod refusal;
 pub mod status;
@@ -41,6 +42,11 @@ pub trait Backend: Send + Sync {
     fn connection(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
     /// Forgets a connection and says whose it was.
     fn disconnect(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
+    /// Whether the session may send another message now; see [`budget`].
+    fn may_send(&self, session: &SessionId) -> bool {
+        _ = session;
+        true
+    }
     /// Puts a message into the queue.
     fn send(&self, message: Enqueue) -> impl Future<Output = Outcome<()>> + Send;
     /// The session's checkpoint as the writer stored it, if there is one yet.
@@ -59,7 +65,7 @@ pub struct Answer {
     /// 200 for every message, refused or not: a route response carries the body to the browser. The handshake is
     /// refused by its status.
     pub status_code: u16,
-    /// Goes to the browser; absent where all is well and nobody asked.
+    /// Goes to the browser; absent if there is no error and no answer was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
@@ -169,6 +175,9 @@ async fn message(
     trace: Option<String>,
 ) -> Result<Option<Reply>, Refusal> {
     let caller = known_caller(backend, id, &event.request_context).await?;
+    if !backend.may_send(&caller.session) {
+        return Err(Refusal::too_many());
+    }
     if event.is_base64_encoded {
         return Err(Refusal::binary());
     }

@@ -1,4 +1,4 @@
-//! Why a connection or a message is refused, told to the person at the browser.
+//! Why a connection or a message is refused, in words for the person at the browser.
 
 use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
@@ -41,7 +41,7 @@ impl Refusal {
         Self::new(403, "UNAUTHORIZED", message, "connect with a token of this session")
     }
 
-    /// Nobody knows this connection.
+    /// The Connections table does not have this connection.
     pub fn not_connected() -> Self {
         Self::new(403, "NOT_CONNECTED", "this connection is not known", "connect again")
     }
@@ -76,9 +76,15 @@ impl Refusal {
         Self::new(403, "SESSION_ENDED", format!("session {session} has ended"), "start a new session")
     }
 
+    /// The session floods.
+    pub fn too_many() -> Self {
+        let message = "the session sends more messages than a speaker can";
+        Self::new(429, "TOO_MANY_MESSAGES", message, "send at most 40 messages a second, each once")
+    }
+
     /// Binary frames.
     pub fn binary() -> Self {
-        Self::new(400, "BINARY_MESSAGE", "binary messages are not read", "send JSON as text")
+        Self::new(400, "BINARY_MESSAGE", "binary messages are not accepted", "send JSON as text")
     }
 
     /// No such action.
@@ -114,21 +120,26 @@ impl Refusal {
 /// Which browser records what: Safari has WebM with Opus since 18.4 (March 2025), Firefox also Ogg with Opus.
 const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"}) in Chrome, Edge, Firefox, and in Safari \
     18.4 and later; in Firefox also \"audio/ogg;codecs=opus\". Older Safari records MP4 only: ask MediaRecorder.isTypeSupported(), and \
-    use a recorder in JavaScript that writes Opus in WebM or Ogg there";
+    send an AudioWorklet's samples there, as pcm-s16le";
+
+/// What pcm-s16le is.
+const WHAT_SAMPLES: &str = "pcm-s16le is samples alone, without any header: 16 kHz, mono, 16 bits, little-endian (an Int16Array's buffer)";
+
+/// How a page sends what does not fit one message.
+const IN_PIECES: &str = "cut it into pieces of about 22 kB, each with its own chunkIndex, and \"continues\": true in all but the last; \
+    or call MediaRecorder.start() with a smaller timeslice, such as 250 ms";
 
 /// What to do about a chunk that is something else.
 const fn hint_for(kind: Foreign) -> &'static str {
     match kind {
         Foreign::Base64 => "base64 was applied twice: send the blob's own bytes in base64, once",
-        Foreign::Url => "send what stands behind \"base64,\" in the data: URL; a blob: URL holds no audio",
+        Foreign::Url => "send the part after \"base64,\" of the data: URL; a blob: URL holds no audio",
         Foreign::BlobAsString => "read the blob first: await blob.arrayBuffer(), then base64 of those bytes",
         Foreign::ReadAsText => {
             "text loses bytes: read the blob with arrayBuffer(), not with text() or readAsText()"
         }
-        Foreign::Json => {
-            "audioData is base64 of the blob's bytes alone, without JSON around or instead of them"
-        }
-        Foreign::Markup | Foreign::Text => "audioData is base64 of a MediaRecorder blob's bytes",
+        Foreign::Json => "audioData must be base64 of the blob's bytes alone, not of JSON",
+        Foreign::Markup | Foreign::Text => "audioData must be base64 of a MediaRecorder blob's bytes",
         _ => WHAT_TO_RECORD,
     }
 }
@@ -137,11 +148,10 @@ const fn hint_for(kind: Foreign) -> &'static str {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let hint = match rejection {
-            Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => {
-                "call MediaRecorder.start() with a smaller timeslice, such as 250 ms"
-            }
+            Rejection::BodyTooLarge { .. } | Rejection::AudioTooLarge { .. } => IN_PIECES,
             Rejection::UnsupportedFormat { .. } => WHAT_TO_RECORD,
             Rejection::ForeignAudio { kind } => hint_for(kind),
+            Rejection::ForeignPcm { .. } | Rejection::HalfSample { .. } => WHAT_SAMPLES,
             Rejection::BadBase64 { .. } => "send the whole blob as standard base64, without a data: prefix",
             Rejection::BadSessionId { .. } => "session ids are 1 to 128 of a-z A-Z 0-9 _ . -",
             _ => "compare the message with the documented one",
@@ -150,7 +160,7 @@ impl From<Rejection> for Refusal {
     }
 }
 
-/// The writer's state is of a newer version, or damaged. The audio is in the queue all the same.
+/// The writer's state is of a newer version, or damaged. The audio is in the queue nevertheless.
 impl From<Unreadable> for Refusal {
     fn from(unreadable: Unreadable) -> Self {
         Self::new(500, "STATUS_UNKNOWN", unreadable.to_string(), "tell the operator; go on sending audio")
@@ -168,7 +178,7 @@ impl From<ServiceFailure> for Refusal {
                     503,
                     "RETRY",
                     message,
-                    "send the very same message again in a moment; it is taken only once",
+                    "send the same message again in a moment; it is stored only once",
                 )
             }
             Class::Lasting => {

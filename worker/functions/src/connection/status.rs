@@ -1,4 +1,4 @@
-//! How far a session's audio has come, as the writer's checkpoint tells it. Nothing else in this crate knows that layout.
+//! How far a session's audio has come, as the writer's checkpoint shows it. Nothing else in this crate knows that layout.
 
 use ingest::checkpoint::{Checkpoint, Unreadable};
 use ingest::gap::{ChunkRange, Gap};
@@ -23,7 +23,7 @@ pub struct Status {
     pub pages: Vec<Page>,
     /// Chunks that the session has passed and that are not in the stream, oldest first. At most 48.
     pub gaps: Vec<Missing>,
-    /// By how much the last chunk passed was captured before `now`; absent before the first. Grows while nobody speaks.
+    /// How long before `now` the last chunk passed was captured; absent before the first one. Grows while no chunks come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_ms: Option<u64>,
     /// Since when every attempt to write has failed; absent in good times.
@@ -62,7 +62,7 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Missing {
-    /// Whose.
+    /// The page they belong to.
     pub page: u32,
     /// First chunkIndex.
     pub chunk_first: u64,

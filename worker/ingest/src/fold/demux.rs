@@ -4,10 +4,10 @@ use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
+use super::folded::{MAX_CHUNK, Refusal, Step};
 use super::hear::hear;
-use super::{MAX_CHUNK, Refusal, Step};
-use crate::piece::Piece;
-use crate::position::Place;
+use crate::message::Format;
+use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
@@ -100,15 +100,17 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     let mut unsure = false;
     for piece in pieces {
         let missing = !place.leads_to(piece);
-        if place.numbering != piece.numbering {
+        let same_page = place.numbering == piece.numbering;
+        if !same_page {
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
         }
+        let lost = same_page.then(|| piece.index.saturating_sub(place.next));
         place = Place::behind(piece);
         let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.captured_at);
         let mut out = Taken::nothing(elapsed_ms);
-        take_chunk(&mut media, piece, missing, &mut unsure, &mut out);
+        take_chunk(&mut media, piece, Before { missing, lost }, &mut unsure, &mut out);
         taken.push(out);
     }
     tell_holes(&mut taken);
@@ -153,16 +155,26 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
     media.withheld.take(last.residue.len(), 0);
 }
 
+/// What lies between a chunk and the one before it.
+#[derive(Clone, Copy)]
+struct Before {
+    /// Something is missing.
+    missing: bool,
+    /// So many chunks, where both are of one page.
+    lost: Option<u64>,
+}
+
 /// `unsure`: the container's times since the last loss are not known.
-fn take_chunk(media: &mut MediaState, piece: &Piece, missing: bool, unsure: &mut bool, out: &mut Taken) {
-    if missing {
+fn take_chunk(media: &mut MediaState, piece: &Piece, lies: Before, unsure: &mut bool, out: &mut Taken) {
+    if lies.missing {
         out.hole = Some(media.clone());
         media.lose_chunks();
     }
     let before = Undo::of(media);
-    match &piece.audio {
-        Err(rejection) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        Ok(bytes) => take_bytes(media, bytes, unsure, out),
+    match (&piece.audio, piece.format) {
+        (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
+        (Ok(bytes), Format::Pcm) => take_pcm(media, bytes, lies.lost, piece.numbering, out),
+        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, bytes, unsure, out),
     }
     if out.refusal.is_some() {
         let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
@@ -252,6 +264,31 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
             false => (out.residue, out.withheld) = (passed, withheld),
         }
     }
+}
+
+/// Plain samples need nothing of what came before them, and tell nothing of what is missing but that its chunks were, as a rule, as
+/// long as the last one.
+fn take_pcm(media: &mut MediaState, bytes: &[u8], lost: Option<u64>, numbering: u32, out: &mut Taken) {
+    let samples: Vec<i16> = bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+    if samples.is_empty() {
+        return;
+    }
+    out.samples = Samples::from(samples.len());
+    out.recording = Some(format!("pcm-{numbering}"));
+    out.joint = match (media.pcm_chunk(), media.loss, lost) {
+        (Some(_), None, Some(_)) => Joint::Continues,
+        (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
+            let hole = Samples(chunk.0.saturating_mul(lost));
+            let believed = hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS;
+            if believed { Joint::Missing(hole) } else { Joint::Clock }
+        }
+        _ => Joint::Clock,
+    };
+    if media.pcm_chunk().is_none() {
+        out.reset();
+    }
+    media.go_on_with_pcm(out.samples);
+    out.steps.push(Step::Pcm(samples));
 }
 
 fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken) {

@@ -3,7 +3,7 @@
 use media::opus::{PRE_ROLL, packet_samples, pre_roll_with};
 use media::time::Samples;
 
-use super::Step;
+use super::folded::Step;
 use crate::snapshot::Heard;
 
 /// Remembers what the decoder hears of `steps`, no longer than a later one needs: as long as the most demanding packet asks for.
@@ -15,7 +15,7 @@ pub(super) fn hear(pre_roll: &mut Vec<Heard>, steps: &[Step]) {
     let mut window = Window::over(pre_roll);
     for step in &steps[begins.unwrap_or(0)..] {
         let heard = match step {
-            Step::Reset | Step::Gain(_) => continue,
+            Step::Reset | Step::Gain(_) | Step::Pcm(_) => continue,
             Step::Decode { packet, .. } => Heard::Packet(serde_bytes::ByteBuf::from(packet.clone())),
             Step::Conceal(lost) => Heard::Lost(*lost),
         };

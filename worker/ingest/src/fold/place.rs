@@ -3,8 +3,9 @@
 use media::time::{EpochMs, Samples};
 
 use super::demux::Taken;
-use super::{Around, Folded, Outcome, Run, Step};
-use crate::gap::{ChunkRange, Gap, Opening, Search, captured_from, skip};
+use super::folded::{Around, Folded, Outcome, Run, Step};
+use crate::gap::{ChunkRange, Gap, Search};
+use crate::opening::{Opening, captured_from, skip};
 use crate::piece::Piece;
 use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
@@ -54,6 +55,7 @@ fn timing(piece: &Piece, taken: &Taken) -> Timing {
         captured_at: piece.captured_at,
         sent_at: piece.record.sent_at,
         joint: taken.joint,
+        continues: piece.continues,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A recording's id: FNV-1a over its header bytes. It tells recorder runs apart, it protects against nobody.
+//! A recording's id: FNV-1a over its header bytes. It distinguishes recorder runs; it protects against no attacker.
 
 use serde::{Deserialize, Serialize};
 

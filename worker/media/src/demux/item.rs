@@ -67,8 +67,8 @@ pub struct Packet {
 /// How far a packet's time can be trusted.
 ///
 /// A block's time counts from its Cluster's Timestamp, and that may be among missing bytes. Times that are not known hold until the
-/// next Timestamp; all of them are off by the same, and the first known time behind them tells by how much, since nothing lies
-/// between.
+/// next Timestamp; all of them are off by the same, and the first known time behind them shows by how much, since nothing
+/// lies between.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimeBasis {
     /// The container says so.

@@ -27,3 +27,54 @@ pub(super) const ITEMS_PER_PUSH: usize = 65_536;
 /// Bytes that places which turn out to be none may cost in one push. What is left then is passed unseen. Noise costs a
 /// tenth of it per 96 KiB; only bytes that were made for it cost more.
 pub(super) const IN_VAIN: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound that SPECIFICATION.md gives for a row of its table of limits.
+    fn specified(row: &str) -> &'static str {
+        let mut rows = include_str!("../../../../SPECIFICATION.md").lines();
+        let bound = rows.find_map(|line| line.strip_prefix("| ")?.strip_prefix(row)?.strip_prefix(" | "));
+        bound.unwrap_or_else(|| panic!("SPECIFICATION.md has no limit for {row:?}"))
+    }
+
+    fn size(bytes: u64) -> String {
+        if bytes.is_multiple_of(1 << 20) {
+            format!("{} MiB", bytes >> 20)
+        } else {
+            format!("{} KiB", bytes >> 10)
+        }
+    }
+
+    #[test]
+    fn the_specification_promises_these_limits() {
+        let limits = [
+            ("bytes that the demuxer buffers", size(crate::demux::Demuxer::MAX_BUFFERED as u64)),
+            ("bytes that one chunk may make the demuxer examine in vain", size(IN_VAIN as u64)),
+            ("packets and skipped runs out of one chunk", "65,536".to_owned()),
+            ("tracks that a header may declare", TRACKS.to_string()),
+            (
+                "WebM elements: EBML header; Info, Tracks",
+                format!("{}; {}", size(EBML_HEADER), size(HEADER_ELEMENT)),
+            ),
+            (
+                "a block of the Opus track; of another declared track",
+                format!("{}; {}", size(BLOCK), size(BLOCK_BESIDE)),
+            ),
+            ("SeekHead, Cues, Tags, Attachments, Chapters", size(SEGMENT_CHILD)),
+            (
+                "an element of unknown ID, before Tracks; behind Tracks",
+                format!("{}; {}", size(PASSED_OVER), size(UNKNOWN_ELEMENT)),
+            ),
+        ];
+        assert_eq!(ITEMS_PER_PUSH, 65_536);
+        for (row, limit) in limits {
+            let promised = specified(row);
+            assert!(
+                promised.starts_with(&limit),
+                "{row}: the demuxer's limit is {limit}, promised is {promised}"
+            );
+        }
+    }
+}

@@ -14,19 +14,21 @@ mod item;
 mod limits;
 mod ogg;
 mod opus_head;
+mod outcome;
 mod seek;
 mod sniff;
 mod times;
 mod webm;
 
 pub use item::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-pub use sniff::{Foreign, Sniffed, sniff, starts_recording, unsupported_codec};
+pub use sniff::{Foreign, Sniffed, sniff, sniff_pcm, starts_recording};
 
 use serde::{Deserialize, Serialize};
 
 use self::effort::Effort;
 use self::header_hash::HeaderHash;
 use self::ogg::Ogg;
+use self::outcome::{Again, Step};
 use self::webm::Webm;
 
 /// An incremental demuxer. It holds no more than an incomplete element or page, is serialisable at any point, and
@@ -80,30 +82,6 @@ enum Mode {
 enum Format {
     Webm(Webm),
     Ogg(Ogg),
-}
-
-/// What became of the bytes at hand.
-#[derive(Debug, PartialEq)]
-enum Step {
-    /// What begins there is not complete.
-    Wait,
-    /// So many bytes are done with.
-    Took(usize),
-    /// A recording's header begins there.
-    Header,
-    /// What begins there breaks the format.
-    Broken(SkipReason),
-}
-
-/// What becomes of a chunk that begins with the running recording's header.
-#[derive(Debug, PartialEq)]
-enum Again {
-    /// The recording goes on behind so many bytes of it.
-    GoesOn(usize),
-    /// The same, and they are the whole first blob.
-    FirstBlob(usize),
-    /// The same, but something is missing between what was read and there.
-    Misses(usize),
 }
 
 impl Demuxer {
@@ -276,5 +254,18 @@ impl Demuxer {
             (Mode::Seek(reason), _) => self.seek(reason.clone(), bytes, effort, out),
             (Mode::Start | Mode::Inside, _) => self.start(bytes, out),
         }
+    }
+}
+
+/// The codec of a recording that begins with `bytes` and has no Opus that can be decoded, if its header is all there.
+pub fn unsupported_codec(bytes: &[u8]) -> Option<String> {
+    if !starts_recording(bytes) {
+        return None;
+    }
+    let mut demuxer = Demuxer::new();
+    demuxer.push(bytes);
+    match demuxer.refusal() {
+        Some(SkipReason::UnsupportedCodec(codec)) => Some(codec.clone()),
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! OpusHead (RFC 7845 section 5.1): the first page's packet in Ogg, CodecPrivate in WebM.
 
-use super::SkipReason;
+use super::item::SkipReason;
 use crate::opus::OutputGain;
 use crate::time::OpusTicks;
 

@@ -2,8 +2,9 @@
 
 use super::effort::Effort;
 use super::ogg::{self, Page};
+use super::outcome::Step;
 use super::webm::{self, Proof};
-use super::{Demuxer, Format, Item, Mode, RecordingHead, SkipReason, Skipped, Step};
+use super::{Demuxer, Format, Item, Mode, RecordingHead, SkipReason, Skipped};
 use crate::ebml::id;
 
 /// A place where a recording begins or goes on: its parser, the bytes that are read already, and the head if a

@@ -1,6 +1,6 @@
-//! Times that a later packet of the same push tells.
+//! Times that follow from a later packet of the same push.
 
-use super::{Item, Packet, TimeBasis};
+use super::item::{Item, Packet, TimeBasis};
 
 /// Gives packets whose time is not known the one that follows from the first known time behind them. If a recording whose header
 /// is missing begins there, they are its beginning: a recording without a header does not begin in the middle of a chunk.

@@ -1,4 +1,4 @@
-//! EBML (RFC 8794), as much as Matroska needs: element headers, IDs, integers; [`write`] puts them together.
+//! EBML (RFC 8794), as much as Matroska needs: element headers, IDs, integers; [`mod@write`] puts them together.
 
 pub(crate) mod id;
 pub mod write;
@@ -14,7 +14,7 @@ pub(crate) struct ElementHeader {
     pub(crate) len: usize,
 }
 
-/// The bytes are no element header: an ID longer than 4 or a size longer than 8 bytes.
+/// The bytes are not an element header: an ID longer than 4 or a size longer than 8 bytes.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NoElement;
 
@@ -85,7 +85,7 @@ pub(crate) fn int(content: &[u8]) -> Option<i64> {
 }
 
 /// The child elements of a master element whose whole content is at hand. Yields `Err` once, with the ID as far as it
-/// could be read, where the content is no run of elements of known size.
+/// could be read, where the content is not a run of elements of known size.
 pub(crate) fn children(content: &[u8]) -> Children<'_> {
     Children { rest: content }
 }

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Ok(content)
     }
 
-    /// Goes past the header of a master element; returns where that element ends: the body's end if nobody knows.
+    /// Skips the header of a master element; returns where that element ends: the body's end if its size is unknown.
     fn enter(&mut self, header: ElementHeader, parent_end: usize) -> Result<usize, ReadError> {
         let end = match header.size {
             None => parent_end,

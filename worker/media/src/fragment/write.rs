@@ -1,8 +1,8 @@
 //! Writes one fragment (RFC 9559): one Segment, Info, Tracks, Tags, one Cluster of SimpleBlocks, all of known size.
 //!
 //! The layout is that of the service's own generator: DocType `matroska` version 2, 1 ms ticks, one audio track,
-//! tags before the Cluster. All sizes are known here, since the whole fragment is: a reader that finds the body cut off
-//! can tell. The same input gives the same bytes.
+//! tags before the Cluster. All sizes are known, since the whole fragment is, so a reader can see
+//! whether the body was cut off. The same input gives the same bytes.
 
 use thiserror::Error;
 

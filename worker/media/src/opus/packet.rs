@@ -1,7 +1,7 @@
 //! A packet's length in time, from its table of contents (RFC 6716 section 3).
 //!
 //! Every rule for well-formed packets (R1 to R7 of section 3.4) is checked here, so that what passes is what libopus
-//! decodes, and a block's or page's packets can be told from noise.
+//! decodes, and a block's or page's packets can be distinguished from noise.
 
 use thiserror::Error;
 

@@ -113,7 +113,7 @@ pub struct ChunkRow {
     pub parked: Ranges,
     /// In an open gap, and nowhere.
     pub missing: Ranges,
-    /// Taken, but the middle of a Cluster that begins in the gap before them: useless until that comes back.
+    /// Taken, but they cannot be decoded without the gap before them.
     pub held: Ranges,
     /// Their gap was given up.
     pub given_up: Ranges,

@@ -200,7 +200,8 @@ fn what_is_parked_at_the_head_and_at_the_tail_has_its_time() {
 
     // The live line went past what was decoded before it was parked.
     let (samples, captured_at) = (Samples::from_ms(2_000), EpochMs(7_100));
-    let timing = Timing { samples, captured_at, sent_at: EpochMs(7_150), joint: Joint::Clock };
+    let (sent_at, joint) = (EpochMs(7_150), Joint::Clock);
+    let timing = Timing { samples, captured_at, sent_at, joint, continues: false };
     state.live.timeline.place(&timing, &[], ingest::timeline::Sight { calm: true, ..Default::default() });
     assert_eq!(parts(&ledger(&fragments, &state, &[])), (1_000, 7_100, 2_000, 4_100));
     let part = ledger_within(&fragments, &state, &[], (EpochMs(2_500), EpochMs(4_000)));

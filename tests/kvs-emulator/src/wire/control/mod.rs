@@ -59,7 +59,7 @@ pub(crate) fn answer(operation: Operation, input: &Input, server: &Server) -> Re
             find(&mut store, &input.stream()?, now_ms)?;
             Ok(json!({ "DataEndpoint": server.advertised_endpoint() }))
         }
-        _ => Err(ApiError::invalid("This is no control operation.")),
+        _ => Err(ApiError::invalid("This is not a control operation.")),
     }
 }
 

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ingest::message::{Entry, Record, parse};
+use ingest::message::{Entry, Format, Record, parse};
 use serde_json::json;
 
 use super::*;
@@ -172,6 +172,44 @@ fn a_piece_of_a_blob_tells_the_writer_that_the_blob_goes_on() {
         assert!(!accepted(&chunk_with(last)).body.contains("continues"));
     }
     assert_eq!(refused("speaker", &chunk_with(json!({"continues": 1}))), ("WRONG_TYPE", Some(7)));
+}
+
+#[test]
+fn samples_are_enqueued_as_they_are_and_what_cannot_be_samples_is_named() {
+    let pcm = |bytes: &[u8]| chunk_with(json!({"format": "pcm-s16le", "audioData": STANDARD.encode(bytes)}));
+    for samples in [&[0; 8_000][..], b"{}", b"", &[0x1a, 0x45, 0xdf, 0xa3]] {
+        let Entry::Chunk(chunk) = as_the_writer_reads(&accepted(&pcm(samples))) else { panic!("no chunk") };
+        assert_eq!((chunk.format, chunk.audio.as_deref()), (Format::Pcm, Ok(samples)));
+    }
+    assert_eq!(accepted(&pcm(&[7; 10])).told, None);
+    let wav = [b"RIFF\x24\x7d\0\0WAVEfmt ".as_slice(), &[0; 28]].concat();
+    for (bytes, code) in [(&[1, 2, 3][..], "HALF_SAMPLE"), (&wav, "UNSUPPORTED_FORMAT")] {
+        let refusal = read(&caller("speaker"), &pcm(bytes), NOW).unwrap_err();
+        assert_eq!((refusal.code, refusal.chunk_index), (code, Some(7)));
+        assert!(refusal.hint.contains("16 kHz, mono"), "{}", refusal.hint);
+    }
+    assert_eq!(refused("speaker", &pcm(&[0; 100_000])), ("AUDIO_TOO_LARGE", Some(7)));
+}
+
+#[test]
+fn a_time_with_a_fraction_is_rounded() {
+    let rounded = |timestamp: Value| {
+        let body = chunk_with(json!({"timestamp": timestamp}));
+        match as_the_writer_reads(&accepted(&body)) {
+            Entry::Chunk(chunk) => chunk.captured_at.0,
+            end => panic!("{body} is {end:?}"),
+        }
+    };
+    assert_eq!(rounded(json!(1_795_335_945_729.4)), 1_795_335_945_729);
+    assert_eq!(rounded(json!(1_795_335_945_728.5)), 1_795_335_945_729);
+    let asking = chunk_with(json!({"ack": true, "timestamp": 1_795_335_945_728.6}));
+    let named = Ack::Chunk { index: 7, captured_at: EpochMs(1_795_335_945_729) };
+    assert_eq!(ack(&asking), Some(named), "the acknowledgement names the rounded time");
+    let end = accepted(r#"{"action":"endStream","timestamp":1795335949000.7}"#);
+    assert!(end.body.contains(r#""timestamp":1795335949001"#), "{}", end.body);
+    for wrong in [json!(-0.6), json!(1e300), json!("1795335945729")] {
+        assert_eq!(refused("speaker", &chunk_with(json!({"timestamp": wrong}))), ("WRONG_TYPE", Some(7)));
+    }
 }
 
 #[test]

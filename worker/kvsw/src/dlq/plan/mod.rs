@@ -254,8 +254,7 @@ fn places(facts: &SessionFacts, checkpoint: &Checkpoint, notes: &[Entry]) -> Vec
         let sequence_number = checkpoint.live.last_sequence.saturating_add(1 + i as u128);
         let record = Record { message_id: i.to_string(), sequence_number, ..Record::default() };
         let captured_at = captured_at(&entry.note, index, checkpoint, facts.status);
-        let (audio, connection_id) = (Ok(Vec::new()), None);
-        let chunk = Chunk { record, index, captured_at, connection_id, audio };
+        let chunk = Chunk { record, index, captured_at, ..Chunk::default() };
         Some(ingest::message::Entry::Chunk(Arc::new(chunk)))
     });
     let sorted = sort(checkpoint, &entries.collect::<Vec<_>>(), &[]);

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, Step, TimeBasis};
+use super::outcome::Step;
+use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, OutputGain, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 
@@ -132,9 +133,9 @@ impl Ogg {
         }
     }
 
-    /// How much of a chunk repeats pages that were read; `None` if it begins another recording. A stream's first page tells it
-    /// from others, unless its serial number was not drawn by lot; then sound from before is another run's, as it is where it comes
-    /// as far as what was read.
+    /// How much of a chunk repeats pages that were read; `None` if it begins another recording. A stream's first page distinguishes
+    /// it from others, unless its serial number is not random. Then sound with an earlier time is another run's, and so is sound
+    /// that reaches as far as what was read.
     pub(super) fn repeated(&self, id: &str, chunk: &[u8]) -> Option<usize> {
         const CLOCKS_DIFFER: i64 = 45 * 48;
         let (mut at, mut heard_to) = (0, 0);

@@ -1,6 +1,6 @@
 //! Ogg pages (RFC 3533 section 6).
 
-/// The bytes are no page, or a damaged one.
+/// The bytes are not a page, or a damaged one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct NoPage {
     /// How many of them it took to tell.

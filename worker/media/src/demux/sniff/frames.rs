@@ -1,6 +1,6 @@
 //! Formats that are nothing but frames: what their first bytes say is too short to go by, so three frames in a row must agree.
 
-use super::Foreign;
+use super::foreign::Foreign;
 
 /// Each packet of a transport stream begins with 0x47 (ISO/IEC 13818-1, 2.4.3.2).
 const TS_PACKET: usize = 188;

@@ -3,13 +3,12 @@
 //! A chunk may also be the middle of a recording, which can begin with any bytes. So what names a kind must be long enough never
 //! to come up in Opus by chance: at least 28 bits, in formats of frames three in a row.
 
+mod foreign;
 mod frames;
 
-use std::fmt;
+pub use foreign::Foreign;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Demuxer, SkipReason, ogg, webm};
+use super::{ogg, webm};
 
 /// What a chunk's first bytes say it is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -22,72 +21,6 @@ pub enum Sniffed {
     Foreign(Foreign),
     /// None of these: the continuation of a recording, or noise.
     Unknown,
-}
-
-/// What pages send although it cannot be decoded here.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Foreign {
-    /// A box of an ISO base media file: what Safari records by default, and Chrome as audio/mp4.
-    Mp4,
-    /// RIFF WAVE, RF64 or BW64.
-    Wav,
-    /// Another RIFF file.
-    Riff,
-    /// AAC in ADTS frames.
-    Adts,
-    /// MPEG audio frames, layer I to III.
-    Mp3,
-    /// An ID3 tag, which goes before MP3 or AAC.
-    Id3,
-    /// FLAC.
-    Flac,
-    /// Apple's Core Audio Format.
-    Caf,
-    /// AIFF or AIFF-C.
-    Aiff,
-    /// Adaptive Multi-Rate.
-    Amr,
-    /// An MPEG transport stream.
-    MpegTs,
-    /// JSON.
-    Json,
-    /// Base64 of a recording: it was encoded twice.
-    Base64,
-    /// A recording that was read as text: its bytes are lost.
-    ReadAsText,
-    /// A data: or blob: URL.
-    Url,
-    /// What JavaScript makes of a blob that is used as a string.
-    BlobAsString,
-    /// HTML or XML.
-    Markup,
-    /// Other text.
-    Text,
-}
-
-impl fmt::Display for Foreign {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Mp4 => "MP4 (an ISO base media box)",
-            Self::Wav => "WAV",
-            Self::Riff => "a RIFF file other than WAV",
-            Self::Adts => "AAC (ADTS frames)",
-            Self::Mp3 => "MP3 (MPEG audio frames)",
-            Self::Id3 => "MP3 or AAC (an ID3 tag)",
-            Self::Flac => "FLAC",
-            Self::Caf => "CAF (Core Audio)",
-            Self::Aiff => "AIFF",
-            Self::Amr => "AMR",
-            Self::MpegTs => "an MPEG transport stream",
-            Self::Json => "JSON",
-            Self::Base64 => "base64 text of a recording",
-            Self::ReadAsText => "a recording that was read as text",
-            Self::Url => "a data: or blob: URL",
-            Self::BlobAsString => "a blob turned into a string",
-            Self::Markup => "HTML or XML",
-            Self::Text => "text",
-        })
-    }
 }
 
 /// Tells what a chunk is from its first bytes.
@@ -125,6 +58,17 @@ fn foreign(bytes: &[u8]) -> Option<Foreign> {
     } else {
         frames::of(bytes).or_else(|| text(bytes))
     }
+}
+
+/// Tells what plain samples cannot be. They can be anything, a few of them any text; so only a whole header counts, and no frames:
+/// a steady tone repeats itself as they do.
+pub fn sniff_pcm(bytes: &[u8]) -> Option<Foreign> {
+    const LEAST: usize = 32;
+    if starts_recording(bytes) {
+        return Some(Foreign::Recording);
+    }
+    let is_frames = |kind: &Foreign| matches!(kind, Foreign::Adts | Foreign::Mp3 | Foreign::MpegTs);
+    foreign(bytes).filter(|kind| bytes.len() >= LEAST && !is_frames(kind))
 }
 
 /// A box begins with its size, which is 8 or more, 1 (a longer size follows) or 0 (up to the end), and its type.
@@ -177,19 +121,6 @@ pub fn starts_recording(bytes: &[u8]) -> bool {
     match bytes {
         [0x1a, ..] => matches!(webm::ebml_header(bytes), Ok(Some(_))),
         _ => ogg::Page::claims_to_begin(bytes) && matches!(ogg::Page::read(bytes), Ok(Some(_))),
-    }
-}
-
-/// The codec of a recording that begins with `bytes` and has no Opus that can be decoded, if its header is all there.
-pub fn unsupported_codec(bytes: &[u8]) -> Option<String> {
-    if !starts_recording(bytes) {
-        return None;
-    }
-    let mut demuxer = Demuxer::new();
-    demuxer.push(bytes);
-    match demuxer.refusal() {
-        Some(SkipReason::UnsupportedCodec(codec)) => Some(codec.clone()),
-        _ => None,
     }
 }
 
@@ -268,6 +199,19 @@ mod tests {
         ];
         for bytes in passing {
             assert_eq!(kind(bytes), None, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn samples_are_foreign_only_where_a_header_says_so() {
+        let wav = [b"RIFF\x24\x7d\0\0WAVEfmt ".as_slice(), &[0; 28]].concat();
+        assert_eq!(sniff_pcm(&wav), Some(Foreign::Wav));
+        let webm = b"\x1a\x45\xdf\xa3\x87\x42\x82\x84webm";
+        assert_eq!(sniff_pcm(webm), Some(Foreign::Recording));
+        let tone = [[0xff, 0xf3, 0x84, 0x00].as_slice(), &[0x5a; 188]].concat().repeat(8);
+        assert_eq!(kind(&tone), Some(Foreign::Mp3), "as a chunk of a recording it would be");
+        for samples in [tone.as_slice(), b"", b"{}", b"null", &[0; 8_000], &[0x1a, 0x45, 0xdf, 0xa3]] {
+            assert_eq!(sniff_pcm(samples), None, "{samples:02x?}");
         }
     }
 

@@ -8,9 +8,11 @@
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Again, Item, Step};
-use super::content::is_next;
-use super::{Webm, block_time, is_segment_child, open};
+use super::super::item::Item;
+use super::super::outcome::{Again, Step};
+use super::content::{block_time, is_next};
+use super::element::is_segment_child;
+use super::state::{Webm, open};
 use crate::ebml::{self, ElementHeader, id};
 use crate::time::MediaTime;
 

@@ -1,8 +1,8 @@
 //! What Info and blocks hold.
 
-use super::super::{Item, Packet, SkipReason};
+use super::super::item::{Item, Packet, SkipReason};
 use super::block::Block;
-use super::{LARGE_BLOCK, Webm};
+use super::state::{LARGE_BLOCK, Webm};
 use crate::ebml::{self, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};

@@ -12,52 +12,24 @@
 mod again;
 mod block;
 mod content;
+mod element;
 mod proof;
+mod state;
 mod tracks;
 mod walk;
 
 pub(super) use again::again;
-pub(super) use proof::{Proof, prove};
-
-use serde::{Deserialize, Serialize};
+pub(super) use proof::prove;
+pub(super) use state::{Webm, ebml_header, open};
+pub(super) use walk::Proof;
 
 use self::content::{block_time, read_block, timestamp_scale};
-use self::tracks::OpusTrack;
+use self::element::{is_cluster_child, is_segment_child, known_size, size_or_unknown};
+use self::state::{Cluster, LARGE_BLOCK};
 use super::effort::Effort;
-use super::header_hash::HeaderHash;
-use super::{Container, Item, RecordingHead, SkipReason, Skipped, Step, TimeBasis, limits};
+use super::outcome::Step;
+use super::{Container, Item, RecordingHead, SkipReason, Skipped, TimeBasis, limits};
 use crate::ebml::{self, ElementHeader, id, take_vint};
-use crate::time::MediaTime;
-
-/// Where a recording's parser is, and what it must remember of what it has passed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Webm {
-    /// Bytes since the recording's start, or since the place that it was taken up at.
-    at: u64,
-    /// Where the Segment ends, if its size is known.
-    segment_end: Option<u64>,
-    cluster: Option<Cluster>,
-    /// Bytes of the current element that are still to be passed over.
-    pass: u64,
-    /// Nanoseconds per tick (TimestampScale).
-    scale_ns: u64,
-    track: Option<OpusTrack>,
-    hash: HeaderHash,
-    /// When the latest block began.
-    latest: Option<MediaTime>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Cluster {
-    /// Where it ends, if its size is known.
-    end: Option<u64>,
-    /// Its Timestamp in ticks; blocks before it have no time.
-    time: Option<u64>,
-    /// What `time` is worth where the Timestamp is among missing bytes. In a Cluster whose own Timestamp is not read yet, that
-    /// of the one before.
-    #[serde(default, skip_serializing_if = "TimeBasis::is_known")]
-    basis: TimeBasis,
-}
 
 /// A track's.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -65,72 +37,6 @@ enum Owner {
     Opus,
     /// One that the header declares beside it.
     Other,
-}
-
-const DEFAULT_SCALE_NS: u64 = 1_000_000;
-/// More than a block of a packet or two has at any bit rate.
-const LARGE_BLOCK: usize = 4 * 1024;
-
-/// Reads an EBML header and the Segment header behind it; `None` if the bytes end too early. Returns the parser for
-/// what follows, and the bytes that both headers take.
-///
-/// # Errors
-/// [`SkipReason::NotMedia`] if the bytes begin no WebM file; an empty recorder's stub has no Segment.
-pub(super) fn open(bytes: &[u8]) -> Result<Option<(Webm, usize)>, SkipReason> {
-    let Some(mut used) = ebml_header(bytes)? else {
-        return Ok(None);
-    };
-    let segment = loop {
-        let header =
-            bytes.get(used..).map(ElementHeader::read).transpose().map_err(|_| SkipReason::NotMedia)?;
-        let Some(header) = header.flatten() else { return Ok(None) };
-        match (header.id, header.size) {
-            (id::SEGMENT, _) => break header,
-            (id::VOID, Some(size)) if size <= limits::EBML_HEADER => used += header.len + size as usize,
-            _ => return Err(SkipReason::NotMedia),
-        }
-    };
-    used += segment.len;
-    let hash = HeaderHash::of(&bytes[..used]);
-    let webm = Webm {
-        at: used as u64,
-        segment_end: size_or_unknown(segment).map(|size| used as u64 + size),
-        cluster: None,
-        pass: 0,
-        scale_ns: DEFAULT_SCALE_NS,
-        track: None,
-        hash,
-        latest: None,
-    };
-    Ok(Some((webm, used)))
-}
-
-/// The length of the EBML header at the start of `bytes`, if it is one of a WebM or Matroska file; `None` if the
-/// bytes end too early.
-pub(super) fn ebml_header(bytes: &[u8]) -> Result<Option<usize>, SkipReason> {
-    let Some(header) = ElementHeader::read(bytes).map_err(|_| SkipReason::NotMedia)? else {
-        return Ok(None);
-    };
-    let size = header.size.filter(|&size| header.id == id::EBML && size <= limits::EBML_HEADER);
-    let end = header.len + size.ok_or(SkipReason::NotMedia)? as usize;
-    let Some(content) = bytes.get(header.len..end) else {
-        return Ok(None);
-    };
-    let mut doc_type = None;
-    for child in ebml::children(content) {
-        let (child_id, value) = child.map_err(|_| SkipReason::NotMedia)?;
-        match child_id {
-            id::DOC_TYPE => doc_type = Some(ebml::string(value)),
-            id::EBML_READ_VERSION if ebml::uint(value) != Some(1) => return Err(SkipReason::NotMedia),
-            id::EBML_MAX_ID_LENGTH if ebml::uint(value) > Some(4) => return Err(SkipReason::NotMedia),
-            id::EBML_MAX_SIZE_LENGTH if ebml::uint(value) > Some(8) => return Err(SkipReason::NotMedia),
-            _ => {}
-        }
-    }
-    match doc_type {
-        Some(b"webm" | b"matroska") => Ok(Some(end)),
-        _ => Err(SkipReason::NotMedia),
-    }
 }
 
 impl Webm {
@@ -365,33 +271,5 @@ impl Webm {
             gain: facts.gain,
             beside: facts.beside.into(),
         })
-    }
-}
-
-/// Elements that stand in a Segment beside its Clusters, and other Clusters: each ends a Cluster of unknown size.
-fn is_segment_child(element: u32) -> bool {
-    use id::{ATTACHMENTS, CHAPTERS, CLUSTER, CUES, INFO, SEEK_HEAD, SEGMENT, TAGS, TRACKS};
-    matches!(element, SEEK_HEAD | INFO | TRACKS | CHAPTERS | CLUSTER | CUES | ATTACHMENTS | TAGS | SEGMENT)
-}
-
-/// Elements that stand in a Cluster only.
-fn is_cluster_child(element: u32) -> bool {
-    use id::{BLOCK_GROUP, ENCRYPTED_BLOCK, POSITION, PREV_SIZE, SILENT_TRACKS, SIMPLE_BLOCK, TIMESTAMP};
-    matches!(
-        element,
-        TIMESTAMP | SIMPLE_BLOCK | BLOCK_GROUP | ENCRYPTED_BLOCK | POSITION | PREV_SIZE | SILENT_TRACKS
-    )
-}
-
-/// The size of a Segment or Cluster. Some recorders leave a size of 0 where they would have written it at the end.
-fn size_or_unknown(header: ElementHeader) -> Option<u64> {
-    header.size.filter(|&size| size > 0)
-}
-
-fn known_size(header: ElementHeader, limit: u64) -> Result<usize, SkipReason> {
-    match header.size {
-        Some(size) if size <= limit => Ok(size as usize),
-        Some(bytes) => Err(SkipReason::TooLarge { id: header.id, bytes }),
-        None => Err(SkipReason::BadElement { id: header.id }),
     }
 }

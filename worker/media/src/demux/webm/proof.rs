@@ -2,25 +2,14 @@
 
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
-use super::super::{Container, RecordingHead, TimeBasis};
+use super::super::item::{Container, RecordingHead, TimeBasis};
 use super::content::block_time;
+use super::state::{Cluster, DEFAULT_SCALE_NS, Webm};
 use super::tracks::OpusTrack;
-use super::walk::{Start, Walk};
-use super::{Cluster, DEFAULT_SCALE_NS, Webm};
+use super::walk::{Proof, Start, Walk};
 use crate::ebml::id;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};
-
-/// What became of a place that might be one to go on from.
-#[derive(Debug, PartialEq)]
-pub(in super::super) enum Proof<T> {
-    /// It is none.
-    Fails,
-    /// More bytes will tell.
-    Wait,
-    /// It is one: how to go on there.
-    Holds(T),
-}
 
 /// Tries to go on at the Cluster, Timestamp, SimpleBlock or BlockGroup that `bytes` begin with. `before` is the recording that
 /// was left, if there was one: it goes on if the blocks are of its tracks, and a Cluster's time is later than what was read;

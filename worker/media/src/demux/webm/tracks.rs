@@ -10,8 +10,9 @@ use std::io::Cursor;
 use matroska::{Matroska, Settings, Track};
 use serde::{Deserialize, Serialize};
 
+use super::super::item::SkipReason;
+use super::super::limits;
 use super::super::opus_head::OpusHead;
-use super::super::{SkipReason, limits};
 use crate::ebml::{self, id, write};
 use crate::opus::OutputGain;
 use crate::time::OpusTicks;
@@ -89,7 +90,7 @@ fn describe<'a>(tracks: impl Iterator<Item = (&'a Track, &'a Hidden)>) -> String
     if names.is_empty() { "no tracks".to_owned() } else { names.join(", ") }
 }
 
-/// What the gate lets through: a rebuilt TrackEntry for each track, and what the crate would not tell of it.
+/// What the gate lets through: a rebuilt TrackEntry for each track, and what the crate does not report of it.
 #[derive(Debug, Default)]
 struct Gated {
     entries: Vec<Vec<u8>>,

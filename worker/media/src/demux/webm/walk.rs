@@ -22,12 +22,22 @@ use super::super::effort::Effort;
 use super::super::limits;
 use super::block::{Block, BlockHead};
 use super::content::{block_time, jitter_ns, opened};
-use super::proof::Proof;
+use super::element::{is_segment_child, known_size, size_or_unknown};
 use super::tracks::OpusTrack;
-use super::{is_segment_child, known_size, size_or_unknown};
 use crate::ebml::{self, ElementHeader, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};
+
+/// What became of a place that might be one where the recording goes on.
+#[derive(Debug, PartialEq)]
+pub(in super::super) enum Proof<T> {
+    /// It is none.
+    Fails,
+    /// More bytes are needed to decide.
+    Wait,
+    /// It is one: how to go on there.
+    Holds(T),
+}
 
 /// What a run must show after a loss.
 const AFTER_LOSS: Enough = Enough { bits: 45, blocks: 1 };

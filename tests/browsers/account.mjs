@@ -1,0 +1,92 @@
+// Every second of the stream against what was played: lost 0, twice 0, at its true time.
+
+import { find, RATE, unwav } from "./sound.mjs";
+
+const STREAM_RATE = 16_000;
+const WINDOW = STREAM_RATE;
+const WINDOW_MS = 1_000;
+/** Windows overlap by half. */
+const STEP = WINDOW / 2;
+const LIKENESS_MIN = 0.99;
+/** What lies between playing and hearing, and what a start of the player takes: looked for so far. */
+const REACH_S = 3;
+/** How far the time of a piece may be from where the first one is: a recorder's own delay at its start, rounding, a clock's drift. */
+const TIME_MS = 200;
+/** Within one run of the recorder nothing may be moved at all. */
+const SHIFT_MS = 5;
+
+/** A busy machine makes a browser stumble over its microphone; more often than this it is no test. */
+const STUMBLES_MAX = 0.15;
+
+/**
+ * Looks at each window of the stream that no cut touches. `began`: epoch ms when `source` began to play; `cuts`: `[from, to]` epoch ms
+ * of everything that a person did to the recording. What differs from what was played is looked for in `recorded()`, the sound that
+ * the browser's recorders handed out: a browser that stumbles is not our fault, and is told.
+ */
+export function account({ from, wav }, source, began, cuts, recorded) {
+  const stream = unwav(wav);
+  const windows = [];
+  let expected;
+  for (let at = 0; at + WINDOW <= stream.length; at += STEP) {
+    const ms = from + at / (STREAM_RATE / 1_000);
+    if (isCut(cuts, ms, ms + WINDOW_MS)) continue;
+    const due = ((ms - began) / 1_000) * RATE;
+    const reach = (expected === undefined ? REACH_S : 0.4) * RATE;
+    const guess = due + (expected ?? 0);
+    const piece = stream.subarray(at, at + WINDOW);
+    const { lag, likeness } = find(piece, source, guess - reach, guess + reach);
+    expected ??= lag - due;
+    windows.push({ ms, piece, likeness, at: at / STREAM_RATE, movedMs: ((lag - due - expected) / RATE) * 1_000 });
+  }
+  if (!windows.length) return { windows, wrong: ["the stream has no whole second"], worst: 0, moved: 0, stumbles: 0 };
+  const sound = windows.some(({ likeness }) => likeness < LIKENESS_MIN) ? recorded() : [];
+  for (const window of windows) window.stumbled = window.likeness < LIKENESS_MIN && wasRecorded(window.piece, sound);
+  const sane = windows.filter(({ stumbled }) => !stumbled);
+  const stumbles = windows.length - sane.length;
+  const wrong = faults(windows, cuts);
+  if (stumbles > STUMBLES_MAX * windows.length) wrong.push(`the browser stumbled in ${stumbles} of ${windows.length} windows: is the machine too busy?`);
+  return {
+    windows,
+    wrong,
+    stumbles,
+    worst: Math.min(...sane.map(({ likeness }) => likeness)),
+    moved: Math.max(...sane.map(({ movedMs }) => Math.abs(movedMs))),
+  };
+}
+
+const isCut = (cuts, from, to) => cuts.some(([start, end]) => from < end && to > start);
+
+/** Whether a recorder handed this very sound out. */
+function wasRecorded(piece, recordings) {
+  return recordings.some((sound) => find(piece, sound, 0, sound.length - WINDOW * (RATE / STREAM_RATE)).likeness >= LIKENESS_MIN);
+}
+
+function faults(windows, cuts) {
+  const wrong = [];
+  let before; // in the same run of the recorder
+  for (const window of windows) {
+    const { at, ms, likeness, movedMs, stumbled } = window;
+    const where = `second ${at.toFixed(1)} of the stream`;
+    if (before && isCut(cuts, before.ms, ms)) before = undefined;
+    if (stumbled) before = undefined;
+    else if (likeness < LIKENESS_MIN) wrong.push(`${where} is not what was played: correlation ${likeness.toFixed(4)}`);
+    else if (Math.abs(movedMs) > TIME_MS) wrong.push(`${where} is ${movedMs.toFixed(0)} ms from its true time`);
+    else if (before && Math.abs(movedMs - before.movedMs) > SHIFT_MS)
+      wrong.push(`${where} has moved by ${(movedMs - before.movedMs).toFixed(1)} ms within a run of the recorder`);
+    if (!stumbled) before = window;
+  }
+  return wrong;
+}
+
+/** What the operator's ledger says of it. */
+export function ledgerFaults({ time, gaps, chunks, parkedElsewhere }) {
+  const wrong = [];
+  if (time.overlapMs) wrong.push(`${time.overlapMs} ms are in the stream twice`);
+  if (time.unknownMs) wrong.push(`${time.unknownMs} ms are missing, and nobody knows why`);
+  if (gaps.length) wrong.push(`${gaps.length} open gaps, ${time.gapMs} ms`);
+  const kinds = ["parked", "missing", "held", "givenUp", "notInStream", "twice"];
+  for (const row of chunks)
+    for (const kind of kinds) if (row[kind].length) wrong.push(`page ${row.numbering}, chunks ${kind}: ${JSON.stringify(row[kind])}`);
+  if (parkedElsewhere.length) wrong.push(`parked: ${JSON.stringify(parkedElsewhere)}`);
+  return wrong;
+}

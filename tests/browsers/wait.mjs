@@ -1,0 +1,16 @@
+// Waiting for what a real browser does in its own time.
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The first value of `probe` that is not false, null, undefined or ""; fails when there is none within `ms`. */
+export async function until(what, ms, probe) {
+  const end = Date.now() + ms;
+  let last;
+  for (;;) {
+    const value = await probe();
+    if (value) return value;
+    last = value;
+    if (Date.now() >= end) throw new Error(`not within ${ms} ms: ${what}${last === undefined ? "" : ` (${last})`}`);
+    await sleep(50);
+  }
+}

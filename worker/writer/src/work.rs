@@ -1,0 +1,69 @@
+//! The work on one session within one invocation, as its steps share it.
+
+use std::sync::Mutex;
+
+use ingest::batch::{Because, Settled};
+use ingest::checkpoint::Line;
+use ingest::gap::Gap;
+use ingest::message::{Record, SessionId};
+use ingest::piece::Piece;
+use ingest::snapshot::Snapshot;
+use media::time::EpochMs;
+
+use crate::event::{Event, Telemetry as _};
+use crate::ports::{Clock as _, Ports};
+use crate::writer::{Writer, lock};
+
+/// Chunks that go on from one place: the live audio's, or a gap's.
+pub(crate) struct Batch<'a> {
+    /// The gap they fill; none for live audio.
+    pub(crate) gap: Option<&'a Gap>,
+    pub(crate) pieces: &'a [Piece],
+    /// The place.
+    pub(crate) start: Snapshot,
+}
+
+impl Batch<'_> {
+    pub(crate) fn line(&self) -> Line {
+        self.gap.map_or(Line::Live, |gap| Line::Gap(gap.id()))
+    }
+}
+
+/// The work on one session within one invocation.
+pub(crate) struct SessionWork<'a, P> {
+    pub(crate) writer: &'a Writer<P>,
+    pub(crate) session: SessionId,
+    pub(crate) stop_at: EpochMs,
+    /// See [`View::delivery_full`].
+    pub(crate) delivery_full: bool,
+    /// All of the delivery is this session's.
+    pub(crate) alone: bool,
+    pub(crate) settled: &'a Mutex<Settled>,
+}
+
+impl<P: Ports> SessionWork<'_, P> {
+    pub(crate) fn settle<'r>(&self, records: impl IntoIterator<Item = &'r Record>, because: Because) {
+        let mut settled = lock(self.settled);
+        records.into_iter().for_each(|record| settled.settle(record, because));
+    }
+
+    pub(crate) fn is_settled(&self, record: &Record) -> bool {
+        lock(self.settled).holds(&record.message_id)
+    }
+
+    pub(crate) fn now(&self) -> EpochMs {
+        self.writer.ports.clock().now()
+    }
+
+    pub(crate) async fn sleep_ms(&self, ms: u64) {
+        self.writer.ports.clock().sleep_ms(ms).await;
+    }
+
+    pub(crate) fn remaining_ms(&self) -> u64 {
+        self.stop_at.ms_since(self.now())
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        self.writer.ports.telemetry().emit(&event);
+    }
+}

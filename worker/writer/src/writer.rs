@@ -1,0 +1,32 @@
+//! What outlives an invocation, and what its parts share.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ingest::batch::Settled;
+use ingest::message::Record;
+
+use crate::config::Config;
+use crate::warm::WarmSessions;
+
+/// Writes batches; lives as long as the process and remembers the sessions it wrote last.
+pub struct Writer<P> {
+    pub(crate) ports: P,
+    pub(crate) config: Config,
+    pub(crate) warm: WarmSessions,
+}
+
+/// What the queue knows a delivered message by.
+pub(crate) struct Delivered {
+    pub(crate) id: String,
+    pub(crate) receipt_handle: String,
+}
+
+impl Delivered {
+    pub(crate) fn of(record: &Record) -> Self {
+        Self { id: record.message_id.clone(), receipt_handle: record.receipt_handle.clone() }
+    }
+}
+
+pub(crate) fn lock(settled: &Mutex<Settled>) -> MutexGuard<'_, Settled> {
+    settled.lock().unwrap_or_else(PoisonError::into_inner)
+}
