@@ -104,7 +104,7 @@ pub struct Checkpoint {
     /// Workers that ended in a row before they got anywhere with the session.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crashes: u32,
-    /// Chunks that were delivered suspiciously often are being worked on by somebody who has ended by then.
+    /// Chunks that may have ended workers are being worked on, by one that has ended by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worked_on_until: Option<EpochMs>,
     /// Whose save this is: no two have the same.

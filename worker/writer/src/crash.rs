@@ -1,8 +1,8 @@
 //! Sessions whose work ends without an answer: a panic, or the end of the whole process.
 //!
 //! A defect that one session's chunks bring to light is that session's alone. A panic is caught and counted. The end of a process
-//! (memory, a time-out in code that does not yield) cannot be caught: chunks that were delivered suspiciously often are therefore
-//! worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
+//! (memory, a time-out in code that does not yield) cannot be caught: chunks whose deliveries lie suspiciously far apart
+//! are therefore worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
 //! After [`MAX_CRASHES`] in a row the chunks at hand are parked. An attempt that has a lease is counted by that as well.
 
 use std::any::Any;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures::future::FutureExt as _;
 use ingest::batch::Because;
-use ingest::message::{Chunk, Entry};
+use ingest::message::{Chunk, Entry, Record};
 use ingest::piece::Piece;
 use media::time::EpochMs;
 
@@ -24,15 +24,16 @@ use crate::work::SessionWork;
 
 /// Workers that may end in a row over the same session.
 const MAX_CRASHES: u32 = 3;
-/// A chunk that is delivered for the so manieth time may have ended its workers: deferrals explain a few deliveries.
-const SUSPICIOUS_DELIVERIES: u32 = 10;
+/// Deliveries from which on a chunk may be suspicious.
+const SUSPICIOUS_DELIVERIES: u32 = 3;
+/// Average time between its deliveries from which on it is: a deferral takes 6 s at most, the queue's VisibilityTimeout is 15 s.
+const SUSPICIOUS_AWAY_MS: u64 = 8_000;
 
 impl<P: Ports> SessionWork<'_, P> {
-    /// Works under a mark where the chunks have been delivered suspiciously often. Chunks that end their workers, or that the store
+    /// Works under a mark where the chunks' deliveries are suspicious. Chunks that end their workers, or that the store
     /// will never take, are parked.
     pub(crate) async fn guarded(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
-        let deliveries = entries.iter().map(|entry| entry.record().receive_count).max();
-        let suspicious = deliveries >= Some(SUSPICIOUS_DELIVERIES);
+        let suspicious = entries.iter().any(|entry| is_suspicious(entry.record(), self.now()));
         if suspicious && self.mark(entries).await? {
             return Ok(());
         }
@@ -115,6 +116,11 @@ impl<P: Ports> SessionWork<'_, P> {
         self.settle(markers.map(Entry::record), Because::Ended);
         Ok(())
     }
+}
+
+fn is_suspicious(record: &Record, now: EpochMs) -> bool {
+    let away = u64::from(record.receive_count.saturating_sub(1));
+    record.receive_count >= SUSPICIOUS_DELIVERIES && now.ms_since(record.sent_at) >= away * SUSPICIOUS_AWAY_MS
 }
 
 fn chunk(entry: &Entry) -> Option<&Arc<Chunk>> {
