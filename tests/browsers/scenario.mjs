@@ -13,6 +13,8 @@ import { sleep, until } from "./wait.mjs";
 const DELAY_MS = 800;
 /** What the recorder had not handed out is lost by a reload: one timeslice. */
 const SLICE_MS = 1_000;
+/** The page is there so soon. */
+const PAINT_MS = 1_000;
 /** Half way through an outage of so many seconds somebody loses patience. */
 const RELOADED_FROM_S = 30;
 /** All that waited must be stored so soon after the network is back. */
@@ -144,7 +146,11 @@ async function stall({ page, notes }, seconds) {
 }
 
 /** Microphone and consent, by keyboard. */
-async function prepare({ page }, microphone) {
+async function prepare({ page, notes }, microphone) {
+  const painted = () => page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  const paint = await until("the page is painted", 5_000, painted);
+  notes.push(`first paint after ${paint.toFixed(0)} ms`);
+  if (paint > PAINT_MS) page.complaints.push(`the first paint took ${paint.toFixed(0)} ms`);
   await page.look("idle");
   await page.lookAround("idle");
   const main = () => page.evaluate(() => document.getElementById("main").disabled);

@@ -201,7 +201,7 @@ fn with_status(status: SessionStatus) -> Scenario {
 fn bomb() -> String {
     let mut bytes = header(Browser::Chromium, 1);
     bytes.extend(b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00");
-    bytes.extend((0..2_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
+    bytes.extend((0..7_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
     STANDARD.encode(bytes)
 }
 

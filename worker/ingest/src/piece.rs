@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::message::Chunk;
@@ -14,8 +15,19 @@ pub struct Piece {
     pub numbering: u32,
     /// Its message is acknowledged; the state keeps it until its turn comes.
     pub set_aside: bool,
+    /// What of the chunk; all that is left of it if this is `None`.
+    pub head: Option<Head>,
     /// The chunk.
     pub chunk: Arc<Chunk>,
+}
+
+/// The beginning of a chunk that is too long for one fragment, or of what is left of one. The rest follows as another piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Where in the chunk's bytes it ends.
+    pub until: usize,
+    /// The audio of the rest.
+    pub behind: Samples,
 }
 
 impl Piece {
@@ -26,12 +38,23 @@ impl Piece {
 
     /// The chunk in this numbering.
     pub fn of(numbering: u32, chunk: Arc<Chunk>) -> Self {
-        Self { numbering, set_aside: false, chunk }
+        Self { numbering, set_aside: false, head: None, chunk }
     }
 
     /// Its own place.
     pub fn place(&self) -> Place {
         Place { numbering: self.numbering, next: self.index }
+    }
+
+    /// Whether nothing of the chunk comes behind this.
+    pub fn ends_chunk(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// When the speaker's clock says that its audio ended, about.
+    pub fn ended_at(&self) -> EpochMs {
+        let behind = self.head.map_or(Samples(0), |head| head.behind);
+        EpochMs(self.captured_at.0.saturating_sub(behind.ms_floor()))
     }
 }
 
@@ -58,9 +81,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place behind a chunk.
+    /// The place behind a chunk; before it, while more of it follows.
     pub fn behind(piece: &Piece) -> Self {
-        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
+        let next = piece.index.saturating_add(u64::from(piece.ends_chunk()));
+        Self { numbering: piece.numbering, next }
     }
 
     /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.

@@ -100,7 +100,7 @@ impl Fragment {
         (self.number.len(), &self.number)
     }
 
-    /// `None` for a fragment that was not written by this project: nobody knows what is in it.
+    /// `None` for a fragment that was not written by this project: its content is unknown.
     fn identity(&self) -> Option<Identity> {
         Some((self.at, self.numbering?, self.chunks?))
     }

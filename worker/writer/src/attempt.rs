@@ -9,6 +9,7 @@ use ingest::checkpoint::{Lease, Line};
 use ingest::failure::{Class, ServiceFailure};
 use ingest::fold::Refusal;
 use ingest::gap::Gap;
+use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::render::prime;
 use media::opus::Decoder;
@@ -245,7 +246,8 @@ impl<P: Ports> SessionWork<'_, P> {
 
     async fn settle_pieces(&self, batch: &Batch<'_>, refused: Vec<(usize, Refusal)>) -> Result<(), Stop> {
         let is_refused = |i: usize| refused.iter().any(|(r, _)| *r == i);
-        let taken = batch.pieces.iter().enumerate().filter(|(i, _)| !is_refused(*i));
+        let is_whole = |i: usize, piece: &Piece| piece.ends_chunk() && !is_refused(i);
+        let taken = batch.pieces.iter().enumerate().filter(|(i, piece)| is_whole(*i, piece));
         self.settle(taken.map(|(_, piece)| &piece.record), Because::Written);
         for (i, refusal) in refused {
             let piece = &batch.pieces[i];

@@ -11,7 +11,7 @@ use crate::speech::webm::{Browser, header};
 const PER_MS: usize = 16;
 /// The most that a blob's event comes after its audio has ended.
 const EVENT_MS: u64 = 30;
-/// After a stall Chromium needs so long until its large blob comes.
+/// Time from a stall's end until Chromium hands out its large blob.
 const LARGE_AFTER_MS: u64 = 280;
 /// No chunk may hold more audio: 10 s is the writer's limit.
 const MOST_MS: u64 = 8_000;
@@ -23,12 +23,12 @@ pub enum Style {
     Heap,
     /// One blob with everything, which the page cuts into pieces; Firefox.
     One {
-        /// At least so many.
+        /// The least number.
         pieces: usize,
     },
     /// What was due at the beginning, and soon after one blob with the rest, which the page cuts into pieces; Chromium.
     SmallThenLarge {
-        /// At least so many.
+        /// The least number.
         pieces: usize,
     },
 }
@@ -86,7 +86,7 @@ impl Recorder {
         self.ends.partition_point(|end| *end <= until).saturating_sub(1)
     }
 
-    /// When so many packets are recorded, after the session's start.
+    /// When this many packets are recorded, after the session's start.
     fn after_packets_ms(&self, packets: usize) -> u64 {
         let paused_ms = self.pause.filter(|(at, _)| packets > *at).map_or(0, |(_, ms)| ms);
         let audio_ms = packets as u64 * self.packet_ms();
@@ -201,7 +201,7 @@ impl Recorder {
     }
 }
 
-/// Each blob but the first in so many parts.
+/// Each blob but the first in this many parts.
 fn blobs_in_parts(blobs: &[Blob], parts: usize) -> Vec<Blob> {
     let mut all = blobs[..1].to_vec();
     for pair in blobs.windows(2) {

@@ -38,7 +38,7 @@ pub struct Script {
     pub speech_ms: u64,
     /// When the page stands still or the network is away.
     pub window: Option<Window>,
-    /// It pauses after so much audio, for so long.
+    /// It pauses: after how much audio, and for how long.
     pub pause: Option<(u64, u64)>,
     /// By how many millionths its clock is fast.
     pub drift_ppm: i64,

@@ -10,13 +10,13 @@ use crate::speech::webm::Browser;
 
 /// By how much a speaker's clock is ahead; the last ones only where clocks are the trouble.
 const SKEW_MS: [i64; 8] = [0, 0, 0, -3_000, 1_500, 45_000, -90_000_000, 86_400_000];
-/// By how much a clock is set; the first ones also while nobody records. (A clock that is set back by less than a pause
-/// while that lasts makes it look shorter, and nobody can tell.)
+/// By how much a clock is set; the first ones also while nothing is recorded. (A clock that is set back by less than a pause
+/// while that lasts makes it look shorter, and nothing shows it.)
 const SET_MS: [i64; 9] =
     [-86_400_000, -3_600_000, -60_000, -20_000, 3_000, 20_000, 3_600_000, 86_400_000, -3_000];
-/// By how much a timestamp is off that somebody makes up: not quite up to 2^53, or back to 1970.
+/// By how much a made-up timestamp is off: not quite up to 2^53, or back to 1970.
 const HOSTILE_MS: i64 = (1 << 53) - 2_000_000_000_000;
-/// No clock is set so near to a time of other trouble: nobody can tell one from the other.
+/// No clock is set this near to a time of other trouble: the two could not be distinguished.
 const APART_MS: u64 = 1_000;
 /// The longest time between two chunks of a recorder that runs.
 const RUNNING_MS: u64 = 500;
@@ -144,7 +144,7 @@ fn resend(rng: &mut Rng, take: &mut Take) {
     take.reconnects.sort_unstable();
 }
 
-/// One chunk is lost; not the first ones, since nobody decodes what follows a lost header.
+/// One chunk is lost; not the first ones, since what follows a lost header cannot be decoded.
 fn lose(rng: &mut Rng, chunks: &mut [Chunk]) {
     if let Some(chunk) = amid(rng, chunks) {
         chunk.passage = Passage::Lost;

@@ -1,4 +1,4 @@
-//! A speaker's session, told as what its pages and recorders do; and the messages that come of it.
+//! A speaker's session, described by what its pages and recorders do; and the messages that come of it.
 
 use std::fmt;
 
@@ -27,14 +27,14 @@ pub enum Passage {
     Sent(u64),
     /// It never comes.
     Lost,
-    /// It comes as a message that nobody can use.
+    /// It comes as a message that cannot be used.
     Bad(Bad),
 }
 
 /// What is wrong with a bad message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bad {
-    /// Not JSON at all: nothing tells its chunk.
+    /// Not JSON at all: its chunk is unknown.
     NotJson,
     /// Its audio is not base64.
     NotBase64,
@@ -131,7 +131,7 @@ pub struct Session {
     pub begins_ms: u64,
     /// By how much the speaker's clock is ahead of the true one.
     pub skew_ms: i64,
-    /// From when on, after the session's start, it is ahead by how much instead: somebody has set it.
+    /// From when on, after the session's start, it is ahead by how much instead: it was set.
     pub clock_set: Vec<(u64, i64)>,
     /// Whether connection_handler adds `connectionId`.
     pub tells_connection: bool,
@@ -242,7 +242,7 @@ impl Session {
         }
     }
 
-    /// By how much the speaker's clock is ahead, so long after the session's start.
+    /// By how much the speaker's clock is ahead at a time after the session's start.
     pub fn skew_at(&self, ms: u64) -> i64 {
         let set = self.clock_set.iter().rev().find(|(from_ms, _)| *from_ms <= ms);
         set.map_or(self.skew_ms, |(_, skew_ms)| *skew_ms)
@@ -323,7 +323,7 @@ impl Session {
         messages
     }
 
-    /// A timestamp as the page gives it, so long after the session's start.
+    /// A timestamp as the page gives it at a time after the session's start.
     fn stamp(&self, at_ms: u64, off_ms: i64) -> u64 {
         let clock_ms = (self.begins_ms + at_ms).saturating_add_signed(self.skew_at(at_ms));
         clock_ms.saturating_add_signed(off_ms)

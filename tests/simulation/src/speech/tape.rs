@@ -1,4 +1,4 @@
-//! Tapes: a fixed stretch of Opus audio each, of which every 20 ms frame is told from all others by its samples.
+//! Tapes: a fixed stretch of Opus audio each, of which every 20 ms frame differs from all others in its samples.
 //!
 //! A *clean* frame is what one pass over the whole recording gives. After a loss a decoder starts cold at a packet
 //! and gives other samples until it has converged; those frames are known too, for every packet, so nothing that

@@ -49,7 +49,7 @@ impl Browser {
         }
     }
 
-    /// The MIME type's short name, as pages tell it.
+    /// The MIME type's short name, as pages send it.
     pub fn format(self) -> &'static str {
         match self {
             Self::Chromium | Self::Firefox => "webm-opus",

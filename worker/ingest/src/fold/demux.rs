@@ -95,6 +95,7 @@ impl Taken {
 pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken>) {
     let mut media = start.media.clone();
     let mut place = start.position.place();
+    let mut amid = start.position.amid;
     let mut captured_before = start.position.last_captured;
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
@@ -105,12 +106,14 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
         }
+        let from = amid.filter(|_| place == piece.place()).map_or(0, |head| head.until);
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
         place = Place::behind(piece);
-        let elapsed_ms = piece.captured_at.0.saturating_sub(captured_before.0);
-        captured_before = captured_before.max(piece.captured_at);
+        amid = piece.head;
+        let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
+        captured_before = captured_before.max(piece.ended_at());
         let mut out = Taken::nothing(elapsed_ms);
-        take_chunk(&mut media, piece, Before { missing, lost }, &mut unsure, &mut out);
+        take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
         taken.push(out);
     }
     tell_holes(&mut taken);
@@ -162,19 +165,29 @@ struct Before {
     missing: bool,
     /// So many chunks, where both are of one page.
     lost: Option<u64>,
+    /// So many of its bytes: they were taken before.
+    from: usize,
 }
 
 /// `unsure`: the container's times since the last loss are not known.
-fn take_chunk(media: &mut MediaState, piece: &Piece, lies: Before, unsure: &mut bool, out: &mut Taken) {
+fn take_chunk<'a>(
+    media: &mut MediaState,
+    piece: &'a Piece,
+    lies: Before,
+    unsure: &mut bool,
+    out: &mut Taken,
+) {
     if lies.missing {
         out.hole = Some(media.clone());
         media.lose_chunks();
     }
     let before = Undo::of(media);
+    let to = piece.head.map_or(usize::MAX, |head| head.until);
+    let own = |bytes: &'a [u8]| bytes.get(lies.from..to.min(bytes.len())).unwrap_or_default();
     match (&piece.audio, piece.format) {
         (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
         (Ok(bytes), Format::Pcm) => take_pcm(media, bytes, lies.lost, piece.numbering, out),
-        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, bytes, unsure, out),
+        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, own(bytes), unsure, out),
     }
     if out.refusal.is_some() {
         let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));

@@ -10,8 +10,8 @@ use crate::position::Position;
 use crate::snapshot::{MediaState, Residue};
 use crate::timeline::Timing;
 
-/// The most audio one chunk may claim: few bytes can claim hours, and Kinesis Video takes fragments of at most 20 s.
-pub(super) const MAX_CHUNK: Samples = Samples::from_ms(19_000);
+/// The most audio one chunk may claim: few bytes can claim hours.
+pub(super) const MAX_CHUNK: Samples = Samples::from_ms(120_000);
 
 /// Why a chunk cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +120,8 @@ pub struct Around<'a> {
     pub after: &'a [Timing],
     /// Nothing more is on its way.
     pub calm: bool,
+    /// Where an earlier plan had the last of them end, if that is only the head of a chunk.
+    pub ends_at: Option<EpochMs>,
 }
 
 impl<'a> Around<'a> {

@@ -5,11 +5,13 @@
 //! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
+mod apart;
 mod demux;
 mod folded;
 mod hear;
 mod place;
 
+pub use apart::{cut, take_apart};
 pub use folded::{Around, Folded, Outcome, Refusal, Run, Step};
 
 use crate::piece::Piece;

@@ -52,7 +52,7 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
 fn timing(piece: &Piece, taken: &Taken) -> Timing {
     Timing {
         samples: taken.samples,
-        captured_at: piece.captured_at,
+        captured_at: piece.ended_at(),
         sent_at: piece.record.sent_at,
         joint: taken.joint,
         continues: piece.continues,
@@ -120,8 +120,13 @@ impl Placing<'_> {
         let calm = gap.map_or(calm, |gap| calm || gap.ends_at.is_some());
         let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
-        let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
-            Some((_, end)) => timeline.place_again(timing, *end, sight),
+        let known = self.start.placements.iter().find(|(placed, _)| *placed == index).map(|(_, end)| *end);
+        let known = match self.pieces[i].ends_chunk() {
+            true => known,
+            false => self.around.ends_at.filter(|_| i + 1 == self.pieces.len()),
+        };
+        let placement = match known {
+            Some(end) => timeline.place_again(timing, end, sight),
             None => timeline.place(timing, &self.timings[i + 1..], sight),
         };
         if placement.doubtful {

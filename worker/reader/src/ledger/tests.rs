@@ -198,14 +198,14 @@ fn what_is_parked_at_the_head_and_at_the_tail_has_its_time() {
     assert_eq!(kinds(&by_clock), [(1_000, 3_000, Gap), (5_000, 7_050, Gap)]);
     assert_eq!(by_clock.gaps.iter().map(|gap| gap.until).collect::<Vec<_>>(), [3_000, 7_050]);
 
-    // The live line went past what was decoded before it was parked.
+    // The live line passed what was decoded before it was parked.
     let (samples, captured_at) = (Samples::from_ms(2_000), EpochMs(7_100));
     let (sent_at, joint) = (EpochMs(7_150), Joint::Clock);
     let timing = Timing { samples, captured_at, sent_at, joint, continues: false };
     state.live.timeline.place(&timing, &[], ingest::timeline::Sight { calm: true, ..Default::default() });
     assert_eq!(parts(&ledger(&fragments, &state, &[])), (1_000, 7_100, 2_000, 4_100));
     let part = ledger_within(&fragments, &state, &[], (EpochMs(2_500), EpochMs(4_000)));
-    assert_eq!(parts(&part), (2_500, 5_000, 2_000, 500));
+    assert_eq!(parts(&part), (2_500, 4_000, 1_000, 500));
 }
 
 #[test]
