@@ -26,7 +26,8 @@ pub struct Opening {
 impl Opening {
     /// The gap, and the snapshots that hold what it needs, under their keys.
     pub fn open(mut self) -> (Gap, Vec<(SnapshotKey, Snapshot)>) {
-        let (own, more) = split(std::mem::take(&mut self.snapshot.residue), MAX_OWN_RESIDUE_BYTES);
+        let room = MAX_OWN_RESIDUE_BYTES.saturating_sub(self.snapshot.media.demuxer.undecided().len());
+        let (own, more) = split(std::mem::take(&mut self.snapshot.residue), room);
         self.snapshot.residue = own;
         let (keys, mut snapshots) = residue_snapshots(&self.snapshot.position, more);
         self.search.keys.splice(..0, keys);
@@ -88,7 +89,7 @@ impl Opening {
     }
 }
 
-/// Skipped bytes that a gap's own snapshot holds, beside the media state; what is more goes into items of its own.
+/// Skipped bytes that a gap's own snapshot holds, those that the demuxer holds back included; what is more goes into items of its own.
 const MAX_OWN_RESIDUE_BYTES: usize = 64 * 1024;
 /// Skipped bytes in one item: DynamoDB takes 400 KB.
 const MAX_ITEM_BYTES: usize = 256 * 1024;

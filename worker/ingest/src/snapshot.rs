@@ -127,10 +127,10 @@ impl Withheld {
         self.bytes > Self::MAX_BYTES || self.chunks > Self::MAX_CHUNKS
     }
 
-    /// Takes in what a chunk leaves.
-    pub(crate) fn take(&mut self, bytes: usize, chunks: u32) {
+    /// Takes in a chunk.
+    pub(crate) fn take(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        self.chunks = self.chunks.saturating_add(chunks);
+        self.chunks = self.chunks.saturating_add(1);
     }
 }
 
