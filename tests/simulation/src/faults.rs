@@ -143,13 +143,17 @@ pub enum Fate {
     FailAfter(Failure),
     /// The call fails for its caller, and has its effect so much later.
     FailLate(Failure, u64),
+    /// PutMedia fails for its caller amid the body: a beginning of the fragment is stored.
+    Torn(Failure),
     /// The answer takes so much longer.
     Slow(u64),
+    /// The code that makes the call has a defect and panics.
+    Panic,
 }
 
 impl Fate {
-    const FORMS: &str = "timeout, timeout-after, denied, internal, crash-before, crash-after, slow:MS, ack:ID or \
-         svc:OPERATION:STATUS:CODE";
+    const FORMS: &str = "timeout, timeout-after, denied, internal, crash-before, crash-after, panic, slow:MS, late:MS, \
+         ack:ID or svc:OPERATION:STATUS:CODE";
 }
 
 impl FromStr for Fate {
@@ -166,6 +170,11 @@ impl FromStr for Fate {
             ["internal"] => Self::Fail(Failure::Internal),
             ["crash-before"] => Self::CrashBefore,
             ["crash-after"] => Self::CrashAfter,
+            ["panic"] => Self::Panic,
+            ["late", ms] => {
+                let ms = ms.parse::<u32>().map_err(|_| wrong())?;
+                Self::FailLate(Failure::Disconnected, ms.into())
+            }
             ["slow", ms] => Self::Slow(ms.parse::<u32>().map_err(|_| wrong())?.into()),
             ["ack", id] => Self::Fail(Failure::Ack(id.parse().map_err(|_| wrong())?)),
             ["svc", operation, status, code] => Self::Fail(Failure::As(ServiceFailure::Service {

@@ -7,6 +7,7 @@ use crate::case::kinds::Kind;
 use crate::evidence::{Evidence, Heard, SessionEvidence};
 use crate::flow;
 use crate::model::queue::Dead;
+use crate::model::store::MAX_ITEM_BYTES;
 use crate::speech::session::{Bad, Passage};
 
 /// Samples of a millisecond.
@@ -19,8 +20,6 @@ const LAG_MS: u64 = 600;
 const JITTER_MS: u64 = 300;
 /// A pause is longer than this.
 const PAUSE_JITTER_MS: u64 = 200;
-/// DynamoDB's largest item.
-const MOST_ITEM_BYTES: usize = 400 * 1024;
 
 /// The promise of [`flow::live`], among the numbers of the others.
 const LIVE: u8 = 7;
@@ -246,7 +245,7 @@ pub fn bounded(evidence: &Evidence<'_>) -> Vec<String> {
         broken.push("the queue never drains".to_owned());
     }
     let largest = evidence.outcome.world.store.largest_item();
-    if largest > MOST_ITEM_BYTES {
+    if largest > MAX_ITEM_BYTES {
         broken.push(format!("a stored item of {largest} bytes"));
     }
     let spun = evidence.outcome.parked.iter().filter(|dead| dead.attributes["reason"] == "maxReceiveCount");

@@ -9,8 +9,8 @@ use media::fragment::read::ReadFragment;
 use media::time::EpochMs;
 use writer::event::{Event, Telemetry};
 use writer::ports::{
-    self, Parked, ParkedNote, Persisted, Ports, Queue, Result, Saved, SessionStatus, Sessions, Store, Stored,
-    Streams,
+    self, Found, Parked, ParkedNote, Persisted, Ports, Queue, Result, Saved, SessionStatus, Sessions, Store,
+    Stored, Streams,
 };
 
 use crate::clock::{Clock, lock};
@@ -79,7 +79,8 @@ impl Worker {
                 self.die().await
             }
             Some(Fate::Fail(failure)) => self.fail(op, failure, back_ms).await,
-            Some(Fate::FailAfter(failure)) => {
+            Some(Fate::Panic) => panic!("injected: {op:?} {session}"),
+            Some(Fate::FailAfter(failure) | Fate::Torn(failure)) => {
                 effect(&mut lock(&self.world), now_ms);
                 self.fail(op, failure, back_ms).await
             }
@@ -113,6 +114,8 @@ struct Upload {
     /// How long the connection keeps its place after the caller is gone.
     linger_ms: u64,
     crash: bool,
+    /// Only a beginning of the body arrives.
+    torn: bool,
 }
 
 impl Worker {
@@ -127,20 +130,25 @@ impl Worker {
             failure: None,
             linger_ms: world.draw((0, services.linger_ms)),
             crash: false,
+            torn: false,
         };
         let late_ms = world.draw((0, services.persist_lag_ms));
         match &fate {
             None => {}
             Some(Fate::Slow(ms)) => upload.answer_ms += ms,
+            Some(Fate::Panic) => panic!("injected: Put {session}"),
             Some(Fate::CrashBefore) => (upload.persist_ms, upload.crash) = (None, true),
             Some(Fate::CrashAfter) => (upload.persist_ms, upload.crash) = (Some(late_ms), true),
             Some(Fate::Fail(failure)) => {
                 (upload.persist_ms, upload.failure) = (None, Some(failure.clone()));
             }
             Some(Fate::FailAfter(failure)) => upload.failure = Some(failure.clone()),
-            Some(Fate::FailLate(failure, _)) => {
-                upload.persist_ms = Some(acked_ms + late_ms);
+            Some(Fate::FailLate(failure, ms)) => {
+                upload.persist_ms = Some(acked_ms / 2 + late_ms + ms);
                 upload.failure = Some(failure.clone());
+            }
+            Some(Fate::Torn(failure)) => {
+                (upload.failure, upload.torn) = (Some(failure.clone()), true);
             }
         }
         (fate, upload)
@@ -171,6 +179,7 @@ impl Worker {
                 return Err(refused);
             }
         };
+        let media = if upload.torn { beginning(media) } else { media };
         if let Some(persist_ms) = upload.persist_ms {
             self.persist_at(now_ms + persist_ms, name, media);
         }
@@ -212,6 +221,12 @@ impl Worker {
             world.note(now_ms, format!("  {name}: fragment {number}: {runs}"));
         });
     }
+}
+
+/// What is left of a fragment whose connection breaks amid its body.
+fn beginning(mut media: ReadFragment) -> ReadFragment {
+    media.blocks.truncate(media.blocks.len() / 2);
+    media
 }
 
 /// A fragment's stretches of audio, for the trace: when each begins, and how many samples it has.
@@ -274,7 +289,11 @@ impl Store for Worker {
         let (name, bytes) = (session.as_str().to_owned(), bytes.to_vec());
         lock(&self.world).keep(|| format!("save {name} on {expected:?}"), || bytes.clone());
         let save = move |world: &mut World, _| world.store.save(&name, expected, bytes);
-        self.call(Op::Save, session.as_str(), save).await
+        self.call(Op::Save, session.as_str(), save).await?
+    }
+
+    fn stamp(&self) -> u64 {
+        lock(&self.world).stamp()
     }
 
     async fn load_snapshot(&self, session: &SessionId, key: &str) -> Result<Option<Vec<u8>>> {
@@ -293,9 +312,9 @@ impl Store for Worker {
         let (name, key, bytes) = (session.as_str().to_owned(), key.to_owned(), bytes.to_vec());
         lock(&self.world).keep(|| format!("snapshot {name} {key} for {keep_seconds} s"), || bytes.clone());
         self.call(Op::SaveSnapshot, session.as_str(), move |world, now_ms| {
-            world.store.save_snapshot(&name, &key, bytes, now_ms + keep_seconds * 1000);
+            world.store.save_snapshot(&name, &key, bytes, now_ms + keep_seconds * 1000)
         })
-        .await
+        .await?
     }
 
     async fn note_parked(&self, session_id: &str, notes: &[ParkedNote]) -> Result<()> {
@@ -327,11 +346,10 @@ impl Streams for Worker {
         self.put_media(session, at, fragment, within_ms).await
     }
 
-    async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Option<Persisted>> {
+    async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Vec<Found>> {
         let name = session.as_str().to_owned();
         let find = move |world: &mut World, now_ms| world.streams.find(&name, at, now_ms);
-        let found = self.call(Op::Find, session.as_str(), find).await?;
-        Ok(found.map(|number| Persisted { fragment_number: number.to_string(), acknowledged_after_ms: None }))
+        self.call(Op::Find, session.as_str(), find).await
     }
 }
 

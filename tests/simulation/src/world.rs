@@ -71,6 +71,7 @@ pub struct World {
     calls_by_session: BTreeMap<(Op, String), u64>,
     later: BTreeMap<(u64, u64), Later>,
     scheduled: u64,
+    stamps: u64,
 }
 
 /// The world, shared.
@@ -95,6 +96,7 @@ impl World {
             calls_by_session: BTreeMap::new(),
             later: BTreeMap::new(),
             scheduled: 0,
+            stamps: 0,
         }
     }
 
@@ -114,6 +116,12 @@ impl World {
             self.note(now_ms, format!("call {} {op:?} {session}{fate}", self.calls - 1));
         }
         fate
+    }
+
+    /// A number that was not given before.
+    pub fn stamp(&mut self) -> u64 {
+        self.stamps += 1;
+        self.stamps
     }
 
     /// Writes a line of the trace, if wanted.

@@ -127,7 +127,8 @@ fn each_fate_shows_its_effect() {
         assert!(events.iter().any(|event| event["reason"] == reason), "{reason}: {events:?}");
         assert_eq!(output.audio_ms(), 3_600.0, "{reason}: giving back loses or doubles audio");
     };
-    retried(&with(fault("Put", "timeout")), "PutMedia-timeout");
+    given_back(&with(fault("Put", "timeout")), "PutMedia-timeout");
+    given_back(&with(fault("Status", "panic")), "panic");
     retried(&with(fault("Put", "ack:5000")), "ack-5000");
     retried(
         &with(fault("Put", "svc:PutMedia:400:ClientLimitExceededException")),
@@ -136,11 +137,13 @@ fn each_fate_shows_its_effect() {
     given_back(&with(fault("Load", "internal")), "GetItem-InternalServerError");
     given_back(&with(fault("Load", "slow:60000")), "time-is-up");
 
-    let after = with(fault("Put", "timeout-after"));
-    let found =
-        after.events("fragmentWritten").into_iter().filter(|event| event["persistedAfterMs"].is_null());
-    assert_eq!(found.count(), 1, "timeout-after: the fragment is stored, and a probe finds it");
-    assert_eq!(after.audio_ms(), 3_600.0);
+    for fate in ["timeout-after", "late:3000"] {
+        let after = with(fault("Put", fate));
+        let written = after.events("fragmentWritten");
+        let found = written.into_iter().filter(|event| event["persistedAfterMs"].is_null());
+        assert_eq!(found.count(), 1, "{fate}: the fragment is stored, and a probe finds it");
+        assert_eq!(after.audio_ms(), 3_600.0, "{fate}");
+    }
 
     let denied = with(fault("Put", "denied"));
     assert_eq!(denied.reasons(), ["PutMedia-AccessDeniedException"]);

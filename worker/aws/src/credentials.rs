@@ -29,19 +29,25 @@ impl CachedCredentials {
     /// Credentials that are good for the next minutes.
     ///
     /// # Errors
-    /// A lasting failure of `operation` where the provider has none.
-    pub async fn get(&self, operation: &str) -> Result<Credentials> {
-        if let Some(credentials) = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            && credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEW_BEFORE)
-        {
+    /// A failure that may pass where the provider has none, and none are left that are still good: nothing was sent.
+    pub async fn get(&self) -> Result<Credentials> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let good_at =
+            |at: SystemTime| last.clone().filter(|known| known.expiry().is_none_or(|expiry| expiry > at));
+        if let Some(credentials) = good_at(SystemTime::now() + RENEW_BEFORE) {
             return Ok(credentials);
         }
-        let fresh = self.provider.provide_credentials().await.map_err(|e| ServiceFailure::Service {
-            operation: operation.into(),
-            status: 0,
-            code: "MissingAuthenticationToken".into(),
-            message: format!("no credentials: {}", failure::chain(&e)),
-        })?;
+        let fresh = match self.provider.provide_credentials().await {
+            Ok(fresh) => fresh,
+            Err(e) => {
+                return good_at(SystemTime::now()).ok_or_else(|| ServiceFailure::Service {
+                    operation: "GetCredentials".into(),
+                    status: 0,
+                    code: "NoCredentials".into(),
+                    message: failure::chain(&e),
+                });
+            }
+        };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fresh.clone());
         Ok(fresh)
     }
@@ -78,8 +84,8 @@ mod tests {
         let count = Arc::<AtomicU64>::default();
         let cached =
             CachedCredentials::new(SharedCredentialsProvider::new(Expiring(good_for, count.clone())));
-        cached.get("PutMedia").await.unwrap();
-        cached.get("PutMedia").await.unwrap();
+        cached.get().await.unwrap();
+        cached.get().await.unwrap();
         count.load(Ordering::Relaxed)
     }
 
@@ -90,11 +96,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_credentials_is_a_failure_that_will_not_pass() {
+    async fn a_provider_that_fails_may_work_the_next_time() {
         let provider = Expiring(Duration::ZERO, Arc::default());
         let cached = CachedCredentials::new(SharedCredentialsProvider::new(provider));
-        let failure = cached.get("PutMedia").await.unwrap_err();
-        assert_eq!(failure.class(), ingest::failure::Class::Lasting);
+        let failure = cached.get().await.unwrap_err();
+        assert_eq!(failure.class(), ingest::failure::Class::Passing);
+        assert!(!failure.may_have_stored(), "the stream would be asked for what was never sent");
         assert!(failure.to_string().contains("none here"));
+    }
+
+    #[tokio::test]
+    async fn credentials_that_end_soon_are_better_than_none() {
+        let provider = Expiring(Duration::ZERO, Arc::default());
+        let cached = CachedCredentials::new(SharedCredentialsProvider::new(provider));
+        let ends = SystemTime::now() + Duration::from_secs(60);
+        let known = Credentials::new("AKID", "secret", None, Some(ends), "test");
+        *cached.last.lock().unwrap() = Some(known.clone());
+        assert_eq!(cached.get().await, Ok(known), "the provider's failure parks audio that could be written");
     }
 }

@@ -24,6 +24,8 @@ pub struct Listed {
     pub server_at: EpochMs,
     /// `FragmentLengthInMilliseconds`, measured by the service.
     pub length_ms: u64,
+    /// `FragmentSizeInBytes`.
+    pub bytes: u64,
 }
 
 impl Listed {
@@ -38,6 +40,7 @@ impl Listed {
             at: milliseconds(&fragment.producer_timestamp?),
             server_at: fragment.server_timestamp.as_ref().map(milliseconds).unwrap_or_default(),
             length_ms: u64::try_from(fragment.fragment_length_in_milliseconds).unwrap_or_default(),
+            bytes: u64::try_from(fragment.fragment_size_in_bytes).unwrap_or_default(),
         })
     }
 }

@@ -8,6 +8,8 @@ pub const KVS_RETENTION_HOURS: &str = "KVS_RETENTION_HOURS";
 pub const KVS_KMS_KEY: &str = "KVS_KMS_KEY";
 /// `unsigned` (default) or `empty`: see [`PayloadSigning`].
 pub const PUT_MEDIA_PAYLOAD: &str = "PUT_MEDIA_PAYLOAD";
+/// How long after its last byte a PutMedia may still store its fragment, in ms; 10,000 where it is not set.
+pub const KVS_PERSISTED_WITHIN_MS: &str = "KVS_PERSISTED_WITHIN_MS";
 /// Name of the table of sessions.
 pub const SESSIONS_TABLE: &str = "SESSIONS_TABLE";
 /// Name of the table of WebSocket connections.
@@ -34,6 +36,9 @@ pub const JWKS_URL: &str = "JWKS_URL";
 pub const SESSION_CLAIM: &str = "SESSION_CLAIM";
 /// The claim that holds the role; `role` where it is not set.
 pub const ROLE_CLAIM: &str = "ROLE_CLAIM";
+
+/// AWS says nothing; 20 s is the longest that its maintainers speak of.
+const PERSISTED_WITHIN_MS: std::ops::RangeInclusive<u64> = 500..=20_000;
 
 /// The longest retention that Kinesis Video Streams has, ten years.
 const MAX_RETENTION_HOURS: i32 = 87_600;
@@ -235,6 +240,19 @@ fn retention_hours(env: &impl Fn(&str) -> Option<String>) -> Result<i32> {
     })
 }
 
+/// [`KVS_PERSISTED_WITHIN_MS`], where it is set.
+///
+/// # Errors
+/// Anything but a number of ms from 500 to 20000.
+pub fn persisted_within_ms(env: impl Fn(&str) -> Option<String>) -> Result<Option<u64>> {
+    let name = KVS_PERSISTED_WITHIN_MS;
+    let Some(value) = optional(&env, name) else { return Ok(None) };
+    match value.parse().ok().filter(|ms| PERSISTED_WITHIN_MS.contains(ms)) {
+        Some(ms) => Ok(Some(ms)),
+        None => Err(SettingsError::Invalid { name, value, expected: "a number of ms from 500 to 20000" }),
+    }
+}
+
 fn payload(env: &impl Fn(&str) -> Option<String>) -> Result<PayloadSigning> {
     let name = PUT_MEDIA_PAYLOAD;
     match optional(env, name).as_deref() {
@@ -262,6 +280,15 @@ mod tests {
             let all = changes.iter().chain(&COMPLETE);
             all.into_iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
+    }
+
+    #[test]
+    fn a_promise_of_the_service_is_a_number_within_reason() {
+        let of = |value: &'static str| persisted_within_ms(move |_| Some(value.to_owned()));
+        assert_eq!((of("20000"), of("")), (Ok(Some(20_000)), Ok(None)));
+        for wrong in ["0", "60000", "10s", "-1"] {
+            assert!(matches!(of(wrong), Err(SettingsError::Invalid { .. })), "{wrong} is taken");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ignored would stand in the way of the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -145,6 +146,11 @@ impl Store for StateTable {
             Err(failure) if has_code(&failure, "ConditionalCheckFailedException") => Ok(Saved::Conflict),
             Err(failure) => Err(failure),
         }
+    }
+
+    fn stamp(&self) -> u64 {
+        // The standard library's hasher has keys of its own in each process, and others each time.
+        RandomState::new().build_hasher().finish()
     }
 
     async fn load_snapshot(&self, session: &SessionId, key: &str) -> Result<Option<Vec<u8>>> {

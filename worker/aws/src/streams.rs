@@ -10,7 +10,7 @@ use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use tokio::time::{Instant, timeout};
-use writer::ports::{Persisted, Result, Streams};
+use writer::ports::{Found, Persisted, Result, Streams};
 
 use crate::endpoints::Endpoints;
 use crate::failure::{call, has_code};
@@ -120,22 +120,24 @@ impl VideoStreams {
         .await
     }
 
-    async fn list(&self, stream: &str, at: EpochMs, endpoint: String) -> Result<Option<Persisted>> {
+    async fn list(&self, stream: &str, at: EpochMs, endpoint: String) -> Result<Vec<Found>> {
         let client = archive::Client::from_conf(self.archive.clone().endpoint_url(endpoint).build());
         // A millisecond to either side: whether the ends belong to the range is not documented.
         let around = (EpochMs(at.0.saturating_sub(1)), EpochMs(at.0.saturating_add(1)));
-        let mut token = None;
+        let (mut found, mut token) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let (listed, next) = fragments::page(&client, stream, around, PAGE_FRAGMENTS, token).await?;
-            if let Some(found) = listed.into_iter().find(|fragment| fragment.at == at) {
-                return Ok(Some(Persisted { fragment_number: found.number, acknowledged_after_ms: None }));
-            }
+            found.extend(listed.into_iter().filter(|fragment| fragment.at == at).map(|fragment| Found {
+                fragment_number: fragment.number,
+                bytes: fragment.bytes,
+                length_ms: fragment.length_ms,
+            }));
             token = next;
             if token.is_none() {
                 break;
             }
         }
-        Ok(None)
+        Ok(found)
     }
 }
 
@@ -154,13 +156,13 @@ impl Streams for VideoStreams {
         put.inspect_err(|failure| self.endpoints.suspect(session, &ApiName::PutMedia, failure))
     }
 
-    async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Option<Persisted>> {
+    async fn find(&self, session: &SessionId, at: EpochMs) -> Result<Vec<Found>> {
         let found = match self.endpoints.get(session, &ApiName::ListFragments).await {
             Ok(endpoint) => self.list(&session.stream_name(), at, endpoint).await,
             Err(failure) => Err(failure),
         };
         match found.inspect_err(|failure| self.endpoints.suspect(session, &ApiName::ListFragments, failure)) {
-            Err(failure) if is_missing(&failure) => Ok(None),
+            Err(failure) if is_missing(&failure) => Ok(Vec::new()),
             found => found,
         }
     }

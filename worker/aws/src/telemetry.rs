@@ -174,6 +174,8 @@ fn metrics(event: &Event) -> Metrics<'static> {
         Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
         Event::SeveralAudioTracks { .. } => of("WARN", ("recordingsWithSeveralAudioTracks", 1), &[]),
         Event::EncryptedBlocks { blocks, .. } => of("WARN", ("encryptedBlocks", *blocks), &[]),
+        Event::Crashed { .. } => of("ERROR", ("crashes", 1), &[]),
+        Event::FragmentTwice { .. } => of("ERROR", ("fragmentsTwice", 1), &[]),
         Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), &[]),
     }
 }
@@ -242,6 +244,15 @@ mod tests {
             },
             Event::EncryptedBlocks { session_id: session_id(), blocks: 3, chunk_first: 3, chunk_last: 9 },
             Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
+            Event::Crashed { session_id: session_id(), message: "index out of bounds".into() },
+            Event::FragmentTwice {
+                session_id: session_id(),
+                fragment_number: "91343852333181432392682062607743920146264094".into(),
+                other_fragment_number: "91343852333181432397633822764885441119889344".into(),
+                producer_timestamp_ms: 1_795_335_945_729,
+                chunk_first: 8,
+                chunk_last: 15,
+            },
             Event::SetAside {
                 session_id: session_id(),
                 messages: 9,

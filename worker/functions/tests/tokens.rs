@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use functions::authorizer::authorize;
 use functions::authorizer::keys::{Keys, Source};
+use functions::authorizer::token::check;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
@@ -347,6 +348,31 @@ async fn an_issuer_that_is_away_for_a_while_keeps_nobody_out_and_one_that_never_
         let error = authorize(&keys, &rules, &question(&[("token", &token)])).await.unwrap_err();
         assert!(error.to_string().contains("JWKS_URL"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_without_an_answer_is_left_alone_for_a_while() {
+    let key = Key::ec("e");
+    let script = Script::new(vec![Err("timed out".into()), document(&[key.public()])]);
+    let (keys, rules) = (Keys::new(&script), rules(TokenAlgorithm::Es256));
+    let token = key.sign(&claims(json!({})));
+    for _ in 0..100 {
+        let error = authorize(&keys, &rules, &question(&[("token", &token)])).await.unwrap_err();
+        assert!(error.to_string().contains("timed out"), "{error}");
+        tokio::time::advance(Duration::from_millis(90)).await;
+    }
+    assert_eq!(script.0.lock().unwrap().1, 1, "each handshake waits for the issuer's time-out");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(verdict(&ask(&keys, &rules, &[("token", &token)]).await), "Allow live speaker");
+}
+
+#[test]
+fn a_strangers_key_name_is_cut_in_the_log() {
+    let invented = Key { kid: Box::leak("k".repeat(5_000).into_boxed_str()), ..Key::ec("x") };
+    let rules = rules(TokenAlgorithm::Es256);
+    let keys = JwkSet { keys: vec![Key::ec("known").public()] };
+    let denied = check(&invented.sign(&claims(json!({}))), None, &keys, &rules).unwrap_err();
+    assert!(denied.to_string().len() < 200, "{} characters in the log", denied.to_string().len());
 }
 
 #[tokio::test]

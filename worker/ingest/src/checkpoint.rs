@@ -8,36 +8,23 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
-use crate::gap::{Gap, GapId, ParkedBatch, Search};
+use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::position::Position;
 use crate::schema::Schema;
 use crate::snapshot::{SnapshotKey, or_empty};
 
-pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped};
+pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped, Try};
+pub use crate::lease::{Lease, Look};
 pub use crate::schema::{SCHEMA, Unreadable};
 
 /// How many gaps keep their snapshot; the oldest beyond are given up.
 pub const MAX_GAPS: usize = 32;
+/// How many items of skipped bytes the gaps may have: the checkpoint lists them.
+const MAX_RESIDUE_KEYS: usize = 2_000;
 /// How many given-up ranges and past numberings are remembered.
 const MAX_REMEMBERED: usize = 16;
-
-/// The write in progress.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// What a commit will do.
-    pub advance: Advance,
-    /// Real attempts of this batch, this one included.
-    pub attempt: u32,
-    /// When the first of them began.
-    pub first_attempt_at: EpochMs,
-    /// When this one began.
-    pub leased_at: EpochMs,
-    /// When its holder's invocation ends at the latest: from then on nothing of it can be under way.
-    pub expires_at: EpochMs,
-    /// The service said that the fragment is not stored: no need to ask.
-    #[serde(default)]
-    pub surely_not_stored: bool,
-}
+/// How many fragments are looked at again.
+const MAX_LOOKS: usize = 16;
 
 /// Counts for the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +98,22 @@ pub struct Checkpoint {
     /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
+    /// Fragments to look at again, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+    /// Workers that ended in a row before they got anywhere with the session.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crashes: u32,
+    /// Chunks that may have ended workers are being worked on, by one that has ended by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worked_on_until: Option<EpochMs>,
+    /// Whose save this is: no two have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<u64>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Default for Checkpoint {
@@ -128,6 +131,10 @@ impl Default for Checkpoint {
             totals: Totals::default(),
             aside: Aside::default(),
             seen_ended_at: None,
+            looks: Vec::new(),
+            crashes: 0,
+            worked_on_until: None,
+            stamp: None,
         }
     }
 }
@@ -136,6 +143,13 @@ impl Checkpoint {
     /// The gap of this name.
     pub fn gap(&self, id: GapId) -> Option<&Gap> {
         self.gaps.iter().find(|gap| gap.id() == id)
+    }
+
+    /// A fragment to look at again.
+    pub fn look_again(&mut self, look: Look) {
+        self.looks.push(look);
+        let surplus = self.looks.len().saturating_sub(MAX_LOOKS);
+        self.looks.drain(..surplus);
     }
 
     fn gap_mut(&mut self, id: GapId) -> Option<&mut Gap> {
@@ -168,6 +182,9 @@ impl Checkpoint {
         self.lease = None;
         if let Some(gap) = self.gap_mut(id) {
             gap.unsure = left.unsure.or(gap.unsure.take());
+            gap.tries.extend(left.tries);
+            let surplus = gap.tries.len().saturating_sub(MAX_TRIES);
+            gap.tries.drain(..surplus);
             gap.parked = left.parked.map(|now| ParkedBatch {
                 first: gap.parked.map_or(now.first, |before| before.first.min(now.first)),
                 ..now
@@ -193,7 +210,7 @@ impl Checkpoint {
     }
 
     fn apply(&mut self, mut batch: Advance) -> Vec<Gap> {
-        self.lease = None;
+        (self.lease, self.crashes) = (None, 0);
         self.keep_skipped(&batch);
         let gaps = std::mem::take(&mut batch.gaps);
         let (page, resumes) = (batch.chunks.numbering, batch.resumes.take());
@@ -261,7 +278,12 @@ impl Checkpoint {
     fn open(&mut self, gaps: Vec<Gap>) -> Vec<Gap> {
         self.gaps.extend(gaps);
         self.gaps.sort_by_key(Gap::id);
-        let surplus = self.gaps.len().saturating_sub(MAX_GAPS);
+        self.gaps.dedup_by(|later, earlier| earlier.goes_on_in(later));
+        let mut surplus = self.gaps.len().saturating_sub(MAX_GAPS);
+        let keys = |gaps: &[Gap]| gaps.iter().map(|gap| gap.search.keys.len()).sum::<usize>();
+        while keys(&self.gaps[surplus..]) > MAX_RESIDUE_KEYS {
+            surplus += 1;
+        }
         let given_up: Vec<Gap> = self.gaps.drain(..surplus).collect();
         self.given_up.extend(given_up.iter().map(Gap::with_withheld));
         self.bound_given_up();

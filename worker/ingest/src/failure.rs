@@ -98,6 +98,9 @@ const LASTING_CODES: [&str; 12] = [
     "QueueDoesNotExist",
 ];
 
+/// Characters of a service's text that are stored.
+const MAX_STORED_CHARS: usize = 256;
+
 impl ServiceFailure {
     /// Sorts the failure: the code decides before the status does, because Kinesis Video's throttles are 400s.
     pub fn class(&self) -> Class {
@@ -121,6 +124,42 @@ impl ServiceFailure {
             Self::Service { status, .. } => *status >= 500 || *status == 0,
             Self::TimedOut { .. } | Self::Disconnected { .. } | Self::Garbled { .. } => true,
         }
+    }
+
+    /// Whether a write of a fragment that failed like this may have stored it. Of its steps only PutMedia stores anything.
+    pub fn may_have_stored(&self) -> bool {
+        let of_put_media = match self {
+            Self::Ack { .. } => false,
+            Self::Service { operation, .. }
+            | Self::TimedOut { operation, .. }
+            | Self::Disconnected { operation, .. }
+            | Self::Garbled { operation, .. } => operation == "PutMedia",
+        };
+        of_put_media && self.outcome_unknown()
+    }
+
+    /// Whether the stream's one connection is taken: nothing is wrong with what was to be written.
+    pub fn is_connection_limit(&self) -> bool {
+        matches!(self, Self::Service { code, .. } if code == "ConnectionLimitExceededException")
+    }
+
+    /// Whether the store will never take the item, whoever writes it: it is too large or malformed.
+    pub fn refuses_item(&self) -> bool {
+        let codes = ["ValidationException", "ItemCollectionSizeLimitExceededException"];
+        matches!(self, Self::Service { operation, code, .. } if operation == "PutItem" && codes.contains(&code.as_str()))
+    }
+
+    /// The failure with a text that is short enough to be stored.
+    pub fn brief(&self) -> Self {
+        let mut brief = self.clone();
+        match &mut brief {
+            Self::Ack { code: text, .. }
+            | Self::Service { message: text, .. }
+            | Self::Disconnected { detail: text, .. }
+            | Self::Garbled { detail: text, .. } => *text = text.chars().take(MAX_STORED_CHARS).collect(),
+            Self::TimedOut { .. } => {}
+        }
+        brief
     }
 
     /// A short name for metrics and the DLQ's `reason` attribute, such as `ack-4006` or `PutMedia-timeout`.

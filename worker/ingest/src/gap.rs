@@ -96,6 +96,9 @@ pub struct Gap {
     /// fragment is there, this is committed instead of writing again.
     #[serde(default)]
     pub unsure: Option<Box<Advance>>,
+    /// The tries of it that may be stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
     /// What of it was parked last.
     #[serde(default)]
     pub parked: Option<ParkedBatch>,
@@ -128,6 +131,18 @@ impl Search {
     }
 }
 
+/// How many tries of unknown outcome a lease or a gap remembers.
+pub(crate) const MAX_TRIES: usize = 8;
+
+/// A PutMedia that may store its fragment, now or later: it is under way, or its outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// Producer timestamp of the fragment.
+    pub at: EpochMs,
+    /// The last byte of it has left by then.
+    pub sent_by: EpochMs,
+}
+
 /// A parked batch that left a gap, or was to fill it. Messages that were in the queue then and come without the batch's first
 /// chunk follow it into the DLQ: redriven together, they sound as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +171,24 @@ impl Gap {
             (None, Some(_)) => State::Parked,
             (None, None) => State::Open,
         }
+    }
+
+    /// Takes in a gap that begins where this one's search goes on with nothing kept: no audio lies between them.
+    pub(crate) fn goes_on_in(&mut self, next: &Self) -> bool {
+        let is_next = next.chunks.numbering == self.chunks.numbering
+            && next.chunks.from == self.chunks.to
+            && self.search.goes_on_at == Some(self.chunks.to)
+            && self.ends_at.is_none();
+        let kept = !self.search.keys.is_empty() || self.search.withheld_to > self.chunks.to;
+        let open = self.state() == State::Open && next.state() == State::Open;
+        if !is_next || kept || !open {
+            return false;
+        }
+        self.chunks.to = next.chunks.to;
+        self.captured.1 = next.captured.1;
+        self.ends_at = next.ends_at;
+        self.search = next.search.clone();
+        true
     }
 
     /// Its chunks, and those withheld behind it.
@@ -233,7 +266,7 @@ impl Advance {
 pub struct Skipped {
     /// From this chunk on.
     pub from: u64,
-    /// The search, with the one key of these bytes.
+    /// The search, with the keys of these bytes.
     pub search: Search,
 }
 
@@ -244,19 +277,24 @@ struct StoredSkipped {
     looks_on_at: Option<u64>,
     #[serde(default)]
     held_to: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more: Vec<SnapshotKey>,
 }
 
 impl From<StoredSkipped> for Skipped {
     fn from(stored: StoredSkipped) -> Self {
-        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to } = stored;
-        Self { from, search: Search { goes_on_at, keys: vec![snapshot], withheld_to } }
+        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more } = stored;
+        let keys = std::iter::once(snapshot).chain(more).collect();
+        Self { from, search: Search { goes_on_at, keys, withheld_to } }
     }
 }
 
 impl From<Skipped> for StoredSkipped {
-    fn from(Skipped { from, mut search }: Skipped) -> Self {
-        let snapshot = search.keys.pop().unwrap_or_default();
-        Self { from, snapshot, looks_on_at: search.goes_on_at, held_to: search.withheld_to }
+    fn from(Skipped { from, search }: Skipped) -> Self {
+        let Search { goes_on_at, keys, withheld_to } = search;
+        let mut keys = keys.into_iter();
+        let snapshot = keys.next().unwrap_or_default();
+        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect() }
     }
 }
 

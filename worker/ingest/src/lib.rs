@@ -21,6 +21,7 @@ pub mod failure;
 pub mod fold;
 pub mod gap;
 mod hash;
+pub mod lease;
 pub mod message;
 pub mod opening;
 pub mod piece;

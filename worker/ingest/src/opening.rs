@@ -24,8 +24,13 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The gap, and its snapshot under its key.
-    pub fn open(self) -> (Gap, (SnapshotKey, Snapshot)) {
+    /// The gap, and the snapshots that hold what it needs, under their keys.
+    pub fn open(mut self) -> (Gap, Vec<(SnapshotKey, Snapshot)>) {
+        let room = MAX_OWN_RESIDUE_BYTES.saturating_sub(self.snapshot.media.demuxer.undecided().len());
+        let (own, more) = split(std::mem::take(&mut self.snapshot.residue), room);
+        self.snapshot.residue = own;
+        let (keys, mut snapshots) = residue_snapshots(&self.snapshot.position, more);
+        self.search.keys.splice(..0, keys);
         let key = self.snapshot.key(Kind::Gap);
         let gap = Gap {
             chunks: self.chunks,
@@ -35,10 +40,12 @@ impl Opening {
             snapshot: key.clone(),
             search: self.search,
             unsure: None,
+            tries: Vec::new(),
             parked: None,
             taken_until: None,
         };
-        (gap, (key, self.snapshot))
+        snapshots.insert(0, (key, self.snapshot));
+        (gap, snapshots)
     }
 
     /// The gap that is left where all of a batch is parked, back to where its line stood at `start`. What of the batch a later
@@ -76,21 +83,51 @@ impl Opening {
         }
     }
 
-    /// Bytes of a chunk that were skipped behind the gap, up to `MAX_RESIDUE_BYTES` in all.
+    /// Bytes of a chunk that were skipped behind the gap.
     pub fn skip(&mut self, residue: Residue, withheld_to: u64) {
         skip(&mut self.snapshot.residue, &mut self.search, residue, withheld_to);
     }
 }
 
-/// The most bytes kept behind a gap to complete its last packet.
-const MAX_RESIDUE_BYTES: usize = 64 * 1024;
+/// Skipped bytes that a gap's own snapshot holds, those that the demuxer holds back included; what is more goes into items of its own.
+const MAX_OWN_RESIDUE_BYTES: usize = 64 * 1024;
+/// Skipped bytes in one item: DynamoDB takes 400 KB.
+const MAX_ITEM_BYTES: usize = 256 * 1024;
 
-/// Keeps skipped bytes with the `kept` ones of a search.
-pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, mut residue: Residue, withheld_to: u64) {
+/// Keeps skipped bytes with the `kept` ones of a search. [`Withheld`](crate::snapshot::Withheld) bounds them.
+pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, residue: Residue, withheld_to: u64) {
     search.withheld_to = withheld_to.max(search.withheld_to);
-    let bytes: usize = kept.iter().map(|residue| residue.bytes.len()).sum();
-    residue.bytes.truncate(MAX_RESIDUE_BYTES.saturating_sub(bytes));
     kept.push(residue);
+}
+
+/// The first of `residue` that have at most `bytes`, and the others.
+fn split(mut residue: Vec<Residue>, bytes: usize) -> (Vec<Residue>, Vec<Residue>) {
+    let mut sum = 0;
+    let fits = |one: &&Residue| {
+        sum += one.bytes.len();
+        sum <= bytes
+    };
+    let count = residue.iter().take_while(fits).count();
+    let more = residue.split_off(count);
+    (residue, more)
+}
+
+/// Items for what was skipped behind `position`, in order.
+pub(crate) fn residue_snapshots(
+    position: &Position,
+    mut residue: Vec<Residue>,
+) -> (Vec<SnapshotKey>, Vec<(SnapshotKey, Snapshot)>) {
+    let mut snapshots = Vec::new();
+    while !residue.is_empty() {
+        let (mut own, more) = split(residue, MAX_ITEM_BYTES);
+        residue = more;
+        if own.is_empty() {
+            own.push(residue.remove(0)); // no chunk is larger than an item
+        }
+        let snapshot = Snapshot { residue: own, position: position.clone(), ..Snapshot::default() };
+        snapshots.push((snapshot.key(Kind::Residue), snapshot));
+    }
+    (snapshots.iter().map(|(key, _)| key.clone()).collect(), snapshots)
 }
 
 /// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may

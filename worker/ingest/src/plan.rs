@@ -7,7 +7,7 @@ use crate::checkpoint::{Advance, Line, Resumes, Skipped};
 use crate::fold::{Around, Folded, Refusal, Run, Undecoded, fold};
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::message::{Chunk, Record};
-use crate::opening::Opening;
+use crate::opening::{Opening, residue_snapshots};
 use crate::piece::{Piece, Place};
 use crate::position::Position;
 use crate::snapshot::{Heard, Kind, MediaState, Snapshot, SnapshotKey};
@@ -105,9 +105,8 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
         plan.leave_hole(start, gap, opening);
     }
     if !folded.residue.is_empty() {
-        let snapshot =
-            Snapshot { residue: folded.residue, position: start.position.clone(), ..Snapshot::default() };
-        let keys = vec![plan.store(Kind::Residue, snapshot)];
+        let (keys, snapshots) = residue_snapshots(&start.position, folded.residue);
+        plan.snapshots.extend(snapshots);
         let search = Search { goes_on_at: on(folded.search.goes_on_at), keys, ..folded.search };
         plan.advance.skipped = Some(Skipped { from: start.position.next, search });
     }
@@ -156,8 +155,8 @@ impl Plan {
     /// A gap inside the batch.
     fn leave_hole(&mut self, start: &Snapshot, of: Option<&Gap>, mut opening: Opening) {
         opening.snapshot.placements.clone_from(&start.placements);
-        let (mut gap, snapshot) = opening.open();
-        self.snapshots.push(snapshot);
+        let (mut gap, snapshots) = opening.open();
+        self.snapshots.extend(snapshots);
         gap.ends_at = gap.ends_at.or(of.and_then(|of| of.ends_at));
         gap.parked = of.and_then(|of| of.parked);
         self.advance.gaps.push(gap);
@@ -182,6 +181,7 @@ impl Plan {
             snapshot: self.store(Kind::Gap, Snapshot { residue, placements, ..Snapshot::at(end, media) }),
             search: Search { keys: Vec::new(), ..gap.search.clone() },
             unsure: None,
+            tries: Vec::new(),
             ..gap.clone()
         };
         self.advance.gaps.push(rest);
@@ -193,14 +193,14 @@ impl Plan {
         key
     }
 
-    /// The gap that is left if all of the batch is parked, and its snapshot. `start` is what it was planned from.
-    pub fn if_parked(&self, start: &Snapshot) -> (Gap, (SnapshotKey, Snapshot)) {
+    /// The gap that is left if all of the batch is parked, and its snapshots. `start` is what it was planned from.
+    pub fn if_parked(&self, start: &Snapshot) -> (Gap, Vec<(SnapshotKey, Snapshot)>) {
         let goes_on_at = self.searches.then_some(self.advance.chunks.to);
         Opening::over(start, &self.advance, goes_on_at).open()
     }
 
     /// What is left of the last chunk if that is parked, where live audio ends amid one that is too long for a fragment.
-    pub fn rest_if_parked(&self) -> Option<(Gap, (SnapshotKey, Snapshot))> {
+    pub fn rest_if_parked(&self) -> Option<(Gap, Vec<(SnapshotKey, Snapshot)>)> {
         let key = self.advance.snapshot.as_ref().filter(|_| self.advance.ends_amid_chunk())?;
         let (_, end) = self.snapshots.iter().find(|(stored, _)| stored == key)?;
         Some(Opening::rest_of(&self.advance, end.clone()).open())

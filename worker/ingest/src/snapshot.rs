@@ -98,6 +98,40 @@ pub struct MediaState {
     /// Something is missing between the last packet and the next.
     #[serde(default)]
     pub loss: Option<Loss>,
+    /// What is kept of the search under way.
+    #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
+    pub withheld: Withheld,
+}
+
+/// What was passed in search of a Cluster, and is kept with the gap before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// Bytes.
+    pub bytes: u64,
+    /// Whole chunks.
+    pub chunks: u32,
+}
+
+impl Withheld {
+    /// 30 s of one Cluster at 128 kb/s are 480 kB.
+    const MAX_BYTES: u64 = 512 * 1024;
+    /// 30 s of chunks of 100 ms.
+    const MAX_CHUNKS: u32 = 300;
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether no more may be kept.
+    pub fn is_full(self) -> bool {
+        self.bytes > Self::MAX_BYTES || self.chunks > Self::MAX_CHUNKS
+    }
+
+    /// Takes in a chunk.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        self.chunks = self.chunks.saturating_add(1);
+    }
 }
 
 impl MediaState {

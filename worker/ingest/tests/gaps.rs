@@ -51,8 +51,8 @@ impl Session {
 
     fn park(&mut self, pieces: &[Piece]) {
         let (plan, ..) = batch(&self.live_start(), None, pieces);
-        let (gap, snapshot) = plan.if_parked(&self.live_start());
-        self.snapshots.push(snapshot);
+        let (gap, snapshots) = plan.if_parked(&self.live_start());
+        self.snapshots.extend(snapshots);
         self.snapshots.extend(plan.snapshots);
         self.checkpoint.park(plan.advance, gap);
     }
@@ -414,4 +414,47 @@ fn a_gap_walks_through_its_states() {
     assert_eq!((session.checkpoint.gaps.len(), session.checkpoint.given_up.len()), (MAX_GAPS, 1));
     let oldest = session.checkpoint.given_up[0];
     assert!(oldest.holds(20), "the oldest is given up, with its range: {oldest:?}");
+}
+
+/// Chunks of the middle of a Cluster, which nobody can decode or tell from noise.
+fn middle(like: &Piece, from: u64, count: u64, bytes: usize) -> Vec<Piece> {
+    let noise =
+        |index: u64, n: usize| ((n as u64 ^ index).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8 | 0x20;
+    let piece = |index: u64| {
+        let captured_at = EpochMs(like.captured_at.0 + index * 250);
+        let record = Record { sent_at: EpochMs(captured_at.0 + 40), ..Record::default() };
+        let audio = Ok((0..bytes).map(|n| noise(index, n)).collect());
+        Piece::new(0, Chunk { record, index, captured_at, audio, ..(*like.chunk).clone() })
+    };
+    (from..from + count).map(piece).collect()
+}
+
+/// Minutes of it behind one lost chunk: bounded in the checkpoint and in each item, and nothing is dropped without a word.
+#[test]
+fn what_is_kept_behind_a_gap_is_bounded_and_the_rest_is_refused() {
+    for (count, bytes) in [(400, 4_000), (100, 15_000), (48, 90_000)] {
+        let recording = pieces(&recordings()[0]);
+        let mut session = Session::default();
+        session.write(&recording[..4]);
+        let (mut kept, mut refused) = (0, 0);
+        let all = middle(&recording[3], 5, count, bytes);
+        for batch_of in all.chunks(8) {
+            let (plan, ..) = batch(&session.live_start(), None, batch_of);
+            assert!(plan.is_silent(), "noise is decoded as audio");
+            refused += plan.refused.len();
+            kept += (batch_of.len() - plan.refused.len()) * bytes;
+            for (key, snapshot) in &plan.snapshots {
+                let size = snapshot.encode().len();
+                assert!(size <= 400 * 1024, "{key} has {size} bytes: the store refuses it");
+            }
+            session.snapshots.extend(plan.snapshots);
+            session.checkpoint.carry(plan.advance);
+        }
+        let checkpoint = session.checkpoint.encode().len();
+        assert!(kept + bytes > 480_000, "only {kept} bytes are kept: 30 s of one Cluster have 480,000");
+        assert!(kept <= 1_200_000, "{kept} bytes are kept of chunks of {bytes}");
+        assert!(refused > 0, "{bytes}: none is refused, and what is not kept is gone");
+        assert!(session.checkpoint.gaps.len() <= 3, "{} gaps", session.checkpoint.gaps.len());
+        assert!(checkpoint < 100_000, "the checkpoint has {checkpoint} bytes");
+    }
 }

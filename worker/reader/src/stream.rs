@@ -110,7 +110,8 @@ impl StreamReader {
             }
         }
         listed.retain(|fragment| !fragment.number.is_empty());
-        listed.sort_by(|a, b| (a.at, &a.number).cmp(&(b.at, &b.number)));
+        // Of two copies the longer one comes first: a connection that broke amid its body may leave half a fragment.
+        listed.sort_by(|a, b| (a.at, b.length_ms, &a.number).cmp(&(b.at, a.length_ms, &b.number)));
         listed.dedup_by(|a, b| a.number == b.number);
         Ok(listed)
     }

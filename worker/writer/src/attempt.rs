@@ -26,6 +26,8 @@ use crate::work::{Batch, SessionWork};
 
 /// Kept from the invocation's time after a PutMedia, to write down what came of it.
 const AFTER_PUT_MS: u64 = 1_000;
+/// Time to decode and pack a batch, between its lease and its PutMedia.
+const RENDER_MS: u64 = 1_000;
 
 impl<P: Ports> SessionWork<'_, P> {
     /// Writes the batch, or parks it: either way its records are settled.
@@ -39,14 +41,17 @@ impl<P: Ports> SessionWork<'_, P> {
         if plan.is_silent() {
             return self.carry(state, &batch, plan).await;
         }
-        let lease = self.next_lease(state, &plan);
+        if self.remaining_ms() < self.put_needs_ms() {
+            return Err(Stop::TimeIsUp { seconds: Some(0) });
+        }
+        let mut lease = self.next_lease(state, &plan);
         if let Some(reason) = self.hopeless(state, &batch, &lease) {
             return self.park_batch(state, &batch, plan, &lease, reason).await;
         }
         self.park_refused_aside(&batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;
-        state.checkpoint.lease = Some(lease.clone());
-        self.save(state).await?;
+        self.begin_try(state, &mut lease, RENDER_MS).await?;
+        lease.refuse_try(); // nothing is sent yet
         let decode_from = self.writer.ports.clock().now_us();
         let (bytes, decoder) = match self.render(&plan, decoder) {
             Ok(rendered) => rendered,
@@ -59,7 +64,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let failing_since = self.failing_since(state).unwrap_or(lease.first_attempt_at);
         let undecoded = plan.undecoded.clone();
         let chunks = plan.advance.chunks;
-        match self.put(&lease, failing_since, bytes).await {
+        match self.put(state, &mut lease, failing_since, bytes).await? {
             Ok(persisted) => {
                 self.commit(state, lease, persisted, Some(decode_us)).await?;
                 self.report_undecoded(&undecoded, chunks);
@@ -97,40 +102,50 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok((bytes, decoder))
     }
 
+    /// The time that a PutMedia must have, to be answered and written down.
+    pub(crate) fn put_needs_ms(&self) -> u64 {
+        self.writer.config.put_within_ms + AFTER_PUT_MS
+    }
+
     /// PutMedia, again where that may help. After an unknown outcome the stream is asked first.
     async fn put(
         &self,
-        lease: &Lease,
+        state: &mut State,
+        lease: &mut Lease,
         failing_since: EpochMs,
         bytes: Vec<u8>,
-    ) -> Result<Persisted, ServiceFailure> {
+    ) -> Result<Result<Persisted, ServiceFailure>, Stop> {
         let config = &self.writer.config;
-        let at = lease.advance.at;
+        let until = failing_since.plus_ms(config.max_blocked_ms);
         let mut waits = self.waits();
         let mut tries = 0;
         loop {
             tries += 1;
-            let within_ms = config.put_within_ms.min(self.remaining_ms().saturating_sub(AFTER_PUT_MS));
-            let put = self.writer.ports.streams().put(&self.session, at, bytes.clone(), within_ms).await;
+            self.begin_try(state, lease, 0).await?;
+            let streams = self.writer.ports.streams();
+            let put = streams.put(&self.session, lease.advance.at, bytes.clone(), config.put_within_ms).await;
             let failure = match put {
-                Ok(persisted) => return Ok(persisted),
+                Ok(persisted) => return Ok(Ok(persisted)),
                 Err(failure) => failure,
             };
-            if failure.outcome_unknown() {
-                let certain_at = EpochMs(self.now().0 + config.probe_patience_ms);
-                match self.probe(at, certain_at).await {
-                    Ok(Probed::Stored(found)) => return Ok(found),
+            if failure.may_have_stored() {
+                lease.end_try(self.now());
+                let certain_at = config.certain_at(lease.last_sent_by().unwrap_or_default());
+                match self.probe(&lease.advance, certain_at, until).await {
+                    Ok(Probed::Stored(found)) => return Ok(Ok(found)),
                     Ok(Probed::Absent) => {}
-                    Ok(Probed::TimeIsShort) | Err(_) => return Err(failure),
+                    Ok(Probed::TimeIsShort | Probed::Overdue) | Err(_) => return Ok(Err(failure)),
                 }
+            } else {
+                lease.refuse_try();
             }
             let wait_ms = waits.next_backoff().unwrap_or(Duration::ZERO).as_millis() as u64;
             let hopeless = failure.class() == Class::Lasting
                 || tries >= config.max_tries
-                || self.now().ms_since(failing_since) >= config.max_blocked_ms
-                || self.remaining_ms() < wait_ms + config.put_within_ms / 2 + AFTER_PUT_MS;
+                || self.now() >= until
+                || self.remaining_ms() < wait_ms + self.put_needs_ms();
             if hopeless {
-                return Err(failure);
+                return Ok(Err(failure));
             }
             self.emit(Event::Retried {
                 session_id: self.session.to_string(),
@@ -139,11 +154,11 @@ impl<P: Ports> SessionWork<'_, P> {
                 reason: failure.reason(),
                 tries,
             });
-            self.writer.ports.clock().sleep_ms(wait_ms).await;
+            self.sleep_ms(wait_ms).await;
         }
     }
 
-    fn waits(&self) -> ExponentialBackoff {
+    pub(crate) fn waits(&self) -> ExponentialBackoff {
         ExponentialBackoffBuilder::new()
             .with_initial_interval(Duration::from_millis(self.writer.config.retry_ms))
             .with_multiplier(2.0)
@@ -160,6 +175,7 @@ impl<P: Ports> SessionWork<'_, P> {
         persisted: Persisted,
         decode_us: Option<u64>,
     ) -> Result<(), Stop> {
+        self.note_looks(state, &lease, &persisted.fragment_number);
         let advance = lease.advance;
         let gaps = advance.gaps.clone();
         let event = Event::FragmentWritten {
@@ -278,15 +294,20 @@ impl<P: Ports> SessionWork<'_, P> {
         let config = &self.writer.config;
         let failing_since = self.failing_since(state).unwrap_or(now);
         (state.checkpoint.failing_since, state.checkpoint.failed_at) = (Some(failing_since), Some(now));
+        if failure.is_connection_limit() {
+            lease.attempt = lease.attempt.saturating_sub(1); // a connection that is gone may keep its place: only time tells
+        }
         let spent = lease.attempt >= config.max_attempts
             || now.ms_since(failing_since) >= config.max_blocked_ms
             || now.ms_since(lease.first_attempt_at) >= config.max_blocked_ms;
         if spent || failure.class() == Class::Lasting {
             return self.park_batch(state, batch, plan, &lease, Reason::Service(failure)).await;
         }
-        lease.surely_not_stored = !failure.outcome_unknown();
-        lease.expires_at = now;
-        let seconds = 1 << lease.attempt.clamp(1, 4).saturating_sub(1);
+        (lease.expires_at, lease.failure) = (now, Some(failure.brief()));
+        let seconds = match lease.tries.is_empty() {
+            true => 1 << lease.attempt.clamp(1, 4).saturating_sub(1),
+            false => 1, // the stream is asked again
+        };
         state.checkpoint.lease = Some(lease);
         self.save(state).await?;
         Err(Stop::Failed { failure, seconds: Some(seconds) })

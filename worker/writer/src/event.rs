@@ -47,7 +47,7 @@ pub enum Event {
         records: u64,
         /// For how long.
         seconds: u32,
-        /// Why: `young`, `hole`, `doubt`, `future`.
+        /// Why: `young`, `hole`, `doubt`, `future`, `unsure`, `leased`.
         why: &'static str,
         /// First chunkIndex.
         chunk_first: Option<u64>,
@@ -92,7 +92,7 @@ pub enum Event {
         chunk_first: Option<u64>,
         /// Last chunkIndex, where known.
         chunk_last: Option<u64>,
-        /// `passing`, `lasting`, `session` (another worker holds it) or `state` (unreadable).
+        /// `passing`, `lasting`, `session` (another worker holds it), `crash` or `state` (unreadable).
         class: &'static str,
         /// The failure's short name.
         reason: String,
@@ -163,6 +163,29 @@ pub enum Event {
         /// First chunkIndex of their batch.
         chunk_first: u64,
         /// Last chunkIndex of their batch.
+        chunk_last: u64,
+    },
+    /// The work on a session panicked: a defect. Its chunks come again, and are parked after a few times.
+    Crashed {
+        /// Whose.
+        session_id: String,
+        /// What the panic says.
+        message: String,
+    },
+    /// The stream holds two fragments of the same audio: one that nobody knew of was stored later than the service was thought
+    /// to need, and it was written again meanwhile. Readers take the same producer time and chunk range for one.
+    FragmentTwice {
+        /// Whose.
+        session_id: String,
+        /// The one that was committed.
+        fragment_number: String,
+        /// The other one.
+        other_fragment_number: String,
+        /// Producer timestamp of both, epoch ms.
+        producer_timestamp_ms: u64,
+        /// First chunkIndex.
+        chunk_first: u64,
+        /// Last chunkIndex.
         chunk_last: u64,
     },
     /// Messages delivered again although their chunks are written; acknowledged.

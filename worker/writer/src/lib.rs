@@ -6,6 +6,7 @@
 mod aside;
 mod attempt;
 mod config;
+mod crash;
 mod ended;
 pub mod event;
 mod hand_back;
@@ -19,6 +20,7 @@ mod warm;
 mod work;
 mod writer;
 
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::{Either, join, select};
@@ -72,7 +74,7 @@ impl<P: Ports> Writer<P> {
             let alone = entries.len() == records;
             let work =
                 SessionWork { writer: self, session, stop_at, delivery_full, alone, settled: settled_here };
-            work.run(entries)
+            Box::pin(work.run(entries)) as Running<'_>
         });
         let refused = delivery.refused.iter().map(|rejected| Delivered::of(&rejected.record)).collect();
         let work = async {
@@ -93,33 +95,38 @@ impl<P: Ports> Writer<P> {
     }
 
     /// Awaits all sessions. Those that are done do not wait for one that is not: their settled messages are deleted, so
-    /// that their groups go on.
-    async fn all<F: Future<Output = Vec<Delivered>>>(
-        &self,
-        mut running: FuturesUnordered<F>,
+    /// that their groups go on. That is one more thing under way among the sessions, which wait for nothing.
+    async fn all<'a>(
+        &'a self,
+        mut running: FuturesUnordered<Running<'a>>,
         mut done: Vec<Delivered>,
-        settled: &Mutex<Settled>,
+        settled: &'a Mutex<Settled>,
     ) {
         loop {
             let patience = self.ports.clock().sleep_ms(self.config.release_after_ms);
             match select(running.next(), Box::pin(patience)).await {
                 Either::Left((None, _)) => return,
                 Either::Left((Some(delivered), _)) => done.extend(delivered),
-                Either::Right(_) => self.release(&mut done, settled).await,
+                Either::Right(_) => {
+                    let (now, later) =
+                        std::mem::take(&mut done).into_iter().partition(|m| lock(settled).holds(&m.id));
+                    done = later;
+                    running.push(Box::pin(self.release(now)));
+                }
             }
         }
     }
 
-    async fn release(&self, done: &mut Vec<Delivered>, settled: &Mutex<Settled>) {
-        let is_settled = |message: &Delivered| lock(settled).holds(&message.id);
-        let handles: Vec<String> =
-            done.iter().filter(|m| is_settled(m)).map(|message| message.receipt_handle.clone()).collect();
-        done.retain(|message| !is_settled(message));
-        if handles.is_empty() {
-            return;
-        }
-        if let Err(failure) = self.ports.queue().delete(&handles).await {
+    async fn release(&self, settled: Vec<Delivered>) -> Vec<Delivered> {
+        let handles: Vec<String> = settled.into_iter().map(|message| message.receipt_handle).collect();
+        if !handles.is_empty()
+            && let Err(failure) = self.ports.queue().delete(&handles).await
+        {
             tracing::warn!(%failure, "settled messages wait for the invocation's answer");
         }
+        Vec::new()
     }
 }
+
+/// A session's work, or the release of others' messages; gives the messages of the session.
+type Running<'a> = Pin<Box<dyn Future<Output = Vec<Delivered>> + Send + 'a>>;

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use ingest::batch::{Because, Settled};
-use ingest::checkpoint::{Advance, Lease, Line};
+use ingest::checkpoint::{Advance, Lease, Line, Try};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Around, Refusal};
 use ingest::gap::{Gap, ParkedBatch};
@@ -57,11 +57,6 @@ impl Reason {
         "BATCH_PARKED",
         "CRASHED",
     ];
-
-    /// Whether the batch may be stored nevertheless.
-    fn is_unsure(&self) -> bool {
-        matches!(self, Self::Service(failure) if failure.outcome_unknown())
-    }
 
     pub(crate) fn code(&self) -> String {
         match self {
@@ -145,10 +140,9 @@ impl<P: Ports> Writer<P> {
             })
             .collect();
         self.ports.queue().park(&messages).await?;
+        let settle = |(record, _): &(&Record, Option<&Piece>)| lock(settled).settle(record, Because::Parked);
+        parking.records.iter().for_each(settle);
         self.note(&parking).await;
-        let mut settled = lock(settled);
-        parking.records.iter().for_each(|(record, _)| settled.settle(record, Because::Parked));
-        drop(settled);
         self.ports.telemetry().emit(&Event::Parked {
             session_id: parking.session_id.to_owned(),
             messages: messages.len() as u64,
@@ -206,9 +200,9 @@ impl<P: Ports> SessionWork<'_, P> {
         lease: &Lease,
         reason: Reason,
     ) -> Result<(), Stop> {
-        let mut unsure = reason.is_unsure().then(|| plan.advance.clone());
-        if let Some((rest, snapshot)) = plan.rest_if_parked().filter(|_| unsure.is_some()) {
-            self.save_snapshots(&[snapshot]).await?;
+        let mut unsure = (!lease.tries.is_empty()).then(|| plan.advance.clone());
+        if let Some((rest, snapshots)) = plan.rest_if_parked().filter(|_| unsure.is_some()) {
+            self.save_snapshots(&snapshots).await?;
             unsure.iter_mut().for_each(|stored| stored.gaps.push(rest.clone()));
         }
         // A chunk is parked as a whole.
@@ -218,20 +212,23 @@ impl<P: Ports> SessionWork<'_, P> {
             None => (batch.pieces, plan),
         };
         let gap = match batch.gap {
-            Some(gap) => gap.clone(),
+            Some(gap) => {
+                self.renew(gap).await?;
+                gap.clone()
+            }
             None => {
-                let (gap, snapshot) = plan.if_parked(&batch.start);
-                self.save_snapshots(&[snapshot]).await?;
+                let (gap, snapshots) = plan.if_parked(&batch.start);
+                self.save_snapshots(&snapshots).await?;
                 self.save_snapshots(&plan.snapshots).await?;
                 gap
             }
         };
-        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        let (attempts, since) = (lease.attempt.max(1), lease.first_attempt_at);
         let (aside, delivered) = by_reason(pieces, &plan, &reason);
         for (reason, pieces) in aside {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
-        self.pass(state, plan.advance, gap, unsure).await?;
+        self.pass(state, plan.advance, gap, (unsure, lease.tries.clone())).await?;
         for (reason, pieces) in delivered {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
@@ -256,8 +253,9 @@ impl<P: Ports> SessionWork<'_, P> {
         state: &mut State,
         sorted: &Sorted,
         lease: Lease,
-        failure: ServiceFailure,
+        reason: Reason,
     ) -> Result<(), Stop> {
+        let tries = lease.open_tries();
         let mut leased = lease.advance;
         let mut unsure = leased.clone();
         state.checkpoint.failed_at = Some(self.now());
@@ -271,8 +269,8 @@ impl<P: Ports> SessionWork<'_, P> {
                     unsure.gaps.push(rest);
                     goes_on_at = searches.then_some(leased.to.next);
                 }
-                let (gap, snapshot) = Opening::over(&start, &leased, goes_on_at).open();
-                self.save_snapshots(&[snapshot]).await?;
+                let (gap, snapshots) = Opening::over(&start, &leased, goes_on_at).open();
+                self.save_snapshots(&snapshots).await?;
                 gap
             }
             Line::Gap(id) => match state.checkpoint.gap(id) {
@@ -282,9 +280,9 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        self.park_pieces(&aside, Reason::Service(failure.clone()), attempts, since).await?;
-        self.pass(state, leased, gap, Some(unsure)).await?;
-        self.park_pieces(&delivered, Reason::Service(failure), attempts, since).await
+        self.park_pieces(&aside, reason.clone(), attempts, since).await?;
+        self.pass(state, leased, gap, (Some(unsure), tries)).await?;
+        self.park_pieces(&delivered, reason, attempts, since).await
     }
 
     /// Lets the live audio go on behind the chunk that a lease ends amid of, as if the rest of it had not come if it is not at hand.
@@ -295,8 +293,8 @@ impl<P: Ports> SessionWork<'_, P> {
             None => None,
         };
         let mut end = end.unwrap_or_else(slept_too_long);
-        let (rest, rest_snapshot) = Opening::rest_of(leased, end.clone()).open();
-        self.save_snapshots(&[rest_snapshot]).await?;
+        let (rest, rest_snapshots) = Opening::rest_of(leased, end.clone()).open();
+        self.save_snapshots(&rest_snapshots).await?;
         if let Some(chunk) = chunk {
             let of_rest = plan::plan(&end, std::slice::from_ref(chunk), Around::default());
             self.save_snapshots(&of_rest.snapshots).await?;
@@ -314,16 +312,16 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok((rest, true))
     }
 
-    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it. `unsure` may be stored.
+    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it. `unsure` may be stored, by these tries.
     async fn pass(
         &self,
         state: &mut State,
         batch: Advance,
         mut gap: Gap,
-        unsure: Option<Advance>,
+        (unsure, tries): (Option<Advance>, Vec<Try>),
     ) -> Result<(), Stop> {
         let is_live = batch.line == Line::Live;
-        gap.unsure = unsure.map(Box::new);
+        (gap.unsure, gap.tries) = (unsure.map(Box::new), tries);
         gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
         let given_up = state.checkpoint.park(batch, gap.clone());
         self.save(state).await?;

@@ -68,13 +68,16 @@ pub trait Store: Send + Sync {
 
     /// Writes a session's checkpoint as version `expected + 1` if the stored version is `expected`
     /// (`None`: if there is none yet, the new version is 1). Must not be repeated blindly inside the adapter: after an
-    /// unknown outcome the caller reads again.
+    /// unknown outcome the caller reads again. It may be dropped before it answers.
     fn save(
         &self,
         session: &SessionId,
         expected: Option<u64>,
         bytes: &[u8],
     ) -> impl Future<Output = Result<Saved>> + Send;
+
+    /// A number that no other save has, of any worker.
+    fn stamp(&self) -> u64;
 
     /// Reads a snapshot, strongly consistent.
     fn load_snapshot(
@@ -152,6 +155,17 @@ pub struct Persisted {
     pub acknowledged_after_ms: Option<u64>,
 }
 
+/// A fragment as ListFragments shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `FragmentNumber`.
+    pub fragment_number: String,
+    /// `FragmentSizeInBytes`.
+    pub bytes: u64,
+    /// `FragmentLengthInMilliseconds`: the service counts to the beginning of the last block.
+    pub length_ms: u64,
+}
+
 /// Kinesis Video Streams.
 pub trait Streams: Send + Sync {
     /// Writes one fragment with PutMedia to the session's stream, creating the stream where it is missing, and
@@ -164,13 +178,9 @@ pub trait Streams: Send + Sync {
         within_ms: u64,
     ) -> impl Future<Output = Result<Persisted>> + Send;
 
-    /// Looks for a fragment with exactly this producer timestamp (ListFragments). Eventually consistent: found is
-    /// proof, not found is not. A stream that does not exist holds no fragment (`None`).
-    fn find(
-        &self,
-        session: &SessionId,
-        at: EpochMs,
-    ) -> impl Future<Output = Result<Option<Persisted>>> + Send;
+    /// Looks for fragments with exactly this producer timestamp (ListFragments). Eventually consistent: found is
+    /// proof, not found is not. A stream that does not exist holds no fragment.
+    fn find(&self, session: &SessionId, at: EpochMs) -> impl Future<Output = Result<Vec<Found>>> + Send;
 }
 
 /// The clock, so that tests own time.

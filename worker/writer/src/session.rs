@@ -16,7 +16,7 @@ use media::time::EpochMs;
 
 use crate::ended::is_after_end;
 use crate::event::Event;
-use crate::lease::Resolved;
+use crate::lease::{Resolved, is_whole};
 use crate::park::Reason;
 use crate::ports::{Clock as _, Ports, SessionStatus, Sessions as _, Streams as _};
 use crate::state::State;
@@ -44,12 +44,23 @@ enum Turn {
     Waits,
 }
 
+/// What is known of a gap that may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Something was settled.
+    Settled,
+    /// It may still come.
+    NotYet,
+    /// It is not stored.
+    Absent,
+}
+
 impl<P: Ports> SessionWork<'_, P> {
     /// Settles what can be settled; the rest is given back to the queue for a fitting time. Returns all of its messages.
     pub(crate) async fn run(self, mut entries: Vec<Entry>) -> Vec<Delivered> {
         let delivered: Vec<Delivered> = entries.iter().map(|entry| Delivered::of(entry.record())).collect();
         let mut keeps_some = false;
-        let work = self.work(&mut entries, &mut keeps_some);
+        let work = self.guarded(&mut entries, &mut keeps_some);
         let time_is_up = self.writer.ports.clock().sleep_ms(self.remaining_ms());
         let stop = match select(Box::pin(work), Box::pin(time_is_up)).await {
             Either::Left((result, _)) => result.err(),
@@ -65,8 +76,9 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     /// Sets `keeps_some` to whether chunks are set aside at its end, however it ends.
-    async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
+    pub(crate) async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
+        self.look_again(&mut state, entries.iter().any(|entry| matches!(entry, Entry::End { .. }))).await?;
         let mut goes_on = true;
         while goes_on && self.has_unsettled(&state, entries) {
             let resolved = self.resolve(&mut state).await?;
@@ -77,13 +89,13 @@ impl<P: Ports> SessionWork<'_, P> {
             self.drop_duplicates(&sorted);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
-            if let Resolved::Unsure(lease, failure) = resolved {
-                self.park_unsure(&mut state, &sorted, *lease, failure).await?;
+            if let Resolved::Unsure(lease, reason) = resolved {
+                self.park_unsure(&mut state, &sorted, *lease, reason).await?;
             } else {
                 goes_on = self.next_batch(&mut state, &sorted).await? == Turn::Moved;
             }
             *keeps_some = !state.checkpoint.aside.is_empty();
-            if goes_on && self.remaining_ms() < self.writer.config.put_within_ms / 2 {
+            if goes_on && self.remaining_ms() < self.put_needs_ms() {
                 return Err(Stop::TimeIsUp { seconds: Some(0) });
             }
         }
@@ -104,8 +116,12 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.park_all(pieces, Reason::NoPlace).await?;
                 continue;
             };
-            if self.already_stored(state, gap, pieces).await? == Turn::Moved
-                || self.park_stragglers(gap, pieces).await? == Turn::Moved
+            match self.already_stored(state, gap, pieces).await? {
+                Known::Settled => return Ok(Turn::Moved),
+                Known::NotYet => continue,
+                Known::Absent => {}
+            }
+            if self.park_stragglers(gap, pieces).await? == Turn::Moved
                 || self
                     .batch(state, Batch { gap: Some(gap), pieces, after: &[], start }, None, sorted)
                     .await?
@@ -130,6 +146,10 @@ impl<P: Ports> SessionWork<'_, P> {
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
         let now = self.now();
+        if self.waits_for_leased(state, &batch) {
+            self.defer(batch.pieces, &sorted.ends, 1, "leased").await;
+            return Ok(Turn::Waits);
+        }
         let delivered = batch.pieces;
         let (apart, leased);
         let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
@@ -195,6 +215,18 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         let around = Around { calm: true, ..around };
         (around, crowd, fold(&batch.start, batch.pieces, around))
+    }
+
+    /// Whether a batch that may come late after all has not all of its chunks at hand: cut otherwise, its second copy could not be told
+    /// by its chunks.
+    fn waits_for_leased(&self, state: &State, batch: &Batch<'_>) -> bool {
+        let leased = state.checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line());
+        leased.is_some_and(|lease| {
+            let waited_ms = self.now().ms_since(lease.first_attempt_at);
+            !lease.tries.is_empty()
+                && waited_ms < self.writer.config.max_blocked_ms
+                && leased_before(&state.checkpoint, batch, batch.pieces).is_none()
+        })
     }
 
     async fn status(&self) -> Result<SessionStatus, Stop> {
@@ -291,18 +323,25 @@ impl<P: Ports> SessionWork<'_, P> {
 
     /// A gap whose batch was parked while it was unknown whether it is stored: now the stream can be asked. The same is asked of
     /// the gap that this one's last packet goes on in.
-    async fn already_stored(&self, state: &mut State, gap: &Gap, pieces: &[Piece]) -> Result<Turn, Stop> {
+    async fn already_stored(&self, state: &mut State, gap: &Gap, pieces: &[Piece]) -> Result<Known, Stop> {
         let numbering = gap.chunks.numbering;
         let next = gap.search.goes_on_at.and_then(|from| state.checkpoint.gap(GapId { numbering, from }));
         for gap in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
             let Some(stored) = &gap.unsure else { continue };
+            let sent_by = gap.tries.iter().map(|one| one.sent_by).max().unwrap_or_default();
+            let is_certain = self.now() >= self.writer.config.certain_at(sent_by);
             match self.writer.ports.streams().find(&self.session, stored.at).await {
-                Ok(Some(_)) => {}
-                Ok(None) => continue,
+                Ok(found) if found.iter().any(|found| is_whole(found, stored)) => {}
+                Ok(_) if is_certain => continue,
+                Ok(_) => {
+                    self.defer(pieces, &[], 1, "unsure").await;
+                    return Ok(Known::NotYet);
+                }
                 Err(failure) => {
                     // Live audio does not wait for an answer: these come from the DLQ, and go back there.
+                    self.renew(&gap).await?;
                     self.park_all(pieces, Reason::Service(failure)).await?;
-                    return Ok(Turn::Moved);
+                    return Ok(Known::Settled);
                 }
             }
             state.checkpoint.close_stored(&gap, stored);
@@ -310,9 +349,9 @@ impl<P: Ports> SessionWork<'_, P> {
             let missing = |p: &Piece| stored.gaps.iter().any(|hole| hole.chunks.holds(p.index));
             let pieces = pieces.iter().filter(|p| stored.chunks.holds(p.index) && !missing(p));
             self.settle(pieces.map(|p| &p.record), Because::Written);
-            return Ok(Turn::Moved);
+            return Ok(Known::Settled);
         }
-        Ok(Turn::Waits)
+        Ok(Known::Absent)
     }
 
     /// Messages of a parked batch that come only now, without its beginning: written alone they would be decoded without it.

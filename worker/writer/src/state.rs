@@ -1,6 +1,9 @@
 //! A session's state in the store: its checkpoint, and the snapshots that its lines go on from.
 
+use backoff::backoff::Backoff as _;
+use futures::future::{Either, select, try_join_all};
 use ingest::checkpoint::Checkpoint;
+use ingest::failure::{Class, ServiceFailure};
 use ingest::gap::Gap;
 use ingest::snapshot::{Kind, Snapshot, SnapshotKey};
 
@@ -8,6 +11,9 @@ use crate::ports::{Ports, Saved, Store as _};
 use crate::stop::Stop;
 use crate::warm::Warm;
 use crate::work::SessionWork;
+
+/// Items of a gap that are read at the same time.
+const READS_AT_ONCE: usize = 16;
 
 /// A checkpoint as it lies in the store.
 pub(crate) struct State {
@@ -24,16 +30,54 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(State { checkpoint, version: Some(stored.version) })
     }
 
-    /// Writes the checkpoint on the version that was read. From then on the session is ours, or it never was.
+    /// Writes the checkpoint on the version that was read. From then on the session is ours, or it never was. A lost answer is
+    /// asked for: the stamp tells whose the stored one is, so that writing again is safe.
     pub(crate) async fn save(&self, state: &mut State) -> Result<(), Stop> {
+        let (store, config) = (self.writer.ports.store(), &self.writer.config);
+        state.checkpoint.stamp = Some(store.stamp());
         let bytes = state.checkpoint.encode();
-        match self.writer.ports.store().save(&self.session, state.version, &bytes).await? {
-            Saved::Yes => {
-                state.version = Some(state.version.map_or(1, |v| v + 1));
-                Ok(())
+        let (began, mut waits, mut is_first) = (self.now(), self.waits(), true);
+        loop {
+            let save = Box::pin(store.save(&self.session, state.version, &bytes));
+            let saved = match select(save, Box::pin(self.sleep_ms(config.save_try_ms))).await {
+                Either::Left((saved, _)) => saved,
+                Either::Right(_) => Err(ServiceFailure::TimedOut {
+                    operation: "PutItem".to_owned(),
+                    waited_ms: config.save_try_ms,
+                }),
+            };
+            match saved {
+                Ok(Saved::Yes) => break,
+                Ok(Saved::Conflict) if is_first => return Err(Stop::NotOurs { seconds: 1 }),
+                Ok(Saved::Conflict) => match self.is_saved(state).await? {
+                    true => break,
+                    false => return Err(Stop::NotOurs { seconds: 1 }),
+                },
+                Err(failure) => {
+                    let is_over = self.now().ms_since(began) >= config.save_within_ms;
+                    if failure.outcome_unknown() && self.is_saved(state).await? {
+                        break;
+                    }
+                    if is_over || failure.class() == Class::Lasting {
+                        return Err(failure.into());
+                    }
+                }
             }
-            Saved::Conflict => Err(Stop::NotOurs { seconds: 1 }),
+            is_first = false;
+            self.sleep_ms(waits.next_backoff().unwrap_or_default().as_millis() as u64).await;
         }
+        state.version = Some(state.version.map_or(1, |v| v + 1));
+        Ok(())
+    }
+
+    /// Whether the stored checkpoint is the one that is being saved.
+    async fn is_saved(&self, state: &State) -> Result<bool, Stop> {
+        let stored = self.load().await?;
+        let is_ours = stored.checkpoint.stamp.is_some() && stored.checkpoint.stamp == state.checkpoint.stamp;
+        if !is_ours && stored.version != state.version {
+            return Err(Stop::NotOurs { seconds: 1 });
+        }
+        Ok(is_ours)
     }
 
     pub(crate) async fn save_snapshots(&self, snapshots: &[(SnapshotKey, Snapshot)]) -> Result<(), Stop> {
@@ -79,10 +123,23 @@ impl<P: Ports> SessionWork<'_, P> {
         if let Some(until) = gap.taken_until {
             snapshot.position.timeline.go_on_after(until);
         }
-        for key in &gap.search.keys {
-            snapshot.residue.extend(self.snapshot(key).await?.unwrap_or_default().residue);
+        for some in gap.search.keys.chunks(READS_AT_ONCE) {
+            let reads: Vec<_> = some.iter().map(|key| self.snapshot(key)).collect();
+            let read = try_join_all(reads).await?;
+            snapshot.residue.extend(read.into_iter().flatten().flat_map(|snapshot| snapshot.residue));
         }
         Ok(Some(snapshot))
+    }
+
+    /// A gap whose chunks go to the DLQ again is needed as long as they are there.
+    pub(crate) async fn renew(&self, gap: &Gap) -> Result<(), Stop> {
+        let (store, keep_seconds) = (self.writer.ports.store(), self.writer.config.gap_snapshot_seconds);
+        for key in std::iter::once(&gap.snapshot).chain(&gap.search.keys) {
+            if let Some(bytes) = store.load_snapshot(&self.session, key.as_str()).await? {
+                store.save_snapshot(&self.session, key.as_str(), &bytes, keep_seconds).await?;
+            }
+        }
+        Ok(())
     }
 }
 

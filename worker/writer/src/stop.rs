@@ -11,6 +11,8 @@ pub(crate) enum Stop {
     Failed { failure: ServiceFailure, seconds: Option<u32> },
     /// The invocation's time is up, or too short for what comes next; without `seconds`, the wait grows with the deliveries.
     TimeIsUp { seconds: Option<u32> },
+    /// The work on the session panicked.
+    Crashed(String),
     /// The stored state cannot be read: nothing is touched, and an operator has to look.
     Unreadable(String),
 }
@@ -33,7 +35,7 @@ impl Stop {
         match self {
             Self::NotOurs { seconds } => Some(*seconds),
             Self::Failed { seconds, .. } | Self::TimeIsUp { seconds } => *seconds,
-            Self::Unreadable(_) => None,
+            Self::Crashed(_) | Self::Unreadable(_) => None,
         }
     }
 
@@ -49,6 +51,7 @@ impl Stop {
                 told(failure.class().as_str(), &failure.reason(), &failure.to_string())
             }
             Self::TimeIsUp { .. } => told("passing", "time-is-up", "the invocation's time is up"),
+            Self::Crashed(why) => told("crash", "panic", why),
             Self::Unreadable(why) => told("state", "unreadable", why),
         }
     }

@@ -69,6 +69,10 @@ impl<P: Ports> SessionWork<'_, P> {
         self.writer.ports.clock().now()
     }
 
+    pub(crate) async fn sleep_ms(&self, ms: u64) {
+        self.writer.ports.clock().sleep_ms(ms).await;
+    }
+
     pub(crate) fn remaining_ms(&self) -> u64 {
         self.stop_at.ms_since(self.now())
     }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use writer::ports::{Saved, Stored};
+use ingest::failure::ServiceFailure;
+use writer::ports::{Result, Saved, Stored};
+
+/// DynamoDB's largest item.
+pub const MAX_ITEM_BYTES: usize = 400 * 1024;
 
 /// Checkpoints and snapshots of all sessions.
 #[derive(Debug, Default)]
@@ -19,15 +23,18 @@ impl Store {
     }
 
     /// Writes a checkpoint if its version is `expected`.
-    pub fn save(&mut self, session: &str, expected: Option<u64>, bytes: Vec<u8>) -> Saved {
+    ///
+    /// # Errors
+    /// As for [`Store::save_snapshot`].
+    pub fn save(&mut self, session: &str, expected: Option<u64>, bytes: Vec<u8>) -> Result<Saved> {
+        self.check_size(&bytes)?;
         let version = self.checkpoints.get(session).map(|stored| stored.version);
         if version != expected {
-            return Saved::Conflict;
+            return Ok(Saved::Conflict);
         }
         let version = expected.map_or(1, |v| v + 1);
-        self.largest_item = self.largest_item.max(bytes.len());
         self.checkpoints.insert(session.to_owned(), Stored { bytes, version });
-        Saved::Yes
+        Ok(Saved::Yes)
     }
 
     /// Reads a snapshot, unless its time is over.
@@ -37,12 +44,29 @@ impl Store {
     }
 
     /// Writes a snapshot.
-    pub fn save_snapshot(&mut self, session: &str, key: &str, bytes: Vec<u8>, until_ms: u64) {
-        self.largest_item = self.largest_item.max(bytes.len());
+    ///
+    /// # Errors
+    /// The service's refusal of an item over 400 KB.
+    pub fn save_snapshot(&mut self, session: &str, key: &str, bytes: Vec<u8>, until_ms: u64) -> Result<()> {
+        self.check_size(&bytes)?;
         self.snapshots.insert((session.to_owned(), key.to_owned()), (bytes, until_ms));
+        Ok(())
     }
 
-    /// The size in bytes of the largest value ever written.
+    fn check_size(&mut self, bytes: &[u8]) -> Result<()> {
+        self.largest_item = self.largest_item.max(bytes.len());
+        if bytes.len() <= MAX_ITEM_BYTES {
+            return Ok(());
+        }
+        Err(ServiceFailure::Service {
+            operation: "PutItem".into(),
+            status: 400,
+            code: "ValidationException".into(),
+            message: "Item size has exceeded the maximum allowed size".into(),
+        })
+    }
+
+    /// The size in bytes of the largest value that anybody tried to write.
     pub fn largest_item(&self) -> usize {
         self.largest_item
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ingest::failure::ServiceFailure;
 use media::fragment::read::{ReadFragment, read_fragments};
 use media::time::EpochMs;
+use writer::ports::Found;
 
 /// How far ahead of the service's clock a producer timestamp may be. (The real tolerance is not published.)
 const FUTURE_MS: u64 = 0;
@@ -102,8 +103,19 @@ impl Streams {
     }
 
     /// ListFragments for exactly this producer timestamp.
-    pub fn find(&self, session: &str, at: EpochMs, now_ms: u64) -> Option<u64> {
-        let stream = self.by_session.get(session)?;
-        stream.fragments.iter().find(|f| f.at == at && f.listed_ms <= now_ms).map(|f| f.number)
+    pub fn find(&self, session: &str, at: EpochMs, now_ms: u64) -> Vec<Found> {
+        let stored = self.by_session.get(session).map_or(&[][..], |stream| &stream.fragments);
+        stored.iter().filter(|f| f.at == at && f.listed_ms <= now_ms).map(found).collect()
+    }
+}
+
+/// The service counts a fragment's length to the beginning of its last block.
+fn found(fragment: &Fragment) -> Found {
+    let blocks = &fragment.media.blocks;
+    let last = blocks.iter().map(|(at, _)| at.0).max().unwrap_or_default();
+    Found {
+        fragment_number: fragment.number.to_string(),
+        bytes: blocks.iter().map(|(_, pcm)| pcm.len() as u64).sum(),
+        length_ms: last.saturating_sub(fragment.at.0),
     }
 }

@@ -73,7 +73,7 @@ impl PutMedia {
 
     async fn send(&self, endpoint: &str, stream: &str, at: EpochMs, body: SdkBody) -> Result<Persisted> {
         let started = Instant::now();
-        let credentials = self.credentials.get(PUT_MEDIA).await?;
+        let credentials = self.credentials.get().await?;
         let (region, payload) = (self.region.as_str(), self.payload);
         let target = Target { endpoint, stream, region, credentials: &credentials, payload };
         let request = request::signed(target, at, SystemTime::now(), body).map_err(garbled)?;

@@ -6,6 +6,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use serde_json::{Value, json};
 
+use writer::ports::Found;
+
 use super::*;
 use crate::credentials::CachedCredentials;
 use crate::http_client::single_use_connector;
@@ -262,13 +264,15 @@ async fn archive(fragments: Value) -> (Server, Calls) {
 async fn a_probe_finds_the_fragment_of_exactly_that_millisecond() {
     let fragments = json!([
         {"FragmentNumber": "46", "ProducerTimestamp": 1_795_335_945.728},
-        {"FragmentNumber": "47", "ProducerTimestamp": 1_795_335_945.729},
+        {"FragmentNumber": "47", "ProducerTimestamp": 1_795_335_945.729, "FragmentSizeInBytes": 64_500,
+         "FragmentLengthInMilliseconds": 1_900},
     ]);
     let (server, calls) = archive(fragments).await;
     let streams = streams(&server);
-    let found = streams.find(&session(), AT).await.unwrap().unwrap();
-    assert_eq!((found.fragment_number.as_str(), found.acknowledged_after_ms), ("47", None));
-    assert_eq!(streams.find(&session(), EpochMs(AT.0 + 1)).await.unwrap(), None);
+    let found = streams.find(&session(), AT).await.unwrap();
+    let expected = Found { fragment_number: "47".into(), bytes: 64_500, length_ms: 1_900 };
+    assert_eq!(found, [expected], "its size tells whether it is whole");
+    assert_eq!(streams.find(&session(), EpochMs(AT.0 + 1)).await.unwrap(), []);
     let asked = asked(&calls, "listFragments");
     assert_eq!(asked["StreamName"], "session-quiet-fox-1");
     assert_eq!(
@@ -283,7 +287,7 @@ async fn a_probe_finds_the_fragment_of_exactly_that_millisecond() {
 #[tokio::test]
 async fn a_stream_that_does_not_exist_holds_no_fragment() {
     let (server, _) = json_service(|_, _| error(404, "ResourceNotFoundException")).await;
-    assert_eq!(streams(&server).find(&session(), AT).await, Ok(None));
+    assert_eq!(streams(&server).find(&session(), AT).await, Ok(Vec::new()));
 }
 
 #[tokio::test]

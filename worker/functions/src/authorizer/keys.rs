@@ -17,6 +17,9 @@ const STALE: Duration = Duration::from_secs(12 * 3_600);
 /// Between two questions for a key that is not in the set: whoever invents key names must not make us hammer the issuer.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
+/// After a failure with no keys at hand: an issuer that does not answer must not hold every handshake's environment for its time-out.
+const BETWEEN_FAILURES: Duration = Duration::from_secs(10);
+
 /// Where key sets come from.
 pub trait Source: Send + Sync {
     /// The body of the key set's document.
@@ -33,6 +36,7 @@ pub struct NoKeys(String);
 pub struct Keys<S> {
     source: S,
     held: Mutex<Option<Held>>,
+    failed: Mutex<Option<(Instant, NoKeys)>>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +50,7 @@ struct Held {
 impl<S: Source> Keys<S> {
     /// None are known yet.
     pub fn new(source: S) -> Self {
-        Self { source, held: Mutex::new(None) }
+        Self { source, held: Mutex::new(None), failed: Mutex::new(None) }
     }
 
     /// A key set that holds `kid`, if the issuer publishes such a key at all.
@@ -66,6 +70,12 @@ impl<S: Source> Keys<S> {
                 return Ok(known.set.clone());
             }
         }
+        let mut failed = self.failed.lock().await;
+        if let (None, Some((_, why))) =
+            (&known, failed.as_ref().filter(|(at, _)| now - *at < BETWEEN_FAILURES))
+        {
+            return Err(why.clone());
+        }
         match (self.fetch().await, known) {
             (Ok(set), _) => {
                 *held = Some(Held { set: set.clone(), fetched_at: now, asked_at: now });
@@ -76,7 +86,11 @@ impl<S: Source> Keys<S> {
                 *held = Some(Held { asked_at: now, ..known.clone() });
                 Ok(known.set)
             }
-            (Err(reason), None) => Err(NoKeys(reason)),
+            (Err(reason), None) => {
+                let why = NoKeys(reason);
+                *failed = Some((Instant::now(), why.clone()));
+                Err(why)
+            }
         }
     }
 

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 /// The longest token that is looked at: API Gateway passes request lines of at most 10 KB.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
+/// Characters of a stranger's text that the log repeats.
+const MAX_TOLD_CHARS: usize = 64;
+
 /// By how much the issuer's clock may differ from ours, in seconds.
 const LEEWAY_SECONDS: u64 = 30;
 
@@ -94,8 +97,10 @@ pub fn check(
     rules: &AuthorizerSettings,
 ) -> Result<Caller, Denied> {
     let kid = key_id(token, rules.algorithm)?;
-    let jwk = keys.find(&kid).ok_or_else(|| Denied::UnknownKey { kid: kid.clone() })?;
-    let key = fitting_key(jwk, rules.algorithm).ok_or(Denied::UnfitKey { kid, expected: rules.algorithm })?;
+    let told = || kid.chars().take(MAX_TOLD_CHARS).collect();
+    let jwk = keys.find(&kid).ok_or_else(|| Denied::UnknownKey { kid: told() })?;
+    let key = fitting_key(jwk, rules.algorithm)
+        .ok_or_else(|| Denied::UnfitKey { kid: told(), expected: rules.algorithm })?;
     let mut validation = Validation::new(algorithm(rules.algorithm));
     validation.leeway = LEEWAY_SECONDS;
     validation.validate_nbf = true;
@@ -126,7 +131,8 @@ pub fn key_id(token: &str, expected: TokenAlgorithm) -> Result<String, Denied> {
         return Err(Denied::Algorithm { expected });
     }
     if let Some(critical) = header.crit {
-        return Err(Denied::Malformed(format!("its critical headers {critical:?} are not understood")));
+        let critical: String = format!("{critical:?}").chars().take(MAX_TOLD_CHARS).collect();
+        return Err(Denied::Malformed(format!("its critical headers {critical} are not understood")));
     }
     header.kid.filter(|kid| !kid.is_empty()).ok_or_else(|| Denied::UnknownKey { kid: String::new() })
 }

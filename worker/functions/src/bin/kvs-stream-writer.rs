@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use aws::Aws;
-use aws::settings::{Settings, process_env};
+use aws::settings::{Settings, persisted_within_ms, process_env};
 use aws::telemetry;
 use aws_lambda_events::event::sqs::SqsEvent;
 use functions::{logs, sqs_event};
@@ -27,7 +27,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Error> {
     let ports = Aws::connect(&Settings::read(process_env)?).await?;
-    let writer = &Writer::new(ports, Config::default());
+    let mut config = Config::default();
+    config.persisted_within_ms = persisted_within_ms(process_env)?.unwrap_or(config.persisted_within_ms);
+    let writer = &Writer::new(ports, config);
     telemetry::cold_start("kvs-stream-writer");
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
         writer.ports().begin(&event.context.request_id);

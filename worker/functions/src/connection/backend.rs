@@ -1,5 +1,7 @@
 //! The [`Backend`] on AWS.
 
+use std::sync::{Mutex, PoisonError};
+
 use aws::clock::SystemClock;
 use aws::connections::{Connection, ConnectionsTable, Speaker};
 use aws::queue::ChunkSender;
@@ -10,6 +12,7 @@ use ingest::message::SessionId;
 use media::time::EpochMs;
 use writer::ports::{Clock as _, SessionStatus, Sessions as _, Store as _};
 
+use super::budget::Budget;
 use super::message::Enqueue;
 use super::{Backend, Outcome};
 
@@ -20,6 +23,7 @@ pub struct AwsBackend {
     connections: ConnectionsTable,
     state: StateTable,
     queue: ChunkSender,
+    budget: Mutex<Budget>,
 }
 
 impl AwsBackend {
@@ -32,6 +36,7 @@ impl AwsBackend {
             connections: ConnectionsTable::new(dynamodb.clone(), settings.connections_table),
             state: StateTable::new(dynamodb, settings.state_table),
             queue: ChunkSender::new(aws_sdk_sqs::Client::new(&config), settings.queue_url),
+            budget: Mutex::default(),
         }
     }
 }
@@ -59,6 +64,10 @@ impl Backend for AwsBackend {
 
     async fn disconnect(&self, id: &str) -> Outcome<Option<Connection>> {
         self.connections.delete(id).await
+    }
+
+    fn may_send(&self, session: &SessionId) -> bool {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).take(session, self.now())
     }
 
     async fn send(&self, message: Enqueue) -> Outcome<()> {

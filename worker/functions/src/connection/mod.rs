@@ -4,6 +4,7 @@
 //! where they do not, the Connections table has them.
 
 pub mod backend;
+pub mod budget;
 pub mod ended;
 pub mod message;
 pub mod refusal;
@@ -56,6 +57,11 @@ pub trait Backend: Send + Sync {
     fn connection(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
     /// Forgets a connection and says whose it was.
     fn disconnect(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
+    /// Whether the session may send another message now; see [`budget`].
+    fn may_send(&self, session: &SessionId) -> bool {
+        _ = session;
+        true
+    }
     /// Puts a message into the queue.
     fn send(&self, message: Enqueue) -> impl Future<Output = Outcome<()>> + Send;
     /// The session's checkpoint as the writer stored it, if there is one yet.
@@ -201,6 +207,9 @@ async fn message(
     trace: Option<String>,
 ) -> Result<Option<Reply>, Refusal> {
     let caller = known_caller(backend, id, &event.request_context).await?;
+    if !backend.may_send(&caller.session) {
+        return Err(Refusal::too_many());
+    }
     if event.is_base64_encoded {
         return Err(Refusal::binary());
     }

@@ -104,6 +104,12 @@ impl Refusal {
         Self::new(403, "SESSION_ENDED", format!("session {session} has ended"), "start a new session")
     }
 
+    /// The session floods.
+    pub fn too_many() -> Self {
+        let message = "the session sends more messages than a speaker can";
+        Self::new(429, "TOO_MANY_MESSAGES", message, "send at most 40 messages a second, each once")
+    }
+
     /// Binary frames.
     pub fn binary() -> Self {
         Self::new(400, "BINARY_MESSAGE", "binary messages are not accepted", "send JSON as text")

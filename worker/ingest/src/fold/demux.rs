@@ -8,11 +8,16 @@ use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
 use crate::message::Format;
 use crate::piece::{Piece, Place};
-use crate::snapshot::{Loss, MediaState, Snapshot};
+use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
 /// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
 const MAX_CONCEALED: Samples = Samples(16_000);
+/// Why a chunk is refused that may well be sound.
+const CLUSTER_MISSING: &str =
+    "the chunk with the beginning of its Cluster is missing, and what is kept behind that is full";
+/// What the demuxer may hold back between two chunks of a search: it is stored with a gap's state.
+const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
@@ -114,6 +119,9 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         let mut out = Taken::nothing(elapsed_ms);
         take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
         taken.push(out);
+        if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
+            pass_undecided(&mut media, &mut taken);
+        }
     }
     tell_holes(&mut taken);
     pass_undecided(&mut media, &mut taken);
@@ -263,9 +271,18 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
     } else if out.samples > MAX_CHUNK {
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
+    if packets > 0 {
+        media.withheld = Withheld::default();
+    }
     if was_searching && out.refusal.is_none() {
-        out.residue = passed;
-        out.withheld = packets == 0 && media.demuxer.undecided().is_empty();
+        let withheld = packets == 0 && media.demuxer.undecided().is_empty();
+        if packets == 0 {
+            media.withheld.take(bytes.len()); // what the demuxer holds back is kept, too
+        }
+        match media.withheld.is_full() {
+            true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
+            false => (out.residue, out.withheld) = (passed, withheld),
+        }
     }
 }
 

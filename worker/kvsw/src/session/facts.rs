@@ -185,6 +185,7 @@ mod tests {
             at: EpochMs(at),
             server_at: EpochMs(at + 2_500),
             length_ms: 2_000,
+            bytes: 0,
         };
         let gap = |from: u64, begins_at: u64, ends_at: u64| Gap {
             begins_at: EpochMs(begins_at),

@@ -37,6 +37,7 @@ pub(crate) fn gap(from: u64, to: u64, begins_at: u64, ends_at: Option<u64>) -> G
         snapshot: ingest::snapshot::SnapshotKey::default(),
         search: ingest::gap::Search::default(),
         unsure: None,
+        tries: Vec::new(),
         parked: None,
         taken_until: None,
     }

@@ -25,6 +25,7 @@ fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         snapshot: ingest::snapshot::SnapshotKey::default(),
         search: ingest::gap::Search::default(),
         unsure: None,
+        tries: Vec::new(),
         parked: None,
         taken_until: None,
     }

@@ -38,6 +38,7 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         snapshot: ingest::snapshot::SnapshotKey::default(),
         search: ingest::gap::Search::default(),
         unsure: None,
+        tries: Vec::new(),
         parked: None,
         taken_until: None,
     }

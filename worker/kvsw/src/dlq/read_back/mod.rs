@@ -405,6 +405,7 @@ mod tests {
             at: EpochMs(at),
             server_at: EpochMs(0),
             length_ms,
+            bytes: 0,
         };
         let one = [listed(10_000, 2_900)];
         assert_eq!(audio_ms(&one, Some(13_000)), 3_000, "the last block is listed without its length");

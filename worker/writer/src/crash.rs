@@ -1,0 +1,138 @@
+//! Sessions whose work ends without an answer: a panic, or the end of the whole process.
+//!
+//! A defect that one session's chunks bring to light is that session's alone. A panic is caught and counted. The end of a process
+//! (memory, a time-out in code that does not yield) cannot be caught: chunks whose deliveries lie suspiciously far apart
+//! are therefore worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
+//! After [`MAX_CRASHES`] in a row the chunks at hand are parked. An attempt that has a lease is counted by that as well.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::future::FutureExt as _;
+use ingest::batch::Because;
+use ingest::message::{Chunk, Entry, Record};
+use ingest::piece::Piece;
+use media::time::EpochMs;
+
+use crate::event::Event;
+use crate::park::Reason;
+use crate::ports::Ports;
+use crate::state::State;
+use crate::stop::Stop;
+use crate::work::SessionWork;
+
+/// Workers that may end in a row over the same session.
+const MAX_CRASHES: u32 = 3;
+/// Deliveries from which on a chunk may be suspicious.
+const SUSPICIOUS_DELIVERIES: u32 = 3;
+/// Average time between its deliveries from which on it is: a deferral takes 6 s at most, the queue's VisibilityTimeout is 15 s.
+const SUSPICIOUS_AWAY_MS: u64 = 8_000;
+
+impl<P: Ports> SessionWork<'_, P> {
+    /// Works under a mark where the chunks' deliveries are suspicious. Chunks that end their workers, or that the store
+    /// will never take, are parked.
+    pub(crate) async fn guarded(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
+        let suspicious = entries.iter().any(|entry| is_suspicious(entry.record(), self.now()));
+        if suspicious && self.mark(entries).await? {
+            return Ok(());
+        }
+        let result = match AssertUnwindSafe(self.work(entries, keeps_some)).catch_unwind().await {
+            Ok(result) => result,
+            Err(panic) => {
+                let message = text(panic.as_ref());
+                let is_parked = self.count_crash(&mut self.load().await?, entries, &message).await?;
+                return if is_parked { Ok(()) } else { Err(Stop::Crashed(message)) };
+            }
+        };
+        if suspicious && let Err(stop) = self.unmark().await {
+            tracing::warn!(session = %self.session, ?stop, "the mark of a worker that came through stays");
+        }
+        match result {
+            Err(Stop::Failed { failure, .. }) if failure.refuses_item() => {
+                let page = self.load().await.map_or(0, |state| state.checkpoint.live.numbering);
+                self.park_entries(entries, page, Reason::Service(failure)).await
+            }
+            result => result,
+        }
+    }
+
+    /// When this worker has ended at the latest.
+    fn ends_at(&self) -> EpochMs {
+        self.stop_at.plus_ms(self.writer.config.answer_margin_ms)
+    }
+
+    /// Marks the session as being worked on. A mark whose worker must have ended is one that died: `true` if that was once too often.
+    async fn mark(&self, entries: &[Entry]) -> Result<bool, Stop> {
+        let mut state = self.load().await?;
+        match state.checkpoint.worked_on_until {
+            Some(until) if self.now() < until => return Ok(false),
+            Some(_) => {
+                let message = "a worker ended without an answer";
+                if self.count_crash(&mut state, entries, message).await? {
+                    return Ok(true);
+                }
+            }
+            None => {}
+        }
+        state.checkpoint.worked_on_until = Some(self.ends_at());
+        self.save(&mut state).await?;
+        Ok(false)
+    }
+
+    /// The work has come to an end, whatever came of it.
+    async fn unmark(&self) -> Result<(), Stop> {
+        let mut state = self.load().await?;
+        if state.checkpoint.worked_on_until == Some(self.ends_at()) {
+            (state.checkpoint.worked_on_until, state.checkpoint.crashes) = (None, 0);
+            self.save(&mut state).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a worker that ended. After a few in a row the chunks at hand are parked: `true`.
+    async fn count_crash(&self, state: &mut State, entries: &[Entry], message: &str) -> Result<bool, Stop> {
+        let session_id = self.session.to_string();
+        self.emit(Event::Crashed { session_id, message: message.to_owned() });
+        let crashes = state.checkpoint.crashes + 1;
+        let too_often = crashes > MAX_CRASHES;
+        if too_often {
+            let page = state.checkpoint.live.numbering;
+            self.park_entries(entries, page, Reason::Crashed { attempts: crashes }).await?;
+        }
+        state.checkpoint.crashes = if too_often { 0 } else { crashes };
+        state.checkpoint.worked_on_until = None;
+        self.save(state).await?;
+        Ok(too_often)
+    }
+
+    /// Parks the chunks that are delivered as they are, as the current page's: nothing was made of them. A marker among them ends
+    /// nothing.
+    async fn park_entries(&self, entries: &[Entry], page: u32, reason: Reason) -> Result<(), Stop> {
+        let chunks = entries.iter().filter(|entry| !self.is_settled(entry.record())).filter_map(chunk);
+        let pieces: Vec<Piece> = chunks.map(|chunk| Piece::of(page, chunk.clone())).collect();
+        self.park_all(&pieces, reason).await?;
+        let markers = entries.iter().filter(|entry| matches!(entry, Entry::End { .. }));
+        self.settle(markers.map(Entry::record), Because::Ended);
+        Ok(())
+    }
+}
+
+fn is_suspicious(record: &Record, now: EpochMs) -> bool {
+    let away = u64::from(record.receive_count.saturating_sub(1));
+    record.receive_count >= SUSPICIOUS_DELIVERIES && now.ms_since(record.sent_at) >= away * SUSPICIOUS_AWAY_MS
+}
+
+fn chunk(entry: &Entry) -> Option<&Arc<Chunk>> {
+    match entry {
+        Entry::Chunk(chunk) => Some(chunk),
+        Entry::End { .. } => None,
+    }
+}
+
+/// What a panic says.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| Some(panic.downcast_ref::<String>()?.as_str()));
+    text.unwrap_or("a panic").chars().take(256).collect()
+}
