@@ -43,6 +43,7 @@ flite          flite                     -            quality
 END
 }
 
+# shellcheck disable=SC1090 # as above
 is_ubuntu() { (. "${OS_RELEASE:-/etc/os-release}" && [ "${ID:-}" = ubuntu ]) 2>/dev/null; }
 
 # Whether a program of the table is there, and of use.

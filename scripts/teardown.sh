@@ -44,6 +44,7 @@ fi
 if [ -n "$status" ]; then
     aws cloudformation delete-stack --stack-name "$stack"
     aws cloudformation wait stack-delete-complete --stack-name "$stack"
+    kept "$stack"
 fi
 if [ "$everything" != yes ]; then
     echo "teardown: $stack is gone; kept: ${left:-nothing}"

@@ -405,6 +405,10 @@ impl Account {
                 assert_eq!(alarm["Dimensions"][0], json!({"Name": "stack", "Value": stack}), "{alarm}");
             }
         }
+        if self.kind == BackendKind::LocalStack {
+            println!("{}: dashboards are not checked: it makes none of the template's", self.kind);
+            return;
+        }
         let dashboards = self.aws(&["cloudwatch", "list-dashboards"]).await["DashboardEntries"].to_string();
         assert!(dashboards.contains(self.stack) && dashboards.contains(other.stack), "{dashboards}");
     }
