@@ -256,6 +256,7 @@ async function reload(speaker) {
 async function lose(speaker, pulse, name) {
   const { page } = speaker;
   await stall(speaker, 4);
+  if (!(await page.evaluate(() => document.getElementById("view").open))) await page.press("view-summary", "Enter");
   await page.press("kill", "Enter");
   await page.says("say", /worker was killed/, 5_000);
   speaker.notes.push("a worker killed");
