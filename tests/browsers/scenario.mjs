@@ -93,7 +93,7 @@ export async function speak(name, { stack, pulse, source, began, folder, query =
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
     const found = account(sound, ledger.fragments, source, began, speaker.cuts, () => speaker.recordings.map(decode));
     const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
-    const ages = events.ages(...speaker.steady);
+    const ages = speaker.steady && events.ages(...speaker.steady);
     if (speaker.back) {
       const took = events.storedAfter(speaker.back);
       speaker.notes.push(`all of it stored ${(took / 1_000).toFixed(1)} s after the network was back`);
@@ -127,10 +127,8 @@ export async function hugeBlob(speaker) {
   await begin(speaker);
   await sleep(3_000);
   await pause(speaker);
-  const from = Date.now();
   await stall(speaker, 35);
   await sleep(6_000);
-  speaker.steady = [from, Date.now()];
   const largest = await speaker.page.evaluate(() => Math.max(...window.testRecorders.flatMap(({ testBlobs }) => testBlobs.map(({ size }) => size))));
   speaker.notes.push(`largest blob ${largest} bytes`);
   if (largest < 1_000_000) throw new Error(`the largest blob has only ${largest} bytes`);
@@ -256,6 +254,7 @@ async function reload(speaker) {
 async function lose(speaker, pulse, name) {
   const { page } = speaker;
   await stall(speaker, 4);
+  if (!(await page.evaluate(() => document.getElementById("view").open))) await page.press("view-summary", "Enter");
   await page.press("kill", "Enter");
   await page.says("say", /worker was killed/, 5_000);
   speaker.notes.push("a worker killed");
