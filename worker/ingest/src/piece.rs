@@ -6,7 +6,8 @@ use std::sync::Arc;
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::message::Chunk;
+use crate::hash::fnv;
+use crate::message::{Chunk, Format};
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,12 @@ impl Piece {
     /// Its own place.
     pub fn place(&self) -> Place {
         Place { numbering: self.numbering, next: self.index }
+    }
+
+    /// The recording that begins with this chunk, where it is plain samples: no header names it, so its bytes do.
+    pub fn begins_pcm(&self) -> Option<String> {
+        let bytes = self.audio.as_ref().ok().filter(|bytes| !bytes.is_empty())?;
+        (self.format == Format::Pcm).then(|| format!("{:016x}", fnv(bytes)))
     }
 
     /// Whether nothing of the chunk comes behind this.

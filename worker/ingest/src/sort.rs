@@ -303,19 +303,21 @@ impl Walk {
 
 /// Whether the chunk can be the first of a numbering.
 fn opens(piece: &Piece) -> bool {
-    piece.index == 0 && piece.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
+    let starts = || piece.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes));
+    piece.index == 0 && (piece.begins_pcm().is_some() || starts())
 }
 
 /// The recording that a chunk begins.
 fn recording(piece: &Piece) -> Option<String> {
-    items(piece).into_iter().find_map(|item| match item {
+    let begun = |item| match item {
         Item::RecordingStart(head) => Some(head.id),
         _ => None,
-    })
+    };
+    piece.begins_pcm().or_else(|| items(piece).into_iter().find_map(begun))
 }
 
 fn holds_audio(piece: &Piece) -> bool {
-    items(piece).iter().any(|item| matches!(item, Item::Packet(_)))
+    piece.begins_pcm().is_some() || items(piece).iter().any(|item| matches!(item, Item::Packet(_)))
 }
 
 /// What a chunk holds that begins a recording.

@@ -94,7 +94,8 @@ impl Heard {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
-        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        // How long a blob is whose first piece this is, nobody knows yet.
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
@@ -417,16 +418,9 @@ impl Blob {
     }
 }
 
-/// Whether the last piece of the chunk's blob is in sight, or what comes behind the blob.
+/// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
-    let mut continues = chunk.continues;
-    for next in after.iter().take_while(|next| next.captured_at == chunk.captured_at) {
-        if !continues {
-            return true;
-        }
-        continues = next.continues;
-    }
-    !continues || after.last().is_some_and(|last| last.captured_at != chunk.captured_at)
+    !chunk.continues || after.iter().any(|next| !next.continues)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

@@ -206,11 +206,19 @@ impl<P: Ports> SessionWork<'_, P> {
         let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
         let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
         let policy = &self.writer.config.policy;
-        // A blob is placed when its last piece has come.
-        let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
-        let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
-        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= most_ms);
-        let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
+        let waited_ms = sent().min().map_or(0, |at| self.now().ms_since(at));
+        let nothing_comes = match batch.pieces.last() {
+            // A blob is placed when its last piece has come, however far behind in the queue that lies.
+            Some(last) if last.continues => {
+                let delivered =
+                    batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+                let newest = delivered.max_by_key(|record| record.sent_at);
+                let looked = newest.is_none_or(|record| record.receive_count >= policy.backlog_looks);
+                looked && waited_ms >= policy.last_resort_ms
+            }
+            _ => since(sent().max()) || waited_ms >= policy.max_wait_ms,
+        };
+        let nothing_comes = nothing_comes || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
 

@@ -12,7 +12,7 @@ mod hear;
 mod place;
 
 pub use apart::{cut, take_apart};
-pub use folded::{Around, Folded, Outcome, Refusal, Run, Step};
+pub use folded::{Around, Folded, Outcome, Refusal, Run, Step, Undecoded};
 
 use crate::piece::Piece;
 use crate::snapshot::Snapshot;
