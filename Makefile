@@ -21,6 +21,10 @@ FILE ?=
 ENV ?= dev
 ARCH ?=
 PARAMETERS ?=
+# smoke-test: how it gets in, see scripts/smoke-test.sh -h
+TOKEN ?=
+TOKEN_COMMAND ?=
+QUEUE ?=
 # browsers: 1 for the long one, too slow for CI
 LONG ?=
 # check: a git clone of RustSec/advisory-db, or a .tar.gz of one
@@ -32,8 +36,8 @@ export PACKAGES := $(abspath $(PACKAGES))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
-	smoke-test teardown deployed hooks programs build environment clean
+.PHONY: help demo replay run test check simulate scenario bench speaker studio browsers quality chaos throughput fuzz package reproduce deploy deploy-websocket-dev \
+	smoke-test teardown cdk deployed hooks programs build environment clean
 .NOTPARALLEL: # one step after the other: cargo uses all cores by itself
 
 # Rust as rustup installs it, also in a shell that was open before.
@@ -69,7 +73,7 @@ test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## 
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
-check: setup-check .venv-tools .venv-lint ## Format, lints, the map, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
+check: setup-check .venv-tools .venv-lint .venv-checkov ## Format, lints, the map, spelling, import cycles, unused dependencies, licences, advisories where a database is at hand
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	scripts/check_map.py && scripts/check_map.py --self-test
@@ -81,6 +85,7 @@ check: setup-check .venv-tools .venv-lint ## Format, lints, the map, spelling, i
 	scripts/check-advisories.sh
 	.venv-lint/bin/shellcheck -x scripts/*.sh scripts/hooks/* scripts/verify-account .ci/run
 	.venv-lint/bin/cfn-lint infra/template.yaml
+	.venv-checkov/bin/checkov --config-file infra/checkov.yaml
 	.venv-tools/bin/typos
 	scripts/test-setup.sh
 
@@ -107,13 +112,21 @@ throughput: setup-build ## [SESSIONS=200] [SECONDS=60]: how soon the Kinesis Vid
 	target/release/examples/throughput --seconds "$(SECONDS)" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),200,$(SESSIONS))"
 
-fuzz: setup-build ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV validator; findings in out/fuzz
-	mkdir -p out/fuzz/corpus
-	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path tests/kvs-emulator/fuzz/Cargo.toml \
+# What `make fuzz` attacks: the emulator's validator, or one of the worker's readers.
+FUZZ_TARGETS := mkv demux acks message state
+TARGET ?= mkv
+FUZZ := $(if $(filter mkv,$(TARGET)),tests/kvs-emulator/fuzz,tests/fuzz)
+FUZZ_PROGRAM := $(if $(filter mkv,$(TARGET)),fuzz-mkv,$(TARGET))
+FUZZ_SEEDS := $(or $(wildcard $(if $(filter mkv,$(TARGET)),$(FUZZ)/seeds,$(FUZZ)/seeds/$(TARGET))),worker/media/tests/corpus)
+
+fuzz: setup-build ## [TARGET=mkv|demux|acks|message|state SECONDS=60]: made-up bytes against a parser; findings in out/fuzz
+	$(if $(filter $(TARGET),$(FUZZ_TARGETS)),,$(error TARGET=$(TARGET) is none of $(FUZZ_TARGETS)))
+	mkdir -p out/fuzz/corpus/$(TARGET)
+	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path $(FUZZ)/Cargo.toml --bin $(FUZZ_PROGRAM) \
 		--target-dir target/fuzz --target "$$(rustc -vV | sed -n 's/^host: //p')"
-	target/fuzz/*/release/fuzz-mkv out/fuzz/corpus tests/kvs-emulator/fuzz/seeds \
-		-dict=tests/kvs-emulator/fuzz/mkv.dict -artifact_prefix=out/fuzz/ \
-		-max_total_time="$(SECONDS)" -max_len=8192 -timeout=10 -rss_limit_mb=512
+	target/fuzz/*/release/$(FUZZ_PROGRAM) out/fuzz/corpus/$(TARGET) $(FUZZ_SEEDS) \
+		$(if $(filter mkv,$(TARGET)),-dict=$(FUZZ)/mkv.dict) -artifact_prefix=out/fuzz/ \
+		-max_total_time="$(SECONDS)" -max_len=$(if $(filter demux,$(TARGET)),4096,8192) -timeout=10 -rss_limit_mb=512
 
 # libFuzzer's coverage counters, with the stable compiler
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -134,6 +147,9 @@ browsers: setup-browsers programs environment tests/browsers/node_modules ## [LO
 	@echo "3/3 speaking in real browsers: $(if $(LONG),6,2) minutes"
 	@node tests/browsers/run.mjs $(if $(LONG),--long)
 
+quality: setup-quality programs environment .venv-quality tests/browsers/node_modules ## Bitrates and timeslices: speech score, word errors, age, dollars (the table of docs/cost.md)
+	@.venv-quality/bin/python scripts/quality.py
+
 %/node_modules: %/package-lock.json
 	cd $* && npm ci --silent
 	@touch $@
@@ -151,11 +167,16 @@ deploy: ## ENV=dev [ARCH=...] [PARAMETERS="TokenIssuer=... ..."]: packages and t
 deploy-websocket-dev: ## The same as: make deploy ENV=dev
 	$(MAKE) deploy ENV=dev
 
-smoke-test: ## ENV=dev: a recording through the deployment and back, compared
-	scripts/smoke-test.sh --env "$(ENV)"
+smoke-test: setup-build ## ENV=dev TOKEN_COMMAND=... | TOKEN=... | QUEUE=yes (past the API): a recording through the deployment and back, compared
+	@scripts/progress.sh "building kvsw: some minutes the first time" cargo build --release --package kvsw
+	scripts/smoke-test.sh --env "$(ENV)" $(if $(TOKEN_COMMAND),--token-command '$(TOKEN_COMMAND)') $(if $(TOKEN),--token '$(TOKEN)') \
+		$(if $(QUEUE),--queue)
 
-teardown: ## ENV=dev: deletes the deployment; parked audio and its places stay
+teardown: ## ENV=dev: deletes the deployment; parked audio, its places and its sessions stay for the next one
 	scripts/teardown.sh --env "$(ENV)" --yes
+
+cdk: setup-speaker .venv-lint ## The CDK example of docs/deploy.md, synthesized and linted; the sample of a Cognito trigger
+	cd infra/cdk && npm ci --silent && npm test --silent
 
 deployed: setup-test build .venv-ministack .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages
 	cargo test --workspace --test deployed_ministack --test deployed_localstack -- --include-ignored --nocapture

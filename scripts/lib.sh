@@ -18,6 +18,23 @@ aws() {
 
 stack_name() { echo "${STACK:-kvs-stream-writer-$1}"; }
 
+# A stack's status; nothing where there is no such stack.
+stack_status() {
+    aws cloudformation describe-stacks --stack-name "$1" --output text --query 'Stacks[0].StackStatus' 2>/dev/null || true
+}
+
+# What a stack of this name made and left behind: sets kept_dlq (a URL), kept_state and kept_sessions (names); empty is not there.
+# shellcheck disable=SC2034 # read by those scripts
+kept() {
+    kept_dlq=$(aws sqs get-queue-url --queue-name "$1-chunks-dlq.fifo" --query QueueUrl --output text 2>/dev/null || true)
+    kept_state=$(kept_table "$1-state")
+    kept_sessions=$(kept_table "$1-sessions")
+}
+
+kept_table() {
+    aws dynamodb describe-table --table-name "$1" --query Table.TableName --output text 2>/dev/null || true
+}
+
 # One output of a stack: output STACK NAME
 output() {
     aws cloudformation describe-stacks --stack-name "$1" --output text \

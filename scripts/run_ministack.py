@@ -59,6 +59,7 @@ def record_what_is_not_emulated() -> None:
         return handler["create"](logical_id, props, stack_name)
 
     _RESOURCE_HANDLERS["AWS::ApiGatewayV2::RouteResponse"] = recorded
+    _RESOURCE_HANDLERS["AWS::Logs::QueryDefinition"] = recorded
     _RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = {**alarms, "create": create_alarm}
 
 

@@ -6,8 +6,8 @@ usage() {
     cat <<'END'
 usage: scripts/setup.sh [-h] COMMAND...
 
-Makes sure of what `make COMMAND` needs; COMMAND is one of build, demo, bench, test, check, package, speaker, browsers. What is there is left
-alone. What is missing is installed by apt on Debian 12 and 13 and on Ubuntu 24.04, as root or with a sudo that asks for no password. Elsewhere, and
+Makes sure of what `make COMMAND` needs; COMMAND is one of build, demo, bench, test, check, package, speaker, browsers, quality. What is there is
+left alone. What is missing is installed by apt on Debian 12 and 13 and on Ubuntu 24.04, as root or with a sudo that asks for no password. Elsewhere, and
 where that fails, it is named with the command that installs it, and the exit code is 2.
 
 OS_RELEASE is the file that tells the system (default: /etc/os-release).
@@ -18,27 +18,28 @@ END
 # `build` is everything that compiles; the other names are commands of the Makefile.
 table() {
     cat <<'END'
-make           make                      -            build demo browsers bench test check package
-cc             build-essential           xcode        build demo browsers bench test check package
-c++            build-essential           xcode        build demo browsers bench test check package
-cmake          cmake                     cmake        build demo browsers bench test check package
-python         python3-venv              python@3.13  demo browsers bench test check package
-flock          util-linux                flock        demo browsers bench test check package
-setpriv        util-linux                -            demo browsers bench test
+make           make                      -            build demo browsers quality bench test check package
+cc             build-essential           xcode        build demo browsers quality bench test check package
+c++            build-essential           xcode        build demo browsers quality bench test check package
+cmake          cmake                     cmake        build demo browsers quality bench test check package
+python         python3-venv              python@3.13  demo browsers quality bench test check package
+flock          util-linux                flock        demo browsers quality bench test check package
+setpriv        util-linux                -            demo browsers quality bench test
 git            git                       git          check package
-ffmpeg         ffmpeg                    ffmpeg       bench test browsers
+ffmpeg         ffmpeg                    ffmpeg       bench test browsers quality
 ffprobe        ffmpeg                    ffmpeg       test
 mkvinfo        mkvtoolnix                mkvtoolnix   test
 curl           curl                      curl         test
 kill           procps                    -            test
-node           nodejs                    node         test speaker browsers
-npm            npm                       node         test speaker browsers
+node           nodejs                    node         test speaker browsers quality
+npm            npm                       node         test speaker browsers quality
 gst-launch-1.0 gstreamer1.0-tools        gstreamer    test
 matroskademux  gstreamer1.0-plugins-good gstreamer    test
-chromium       chromium                  -            browsers
+chromium       chromium                  -            browsers quality
 firefox-esr    firefox-esr               -            browsers
 pulseaudio     pulseaudio                -            browsers
 pactl          pulseaudio-utils          -            browsers
+flite          flite                     -            quality
 END
 }
 
@@ -153,7 +154,7 @@ case $1 in -h | --help) usage && exit ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 for command in "$@"; do
-    case $command in build | demo | bench | test | check | package | speaker | browsers) ;; *) stop "$command is unknown; -h explains" ;; esac
+    case $command in build | demo | bench | test | check | package | speaker | browsers | quality) ;; *) stop "$command is unknown; -h explains" ;; esac
 done
 wanted=$*
 system=$(system)

@@ -10,7 +10,7 @@ import time
 
 PAUSE_SECONDS = 3
 # Known by its event, or of no use to eyes.
-HIDDEN = {"_aws", "timestamp", "timestampMs", "spans", "target", "fragmentsWritten", "deferrals", "retries", "gapsClosed"}
+HIDDEN = {"_aws", "stack", "timestamp", "timestampMs", "spans", "target", "fragmentsWritten", "deferrals", "retries", "gapsClosed"}
 
 
 def events(group: str, since_ms: int, pattern: str) -> list[dict]:

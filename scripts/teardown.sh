@@ -6,12 +6,13 @@ usage() {
     cat <<'EOF'
 usage: scripts/teardown.sh [-h] [--env NAME] --yes [--everything]
 
-Deletes the stack kvs-stream-writer-NAME (default: dev). The dead-letter queue and the state table stay, because they hold audio, and where
-it belongs, that exists nowhere else. The session tables that the stack made go; Kinesis Video streams stay, and expire with their
-retention; the bucket with the code stays.
+Deletes the stack kvs-stream-writer-NAME (default: dev). Its dead-letter queue, its state table and the sessions table that it made stay,
+because they hold audio that exists nowhere else, where it belongs, and whose it is; scripts/deploy.sh takes them into the next stack of
+this name. Kinesis Video streams stay, and expire with their retention (kvsw sweep deletes them); the bucket with the code stays, since
+other deployments use it.
 
   --yes         do it (without, it shows what would go and ends with 1)
-  --everything  also delete the dead-letter queue and the state table. Parked audio is then lost.
+  --everything  also delete the queue and the tables, now or after an earlier teardown. Parked audio is then lost.
 EOF
 }
 
@@ -29,20 +30,29 @@ while [ $# -gt 0 ]; do
     esac
 done
 stack=$(stack_name "$env")
-dlq=$(output "$stack" DlqUrl) || fail "there is no stack $stack"
-state=$(output "$stack" StateTable)
-parked=$(aws sqs get-queue-attributes --queue-url "$dlq" --attribute-names ApproximateNumberOfMessages \
+status=$(stack_status "$stack")
+kept "$stack"
+left="${kept_dlq:+$kept_dlq }${kept_state:+table $kept_state }${kept_sessions:+table $kept_sessions}"
+[ -n "$status$left" ] || fail "there is no stack $stack, and nothing is left of one"
+parked=0
+[ -z "$kept_dlq" ] || parked=$(aws sqs get-queue-attributes --queue-url "$kept_dlq" --attribute-names ApproximateNumberOfMessages \
     --query Attributes.ApproximateNumberOfMessages --output text)
-echo "teardown: $stack; $parked messages are parked in $dlq"
+echo "teardown: $stack: ${status:-no stack}; $parked messages are parked; kept beyond the stack: ${left:-nothing}"
 if [ "$sure" != yes ]; then
     echo "teardown: nothing was deleted; with --yes it would be" && exit 1
 fi
-aws cloudformation delete-stack --stack-name "$stack"
-aws cloudformation wait stack-delete-complete --stack-name "$stack"
-if [ "$everything" = yes ]; then
-    aws sqs delete-queue --queue-url "$dlq"
-    aws dynamodb delete-table --table-name "$state" >/dev/null
-    echo "teardown: $stack, its dead-letter queue and its state table are gone"
-else
-    echo "teardown: $stack is gone; kept are $dlq and the table $state"
+if [ -n "$status" ]; then
+    aws cloudformation delete-stack --stack-name "$stack"
+    aws cloudformation wait stack-delete-complete --stack-name "$stack"
 fi
+if [ "$everything" != yes ]; then
+    echo "teardown: $stack is gone; kept: ${left:-nothing}"
+    [ -z "$left" ] || echo "teardown: the next deployment takes it in; scripts/teardown.sh --env $env --yes --everything deletes it"
+    exit 0
+fi
+[ -z "$kept_dlq" ] || aws sqs delete-queue --queue-url "$kept_dlq"
+for table in $kept_state $kept_sessions; do
+    aws dynamodb delete-table --table-name "$table" >/dev/null
+    aws dynamodb wait table-not-exists --table-name "$table"
+done
+echo "teardown: $stack, its dead-letter queue and its tables are gone; SQS gives the queue's name out again after a minute"

@@ -1,12 +1,13 @@
 """Asks an account the questions of docs/aws-facts.md, section 12, and prints each answer.
 
-usage: scripts/verify-account [-h] [--only 1,2,5] [--lambda-role ARN] [--url WSS --token TOKEN --queue-url URL] --yes
+usage: scripts/verify-account [-h] [--only 1,2,5] [--lambda-role ARN] [--url WSS --token TOKEN --queue-url URL] [--key ARN] --yes
 
 Makes streams and queues named verify-..., and deletes them at the end. Costs some cents and takes about fifteen minutes. Credentials and
 Region as for every AWS tool. Without --yes it only lists the questions.
 
 Questions 8 and 11 need a role that Lambda may assume, with the managed policy AWSLambdaSQSQueueExecutionRole. Question 10 needs a
-deployment whose event source mapping is disabled meanwhile, its WebSocketUrl, its QueueUrl, and a speaker's token.
+deployment whose event source mapping is disabled meanwhile, its WebSocketUrl, its QueueUrl, and a speaker's token. Question 18 needs
+the ARN of a KMS key.
 """
 
 import argparse
@@ -168,9 +169,9 @@ class Account:
             self.endpoints[stream, api] = self.kvs.get_data_endpoint(StreamName=stream, APIName=api)["DataEndpoint"]
         return self.endpoints[stream, api]
 
-    def stream(self, what: str, wait: bool = True) -> str:
+    def stream(self, what: str, wait: bool = True, **more: str) -> str:
         name = f"verify-{what}-{RUN}"
-        self.kvs.create_stream(StreamName=name, DataRetentionInHours=1, MediaType="audio/x-matroska")
+        self.kvs.create_stream(StreamName=name, DataRetentionInHours=1, MediaType="audio/x-matroska", **more)
         self.streams.append(name)
         while wait and self.status(name) != "ACTIVE":
             time.sleep(0.2)
@@ -522,17 +523,45 @@ def too_many_fragments(a: Account):
     yield f"{len(persisted)} PERSISTED, after {persisted[:1]} to {persisted[-1:]} s; {[event for event, _ in seen if event == 'ERROR']}"
 
 
+def lost_answer(a: Account):
+    "the whole fragment is sent and the connection breaks before any acknowledgement: how late does ListFragments show it, if ever?"
+    stream = a.stream("lost")
+    for moment in ("body ended", "last byte sent, body open"):
+        for _ in range(3):
+            at = now_ms() - 4000
+            put = Put(a, stream).send(head() + cluster(at, 2, 20))
+            if moment == "body ended":
+                put.end()
+            put.kill()
+            begun = time.monotonic()
+            while time.monotonic() - begun < 60 and not any(at <= f["ProducerTimestamp"].timestamp() * 1000 < at + 2 for f in a.fragments(stream)):
+                time.sleep(0.3)
+            took = time.monotonic() - begun
+            yield f"{moment}: {f'listed after {took:.1f} s' if took < 60 else 'not listed within a minute'}"
+            time.sleep(2)
+
+
+def own_key(a: Account):
+    "a stream under a key of your own (--key): can these credentials create it, write to it and read it back?"
+    if not a.args.key:
+        raise LookupError("needs --key")
+    stream = a.stream("key", KmsKeyId=a.args.key)
+    yield f"written: {last(a.put(stream, cluster(now_ms() - 4000, 2, 20)))}"
+    yield f"read back: {len(a.media(stream))} fragments"
+
+
 QUESTIONS = [
     shortest_fragment, time_to_persisted, killed_connection, same_cluster_twice, odd_timestamps, new_stream,
     mixed_visibility, redelivery, redriven_attributes, websocket_order, ramp_up, payload_hash,
     place_of_tags, unusual_elements, freed_connection, too_many_fragments,
+    lost_answer, own_key,
 ]  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="numbers of questions, with commas")
-    for name in ("--lambda-role", "--url", "--token", "--queue-url"):
+    for name in ("--lambda-role", "--url", "--token", "--queue-url", "--key"):
         parser.add_argument(name)
     parser.add_argument("--yes", action="store_true", help="ask them")
     args = parser.parse_args()

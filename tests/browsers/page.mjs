@@ -99,11 +99,19 @@ export class Page {
     });
   }
 
-  /** Goes to a control by the tab key, through the browser's own if need be, and presses a key there. */
+  /** Goes to a control by the tab key, forwards or backwards, and presses a key there. */
   async press(id, key = " ") {
-    for (let tabs = 0; tabs < 120; tabs++) {
-      if ((await this.evaluate(() => document.activeElement?.id)) === id) return this.#page.keyboard.press(key);
+    const where = (id) => {
+      const [from, to] = [document.activeElement ?? document.body, document.getElementById(id)];
+      if (from === to) return "here";
+      return from !== document.body && from.compareDocumentPosition(to) & Node.DOCUMENT_POSITION_PRECEDING ? "before" : "after";
+    };
+    for (let tabs = 0; tabs < 40; tabs++) {
+      const is = await this.evaluate(where, id);
+      if (is === "here") return this.#page.keyboard.press(key);
+      if (is === "before") await this.#page.keyboard.down("Shift");
       await this.#page.keyboard.press("Tab");
+      if (is === "before") await this.#page.keyboard.up("Shift");
     }
     throw new Error(`#${id} cannot be reached by the tab key`);
   }

@@ -1,5 +1,5 @@
 // node run.mjs [--long] [BROWSER...]: a person's whole talk in each browser at the same time, against `local-stack run`. With --long the
-// network is away for a minute, and another talk has a blob of a megabyte. CI=1: every browser must be there.
+// network is away for a minute, another talk has a blob of a megabyte, and a third one chunks of 250 ms. CI=1: every browser must be there.
 
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -30,7 +30,7 @@ for (const name of ["local-stack", "kvsw"]) {
 
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
-const stories = long ? [[everything(60), ""], [hugeBlob, "&bitrate=256000"]] : [[everything(5), ""]];
+const stories = long ? [[everything(60), ""], [hugeBlob, "&bitrate=256000"], [everything(5), "&timeslice=250"]] : [[everything(5), ""]];
 const [pulse, stack] = [new Pulse(), new Stack(programs)];
 let failed = false;
 try {

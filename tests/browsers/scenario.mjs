@@ -13,6 +13,8 @@ import { sleep, until } from "./wait.mjs";
 const DELAY_MS = 800;
 /** What the recorder had not handed out is lost by a reload: one timeslice. */
 const SLICE_MS = 1_000;
+/** The page is there so soon. */
+const PAINT_MS = 1_000;
 /** Half way through an outage of so many seconds somebody loses patience. */
 const RELOADED_FROM_S = 30;
 /** All that waited must be stored so soon after the network is back. */
@@ -89,7 +91,7 @@ export async function speak(name, { stack, pulse, source, began, folder, query =
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
-    const found = account(sound, source, began, speaker.cuts, () => speaker.recordings.map(decode));
+    const found = account(sound, ledger.fragments, source, began, speaker.cuts, () => speaker.recordings.map(decode));
     const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
     const ages = events.ages(...speaker.steady);
     if (speaker.back) {
@@ -144,7 +146,11 @@ async function stall({ page, notes }, seconds) {
 }
 
 /** Microphone and consent, by keyboard. */
-async function prepare({ page }, microphone) {
+async function prepare({ page, notes }, microphone) {
+  const painted = () => page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  const paint = await until("the page is painted", 5_000, painted);
+  notes.push(`first paint after ${paint.toFixed(0)} ms`);
+  if (paint > PAINT_MS) page.complaints.push(`the first paint took ${paint.toFixed(0)} ms`);
   await page.look("idle");
   await page.lookAround("idle");
   const main = () => page.evaluate(() => document.getElementById("main").disabled);

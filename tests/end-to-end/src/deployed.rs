@@ -20,6 +20,8 @@ use serde_json::{Map, Value, json};
 use crate::beginning;
 
 const STACK: &str = "kvs-stream-writer-test";
+/// A second deployment in the same account.
+const OTHER: &str = "kvs-stream-writer-other";
 /// 9 s of speech for each session.
 const CHUNKS: u64 = 30;
 /// The sessions' names: one whose fragments are taken, one whose second fragment is refused for good.
@@ -35,8 +37,13 @@ pub async fn deployed(kind: BackendKind) {
     let folder = project::run_folder().unwrap();
     let emulator = kvs_emulator::start(kvs_emulator::Config::strict()).await.unwrap();
     let backend = Backend::start_account(kind, &folder, &emulator.endpoint()).await.unwrap();
-    let account =
-        Account { kind, folder: folder.clone(), endpoint: backend.endpoint().unwrap().to_owned(), clock };
+    let account = Account {
+        kind,
+        stack: STACK,
+        folder: folder.clone(),
+        endpoint: backend.endpoint().unwrap().to_owned(),
+        clock,
+    };
     account.told("up");
     let checked = AssertUnwindSafe(checks(&account, &emulator)).catch_unwind().await;
     if checked.is_err() {
@@ -50,9 +57,11 @@ pub async fn deployed(kind: BackendKind) {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// The emulated account and the scripts' view of it.
+/// The emulated account and the scripts' view of one deployment in it.
+#[derive(Clone)]
 struct Account {
     kind: BackendKind,
+    stack: &'static str,
     folder: PathBuf,
     endpoint: String,
     clock: Instant,
@@ -65,11 +74,15 @@ async fn checks(account: &Account, emulator: &Emulator) {
             .await;
     }
     account.told("packed");
-    let parameters = ["TokenIssuer=https://issuer.example", "TokenAudience=test"];
-    account.script("deploy.sh", &[&["--env", "test", "--arch", "x86_64"], &parameters[..]].concat()).await;
+    account.deploy().await;
     let outputs = account.outputs().await;
     account.listen_to_the_bus(&outputs).await;
     account.told("deployed");
+    let other = Account { stack: OTHER, ..account.clone() };
+    other.deploy().await;
+    let others = other.outputs().await;
+    account.shares_nothing_with(&other).await;
+    account.told("deployed a second time, beside the first");
 
     // The second fragment that the stream is sent is refused for good: its batch is parked, live audio goes on.
     emulator.faults().add(Fault {
@@ -95,11 +108,21 @@ async fn checks(account: &Account, emulator: &Emulator) {
     let parked = account.settled(emulator, &outputs).await;
     account.told("spoken, and one batch parked");
 
+    if account.keeps_what_is_retained() {
+        account.script("teardown.sh", &["--yes"]).await;
+        account.is_gone(&outputs).await;
+        let said = account.deploy().await;
+        assert!(said.contains("taking in what an older"), "{said}");
+        assert_eq!(account.outputs().await.dlq, outputs.dlq, "the new stack has another dead-letter queue");
+        account.told("torn down, and deployed again over what was kept");
+    }
     account.redrive(emulator, &outputs, &parked).await;
     account.told("redriven");
     account.heard_of_each_fragment(emulator, &outputs).await;
-    account.script("teardown.sh", &["--env", "test", "--yes"]).await;
-    account.is_gone(&outputs).await;
+    account.script("teardown.sh", &["--yes", "--everything"]).await;
+    other.still_stands(&others).await;
+    other.script("teardown.sh", &["--yes", "--everything"]).await;
+    account.holds_nothing().await;
     account.told("torn down");
 }
 
@@ -149,7 +172,7 @@ impl Account {
             ("AWS_REGION", "us-east-1".into()),
             ("AWS_DEFAULT_REGION", "us-east-1".into()), // the AWS command line knows only this one
             ("PACKAGES", text(&self.packages())),
-            ("STACK", STACK.into()),
+            ("STACK", self.stack.into()),
         ]
     }
 
@@ -177,8 +200,23 @@ impl Account {
         serde_json::from_str(&said).unwrap_or_default()
     }
 
+    async fn deploy(&self) -> String {
+        let parameters =
+            ["TokenIssuer=https://issuer.example", "TokenAudience=test", "AlarmEmail=on-call@example.com"];
+        self.script("deploy.sh", &[&["--env", "test", "--arch", "x86_64"], &parameters[..]].concat()).await
+    }
+
+    /// LocalStack 4.12 deletes with a stack what its template retains.
+    fn keeps_what_is_retained(&self) -> bool {
+        let keeps = self.kind != BackendKind::LocalStack;
+        if !keeps {
+            println!("{}: what DeletionPolicy keeps is not checked: it deletes that all the same", self.kind);
+        }
+        keeps
+    }
+
     async fn outputs(&self) -> Outputs {
-        let stacks = self.aws(&["cloudformation", "describe-stacks", "--stack-name", STACK]).await;
+        let stacks = self.aws(&["cloudformation", "describe-stacks", "--stack-name", self.stack]).await;
         let all = stacks["Stacks"][0]["Outputs"].as_array().unwrap();
         let named = |name: &str| {
             let found = all.iter().find(|output| output["OutputKey"] == name);
@@ -348,22 +386,83 @@ impl Account {
         }
     }
 
+    /// Every alarm, dashboard and metric of this project's own is one deployment's.
+    async fn shares_nothing_with(&self, other: &Self) {
+        let all = self.aws(&["cloudwatch", "describe-alarms"]).await;
+        let alarms = all["MetricAlarms"].as_array().unwrap();
+        for stack in [self.stack, other.stack] {
+            let own: Vec<_> =
+                alarms.iter().filter(|alarm| alarm["AlarmName"].to_string().contains(stack)).collect();
+            let watching: Vec<_> =
+                own.iter().filter(|alarm| alarm["Namespace"] == "KvsStreamWriter").collect();
+            assert!(
+                watching.len() >= 6,
+                "{} of {} alarms of {stack} watch its own metrics",
+                watching.len(),
+                own.len()
+            );
+            for alarm in watching {
+                assert_eq!(alarm["Dimensions"][0], json!({"Name": "stack", "Value": stack}), "{alarm}");
+            }
+        }
+        let dashboards = self.aws(&["cloudwatch", "list-dashboards"]).await["DashboardEntries"].to_string();
+        assert!(dashboards.contains(self.stack) && dashboards.contains(other.stack), "{dashboards}");
+    }
+
     /// The stack is gone; what holds audio that exists nowhere else is not.
     async fn is_gone(&self, outputs: &Outputs) {
-        let queues = self.aws(&["sqs", "list-queues"]).await.to_string();
-        assert!(!queues.contains("-chunks.fifo"), "the chunk queue is left behind: {queues}");
-        let tables = self.aws(&["dynamodb", "list-tables"]).await.to_string();
-        if self.kind == BackendKind::LocalStack {
-            println!(
-                "localstack: what DeletionPolicy keeps is not checked: LocalStack 4.12 deletes it all the same"
+        let queues = self.queues().await;
+        assert!(
+            !queues.contains(&format!("{}-chunks.fifo", self.stack)),
+            "the chunk queue is left behind: {queues}"
+        );
+        assert!(
+            queues.contains(&format!("{}-chunks-dlq.fifo", self.stack)),
+            "parked audio is lost: {queues}"
+        );
+        let tables = self.tables().await;
+        for table in [&outputs.state, &outputs.sessions] {
+            assert!(
+                tables.contains(table),
+                "the table {table} is lost, and with it what parked audio needs: {tables}"
             );
-        } else {
-            assert!(queues.contains("-chunks-dlq.fifo"), "the dead-letter queue is lost: {queues}");
-            assert!(tables.contains(&outputs.state), "the state table is lost: {tables}");
         }
-        assert!(!tables.contains(&outputs.sessions), "the sessions table is left behind: {tables}");
+        let functions = self.aws(&["lambda", "list-functions"]).await.to_string();
+        assert!(!functions.contains(self.stack), "functions are left behind: {functions}");
+    }
+
+    /// This deployment is whole although another one was torn down.
+    async fn still_stands(&self, outputs: &Outputs) {
+        let (queues, tables) = (self.queues().await, self.tables().await);
         let functions = self.aws(&["lambda", "list-functions"]).await;
-        assert_eq!(functions["Functions"].as_array().map(Vec::len), Some(0), "functions are left behind");
+        assert_eq!(functions["Functions"].as_array().map(Vec::len), Some(4), "{functions}");
+        assert!(queues.contains(&format!("{}-chunks.fifo", self.stack)), "{queues}");
+        assert!(tables.contains(&outputs.state) && tables.contains(&outputs.sessions), "{tables}");
+    }
+
+    /// No trace of any deployment but the bucket with the code.
+    async fn holds_nothing(&self) {
+        let (queues, tables) = (self.queues().await, self.tables().await);
+        assert!(!queues.contains("-chunks"), "{queues}");
+        assert_eq!(tables, "[]", "tables are left behind");
+        for (service, list, what) in [
+            ("lambda", "list-functions", "Functions"),
+            ("cloudwatch", "describe-alarms", "MetricAlarms"),
+            ("cloudwatch", "list-dashboards", "DashboardEntries"),
+            ("logs", "describe-log-groups", "logGroups"),
+            ("sns", "list-topics", "Topics"),
+        ] {
+            let found = self.aws(&[service, list]).await[what].to_string();
+            assert!(!found.contains("kvs-stream-writer"), "{list}: {found}");
+        }
+    }
+
+    async fn queues(&self) -> String {
+        self.aws(&["sqs", "list-queues"]).await.to_string()
+    }
+
+    async fn tables(&self) -> String {
+        self.aws(&["dynamodb", "list-tables"]).await["TableNames"].to_string()
     }
 
     fn last_lines(&self, count: usize) -> String {

@@ -197,10 +197,13 @@ async fn create_queue(
         .attributes(A::DeduplicationScope, "messageGroup")
         .attributes(A::FifoThroughputLimit, "perMessageGroupId")
         .attributes(A::VisibilityTimeout, visibility_s.to_string())
-        .attributes(A::MessageRetentionPeriod, (14 * 24 * 3600).to_string());
+        .attributes(A::MaximumMessageSize, "262144");
+    // As in infra/template.yaml: the chunk queue keeps messages for 4 days, its dead-letter queue for 14.
     let created = match redrive_policy {
-        Some(policy) => created.attributes(A::RedrivePolicy, policy),
-        None => created,
+        Some(policy) => created
+            .attributes(A::RedrivePolicy, policy)
+            .attributes(A::MessageRetentionPeriod, (4 * 24 * 3600).to_string()),
+        None => created.attributes(A::MessageRetentionPeriod, (14 * 24 * 3600).to_string()),
     };
     let url = created.send().await.map_err(failed("CreateQueue", name))?.queue_url.unwrap_or_default();
     let arn = queue_arn(sqs, &url).await?;

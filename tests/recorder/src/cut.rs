@@ -18,7 +18,7 @@ pub enum Cut {
         /// MediaRecorder's timeslice.
         timeslice_us: u64,
     },
-    /// After so many bytes: a page that sends pieces.
+    /// After this many bytes: a page that sends pieces.
     Every(usize),
     /// After 1 to `most` bytes each.
     Random {

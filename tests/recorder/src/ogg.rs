@@ -10,7 +10,7 @@ pub struct Ogg {
     pub serial: u32,
     /// A page ends when it has so much sound.
     pub page_us: u64,
-    /// A page has at most so many lacing values: packets then go on on the next page.
+    /// The most lacing values of a page: packets then continue on the next page.
     pub page_segments: usize,
     /// Bytes of cover art in the comment header.
     pub tags_bytes: usize,
@@ -143,13 +143,13 @@ pub(crate) fn write(recorder: &Recorder, ogg: &Ogg, packets: &[Vec<u8>]) -> Reco
     Recording { bytes: pages.bytes, header_len, packets: written, boundaries: pages.boundaries }
 }
 
-/// An Ogg Skeleton's first packet: it tells players about the other streams.
+/// An Ogg Skeleton's first packet: it describes the other streams to players.
 fn skeleton() -> Vec<u8> {
     let one_of_1000 = [0_u64.to_le_bytes(), 1_000_u64.to_le_bytes()].concat();
     [&b"fishead\0\x03\0\0\0"[..], &one_of_1000, &one_of_1000, &[0; 20]].concat()
 }
 
-/// A comment header with a picture of so many bytes in base64 (RFC 7845 section 5.2).
+/// A comment header with a picture of this many bytes in base64 (RFC 7845 section 5.2).
 fn tags(picture_bytes: usize) -> Vec<u8> {
     let picture = [&b"METADATA_BLOCK_PICTURE="[..], &vec![b'k'; picture_bytes]].concat();
     let length = (picture.len() as u32).to_le_bytes();

@@ -11,7 +11,7 @@ pub struct Webm {
     pub segment: Size,
     /// The Clusters' sizes.
     pub cluster: Size,
-    /// A Cluster ends when it is so long, or when a block's time would not fit.
+    /// A Cluster ends when it is this long, or when a block's time would not fit.
     pub cluster_us: u64,
     /// How packets share a block.
     pub lacing: Lacing,

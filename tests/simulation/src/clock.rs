@@ -1,4 +1,4 @@
-//! Virtual time: it stands still while anything can run, then jumps to the next moment that somebody waits for.
+//! Virtual time: it stands still while anything can run, then jumps to the next moment that anything waits for.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// Locks; a poisoned lock is somebody else's panic, which the test reports anyway.
+/// Locks; a poisoned lock is another thread's panic, which the test reports anyway.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -45,7 +45,7 @@ impl Clock {
         Sleep { clock: self.clone(), key }
     }
 
-    /// The next moment that somebody sleeps for.
+    /// The next moment that anything sleeps for.
     pub fn next_timer_ms(&self) -> Option<u64> {
         lock(&self.0).waiting.first_key_value().map(|((at, _), _)| *at)
     }

@@ -120,7 +120,7 @@ impl Failure {
         }
     }
 
-    /// Whether a caller that sees this can tell that the call had no effect.
+    /// Whether a caller that sees this knows that the call had no effect.
     pub fn outcome_known(&self) -> bool {
         match self {
             Self::Ack(_) | Self::Throttled | Self::Denied => true,
@@ -231,7 +231,7 @@ pub struct Fault {
 pub struct Call<'a> {
     /// Its kind.
     pub op: Op,
-    /// Whose it is; empty where it is nobody's in particular.
+    /// Its session; empty if it belongs to none.
     pub session: &'a str,
     /// Its number within the run, from 0.
     pub number: u64,

@@ -26,7 +26,7 @@ const TAKEN_OVER_WITHIN_MS: i64 = 1_600;
 const SHORTEST: Samples = Samples(16_000);
 /// Where less than this was at hand, two short fragments may come of it: a delivery need not show all there is.
 const ENOUGH_MS: u64 = 2_000;
-/// A chunk that reached the queue so long before a fragment was stored was at hand when that was put together.
+/// How long before a fragment was stored a chunk must have reached the queue to have been at hand for it.
 const AT_HAND_MS: u64 = 1_500;
 /// The oldest that live audio is when it is stored.
 const MOST_AGE_MS: u64 = 4_000;
@@ -130,7 +130,7 @@ fn gaps(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Option<String
     (opened > lost).then(|| format!("{opened} gaps are opened for {lost} lost chunks"))
 }
 
-/// A chunk that nobody has to write: it never came, or it cannot be used, or its time is made up.
+/// A chunk that need not be written: it never came, or it cannot be used, or its time is made up.
 fn is_lost(fact: &Fact) -> bool {
     !matches!(fact.passage, Passage::Sent(_)) || fact.is_misstamped()
 }

@@ -107,7 +107,7 @@ pub fn nothing_lost_nothing_twice(session: &SessionEvidence<'_>) -> Vec<String> 
     broken
 }
 
-/// Frames that are there but were decoded behind another page's audio, where nobody can tell whose chunk it was: no tape has
+/// Frames that are there but were decoded behind another page's audio, where it is unknown whose chunk it was: no tape has
 /// that sound.
 fn unrecognisable(session: &SessionEvidence<'_>) -> usize {
     match session.pages_mix() {
@@ -203,14 +203,14 @@ fn follows(
         None => 1,
         // A clock ahead of the queue's is known as well as the fastest chunk so far shows it: what comes late knows it better.
         Some(_) if session.session.skew_ms > 0 => u64::MAX,
-        Some(first) if *first == session.chunks_of(a.0).start => LAG_MS, // its header: nobody knows which recording it is
+        Some(first) if *first == session.chunks_of(a.0).start => LAG_MS, // its header: it is unknown which recording it is
         Some(_) => JITTER_MS,
     };
     let apart = next && hole_ms > jitter_ms && !paused(session, a, b, heard);
     apart.then(|| format!("a hole of {hole_ms} ms between frames {} and {} of take {}", a.1, b.1, a.0))
 }
 
-/// Whether a chunk of the take came out of order: where only clocks tell its place, their jitter stays.
+/// Whether a chunk of the take came out of order: if only clocks show its place, their jitter stays.
 fn late(session: &SessionEvidence<'_>, take: usize) -> bool {
     session.disturbed.range(session.chunks_of(take)).next().is_some()
 }
@@ -268,7 +268,7 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     broken
 }
 
-/// Parked for good, and rightly so: a late chunk whose place nobody kept, or that no longer fits; what noise took along; a page
+/// Parked for good, and rightly so: a late chunk whose place was not kept, or that no longer fits; what noise took along; a page
 /// that was replaced; a made-up time.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {

@@ -11,7 +11,7 @@ use crate::case::kinds::Kinds;
 use crate::clock::lock;
 use crate::invariants::Violation;
 
-/// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed. `done` is told of each.
+/// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed. `done` is called for each.
 pub fn run_seeds(
     seeds: Range<u64>,
     kinds: Kinds,

@@ -107,7 +107,7 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// When the last stretch of failing calls is over: nobody redrives into an outage.
+    /// When the last stretch of failing calls is over: no operator redrives into an outage.
     fn outages_end_ms(&self) -> u64 {
         let ends = self.faults.iter().filter_map(|fault| match fault.on {
             On::During { to_ms, .. } => Some(to_ms),
@@ -166,7 +166,7 @@ struct Run<'a> {
     redriven: Vec<Dead>,
 }
 
-/// An operator waits so long after the last failure.
+/// How long an operator waits after the last failure.
 const REDRIVEN_AFTER_MS: u64 = 30_000;
 
 /// Runs a scenario to its end.

@@ -117,3 +117,64 @@ fn a_crash_at_any_call_while_a_gap_opens_and_closes_loses_nothing() {
         all_hold(&case, &single(calls));
     }
 }
+
+/// The page slept for 12 s, and hands out all of it in one blob: that becomes several fragments.
+fn sleeper(tape: usize) -> Case {
+    let mut take = Take::steady(tape, 51);
+    take.chunks.drain(7..46);
+    let session = Session { end_after_ms: Some(60), ..Session::of("s", vec![take]) };
+    Case { processes: 2, sessions: vec![session], ..Case::quiet() }
+}
+
+#[test]
+fn a_crash_at_any_call_while_one_chunk_becomes_several_fragments_loses_nothing_and_doubles_nothing() {
+    for tape in [0, 4] {
+        let case = sleeper(tape);
+        let (outcome, _) = case.judge_traced(false);
+        let fragments = &outcome.world.streams.by_session["s"].fragments;
+        let tag = |name: &str| fragments.iter().filter(|f| f.media.tags.contains_key(name)).count();
+        let parts = (tag("chunkFirstFrom"), tag("chunkLastTo"));
+        assert!(parts.0 >= 1 && parts.1 >= 1, "the chunk is in one fragment: {parts:?}");
+        all_hold(&case, &single(calls(&case)));
+    }
+}
+
+/// The same while PutMedia fails amid the chunk: what was written of it stays, the rest is parked and comes back.
+#[test]
+fn a_crash_at_any_call_while_the_rest_of_a_long_chunk_is_parked_loses_nothing() {
+    for n in [1, 2, 3] {
+        let mut case = sleeper(0);
+        let on = On::Nth { op: Op::Put, session: "s".into(), n };
+        case.faults = vec![Fault { on, fate: Fate::Fail(Failure::Ack(4006)) }];
+        all_hold(&case, &single(calls(&case)));
+    }
+}
+
+/// The same where nobody can tell whether a part of the chunk is stored.
+#[test]
+fn a_crash_at_any_call_while_nothing_is_known_of_a_long_chunks_part_loses_nothing() {
+    for n in 1..3 {
+        for lost in [Fate::FailAfter(Failure::Disconnected), Fate::Fail(Failure::Disconnected)] {
+            let mut case = sleeper(0);
+            let (from_ms, to_ms) = (0, case.begins_ms() + 60_000);
+            case.faults = vec![
+                Fault { on: On::Nth { op: Op::Put, session: "s".into(), n }, fate: lost },
+                Fault {
+                    on: On::During { op: Op::Find, session: None, from_ms, to_ms },
+                    fate: Fate::Fail(Failure::Internal),
+                },
+            ];
+            all_hold(&case, &single(calls(&case)));
+        }
+    }
+}
+
+/// The long chunk itself comes late, or the one before it.
+#[test]
+fn a_crash_at_any_call_while_a_long_chunk_comes_back_loses_nothing() {
+    for late in [6, 7] {
+        let mut case = sleeper(4);
+        case.sessions[0].takes[0].chunks[late].passage = Passage::Sent(9_000);
+        all_hold(&case, &single(calls(&case)));
+    }
+}

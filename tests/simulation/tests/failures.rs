@@ -201,7 +201,7 @@ fn with_status(status: SessionStatus) -> Scenario {
 fn bomb() -> String {
     let mut bytes = header(Browser::Chromium, 1);
     bytes.extend(b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00");
-    bytes.extend((0..2_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
+    bytes.extend((0..7_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
     STANDARD.encode(bytes)
 }
 
@@ -254,6 +254,10 @@ fn refusing(code: &str) -> (Scenario, bool) {
         "BAD_SESSION_ID" => with_field("sessionId", json!("no stream name!")),
         "WRONG_GROUP" => with_field("sessionId", json!("another")),
         "BAD_BASE64" => with_field("audioData", json!("%%%")),
+        "HALF_SAMPLE" => with_body(4, |fields| {
+            (fields["format"], fields["audioData"]) = (json!("pcm-s16le"), json!("AAAA"));
+            None
+        }),
         "AUDIO_TOO_LARGE" => with_field("audioData", big(131_076)),
         "UNSUPPORTED_FORMAT" => with_field("format", json!("mp3")),
         "CHUNK_TOO_LONG" => with_field("audioData", json!(bomb())),

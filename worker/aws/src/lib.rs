@@ -42,7 +42,7 @@ use self::queue::ChunkQueue;
 use self::sessions::SessionsTable;
 use self::settings::{Settings, SettingsError};
 use self::store::StateTable;
-use self::streams::VideoStreams;
+use self::streams::{NewStreams, VideoStreams};
 use self::telemetry::StdoutEvents;
 
 /// The writer's world on AWS, or on anything that speaks its protocols.
@@ -77,7 +77,7 @@ impl Aws {
         Ok(Self {
             queue: ChunkQueue::new(sqs, settings.queue_url.clone(), settings.dlq_url.clone()),
             sessions: SessionsTable::new(dynamodb, settings.sessions_table.clone()),
-            streams: VideoStreams::new(config, media, store.clone(), settings.retention_hours),
+            streams: VideoStreams::new(config, media, store.clone(), NewStreams::of(settings)),
             telemetry: StdoutEvents::new(settings.event_bus.is_some()),
             announcer: settings.event_bus.clone().map(|bus| Announcer::new(config, bus, store.clone())),
             store,

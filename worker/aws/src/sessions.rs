@@ -14,9 +14,10 @@ use crate::cache::Cache;
 use crate::failure::call;
 use crate::items::text;
 
-/// How long "active" is believed. Only that: a session that is not there yet may come at any moment, and an ended
+/// How long "active" is believed; by so much may audio that is written have been captured after the end, which is the grace that an
+/// end has anyway (`writer::Config::end_grace_ms`). Only "active": a session that is not there yet may come at any moment, and an ended
 /// one is not asked for often.
-const KEEP_ACTIVE: Duration = Duration::from_secs(10);
+const KEEP_ACTIVE: Duration = Duration::from_secs(2);
 
 /// Sessions that a process remembers.
 const SESSIONS: usize = 1_024;

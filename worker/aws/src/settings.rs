@@ -4,6 +4,8 @@ use crate::put_media::request::PayloadSigning;
 
 /// Hours for which streams keep what is written; at least 1.
 pub const KVS_RETENTION_HOURS: &str = "KVS_RETENTION_HOURS";
+/// ARN of the KMS key that new streams are encrypted with; without it Kinesis Video's own.
+pub const KVS_KMS_KEY: &str = "KVS_KMS_KEY";
 /// `unsigned` (default) or `empty`: see [`PayloadSigning`].
 pub const PUT_MEDIA_PAYLOAD: &str = "PUT_MEDIA_PAYLOAD";
 /// Name of the table of sessions.
@@ -18,6 +20,8 @@ pub const QUEUE_URL: &str = "QUEUE_URL";
 pub const DLQ_URL: &str = "DLQ_URL";
 /// Name or ARN of the EventBridge bus on which each fragment is announced; if it is not set, none is.
 pub const EVENT_BUS: &str = "EVENT_BUS";
+/// Name of the deployment's stack: the dimension `stack` of every metric; without it metrics carry none.
+pub const STACK_NAME: &str = "STACK_NAME";
 /// `iss` of the tokens that open a connection.
 pub const TOKEN_ISSUER: &str = "TOKEN_ISSUER";
 /// `aud` of these tokens.
@@ -47,6 +51,8 @@ pub struct Settings {
     pub dlq_url: String,
     /// [`KVS_RETENTION_HOURS`], 1 where it is not set.
     pub retention_hours: i32,
+    /// [`KVS_KMS_KEY`].
+    pub stream_key: Option<String>,
     /// [`PUT_MEDIA_PAYLOAD`].
     pub payload: PayloadSigning,
     /// [`EVENT_BUS`].
@@ -136,6 +142,7 @@ impl Settings {
             queue_url: fifo_url(&env, QUEUE_URL)?,
             dlq_url: fifo_url(&env, DLQ_URL)?,
             retention_hours: retention_hours(&env)?,
+            stream_key: optional(&env, KVS_KMS_KEY),
             payload: payload(&env)?,
             event_bus: optional(&env, EVENT_BUS),
         })

@@ -17,6 +17,7 @@ use crate::failure::{call, has_code};
 use crate::fragments;
 use crate::put_media::{PUT_MEDIA, PutMedia};
 use crate::retry::{Outcome, Policy, repeat};
+use crate::settings::Settings;
 use crate::store::StateTable;
 
 /// Optional and not validated by the service, which has no name for PCM; this is the official producer's content
@@ -39,21 +40,36 @@ pub struct VideoStreams {
     control: aws_sdk_kinesisvideo::Client,
     archive: archive::config::Builder,
     media: PutMedia,
-    retention_hours: i32,
+    new: NewStreams,
     endpoints: Endpoints,
 }
 
+/// What streams are given when they are created.
+#[derive(Clone, Debug)]
+pub struct NewStreams {
+    /// How long they keep what is written; at least 1, since nothing is persisted without.
+    pub retention_hours: i32,
+    /// ARN of the KMS key that encrypts them; Kinesis Video's own where there is none.
+    pub kms_key: Option<String>,
+}
+
+impl NewStreams {
+    /// As the environment says.
+    pub fn of(settings: &Settings) -> Self {
+        Self { retention_hours: settings.retention_hours, kms_key: settings.stream_key.clone() }
+    }
+}
+
 impl VideoStreams {
-    /// `retention_hours` is given to streams when they are created; at least 1, since nothing is persisted without.
     /// `state` remembers endpoints for other processes.
-    pub fn new(config: &SdkConfig, media: PutMedia, state: StateTable, retention_hours: i32) -> Self {
+    pub fn new(config: &SdkConfig, media: PutMedia, state: StateTable, new: NewStreams) -> Self {
         let control = aws_sdk_kinesisvideo::Client::new(config);
         Self {
             endpoints: Endpoints::new(control.clone(), state),
             control,
             archive: archive::config::Builder::from(config),
             media,
-            retention_hours,
+            new,
         }
     }
 
@@ -77,7 +93,8 @@ impl VideoStreams {
             .create_stream()
             .stream_name(session.stream_name())
             .media_type(MEDIA_TYPE)
-            .data_retention_in_hours(self.retention_hours)
+            .data_retention_in_hours(self.new.retention_hours)
+            .set_kms_key_id(self.new.kms_key.clone())
             .tags("app", "kvs-stream-writer")
             .tags("sessionId", session.as_str());
         match call("CreateStream", created.send()).await {

@@ -2,7 +2,7 @@
 //! call, one line per decision. Log line and metrics are the same struct, so they cannot disagree.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use media::time::{EpochMs, Samples};
 use serde_json::{Map, Value, json};
@@ -10,9 +10,14 @@ use writer::event::{Event, Telemetry};
 use writer::ports::Clock;
 
 use crate::clock::SystemClock;
+use crate::settings::{STACK_NAME, process_env};
 
 /// The CloudWatch namespace.
 pub const NAMESPACE: &str = "KvsStreamWriter";
+
+/// The deployment, which every metric carries as the dimension `stack`: two in one account would share their alarms otherwise.
+static STACK: LazyLock<Option<String>> =
+    LazyLock::new(|| process_env(STACK_NAME).filter(|name| !name.is_empty()));
 
 /// Writes events to stdout, with the invocation that they happened in, and keeps the fragments that are to be announced.
 #[derive(Debug, Default)]
@@ -52,7 +57,7 @@ impl StdoutEvents {
 impl Telemetry for StdoutEvents {
     fn emit(&self, event: &Event) {
         let mut invocation = self.lock();
-        let line = line(event, SystemClock.now(), invocation.request_id.as_deref());
+        let line = line(event, SystemClock.now(), invocation.request_id.as_deref(), STACK.as_deref());
         if self.announces && matches!(event, Event::FragmentWritten { .. }) {
             invocation.written.push(event.clone());
         }
@@ -72,7 +77,7 @@ pub fn cold_start(function: &str) {
 pub fn count(fields: Value, metric: (&'static str, u64), dimensions: &[&'static str]) {
     let Value::Object(fields) = fields else { return };
     let metrics = Metrics { level: "INFO", counter: metric, fields: &[], dimensions };
-    print(&embed(fields, &metrics, SystemClock.now()));
+    print(&embed(fields, &metrics, SystemClock.now(), STACK.as_deref()));
 }
 
 fn print(line: &Value) {
@@ -92,7 +97,7 @@ struct Metrics<'a> {
 }
 
 /// Renders an event: its fields, a level, and the `_aws` member that makes metrics of some of them.
-fn line(event: &Event, now: EpochMs, request_id: Option<&str>) -> Value {
+fn line(event: &Event, now: EpochMs, request_id: Option<&str>, stack: Option<&str>) -> Value {
     let mut fields = match serde_json::to_value(event) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(), // an Event is a struct of plain values
@@ -107,19 +112,27 @@ fn line(event: &Event, now: EpochMs, request_id: Option<&str>) -> Value {
     if let Event::GapOpened { .. } = event {
         fields.insert("gapsOpened".into(), json!(1));
     }
-    embed(fields, &metrics(event), now)
+    embed(fields, &metrics(event), now, stack)
 }
 
-fn embed(mut fields: Map<String, Value>, metrics: &Metrics<'_>, now: EpochMs) -> Value {
+/// `stack` stands in the line and in each of its metrics, where the process knows it.
+fn embed(mut fields: Map<String, Value>, metrics: &Metrics<'_>, now: EpochMs, stack: Option<&str>) -> Value {
     let (name, count) = metrics.counter;
+    let of_stack: &[&str] = match stack {
+        Some(stack) => {
+            fields.insert("stack".into(), json!(stack));
+            &["stack"]
+        }
+        None => &[],
+    };
     fields.insert("level".into(), json!(metrics.level));
     fields.insert("timestampMs".into(), json!(now.0));
     fields.insert(name.into(), json!(count));
     let numeric = metrics.fields.iter().filter(|(name, _)| fields.get(*name).is_some_and(Value::is_number));
     let definitions: Vec<_> =
         numeric.chain([&(name, "Count")]).map(|(name, unit)| json!({"Name": name, "Unit": unit})).collect();
-    let sets = std::iter::once(json!([])).chain(metrics.dimensions.iter().map(|name| json!([name])));
-    let dimensions: Vec<Value> = sets.collect();
+    let more = metrics.dimensions.iter().map(|name| json!([of_stack, &[*name]].concat()));
+    let dimensions: Vec<Value> = std::iter::once(json!(of_stack)).chain(more).collect();
     let directive = json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": definitions});
     fields.insert("_aws".into(), json!({"Timestamp": now.0, "CloudWatchMetrics": [directive]}));
     Value::Object(fields)
@@ -127,21 +140,23 @@ fn embed(mut fields: Map<String, Value>, metrics: &Metrics<'_>, now: EpochMs) ->
 
 fn metrics(event: &Event) -> Metrics<'static> {
     const MS: &str = "Milliseconds";
+    /// The age comes first: audio that a redrive brings back is old, and tells nothing of how far listeners are behind.
+    const FRAGMENT: &[(&str, &str)] = &[
+        ("ageMs", MS),
+        ("audioSeconds", "Seconds"),
+        ("backfills", "Count"),
+        ("chunks", "Count"),
+        ("persistedAfterMs", MS),
+        ("decodeUs", "Microseconds"),
+        ("driftMs", MS),
+        ("attempts", "Count"),
+    ];
     let of = |level, counter, dimensions| Metrics { level, counter, fields: &[], dimensions };
     match event {
-        Event::FragmentWritten { .. } => Metrics {
+        Event::FragmentWritten { backfill, .. } => Metrics {
             level: "INFO",
             counter: ("fragmentsWritten", 1),
-            fields: &[
-                ("audioSeconds", "Seconds"),
-                ("backfills", "Count"),
-                ("chunks", "Count"),
-                ("persistedAfterMs", MS),
-                ("decodeUs", "Microseconds"),
-                ("ageMs", MS),
-                ("driftMs", MS),
-                ("attempts", "Count"),
-            ],
+            fields: if *backfill { &FRAGMENT[1..] } else { FRAGMENT },
             dimensions: &[],
         },
         Event::Deferred { .. } => of("INFO", ("deferrals", 1), &["why"]),
@@ -157,6 +172,8 @@ fn metrics(event: &Event) -> Metrics<'static> {
         },
         Event::GapClosed { .. } => of("INFO", ("gapsClosed", 1), &[]),
         Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
+        Event::SeveralAudioTracks { .. } => of("WARN", ("recordingsWithSeveralAudioTracks", 1), &[]),
+        Event::EncryptedBlocks { blocks, .. } => of("WARN", ("encryptedBlocks", *blocks), &[]),
         Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), &[]),
     }
 }
@@ -217,6 +234,13 @@ mod tests {
             Event::GapOpened { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
+            Event::SeveralAudioTracks {
+                session_id: session_id(),
+                codecs: "A_OPUS A_VORBIS".into(),
+                chunk_first: 0,
+                message: "several audio tracks, the first Opus one is used",
+            },
+            Event::EncryptedBlocks { session_id: session_id(), blocks: 3, chunk_first: 3, chunk_last: 9 },
             Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::SetAside {
                 session_id: session_id(),
@@ -238,7 +262,7 @@ mod tests {
     #[test]
     fn every_line_is_one_line_that_cloudwatch_accepts() {
         for event in events() {
-            let value = line(&event, EpochMs(1_795_335_947_000), Some("8f7c"));
+            let value = line(&event, EpochMs(1_795_335_947_000), Some("8f7c"), None);
             assert!(!value.to_string().contains('\n'));
             assert_eq!(value["requestId"], "8f7c");
             assert_eq!(value["_aws"]["Timestamp"], 1_795_335_947_000_u64);
@@ -266,14 +290,14 @@ mod tests {
 
     #[test]
     fn a_fragment_found_by_a_probe_reports_no_time_to_persisted() {
-        let line = line(&events()[1], EpochMs(0), None);
+        let line = line(&events()[1], EpochMs(0), None, None);
         assert!(!line["_aws"].to_string().contains("persistedAfterMs"));
         assert_eq!((&line["event"], &line["fragmentsWritten"]), (&json!("fragmentWritten"), &json!(1)));
     }
 
     #[test]
     fn a_fragments_line_counts_its_audio_and_leads_back_to_the_message() {
-        let line = line(&events()[0], EpochMs(0), None);
+        let line = line(&events()[0], EpochMs(0), None, None);
         assert_eq!(
             (&line["audioSeconds"], &line["decodeUs"], &line["backfills"]),
             (&json!(2.0), &json!(2_150), &json!(0))
@@ -304,8 +328,34 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_is_its_stacks_own() {
+        for event in events() {
+            let line = line(&event, EpochMs(0), None, Some("kvs-stream-writer-dev"));
+            assert_eq!(line["stack"], "kvs-stream-writer-dev");
+            let sets = line["_aws"]["CloudWatchMetrics"][0]["Dimensions"].as_array().unwrap();
+            assert!(!sets.is_empty(), "{line}");
+            for set in sets {
+                assert_eq!(set[0], "stack", "a second deployment's alarms would ring for {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_redrive_brings_back_does_not_count_as_listeners_being_behind() {
+        let mut event = events().remove(0);
+        let ages = |event: &Event| {
+            let line = line(event, EpochMs(0), None, None);
+            (line["ageMs"].is_number(), line["_aws"].to_string().contains("ageMs"))
+        };
+        assert_eq!(ages(&event), (true, true));
+        let Event::FragmentWritten { backfill, .. } = &mut event else { panic!("the first is a fragment") };
+        *backfill = true;
+        assert_eq!(ages(&event), (true, false), "Old audio would ring in every redrive");
+    }
+
+    #[test]
     fn a_gap_counts_its_chunks() {
-        assert_eq!(line(&events()[5], EpochMs(0), None)["gapChunks"], 3);
-        assert_eq!(line(&events()[4], EpochMs(0), None)["messagesParked"], 1);
+        assert_eq!(line(&events()[5], EpochMs(0), None, None)["gapChunks"], 3);
+        assert_eq!(line(&events()[4], EpochMs(0), None, None)["messagesParked"], 1);
     }
 }

@@ -45,6 +45,7 @@ fn aws(emulator: &Emulator, payload: PayloadSigning) -> Aws {
         queue_url: "http://127.0.0.1/chunks.fifo".into(),
         dlq_url: "http://127.0.0.1/chunks-dlq.fifo".into(),
         retention_hours: 1,
+        stream_key: None,
         payload,
         event_bus: None,
     };

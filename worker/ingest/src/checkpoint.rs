@@ -186,6 +186,7 @@ impl Checkpoint {
                 let withheld_to = hole.search.withheld_to.max(gap.search.withheld_to);
                 hole.search = Search { withheld_to, ..gap.search.clone() };
             }
+            hole.ends_at = hole.ends_at.or(gap.ends_at);
             hole
         }));
         self.gaps.sort_by_key(Gap::id);

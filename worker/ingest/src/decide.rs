@@ -18,7 +18,7 @@ pub struct Policy {
     pub enough_after_wait: Samples,
     /// No fragment is shorter than this while its session goes on: Kinesis Video's minimum (aws-facts 0-A).
     pub least: Samples,
-    /// No fragment is longer, unless a single chunk is.
+    /// No fragment is longer, unless a single chunk is; one of more than `most_behind` is taken apart.
     pub most: Samples,
     /// While its oldest chunk is older than this, a fragment may be as long as that chunk is old, up to `most_behind`. A session
     /// behind a service slower than real time then catches up with fewer calls.
@@ -189,6 +189,12 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let waited_s =
         if hides_more(view, policy) { 0 } else { (age_ms / 3_000).clamp(1, policy.most_patient_s) };
     later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
+}
+
+/// The most audio that a batch of these chunks may hold now.
+pub fn longest(pieces: &[Piece], now: EpochMs, policy: &Policy) -> Samples {
+    let oldest = pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(now);
+    lengths(policy, now.ms_since(oldest), Crowd::No).1
 }
 
 /// How long a batch should be, and may be: longer while the session is behind.

@@ -185,7 +185,10 @@ pub struct Advance {
     pub gaps: Vec<Gap>,
     /// Chunks of the batch, first to last; holes inside are among `gaps`.
     pub chunks: ChunkRange,
-    /// Chunks written.
+    /// How many bytes of the first of them earlier fragments hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<usize>,
+    /// Chunks that are written whole with it.
     pub count: u64,
     /// Producer timestamp of the fragment.
     pub at: EpochMs,
@@ -211,6 +214,11 @@ pub struct Advance {
 }
 
 impl Advance {
+    /// Whether it ends amid a chunk that is too long for one fragment.
+    pub fn ends_amid_chunk(&self) -> bool {
+        self.to.amid.is_some()
+    }
+
     /// Where the search for a place to go on continues behind the batch, if the batch ended during one.
     pub fn search_goes_on_at(&self) -> Option<u64> {
         let of_gaps = self.gaps.iter().map(|gap| gap.search.goes_on_at);

@@ -146,7 +146,7 @@ pub enum Entry {
     End {
         /// The record it came in.
         record: Record,
-        /// `chunkIndex` of the last chunk sent, where the speaker told it.
+        /// `chunkIndex` of the last chunk sent, if the speaker sent it.
         last_index: Option<u64>,
     },
 }
@@ -239,7 +239,7 @@ impl Rejection {
     }
 }
 
-/// A message that tells no chunk.
+/// A message that names no chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The record it came in.
@@ -329,7 +329,7 @@ pub fn object(text: &str) -> Result<Map<String, Value>, Rejection> {
     }
 }
 
-/// Decodes `audioData` and looks at its first bytes: what is no chunk of a live recording is named.
+/// Decodes `audioData` and looks at its first bytes. If they are not from a WebM or Ogg recording, the error names what they are.
 pub fn audio(base64: &str, format: Format) -> Result<Vec<u8>, Rejection> {
     let bytes = base64.len() / 4 * 3;
     if bytes > MAX_AUDIO_BYTES {

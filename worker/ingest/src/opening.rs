@@ -57,9 +57,22 @@ impl Opening {
             chunks: ChunkRange { from, ..batch.chunks },
             begins_at: position.timeline.end().unwrap_or(batch.at),
             ends_at: None,
-            captured: (captured_from(position, batch.chunks, began), batch.to.last_captured),
+            captured: (captured_from(position, batch.chunks, began), batch.to.captured_to()),
             search: Search { goes_on_at, ..Search::default() },
             snapshot,
+        }
+    }
+
+    /// What is left of a batch's last chunk where that is too long for one fragment; `start` is where the batch ends.
+    pub fn rest_of(batch: &Advance, start: Snapshot) -> Self {
+        let end = &batch.to;
+        Self {
+            chunks: ChunkRange { numbering: end.numbering, from: end.next, to: end.next + 1 },
+            begins_at: batch.until,
+            ends_at: None,
+            captured: (end.last_captured, end.captured_to()),
+            search: Search { goes_on_at: Some(end.next + 1), ..Search::default() },
+            snapshot: start,
         }
     }
 

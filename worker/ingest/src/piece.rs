@@ -4,9 +4,11 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use media::demux::{Demuxer, Item, starts_recording};
+use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::message::Chunk;
+use crate::hash::fnv;
+use crate::message::{Chunk, Format};
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,19 @@ pub struct Piece {
     pub set_aside: bool,
     /// What was added to its capture time, where the speaker's clock was set back before.
     pub clock_ms: i64,
+    /// What of the chunk; all that is left of it if this is `None`.
+    pub head: Option<Head>,
     /// The chunk.
     pub chunk: Arc<Chunk>,
+}
+
+/// The beginning of a chunk that is too long for one fragment, or of what is left of one. The rest follows as another piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Where in the chunk's bytes it ends.
+    pub until: usize,
+    /// The audio of the rest.
+    pub behind: Samples,
 }
 
 impl Piece {
@@ -29,7 +42,7 @@ impl Piece {
 
     /// The chunk in this numbering.
     pub fn of(numbering: u32, chunk: Arc<Chunk>) -> Self {
-        Self { numbering, set_aside: false, clock_ms: 0, chunk }
+        Self { numbering, set_aside: false, clock_ms: 0, head: None, chunk }
     }
 
     /// Its own place.
@@ -39,24 +52,43 @@ impl Piece {
 
     /// Whether the chunk can be the first of a numbering.
     pub fn opens(&self) -> bool {
-        self.index == 0 && self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
+        let starts = || self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes));
+        self.index == 0 && (self.begins_pcm().is_some() || starts())
     }
 
     /// The recording that the chunk begins.
     pub fn recording(&self) -> Option<String> {
-        self.items().into_iter().find_map(|item| match item {
+        let begun = |item| match item {
             Item::RecordingStart(head) => Some(head.id),
             _ => None,
-        })
+        };
+        self.begins_pcm().or_else(|| self.items().into_iter().find_map(begun))
     }
 
     /// Whether the chunk, which begins a recording, holds audio of it.
     pub fn holds_audio(&self) -> bool {
-        self.items().iter().any(|item| matches!(item, Item::Packet(_)))
+        self.begins_pcm().is_some() || self.items().iter().any(|item| matches!(item, Item::Packet(_)))
     }
 
     fn items(&self) -> Vec<Item> {
         self.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
+    }
+
+    /// The recording that begins with this chunk, where it is plain samples: no header names it, so its bytes do.
+    pub fn begins_pcm(&self) -> Option<String> {
+        let bytes = self.audio.as_ref().ok().filter(|bytes| !bytes.is_empty())?;
+        (self.format == Format::Pcm).then(|| format!("{:016x}", fnv(bytes)))
+    }
+
+    /// Whether nothing of the chunk comes behind this.
+    pub fn ends_chunk(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// When the speaker's clock says that its audio ended, about.
+    pub fn ended_at(&self) -> EpochMs {
+        let behind = self.head.map_or(Samples(0), |head| head.behind);
+        EpochMs(self.captured_at.0.saturating_sub(behind.ms_floor()))
     }
 }
 
@@ -83,9 +115,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place behind a chunk.
+    /// The place behind a chunk; before it, while more of it follows.
     pub fn behind(piece: &Piece) -> Self {
-        Self { numbering: piece.numbering, next: piece.index.saturating_add(1) }
+        let next = piece.index.saturating_add(u64::from(piece.ends_chunk()));
+        Self { numbering: piece.numbering, next }
     }
 
     /// Whether nothing is missing before the chunk: it is the numbering's next one, or a later numbering's first.

@@ -4,11 +4,11 @@
 use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{Advance, Line, Resumes, Skipped};
-use crate::fold::{Around, Folded, Refusal, Run, fold};
+use crate::fold::{Around, Folded, Refusal, Run, Undecoded, fold};
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::message::{Chunk, Record};
 use crate::opening::Opening;
-use crate::piece::Piece;
+use crate::piece::{Piece, Place};
 use crate::position::Position;
 use crate::snapshot::{Heard, Kind, MediaState, Snapshot, SnapshotKey};
 
@@ -25,6 +25,8 @@ pub struct Plan {
     pub pre_roll: Vec<Heard>,
     /// Chunks that cannot be written, as indices into the pieces that were planned.
     pub refused: Vec<(usize, Refusal)>,
+    /// Sound that is not decoded.
+    pub undecoded: Undecoded,
     /// Whether the batch ends in search of a place where decoding can go on.
     searches: bool,
     /// Set when a backfill closes its gap completely: the next chunk's index, and the position and media state before it.
@@ -56,7 +58,7 @@ pub fn plan_as_decided(
 }
 
 fn closes(gap: &Gap, pieces: &[Piece]) -> bool {
-    pieces.last().is_some_and(|last| last.index + 1 >= gap.chunks.to)
+    pieces.last().is_some_and(|last| Place::behind(last).next >= gap.chunks.to)
 }
 
 fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Folded) -> Plan {
@@ -64,12 +66,14 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
     let outcomes = folded.chunks.iter().enumerate();
     let refused: Vec<(usize, Refusal)> =
         outcomes.filter_map(|(i, chunk)| Some((i, chunk.audio.as_ref().err()?.clone()))).collect();
+    let whole = pieces.iter().zip(&folded.chunks).filter(|(piece, _)| piece.ends_chunk());
     let advance = Advance {
         line: gap.map_or(Line::Live, |gap| Line::Gap(gap.id())),
         to: folded.end.clone(),
         gaps: Vec::new(),
         chunks: range_of(pieces),
-        count: (pieces.len() - refused.len()) as u64,
+        within: pieces.first().map(|first| start.position.within_of(first)).filter(|bytes| *bytes > 0),
+        count: whole.filter(|(_, chunk)| chunk.audio.is_ok()).count() as u64,
         at,
         until: folded.end.timeline.end().unwrap_or_default(),
         samples: folded.samples(),
@@ -85,6 +89,7 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
         runs: folded.runs,
         pre_roll: start.media.pre_roll.clone(),
         refused,
+        undecoded: folded.undecoded,
         searches: folded.media.is_searching(),
         end_of_gap: None,
     };
@@ -143,7 +148,8 @@ fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> 
 /// Where each piece's audio ends, by index.
 fn placements(pieces: &[Piece], folded: &Folded) -> Vec<(u64, EpochMs)> {
     let ends = folded.chunks.iter().map(|chunk| chunk.span.map(|(_, end)| end));
-    pieces.iter().zip(ends).filter_map(|(piece, end)| Some((piece.index, end?))).collect()
+    let whole = pieces.iter().zip(ends).filter(|(piece, _)| piece.ends_chunk());
+    whole.filter_map(|(piece, end)| Some((piece.index, end?))).collect()
 }
 
 impl Plan {
@@ -191,6 +197,13 @@ impl Plan {
     pub fn if_parked(&self, start: &Snapshot) -> (Gap, (SnapshotKey, Snapshot)) {
         let goes_on_at = self.searches.then_some(self.advance.chunks.to);
         Opening::over(start, &self.advance, goes_on_at).open()
+    }
+
+    /// What is left of the last chunk if that is parked, where live audio ends amid one that is too long for a fragment.
+    pub fn rest_if_parked(&self) -> Option<(Gap, (SnapshotKey, Snapshot))> {
+        let key = self.advance.snapshot.as_ref().filter(|_| self.advance.ends_amid_chunk())?;
+        let (_, end) = self.snapshots.iter().find(|(stored, _)| stored == key)?;
+        Some(Opening::rest_of(&self.advance, end.clone()).open())
     }
 
     /// Index of the chunk before which a backfill ends, if what follows searches for a place to go on there: it can go on from the

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::hash::fnv;
-use crate::piece::{Piece, Place};
+use crate::piece::{Head, Piece, Place};
 use crate::timeline::Timeline;
 
 /// All that is known of the session before a chunk, but for the media bytes.
@@ -19,6 +19,9 @@ pub struct Position {
     pub numbering: u32,
     /// The next chunkIndex of it.
     pub next: u64,
+    /// What of that chunk is passed, where it is too long for one fragment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amid: Option<Head>,
     /// Capture time of the numbering's first chunk.
     pub numbering_began: EpochMs,
     /// The latest capture time passed.
@@ -59,7 +62,7 @@ impl Position {
     /// Another page begins, at its chunk 0.
     pub fn begin_page(&mut self, numbering: u32, captured_at: EpochMs) {
         self.numbering = numbering;
-        self.next = 0;
+        (self.next, self.amid) = (0, None);
         self.numbering_began = captured_at;
         self.opened_by = None;
         self.recent = Recent::default();
@@ -76,17 +79,30 @@ impl Position {
             // A page's first chunks came back.
             self.numbering_began = self.numbering_began.min(piece.captured_at);
         }
-        if piece.index == 0 {
+        if piece.index == 0 && self.within_of(piece) == 0 {
             self.opened_by.clone_from(&recording);
         }
-        self.recent.note(self.next, piece);
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
-        self.next = Place::behind(piece).next;
-        let captured_at = piece.captured_at.min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
-        self.last_captured = self.last_captured.max(captured_at);
         self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
         self.recording = recording.or(self.recording.take());
+        let captured_at = piece.ended_at().min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
+        self.last_captured = self.last_captured.max(captured_at);
+        match piece.head {
+            Some(_) => self.recent.go_to(self.next, piece.index),
+            None => self.recent.note(self.next, piece),
+        }
+        (self.next, self.amid) = (Place::behind(piece).next, piece.head);
+    }
+
+    /// How many bytes of a chunk are passed.
+    pub fn within_of(&self, piece: &Piece) -> usize {
+        self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)
+    }
+
+    /// The latest capture time of a chunk that is passed, or that this is amid of.
+    pub fn captured_to(&self) -> EpochMs {
+        self.amid.map_or(self.last_captured, |head| self.last_captured.plus_ms(head.behind.ms_ceil()))
     }
 }
 
@@ -116,17 +132,22 @@ impl Recent {
 
     /// Notes a chunk that is passed at a place whose next index is `next`.
     fn note(&mut self, next: u64, piece: &Piece) {
-        match usize::try_from(piece.index.saturating_sub(next)).unwrap_or(usize::MAX) {
-            missing if missing >= RECENT => self.0.clear(),
-            missing => self.0.extend(std::iter::repeat_n(0, missing)),
-        }
-        let back = usize::try_from(next.saturating_sub(piece.index)).unwrap_or(usize::MAX);
-        if back > 0 {
-            self.0.truncate(self.0.len().saturating_sub(back));
-        }
+        self.go_to(next, piece.index);
         self.0.push_back(fingerprint(piece));
         while self.0.len() > RECENT {
             self.0.pop_front();
+        }
+    }
+
+    /// What is passed ends before another chunk: forward over what is missing, or back.
+    fn go_to(&mut self, next: u64, index: u64) {
+        match usize::try_from(index.saturating_sub(next)).unwrap_or(usize::MAX) {
+            missing if missing >= RECENT => self.0.clear(),
+            missing => self.0.extend(std::iter::repeat_n(0, missing)),
+        }
+        let back = usize::try_from(next.saturating_sub(index)).unwrap_or(usize::MAX);
+        if back > 0 {
+            self.0.truncate(self.0.len().saturating_sub(back));
         }
     }
 }

@@ -30,6 +30,10 @@ impl Plan {
             ("samples", self.advance.samples.0.to_string()),
             ("sampleRate", "16000".to_string()),
         ];
+        // A chunk that is too long for one fragment is in several: these bytes of it.
+        let until = self.advance.to.amid.map(|head| head.until);
+        let bytes = [("chunkFirstFrom", self.advance.within), ("chunkLastTo", until)];
+        tags.extend(bytes.into_iter().filter_map(|(name, at)| Some((name, at?.to_string()))));
         tags.extend(self.advance.traceparent.clone().map(|context| ("traceparent", context)));
         fragment::write(&blocks, &tags)
     }

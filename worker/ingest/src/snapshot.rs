@@ -101,7 +101,7 @@ pub struct MediaState {
 }
 
 impl MediaState {
-    /// What comes next does not continue what was: the demuxer looks for a Cluster, the decoder starts afresh.
+    /// What comes next does not continue what was: the demuxer looks for a place to go on, the decoder starts afresh.
     pub fn lose_chunks(&mut self) {
         self.demuxer.bytes_missing();
         self.loss = Some(Loss::Chunks);
@@ -117,7 +117,7 @@ impl MediaState {
         *self = Self { packet: chunk, ..Self::default() };
     }
 
-    /// Whether the demuxer looks for a Cluster because chunks are missing.
+    /// Whether the demuxer looks for a place to go on because chunks are missing.
     pub fn is_searching(&self) -> bool {
         self.loss == Some(Loss::Chunks) && self.demuxer.is_resyncing()
     }
@@ -153,8 +153,8 @@ pub struct Snapshot {
     /// For a gap of parked chunks: where each one's audio ended, by index. They return there however they come.
     #[serde(default)]
     pub placements: Vec<(u64, EpochMs)>,
-    /// For a gap: the bytes that were skipped behind it, up to the Cluster where the audio went on. They complete the
-    /// gap's last packet when its chunks come back.
+    /// For a gap: the bytes that were skipped behind it, up to the place where the audio went on. They complete the gap's
+    /// last packet when its chunks come back.
     #[serde(default)]
     pub residue: Vec<Residue>,
 }
@@ -162,7 +162,7 @@ pub struct Snapshot {
 /// What was skipped of one chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Residue {
-    /// The chunk's bytes up to the Cluster, or all of them.
+    /// The chunk's bytes up to that place, or all of them.
     #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// The chunk's capture time.

@@ -33,15 +33,15 @@ const CLOCK_SET_AHEAD_MS: i64 = 500;
 const STEADY_MS: u64 = 250;
 /// for so much audio. (While a page sends what it has kept, each takes less long than the one before.)
 const STEADY_FOR: Samples = Samples::from_ms(900);
-/// Chunks reach the queue so soon after their capture, as a rule.
+/// Usual time from a chunk's capture to the queue.
 const USUAL_DELAY_MS: i64 = 250;
-/// Chunks that reach it later than this were held up; they tell nothing of the clock.
+/// Chunks that reach it later than this were held up; they say nothing about the clock.
 const HELD_UP_MS: i64 = 2_000;
-/// The sample clock and the speaker's may differ by so much before times are scaled,
+/// How far the sample clock and the speaker's may differ before times are scaled.
 const DRIFT_MS: i64 = 300;
-/// until they differ by no more than this.
+/// Difference at which scaling stops.
 const IN_STEP_MS: i64 = 50;
-/// How far capture times are off, where all that are in sight tell the same.
+/// How far capture times may be off although all in sight agree.
 const CLOCK_OFF_MS: u64 = 30;
 /// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
 const SCALE: (u64, u64) = (3, 200);
@@ -63,7 +63,7 @@ pub struct Timeline {
     /// Times are scaled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     drifts: bool,
-    /// The last chunk as its clocks told it.
+    /// The last chunk's clock readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<Heard>,
     /// Capture time of the last chunk's blob, if that goes on in the next chunk.
@@ -94,7 +94,8 @@ impl Heard {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
-        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        // How long a blob is whose first piece this is, nobody knows yet.
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
@@ -111,17 +112,17 @@ impl Heard {
 pub enum Joint {
     /// Same recording, nothing missing.
     Continues,
-    /// Same recording; chunks are missing and the container tells how much audio they held.
+    /// Same recording; chunks are missing and the container shows how much audio they held.
     Missing(Samples),
-    /// The same, but all that the container tells is how much they held at least, and how long its packets are. The speaker's clock
-    /// tells the rest, and leaves room for what may come back: the hole is whole packets, and rather one too many.
+    /// The same, but the container only shows how much they held at least, and how long its packets are. The speaker's clock shows
+    /// the rest, and leaves room for what may come back: the hole is whole packets, and rather one too many.
     AtLeast {
         /// What they held at least.
         hole: Samples,
         /// The length of a packet.
         packet: Samples,
     },
-    /// A new recording, or nothing is known about what lies between: only the speaker's clock tells.
+    /// A new recording, or nothing is known about what lies between: only the speaker's clock can place it.
     Clock,
 }
 
@@ -160,9 +161,9 @@ pub struct Timing {
 /// What is known around a chunk that is placed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sight {
-    /// Nothing more is on its way: what can be seen is all that tells of a pause.
+    /// Nothing more is on its way: only what can be seen shows whether there was a pause.
     pub calm: bool,
-    /// It comes back into a gap: its own time and the queue's tell little.
+    /// It comes back into a gap: its own time and the queue's prove little.
     pub in_gap: bool,
     /// Where it must begin at the latest for itself and those behind it to fit a hole.
     pub latest: Option<EpochMs>,
@@ -177,7 +178,7 @@ pub struct Placement {
     pub time: Samples,
     /// Whether it follows the audio before it without a hole.
     pub joined: bool,
-    /// A large lag that may be a pause or a stall: more chunks will tell.
+    /// A large lag that may be a pause or a stall: more chunks will show which.
     pub doubtful: bool,
 }
 
@@ -217,7 +218,7 @@ impl Timeline {
         self.last.map(|last| last.sent_at)
     }
 
-    /// Places `chunk`. Those `after` it are only looked at to tell a pause from a stall.
+    /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
         let amid_blob = self.enter(chunk, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
@@ -274,7 +275,7 @@ impl Timeline {
         self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
-    /// A chunk without audio of its own has a time, too: it may be what tells that the speaker's clock is ahead.
+    /// A chunk without audio of its own has a time, too: it may show that the speaker's clock is ahead.
     pub fn pass_silent(&mut self, chunk: &Timing, in_gap: bool) {
         let samples = self.samples;
         self.enter(chunk, in_gap);
@@ -297,7 +298,7 @@ impl Timeline {
         self.end().max(self.taken_until).unwrap_or_default()
     }
 
-    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot tell.
+    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it.
     pub fn learn_skew(&mut self, later: &Self) {
         self.skew_ms = self.skew_ms.min(later.skew_ms);
     }
@@ -422,19 +423,12 @@ impl Blob {
     }
 }
 
-/// Whether the last piece of the chunk's blob is in sight, or what comes behind the blob.
+/// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
-    let mut continues = chunk.continues;
-    for next in after.iter().take_while(|next| next.captured_at == chunk.captured_at) {
-        if !continues {
-            return true;
-        }
-        continues = next.continues;
-    }
-    !continues || after.last().is_some_and(|last| last.captured_at != chunk.captured_at)
+    !chunk.continues || after.iter().any(|next| !next.continues)
 }
 
-/// The hole that the speaker's clock tells behind the one that is known of, where it is to be filled with packets.
+/// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.
 fn whole_packets(ms: u64, joint: Joint) -> u64 {
     let Joint::AtLeast { packet, .. } = joint else { return ms };
     let packet_ms = packet.ms_ceil().max(1);

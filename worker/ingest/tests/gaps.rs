@@ -306,9 +306,9 @@ fn the_end_of_a_page_that_comes_late_is_not_taken_for_its_successors_parked_begi
 #[test]
 fn a_chunk_that_claims_hours_is_refused_and_the_session_goes_on() {
     let mut pieces = pieces(&recordings()[3]);
-    // A Cluster of 2,000 SimpleBlocks, each a one-byte packet that claims 20 ms: 40 s in 16 kB.
+    // A Cluster of 7,000 SimpleBlocks, each a one-byte packet that claims 20 ms: 140 s in 49 kB.
     let mut bytes = b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00".to_vec();
-    bytes.extend((0..2_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
+    bytes.extend((0..7_000).flat_map(|_| *b"\xa3\x85\x81\x00\x00\x80\xf8"));
     let at = pieces.len() - 20;
     let header = pieces[0].audio.as_ref().unwrap().clone();
     let clusters = header.windows(4).position(|w| w == b"\x1f\x43\xb6\x75").unwrap();

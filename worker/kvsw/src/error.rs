@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use aws::failure::has_code;
 use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
 use media::fragment::read::ReadError;
@@ -41,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Service(ServiceFailure),
     /// The SDK found no credentials, or none that it could use.
-    #[error("{operation} was not asked: there are no AWS credentials")]
+    #[error("there are no AWS credentials to call {operation} with")]
     NoCredentials {
         /// What was to be asked first.
         operation: String,
@@ -53,6 +54,14 @@ pub enum Error {
         variable: &'static str,
         /// What it names.
         url: String,
+    },
+    /// A variable names a table that is not there.
+    #[error("{variable} is {name:?}, and there is no such table")]
+    NoTable {
+        /// Which variable.
+        variable: &'static str,
+        /// What it names.
+        name: String,
     },
     /// A session's stored state is of another version or damaged.
     #[error("session {session_id}: {source}")]
@@ -73,6 +82,9 @@ pub enum Error {
     /// The program could not even begin.
     #[error("the asynchronous runtime did not start: {0}")]
     Runtime(std::io::Error),
+    /// Standard output could not be written.
+    #[error("standard output: {0}")]
+    Stdout(std::io::Error),
     /// A file could not be written.
     #[error("{}: {source}", path.display())]
     File {
@@ -114,6 +126,14 @@ pub(crate) fn is_no_queue(failure: &ServiceFailure) -> bool {
         if code.ends_with("NonExistentQueue") || code == "QueueDoesNotExist")
 }
 
+/// A failed call to a table; where there is no such table, the error names the variable.
+pub(crate) fn no_table(variable: &'static str, name: &str, failure: ServiceFailure) -> Error {
+    match has_code(&failure, "ResourceNotFoundException") {
+        true => Error::NoTable { variable, name: name.to_owned() },
+        false => failure.into(),
+    }
+}
+
 /// A command's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -127,13 +147,27 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
-            Self::Service(_) | Self::NoCredentials { .. } | Self::NoQueue { .. } => Exit::Unreachable,
-            Self::State { .. } | Self::Media { .. } | Self::Runtime(_) | Self::File { .. } => Exit::Finding,
+            Self::Service(_) | Self::NoCredentials { .. } | Self::NoQueue { .. } | Self::NoTable { .. } => {
+                Exit::Unreachable
+            }
+            Self::State { .. }
+            | Self::Media { .. }
+            | Self::Runtime(_)
+            | Self::Stdout(_)
+            | Self::File { .. } => Exit::Finding,
         }
     }
 
     /// What to do next.
     pub fn hint(&self) -> String {
+        match self {
+            Self::Service(_) => format!("{}; `kvsw doctor` looks further", self.advice()),
+            _ => self.advice(),
+        }
+    }
+
+    /// The same, as the doctor itself says it.
+    pub fn advice(&self) -> String {
         match self {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Service(failure) => of_service(failure),
@@ -143,13 +177,17 @@ impl Error {
             Self::NoQueue { variable, .. } => {
                 format!("the stack's outputs have the URL for {variable}; does AWS_REGION fit, and the account?")
             }
+            Self::NoTable { variable, .. } => {
+                format!("the stack's outputs have the name for {variable}; does AWS_REGION fit, and the account?")
+            }
             Self::State { .. } => {
-                "the session's messages stay where they are; use the version of kvsw that was deployed with the writer".into()
+                "the session's messages stay where they are; docs/runbook.md, Unreadable state, has both ways out".into()
             }
             Self::Media { .. } => {
                 "try again; if it stays so, `kvsw session show` tells which fragment it is".into()
             }
             Self::Runtime(_) => "is the machine out of file descriptors or memory? `ulimit -n` shows the first".into(),
+            Self::Stdout(_) => "what was to be shown is incomplete; is there room where it goes?".into(),
             Self::File { .. } => "is there room, and may you write there?".into(),
         }
     }
@@ -158,7 +196,7 @@ impl Error {
 fn of_service(failure: &ServiceFailure) -> String {
     match failure {
         ServiceFailure::Disconnected { .. } | ServiceFailure::TimedOut { .. } => {
-            "is the network up, are there AWS credentials, and do AWS_REGION and the AWS_ENDPOINT_URL variables (if any) fit? `kvsw doctor` looks further".into()
+            "is the network up, are there AWS credentials, and do AWS_REGION and the AWS_ENDPOINT_URL variables (if any) fit?".into()
         }
         failure if is_no_queue(failure) => {
             "QUEUE_URL and DLQ_URL name the queues; the stack's outputs have them".into()
@@ -169,6 +207,6 @@ fn of_service(failure: &ServiceFailure) -> String {
         ServiceFailure::Service { operation, .. } if failure.class() == Class::Lasting => {
             format!("may you call {operation}? docs/runbook.md lists the permissions that kvsw needs")
         }
-        _ => "try again in a moment; `kvsw doctor` looks further".into(),
+        _ => "try again in a moment".into(),
     }
 }

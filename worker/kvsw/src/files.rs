@@ -53,7 +53,7 @@ pub fn can_be_made(out: &Path) -> Result<()> {
     }
     has_parent(out)?;
     std::fs::create_dir(out).and_then(|()| std::fs::remove_dir(out)).map_err(|reason| {
-        let message = format!("{} cannot be made: {reason}", out.display());
+        let message = format!("{} cannot be created: {reason}", out.display());
         usage(message, "--out takes a folder that is not there yet, in one that you may write to")
     })
 }
@@ -62,9 +62,7 @@ fn has_parent(out: &Path) -> Result<()> {
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     match parent.is_none_or(Path::is_dir) {
         true => Ok(()),
-        false => {
-            Err(usage(format!("{} lies in no folder that exists", out.display()), "make the folder first"))
-        }
+        false => Err(usage(format!("{}: its folder does not exist", out.display()), "make the folder first")),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Data goes to stdout, talk to stderr. Every result is a value with one text and one JSON form.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+
+use crate::error::{Error, Result};
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -80,12 +82,23 @@ impl Output {
     }
 
     /// Shows a result. A reader that goes away is no error.
-    pub fn show(&self, value: &impl Show) {
+    ///
+    /// # Errors
+    /// Stdout cannot be written: whoever reads it would take too little for all.
+    pub fn show(&self, value: &impl Show) -> Result<()> {
         let text = match self.json {
             true => serde_json::to_string_pretty(value).unwrap_or_default(),
             false => value.text(self.pen),
         };
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        write(&(text + "\n"))
+    }
+
+    /// Shows text that has no other form.
+    ///
+    /// # Errors
+    /// Those of [`Output::show`].
+    pub fn print(&self, text: &str) -> Result<()> {
+        write(text)
     }
 
     /// Says something that is no data.
@@ -107,12 +120,61 @@ impl Output {
     }
 }
 
-/// A table without lines, under `headings`.
+fn write(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Error::Stdout(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A table without lines, under `headings`, as wide as the terminal at most.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    table_within(columns(), headings, rows)
+}
+
+/// What COLUMNS says; without it the terminal's own width holds, and no limit where there is no terminal.
+fn columns() -> Option<u16> {
+    const NARROWEST: u16 = 40;
+    let columns: u16 = std::env::var("COLUMNS").ok()?.trim().parse().ok()?;
+    Some(columns.max(NARROWEST))
+}
+
+fn table_within<const N: usize>(
+    width: Option<u16>,
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headings);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    table.set_header(headings);
     rows.into_iter().for_each(|row| {
         table.add_row(row);
     });
     table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_no_wider_than_the_terminal_and_loses_nothing() {
+        let reasons: Vec<String> = (0..9).map(|i| format!("PutMedia-SomeLongException{i} × {i}")).collect();
+        let number = "91343852333181432392682062635049359023427483".to_owned();
+        let row = ["quiet-fox".into(), "102".into(), "0-101, 103".into(), reasons.join(", "), number.clone()];
+        for width in [60, 80, 120, 200] {
+            let headings = ["SESSION", "MESSAGES", "CHUNKS", "REASONS", "FRAGMENT"];
+            let text = table_within(Some(width), headings, [row.clone()]);
+            for line in text.lines() {
+                assert!(line.chars().count() <= usize::from(width), "wider than {width}:\n{text}");
+            }
+            let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
+            let all: usize = row.iter().map(|cell| letters(cell)).sum();
+            assert_eq!(letters(&text), all + letters(&headings.concat()), "{text}");
+        }
+    }
 }

@@ -45,12 +45,19 @@ pub fn is_known(reason: &str) -> bool {
     named || reason.split_once('-').is_some_and(|(operation, code)| !operation.is_empty() && !code.is_empty())
 }
 
-fn fits(pattern: &str, reason: &str) -> bool {
-    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
-        (Some(end), _) => reason.ends_with(end),
-        (_, Some(start)) => reason.starts_with(start),
-        _ => pattern == reason,
+/// Whether a reason fits a pattern, in which `*` stands for anything.
+pub fn fits(pattern: &str, reason: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == reason };
+    let Some(mut left) = reason.strip_prefix(start) else { return false };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let end = parts.pop().unwrap_or_default();
+    for part in parts {
+        match left.split_once(part) {
+            Some((_, behind)) => left = behind,
+            None => return false,
+        }
     }
+    left.ends_with(end)
 }
 
 #[cfg(test)]
@@ -80,6 +87,24 @@ mod tests {
         }
         let timed_out = ServiceFailure::TimedOut { operation: "PutMedia".into(), waited_ms: 1 };
         assert_eq!(advice(&timed_out.reason()).reason, "*-timeout");
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, reason) in [
+            ("*", ""),
+            ("*", "x"),
+            ("ack-4*", "ack-4006"),
+            ("*-timeout", "PutMedia-timeout"),
+            ("a*b*c", "a-b-b-c"),
+        ] {
+            assert!(fits(pattern, reason), "{pattern} {reason}");
+        }
+        for (pattern, reason) in
+            [("ack-4*", "ack-5001"), ("a*b", "a"), ("ab*ba", "aba"), ("", "x"), ("a*b*c", "acb")]
+        {
+            assert!(!fits(pattern, reason), "{pattern} {reason}");
+        }
     }
 
     #[test]

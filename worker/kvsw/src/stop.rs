@@ -1,7 +1,9 @@
-//! Ctrl-C asks for a clean end: what is under way is finished, held messages are released.
+//! Ctrl-C or SIGTERM ask for a clean end: what is under way is finished, held messages are released.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Whether somebody asked to stop.
 #[derive(Clone, Debug, Default)]
@@ -13,9 +15,13 @@ impl Stop {
         let stop = Self::default();
         let asked = stop.clone();
         tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                asked.0.store(true, Ordering::Relaxed);
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
             }
+            asked.0.store(true, Ordering::Relaxed);
+            eprintln!("stopping: what is under way is finished first");
         });
         stop
     }

@@ -18,7 +18,7 @@ pub async fn run(world: &World, output: &Output, args: &Sweep) -> Result<Exit> {
     let swept = sweep(&sweep::World::new(&world.config, world.settings.clone()), &limits).await;
     // The chunk queue is the only one that a sweep asks.
     let swept = swept.map_err(|failure| world.queue_error(&world.settings.queue_url, failure))?;
-    output.show(&swept);
+    output.show(&swept)?;
     Ok(exit(&swept))
 }
 
@@ -47,13 +47,13 @@ impl Show for Swept {
             count(self.ended.len(), "silent session"),
             count(self.deleted.len(), "expired stream")
         ));
-        for (n, what) in [
-            (self.never_spoke, "active session never sent a chunk and stays"),
-            (self.kept_for_parked, "stream stays, because messages of its session are parked"),
-            (self.unknown, "stream belongs to no known session and stays"),
+        for (n, what, fate) in [
+            (self.never_spoke, "active session", "never sent a chunk (left alone)"),
+            (self.kept_for_parked, "stream", "kept: messages of the session are parked"),
+            (self.unknown, "stream", "of no known session (left alone)"),
         ] {
             if n > 0 {
-                lines.push(pen.tone(Tone::Faint, &format!("{n} × {what}")));
+                lines.push(pen.tone(Tone::Faint, &format!("{} {fate}", count(n, what))));
             }
         }
         if let Some(held) = &self.held_back {
@@ -66,7 +66,7 @@ impl Show for Swept {
             lines.push(pen.tone(Tone::Bad, &text));
         }
         if self.more {
-            lines.push(pen.tone(Tone::Warn, "there is more to do; the next run goes on"));
+            lines.push(pen.tone(Tone::Warn, "there is more to do; run it again"));
         }
         lines.join("\n")
     }

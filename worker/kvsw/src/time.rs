@@ -27,6 +27,36 @@ impl Place {
     }
 }
 
+/// A moment as a person gives it: so long ago, or a date in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before now.
+    Ago {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// At a moment.
+    At(EpochMs),
+}
+
+impl When {
+    /// The moment.
+    pub fn moment(self, now: EpochMs) -> EpochMs {
+        match self {
+            Self::Ago { ms } => EpochMs(now.0.saturating_sub(ms)),
+            Self::At(at) => at,
+        }
+    }
+}
+
+/// Reads a moment.
+pub fn when(text: &str) -> Option<When> {
+    match place(text)? {
+        Place::After { ms } => Some(When::Ago { ms }),
+        Place::At(at) => Some(When::At(at)),
+    }
+}
+
 /// Reads a place.
 pub fn place(text: &str) -> Option<Place> {
     if text.contains('T') {

@@ -14,9 +14,10 @@ use ingest::failure::ServiceFailure;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use reader::stream::StreamReader;
-use writer::ports::{Clock as _, SessionStatus, Store as _};
+use writer::ports::{Clock as _, SessionStatus, Sessions as _, Store as _};
 
-use crate::error::{Error, Result, is_no_queue, usage};
+use crate::args::check_region;
+use crate::error::{Error, Result, is_no_queue, no_table, usage};
 
 /// Clients and names.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl World {
         let config = load_in_region().await;
         let config = config
             .map_err(|missing| usage(missing.to_string(), "export AWS_REGION=…, the Region of the stack"))?;
+        check_region(&config.region().map(ToString::to_string).unwrap_or_default())?;
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         Ok(Self {
             sqs: aws_sdk_sqs::Client::new(&config),
@@ -76,7 +78,8 @@ impl World {
     /// # Errors
     /// Those of the state table.
     pub async fn notes(&self, session: Option<&str>) -> Result<Vec<Entry>> {
-        let mut notes = self.index.list(session, self.now()).await?;
+        let notes = self.index.list(session, self.now()).await;
+        let mut notes = notes.map_err(|failure| self.state_error(failure))?;
         notes.retain(|entry| session.is_none_or(|session| session == entry.session_id));
         Ok(notes)
     }
@@ -99,9 +102,24 @@ impl World {
     /// # Errors
     /// Those of the state table; a checkpoint that this version cannot read.
     pub async fn checkpoint(&self, session: &SessionId) -> Result<Option<Checkpoint>> {
-        let Some(stored) = self.state.load(session).await? else { return Ok(None) };
+        let stored = self.state.load(session).await.map_err(|failure| self.state_error(failure))?;
+        let Some(stored) = stored else { return Ok(None) };
         let checkpoint = Checkpoint::decode(&stored.bytes);
         checkpoint.map(Some).map_err(|source| Error::State { session_id: session.to_string(), source })
+    }
+
+    /// A session's status, by the Sessions table.
+    ///
+    /// # Errors
+    /// Those of the Sessions table.
+    pub async fn status(&self, session: &SessionId) -> Result<SessionStatus> {
+        let name = &self.settings.sessions_table;
+        let status = self.sessions.status(session).await;
+        status.map_err(|failure| no_table(settings::SESSIONS_TABLE, name, failure))
+    }
+
+    fn state_error(&self, failure: ServiceFailure) -> Error {
+        no_table(settings::STATE_TABLE, &self.settings.state_table, failure)
     }
 
     /// A queue's attributes.

@@ -32,7 +32,8 @@ async fn the_doctor_finds_what_is_wrong() {
 
     let other = bench.kvsw.clone().set("STATE_TABLE", Some("sessions")).run(&["doctor"]).await;
     assert!(
-        other.code == 1 && other.stdout.contains("it needs pk, sk; is it the right table?"),
+        other.code == 1
+            && other.stdout.contains("it needs pk, sk, strings; does STATE_TABLE name the right table?"),
         "{}",
         other.stdout
     );

@@ -57,7 +57,7 @@ pub enum WriteError {
     /// More samples than the format's sizes can count.
     #[error("a WAV file holds at most {} of this audio", length(WAV_SAMPLES_MAX / 16))]
     TooLong,
-    /// A hole that nobody wants as silence.
+    /// A hole that is not to be filled with silence.
     #[error("there is a hole of {}", length(*.ms))]
     HoleTooLong {
         /// Its length.

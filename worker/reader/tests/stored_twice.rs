@@ -31,6 +31,7 @@ fn writer_of(config: &SdkConfig) -> Aws {
         queue_url: String::new(),
         dlq_url: String::new(),
         retention_hours: 1,
+        stream_key: None,
         payload: PayloadSigning::Unsigned,
         event_bus: None,
     };

@@ -1,6 +1,6 @@
 // Builds dist/: the module in one file, the worklet beside it, the types. Fails where the module is too large.
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { copyFileSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -15,6 +15,8 @@ const common = { bundle: true, minify: true, format: "esm", target: "es2022", le
 await build({ ...common, entryPoints: ["src/index.ts"], outfile: "dist/index.js" });
 await build({ ...common, entryPoints: ["src/pcm-worklet.ts"], outfile: "dist/pcm-worklet.js" });
 execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "."], { stdio: "inherit" });
+
+for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join("../..", licence), licence);
 
 const gzip = gzipSync(readFileSync("dist/index.js"), { level: 9 }).length;
 console.log(`kvs-speaker: ${gzip} bytes gzip, of ${GZIP_MAX} allowed`);

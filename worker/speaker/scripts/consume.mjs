@@ -11,6 +11,11 @@ const npm = (cwd, ...args) => execFileSync("npm", args, { cwd, encoding: "utf8",
 const write = (name, text) => writeFileSync(join(folder, name), text);
 try {
   const [packed] = JSON.parse(npm(speaker, "pack", "--json", "--ignore-scripts", "--pack-destination", folder));
+  const strange = packed.files.map(({ path }) => path).filter((path) => !/^(dist\/[a-z-]+\.(js|d\.ts)|README\.md|LICENSE-(MIT|APACHE)|package\.json)$/.test(path));
+  const lacking = ["dist/index.js", "dist/index.d.ts", "dist/pcm-worklet.js", "README.md", "LICENSE-MIT", "LICENSE-APACHE"].filter(
+    (wanted) => !packed.files.some(({ path }) => path === wanted),
+  );
+  if (strange.length || lacking.length) throw new Error(`the package must not hold ${strange}, and lacks ${lacking}`);
   write("package.json", JSON.stringify({ name: "page", private: true, type: "module" }));
   write(".npmrc", "fund=false\naudit=false\nignore-scripts=true\n");
   write("tsconfig.json", JSON.stringify({

@@ -23,7 +23,7 @@ const SENTENCES = {
 /** A short name that a program can act on. */
 export type ErrorCode = keyof typeof SENTENCES;
 
-/** A problem. `message` is a sentence for the person who speaks, `cause` is for whoever mends it. */
+/** A problem. `message` is a sentence for the person who speaks, `cause` is for whoever fixes it. */
 export class AudioStreamError extends Error {
   /** What happened. */
   readonly code: ErrorCode;

@@ -22,9 +22,9 @@ export interface AudioStreamOptions {
   session: string;
   /** Gives a token for each new connection; asked again before it expires. Without it `url` must say all. */
   token?: () => Promise<Token>;
-  /** How often sound is handed out, ms. */
+  /** How often sound is handed out, ms; 1,000 if absent. */
   timeslice?: number;
-  /** Of the Opus audio, bit/s. */
+  /** Of the Opus audio, bit/s; 64,000 if absent: a recogniser makes no more errors than at 128,000. */
   bitrate?: number;
   /** A microphone's deviceId; the default one if absent or not connected. */
   deviceId?: string;
@@ -32,7 +32,7 @@ export interface AudioStreamOptions {
   constraints?: MediaTrackConstraints;
   /** How often the service is asked how much is stored, ms, 10,000 if absent; 0: only by `stop`. */
   statusEvery?: number;
-  /** The most that waits in this browser, bytes: 64 MiB, 3 h at 48 kb/s. */
+  /** The most that waits in this browser, bytes: 64 MiB, 2 h at 64 kb/s. */
   bufferLimit?: number;
   /** Where `pcm-worklet.js` is served, for browsers that cannot record Opus; beside this module if absent. */
   workletUrl?: string | URL;
@@ -75,7 +75,7 @@ const CONSTRAINTS: MediaTrackConstraints = {
 const UNAVAILABLE: ErrorCode[] = ["INSECURE_PAGE", "MICROPHONE_DENIED", "NO_MICROPHONE", "MICROPHONE_BUSY", "NO_FORMAT"];
 
 const TIMESLICE_MS = 1_000;
-const BITRATE = 48_000;
+const BITRATE = 64_000;
 /** Between two tries to start the recorder again. */
 const RESTART_MS = 1_000;
 

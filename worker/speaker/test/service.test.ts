@@ -59,7 +59,7 @@ test("a person speaks and stops: a chunk a second, all of it stored, the microph
   assert.deepEqual(world.states, ["starting", "recording", "stopping", "stopped"]);
   assert.equal(world.devices.live, undefined, "the browser's own recording sign goes out");
   assert.equal(world.server.ends, 1);
-  assert.deepEqual([FakeRecorder.all[0]?.timeslices, FakeRecorder.all[0]?.options.audioBitsPerSecond], [[1_000], 48_000]);
+  assert.deepEqual([FakeRecorder.all[0]?.timeslices, FakeRecorder.all[0]?.options.audioBitsPerSecond], [[1_000], 64_000]);
   assert.deepEqual(world.problems, []);
 });
 

@@ -218,7 +218,7 @@ async fn end_silent(world: &World, limits: &Limits, swept: &mut Swept) -> Result
     Ok(())
 }
 
-/// Whether chunks wait and nobody writes.
+/// Whether chunks wait although the writer stands still.
 fn stands_still(queued: usize, unwritten_ms: u64) -> bool {
     queued > 0 && unwritten_ms > WORKING_WITHIN.as_millis() as u64
 }
@@ -255,7 +255,7 @@ async fn active(world: &World, limits: &Limits, swept: &mut Swept) -> Result<Vec
     Ok(active)
 }
 
-/// Flushes the session's tail and marks it as ended. `false` where somebody else has ended it meanwhile.
+/// Flushes the session's tail and marks it as ended. `false` if it was ended elsewhere meanwhile.
 async fn end(world: &World, session: &SessionId, last_activity: EpochMs) -> Result<bool> {
     let marker = serde_json::json!({ "action": "endStream", "sessionId": session.as_str() });
     let sent = world

@@ -6,6 +6,7 @@
 mod aside;
 mod attempt;
 mod config;
+mod ended;
 pub mod event;
 mod hand_back;
 mod lease;
@@ -27,6 +28,7 @@ use ingest::message::Record;
 use media::time::EpochMs;
 
 pub use config::Config;
+pub use ended::is_after_end;
 use ports::{Clock as _, Ports, Queue as _};
 use warm::WarmSessions;
 use work::SessionWork;

@@ -6,18 +6,19 @@ use std::sync::Mutex;
 use ingest::batch::{Because, Settled};
 use ingest::checkpoint::{Advance, Lease, Line};
 use ingest::failure::ServiceFailure;
-use ingest::fold::Refusal;
+use ingest::fold::{Around, Refusal};
 use ingest::gap::{Gap, ParkedBatch};
 use ingest::message::{Record, Rejected, TRACEPARENT};
 use ingest::opening::Opening;
 use ingest::piece::Piece;
-use ingest::plan::Plan;
+use ingest::plan::{self, Plan};
+use ingest::snapshot::Kind;
 use ingest::sort::Sorted;
 use media::time::EpochMs;
 
 use crate::event::{Event, Telemetry as _};
 use crate::ports::{self, Clock as _, Parked, ParkedNote, Ports, Queue as _, Store as _};
-use crate::state::State;
+use crate::state::{State, slept_too_long};
 use crate::stop::Stop;
 use crate::work::{Batch, SessionWork};
 use crate::writer::{Writer, lock};
@@ -205,6 +206,17 @@ impl<P: Ports> SessionWork<'_, P> {
         lease: &Lease,
         reason: Reason,
     ) -> Result<(), Stop> {
+        let mut unsure = reason.is_unsure().then(|| plan.advance.clone());
+        if let Some((rest, snapshot)) = plan.rest_if_parked().filter(|_| unsure.is_some()) {
+            self.save_snapshots(&[snapshot]).await?;
+            unsure.iter_mut().for_each(|stored| stored.gaps.push(rest.clone()));
+        }
+        // A chunk is parked as a whole.
+        let to_chunk_end = batch.to_chunk_end();
+        let (pieces, plan) = match &to_chunk_end {
+            Some(pieces) => (&pieces[..], plan::plan(&batch.start, pieces, Around::of(batch.gap))),
+            None => (batch.pieces, plan),
+        };
         let gap = match batch.gap {
             Some(gap) => gap.clone(),
             None => {
@@ -215,8 +227,7 @@ impl<P: Ports> SessionWork<'_, P> {
             }
         };
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        let unsure = reason.is_unsure();
-        let (aside, delivered) = by_reason(batch, &plan, &reason);
+        let (aside, delivered) = by_reason(pieces, &plan, &reason);
         for (reason, pieces) in aside {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
@@ -247,12 +258,20 @@ impl<P: Ports> SessionWork<'_, P> {
         lease: Lease,
         failure: ServiceFailure,
     ) -> Result<(), Stop> {
-        let leased = lease.advance;
+        let mut leased = lease.advance;
+        let mut unsure = leased.clone();
         state.checkpoint.failed_at = Some(self.now());
         let gap = match leased.line {
             Line::Live => {
                 let start = self.live_start(&state.checkpoint).await?.snapshot;
-                let (gap, snapshot) = Opening::over(&start, &leased, leased.search_goes_on_at()).open();
+                let mut goes_on_at = leased.search_goes_on_at();
+                if leased.ends_amid_chunk() {
+                    let of_chunk = sorted.of(&leased).into_iter().find(|piece| piece.index == leased.to.next);
+                    let (rest, searches) = self.pass_chunk(&mut leased, of_chunk).await?;
+                    unsure.gaps.push(rest);
+                    goes_on_at = searches.then_some(leased.to.next);
+                }
+                let (gap, snapshot) = Opening::over(&start, &leased, goes_on_at).open();
                 self.save_snapshots(&[snapshot]).await?;
                 gap
             }
@@ -264,14 +283,47 @@ impl<P: Ports> SessionWork<'_, P> {
         let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
         self.park_pieces(&aside, Reason::Service(failure.clone()), attempts, since).await?;
-        self.pass(state, leased, gap, true).await?;
+        self.pass(state, leased, gap, Some(unsure)).await?;
         self.park_pieces(&delivered, Reason::Service(failure), attempts, since).await
     }
 
-    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it.
-    async fn pass(&self, state: &mut State, batch: Advance, mut gap: Gap, unsure: bool) -> Result<(), Stop> {
+    /// Lets the live audio go on behind the chunk that a lease ends amid of, as if the rest of it had not come if it is not at hand.
+    /// Returns the gap that is left of the chunk if the lease is stored, and whether the audio behind it has to search for its place.
+    async fn pass_chunk(&self, leased: &mut Advance, chunk: Option<&Piece>) -> Result<(Gap, bool), Stop> {
+        let end = match &leased.snapshot {
+            Some(key) => self.snapshot(key).await?,
+            None => None,
+        };
+        let mut end = end.unwrap_or_else(slept_too_long);
+        let (rest, rest_snapshot) = Opening::rest_of(leased, end.clone()).open();
+        self.save_snapshots(&[rest_snapshot]).await?;
+        if let Some(chunk) = chunk {
+            let of_rest = plan::plan(&end, std::slice::from_ref(chunk), Around::default());
+            self.save_snapshots(&of_rest.snapshots).await?;
+            (leased.to, leased.snapshot) = (of_rest.advance.to, of_rest.advance.snapshot);
+            leased.placements.extend(of_rest.advance.placements);
+            return Ok((rest, false));
+        }
+        leased.to.last_captured = leased.to.captured_to();
+        (leased.to.next, leased.to.amid) = (leased.to.next + 1, None);
+        end.position.clone_from(&leased.to);
+        end.media.lose_chunks();
+        let key = end.key(Kind::Live);
+        leased.snapshot = Some(key.clone());
+        self.save_snapshots(&[(key, end)]).await?;
+        Ok((rest, true))
+    }
+
+    /// Moves the checkpoint behind a batch that is to be parked; it leaves `gap`, or stays in it. `unsure` may be stored.
+    async fn pass(
+        &self,
+        state: &mut State,
+        batch: Advance,
+        mut gap: Gap,
+        unsure: Option<Advance>,
+    ) -> Result<(), Stop> {
         let is_live = batch.line == Line::Live;
-        gap.unsure = unsure.then(|| Box::new(batch.clone()));
+        gap.unsure = unsure.map(Box::new);
         gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
         let given_up = state.checkpoint.park(batch, gap.clone());
         self.save(state).await?;
@@ -309,9 +361,9 @@ type Parcels<'a> = Vec<(Reason, Vec<&'a Piece>)>;
 
 /// A batch's chunks by why they are parked: those that are set aside, and those that were delivered. Copies of the first must be in
 /// the DLQ before the checkpoint passes them, since no message brings them again; redriven, a copy of a written one is a duplicate.
-fn by_reason<'a>(batch: &Batch<'a>, plan: &Plan, reason: &Reason) -> (Parcels<'a>, Parcels<'a>) {
+fn by_reason<'a>(pieces: &'a [Piece], plan: &Plan, reason: &Reason) -> (Parcels<'a>, Parcels<'a>) {
     let (mut aside, mut delivered) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
-    for (i, piece) in batch.pieces.iter().enumerate() {
+    for (i, piece) in pieces.iter().enumerate().filter(|(_, piece)| piece.ends_chunk()) {
         let (own, others) = if piece.set_aside { &mut aside } else { &mut delivered };
         match plan.refused.iter().find(|(refused, _)| *refused == i) {
             Some((_, refusal)) => own.push((Reason::Refused(refusal.clone()), vec![piece])),

@@ -3,10 +3,10 @@
 
 use futures::future::{Either, select};
 use ingest::batch::Because;
-use ingest::checkpoint::{Checkpoint, Lease};
-use ingest::decide::{Crowd, Decision, End, View, decide};
-use ingest::fold::{Around, Folded, fold};
-use ingest::gap::{Gap, GapId};
+use ingest::checkpoint::Checkpoint;
+use ingest::decide::{Crowd, Decision, End, View, decide, longest};
+use ingest::fold::{Around, Folded, cut, fold, take_apart};
+use ingest::gap::{Advance, Gap, GapId};
 use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
@@ -14,6 +14,7 @@ use ingest::sort::{Sorted, sort};
 use media::opus::Decoder;
 use media::time::EpochMs;
 
+use crate::ended::is_after_end;
 use crate::event::Event;
 use crate::lease::Resolved;
 use crate::park::Reason;
@@ -63,7 +64,7 @@ impl<P: Ports> SessionWork<'_, P> {
         delivered
     }
 
-    /// `keeps_some` tells whether chunks are set aside at its end, however it ends.
+    /// Sets `keeps_some` to whether chunks are set aside at its end, however it ends.
     async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
         let mut goes_on = true;
@@ -93,7 +94,7 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn next_batch(&self, state: &mut State, sorted: &Sorted) -> Result<Turn, Stop> {
         if !sorted.live.is_empty() {
             let Warm { snapshot: start, decoder } = self.live_start(&state.checkpoint).await?;
-            let batch = Batch { gap: None, pieces: &sorted.live, start };
+            let batch = Batch { gap: None, pieces: &sorted.live, after: &[], start };
             if self.batch(state, batch, decoder, sorted).await? == Turn::Moved {
                 return Ok(Turn::Moved);
             }
@@ -105,7 +106,9 @@ impl<P: Ports> SessionWork<'_, P> {
             };
             if self.already_stored(state, gap, pieces).await? == Turn::Moved
                 || self.park_stragglers(gap, pieces).await? == Turn::Moved
-                || self.batch(state, Batch { gap: Some(gap), pieces, start }, None, sorted).await?
+                || self
+                    .batch(state, Batch { gap: Some(gap), pieces, after: &[], start }, None, sorted)
+                    .await?
                     == Turn::Moved
             {
                 return Ok(Turn::Moved);
@@ -128,10 +131,19 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<Turn, Stop> {
         let now = self.now();
         let mut around = Around::of(batch.gap);
-        let mut folded = fold(&batch.start, batch.pieces, around);
+        let delivered = batch.pieces;
+        let (apart, leased);
+        let mut folded = fold(&batch.start, delivered, around);
         let crowd = self.crowd(state, &batch, folded.doubtful.is_some());
         if folded.doubtful.is_some_and(|doubtful| self.is_calm(&batch, doubtful, crowd, sorted)) {
             around.calm = true;
+            folded = fold(&batch.start, delivered, around);
+        }
+        let policy = &self.writer.config.policy;
+        let lengths = (policy.most_behind, longest(delivered, now, policy));
+        if let Some(pieces) = take_apart(&batch.start, delivered, &folded, lengths) {
+            apart = pieces;
+            batch.pieces = &apart;
             folded = fold(&batch.start, batch.pieces, around);
         }
         let view = View {
@@ -143,21 +155,22 @@ impl<P: Ports> SessionWork<'_, P> {
             crowd,
             now,
         };
-        let chunks = match decide(&view, &self.writer.config.policy) {
+        let chunks = match decide(&view, policy) {
             Decision::Write { chunks } => chunks,
             Decision::SetAside => {
-                self.set_aside(state, batch.pieces).await?;
+                self.set_aside(state, delivered).await?;
                 return Ok(Turn::Waits);
             }
             Decision::Defer { seconds, why } => {
-                self.defer(batch.pieces, &sorted.ends, seconds, why.as_str()).await;
+                self.defer(delivered, &sorted.ends, seconds, why.as_str()).await;
                 if let (None, Some(key)) = (batch.gap, &state.checkpoint.live_snapshot) {
                     self.writer.warm.put(&self.session, key, Warm { snapshot: batch.start, decoder });
                 }
                 return Ok(Turn::Waits);
             }
         };
-        let planned = match as_leased(&state.checkpoint, &mut batch) {
+        leased = leased_before(&state.checkpoint, &batch, delivered);
+        let planned = match leased.as_ref().map(|(advance, pieces)| as_leased(advance, pieces, &mut batch)) {
             Some(plan) => Ok(plan),
             None => fitting(&mut batch, chunks, around, folded),
         };
@@ -171,7 +184,7 @@ impl<P: Ports> SessionWork<'_, P> {
         self.resume_what_follows(&state.checkpoint, &mut plan).await?;
         let ahead_ms = plan.advance.until.ms_since(now);
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
-            self.defer(batch.pieces, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
+            self.defer(delivered, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
             return Ok(Turn::Waits);
         }
         self.attempt(state, batch, plan, decoder).await?;
@@ -203,11 +216,21 @@ impl<P: Ports> SessionWork<'_, P> {
         let policy = &self.writer.config.policy;
         let most_ms = policy.last_resort_ms;
         let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
-        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
-        let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
-        let quiet =
-            newest.is_some_and(|record| waited_ms(record) >= CALM_MS && record.receive_count >= CALM_LOOKS);
-        let nothing_comes = quiet || waited_out || !sorted.ends.is_empty();
+        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        let newest = delivered.max_by_key(|record| record.sent_at);
+        let looked = |looks: u32| newest.is_none_or(|record| record.receive_count >= looks);
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
+        // placed when its last piece has come, however far behind in the queue that lies.
+        let nothing_comes = match batch.pieces.last() {
+            Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
+            _ => {
+                let newest =
+                    batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+                waited_out
+                    || (looked(CALM_LOOKS) && newest.is_some_and(|record| waited_ms(record) >= CALM_MS))
+            }
+        };
+        let nothing_comes = nothing_comes || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
 
@@ -225,7 +248,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let (reason, refused): (Reason, Vec<&Piece>) = match status {
             SessionStatus::Active | SessionStatus::Unknown => {
                 self.settle(&sorted.ends, Because::Ended);
-                self.settle(&sorted.duplicates, Because::Duplicate);
+                self.drop_duplicates(&sorted);
                 let backfill = sorted.backfill.iter().flat_map(|(_, pieces)| pieces);
                 let all =
                     sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).chain(&sorted.replaced);
@@ -236,9 +259,10 @@ impl<P: Ports> SessionWork<'_, P> {
                     Some(at) => at,
                     None => self.note_end(state).await?,
                 };
-                let limit = at.plus_ms(self.writer.config.end_grace_ms);
-                let timeline = &state.checkpoint.live.timeline;
-                let late = |p: &&Piece| timeline.corrected(p.captured_at) > limit && p.record.sent_at > limit;
+                let late = |p: &&Piece| {
+                    let chunk = (p.captured_at, p.record.sent_at);
+                    is_after_end(&state.checkpoint, &self.writer.config, at, chunk)
+                };
                 (Reason::SessionEnded, sorted.live.iter().filter(late).collect())
             }
         };
@@ -247,7 +271,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Nobody told when the session ended: it ended now at the latest.
+    /// The Sessions table does not say when the session ended: it ended now at the latest.
     async fn note_end(&self, state: &mut State) -> Result<EpochMs, Stop> {
         let now = self.now();
         state.checkpoint.seen_ended_at = Some(now);
@@ -255,7 +279,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(now)
     }
 
-    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can. The same is asked of
+    /// A gap whose batch was parked while it was unknown whether it is stored: now the stream can be asked. The same is asked of
     /// the gap that this one's last packet goes on in.
     async fn already_stored(&self, state: &mut State, gap: &Gap, pieces: &[Piece]) -> Result<Turn, Stop> {
         let numbering = gap.chunks.numbering;
@@ -330,7 +354,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some are missing amid them.
+/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some between them are missing.
 fn end(batch: &Batch<'_>, folded: &Folded, sorted: &Sorted) -> End {
     let fills = batch.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to && folded.gaps.is_empty());
     match (fills, sorted.ends.is_empty(), sorted.last_index) {
@@ -340,21 +364,38 @@ fn end(batch: &Batch<'_>, folded: &Folded, sorted: &Sorted) -> End {
     }
 }
 
-/// A batch that was leased before is tried again as it was, at the same times, where its chunks are at hand.
-fn as_leased(checkpoint: &Checkpoint, batch: &mut Batch<'_>) -> Option<Plan> {
-    let Lease { advance, .. } =
-        checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line())?;
-    let (range, pieces) = (advance.chunks, batch.pieces);
-    let same = pieces.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();
-    let whole = same > 0 && pieces[same - 1].index + 1 == range.to && pieces[0].index <= range.from;
-    if !whole {
+/// The lease of a batch that was leased before, and its pieces with what comes behind them, where all are at hand.
+fn leased_before(
+    checkpoint: &Checkpoint,
+    batch: &Batch<'_>,
+    delivered: &[Piece],
+) -> Option<(Advance, Vec<Piece>)> {
+    let advance = &checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line())?.advance;
+    let range = advance.chunks;
+    let same = delivered.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();
+    let last = same.checked_sub(1)?;
+    if delivered[last].index + 1 != range.to || delivered[0].index > range.from {
         return None;
     }
-    batch.pieces = &pieces[..same];
+    let pieces = match advance.to.amid {
+        None => delivered.to_vec(),
+        Some(head) => cut(delivered, last, head)?,
+    };
+    Some((advance.clone(), pieces))
+}
+
+/// A batch that was leased before is tried again as it was, at the same times.
+fn as_leased<'a>(advance: &Advance, pieces: &'a [Piece], batch: &mut Batch<'a>) -> Plan {
+    let amid = advance.ends_amid_chunk();
+    let range = advance.chunks;
+    let is_leased = |p: &&Piece| (p.numbering, p.index) < (range.numbering, range.to);
+    let same = pieces.iter().take_while(is_leased).count() - usize::from(amid);
+    batch.narrow(pieces, same);
     let placed = |(index, _): &(u64, EpochMs)| batch.start.placements.iter().all(|(known, _)| known != index);
     let again: Vec<_> = advance.placements.iter().filter(|place| placed(place)).copied().collect();
     batch.start.placements.extend(again);
-    Some(plan(&batch.start, batch.pieces, Around::of(batch.gap)))
+    let around = Around { ends_at: amid.then_some(advance.until), ..Around::of(batch.gap) };
+    plan(&batch.start, batch.pieces, around)
 }
 
 /// Narrows the batch to its longest beginning of at most `chunks` that fits into its gap; or names the chunk that is too
@@ -366,7 +407,7 @@ fn fitting<'a>(
     folded: Folded,
 ) -> Result<Plan, &'a Piece> {
     let all = batch.pieces;
-    batch.pieces = &all[..chunks];
+    batch.narrow(all, chunks);
     let start = &batch.start;
     let whole = plan_as_decided(start, all, chunks, around, folded);
     let Some(gap) = batch.gap.filter(|gap| !whole.fits(gap)) else { return Ok(whole) };
@@ -377,6 +418,6 @@ fn fitting<'a>(
     }
     let shorter = (1..chunks).rev().map(|n| (n, plan(start, &all[..n], around)));
     let (n, plan) = shorter.into_iter().find(|(_, plan)| plan.fits(gap)).ok_or(&all[0])?;
-    batch.pieces = &all[..n];
+    batch.narrow(all, n);
     Ok(plan)
 }

@@ -87,7 +87,7 @@ impl<P: Ports> SessionWork<'_, P> {
 }
 
 /// A live snapshot is kept for a day. After that, audio goes on at the next blocks that prove themselves, or at a header.
-fn slept_too_long() -> Snapshot {
+pub(crate) fn slept_too_long() -> Snapshot {
     let mut snapshot = Snapshot::default();
     snapshot.media.demuxer.bytes_missing();
     snapshot

@@ -19,11 +19,25 @@ pub(crate) struct Batch<'a> {
     /// The gap they fill; none for live audio.
     pub(crate) gap: Option<&'a Gap>,
     pub(crate) pieces: &'a [Piece],
+    /// What comes behind them.
+    pub(crate) after: &'a [Piece],
     /// The place.
     pub(crate) start: Snapshot,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// Narrows it to its first pieces.
+    pub(crate) fn narrow(&mut self, all: &'a [Piece], pieces: usize) {
+        (self.pieces, self.after) = all.split_at(pieces);
+    }
+
+    /// The batch with all of its last chunk, if it ends amid one that is too long for a fragment.
+    pub(crate) fn to_chunk_end(&self) -> Option<Vec<Piece>> {
+        let rest =
+            self.after.first().filter(|_| self.pieces.last().is_some_and(|last| !last.ends_chunk()))?;
+        Some([self.pieces, std::slice::from_ref(rest)].concat())
+    }
+
     pub(crate) fn line(&self) -> Line {
         self.gap.map_or(Line::Live, |gap| Line::Gap(gap.id()))
     }

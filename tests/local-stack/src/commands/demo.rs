@@ -80,7 +80,8 @@ fn draw(out: &Path, result: &SessionResult, comparison: &Comparison) -> anyhow::
     let ledger = ledger(&fragments, &Default::default(), &[]);
     let mut wave = Wave::new(EpochMs(ledger.time.from), EpochMs(ledger.time.to));
     result.blocks().iter().for_each(|block| wave.add(block));
-    let mut timeline = Timeline::of(&result.report.session_id, &ledger, &fragments, wave);
+    let begins = EpochMs(ledger.time.from);
+    let mut timeline = Timeline::of(&result.report.session_id, &ledger, &fragments, wave, begins);
     timeline.subtitle = format!(
         "{}: {} chunks in {} fragments, correlation {:.5}, SNR {:.1} dB",
         result.report.recording,

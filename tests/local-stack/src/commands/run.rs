@@ -123,12 +123,7 @@ fn talk(stack: &Stack, session: &str, ws: &str) -> String {
     let endpoint = |url: Option<&str>| url.map(|url| format!(" --endpoint-url {url}")).unwrap_or_default();
     let aws = endpoint(stack.backend_endpoint());
     let kvs = endpoint(stack.kinesis_video_endpoint().as_deref());
-    let credentials = match stack.backend() {
-        BackendKind::Aws => "",
-        BackendKind::MiniStack | BackendKind::LocalStack => {
-            "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1\n"
-        }
-    };
+    let credentials = credentials(stack);
     let curl = stack.kinesis_video_endpoint().map(|url| {
         format!(
             "  curl --aws-sigv4 aws:amz:us-east-1:kinesisvideo --user test:test --json '{{}}' {url}/listStreams\n"
@@ -147,11 +142,24 @@ fn talk(stack: &Stack, session: &str, ws: &str) -> String {
     )
 }
 
-/// kvsw, and the variables that it needs.
+/// What the emulators take for credentials.
+fn credentials(stack: &Stack) -> &'static str {
+    match stack.backend() {
+        BackendKind::Aws => "",
+        BackendKind::MiniStack | BackendKind::LocalStack => {
+            "  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1\n"
+        }
+    }
+}
+
+/// kvsw, and the variables that it needs: all of them, so that these lines alone are enough.
 fn operate(stack: &Stack, session: &str) -> String {
     let variables = stack.writer().config().environment.iter().filter(|(name, _)| of_kvsw(name));
     let variables: String = variables.map(|(name, value)| format!("  export {name}={value}\n")).collect();
-    format!("{variables}  cargo run -p kvsw -- session show {session}\n")
+    let (connections, credentials) = (&stack.resources().connections_table, credentials(stack));
+    format!(
+        "{credentials}{variables}  export CONNECTIONS_TABLE={connections}\n  cargo run -p kvsw -- session show {session}\n"
+    )
 }
 
 /// Whether kvsw needs this variable of the writer's to find everything. Credentials are nobody's business.

@@ -19,7 +19,7 @@ use crate::speech::tape::{TAPES, tape};
 use crate::speech::webm::header;
 use crate::world::Services;
 
-/// Acknowledgement errors that the service may answer with (aws-facts 1.4), and one that nobody documents.
+/// Acknowledgement errors that the service may answer with (aws-facts 1.4), and one that is not documented.
 const ACKS: [u32; 8] = [4000, 4003, 4004, 4006, 4008, 5000, 5001, 4999];
 
 /// Speakers and what goes wrong.

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::blobs::Style;
+use super::blobs::{Sizes, Style};
 use super::kinds::{Kind, Kinds};
 use super::script::{SHORT_MS, Script, Window};
 use crate::speech::session::{BEGIN_MS, Chunk, Ended, Passage, Session, Take};
@@ -10,13 +10,13 @@ use crate::speech::webm::Browser;
 
 /// By how much a speaker's clock is ahead; the last ones only where clocks are the trouble.
 const SKEW_MS: [i64; 8] = [0, 0, 0, -3_000, 1_500, 45_000, -90_000_000, 86_400_000];
-/// By how much a clock is set; the first ones also while nobody records. (A clock that is set back by less than a pause
-/// while that lasts makes it look shorter, and nobody can tell.)
+/// By how much a clock is set; the first ones also while nothing is recorded. (A clock that is set back by less than a pause
+/// while that lasts makes it look shorter, and nothing shows it.)
 const SET_MS: [i64; 9] =
     [-86_400_000, -3_600_000, -60_000, -20_000, 3_000, 20_000, 3_600_000, 86_400_000, -3_000];
-/// By how much a timestamp is off that somebody makes up: not quite up to 2^53, or back to 1970.
+/// By how much a made-up timestamp is off: not quite up to 2^53, or back to 1970.
 const HOSTILE_MS: i64 = (1 << 53) - 2_000_000_000_000;
-/// No clock is set so near to a time of other trouble: nobody can tell one from the other.
+/// No clock is set this near to a time of other trouble: the two could not be distinguished.
 const APART_MS: u64 = 1_000;
 /// The longest time between two chunks of a recorder that runs.
 const RUNNING_MS: u64 = 500;
@@ -56,7 +56,7 @@ pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
 }
 
 fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
-    let browser = browser(rng);
+    let browser = browser(rng, kinds);
     let window = window(rng, kinds, browser);
     let speech_ms = window.map_or(0, |w| w.to_ms) + rng.u64(4_000..24_000);
     let drift_ppm = if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 };
@@ -66,8 +66,7 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
         window,
         drift_ppm,
         pause: (rng.u8(0..4) == 0 && clear).then(|| (pause_at_ms, rng.u64(700..9_000))),
-        small: kinds.has(Kind::Small),
-        sparse: kinds.has(Kind::Empty) && rng.bool(),
+        sizes: sizes(rng, kinds),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
         ..Script::new(browser, speech_ms)
@@ -91,11 +90,10 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     let script = Script {
         begin_ms,
         drift_ppm: if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 },
-        small: kinds.has(Kind::Small),
-        sparse: kinds.has(Kind::Empty) && rng.bool(),
+        sizes: sizes(rng, kinds),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
-        ..Script::new(browser(rng), speech_ms)
+        ..Script::new(browser(rng, kinds), speech_ms)
     };
     let mut take = script.play(rng, 1);
     take.new_page = kinds.has(Kind::SecondPage) || rng.bool();
@@ -103,8 +101,19 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     Some(take)
 }
 
-fn browser(rng: &mut Rng) -> Browser {
+fn sizes(rng: &mut Rng, kinds: Kinds) -> Sizes {
+    let sparse = kinds.has(Kind::Empty) && rng.bool();
+    match () {
+        () if kinds.has(Kind::Small) => Sizes::Small,
+        () if sparse => Sizes::Sparse,
+        () if kinds.has(Kind::Pieces) => Sizes::Large,
+        () => Sizes::Usual,
+    }
+}
+
+fn browser(rng: &mut Rng, kinds: Kinds) -> Browser {
     match rng.u8(0..5) {
+        0..4 if kinds.has(Kind::Pcm) => Browser::Worklet,
         0 | 1 => Browser::Chromium,
         2 | 3 => Browser::Firefox,
         _ => Browser::FirefoxOgg,
@@ -144,7 +153,7 @@ fn resend(rng: &mut Rng, take: &mut Take) {
     take.reconnects.sort_unstable();
 }
 
-/// One chunk is lost; not the first ones, since nobody decodes what follows a lost header.
+/// One chunk is lost; not the first ones, since what follows a lost header cannot be decoded.
 fn lose(rng: &mut Rng, chunks: &mut [Chunk]) {
     if let Some(chunk) = amid(rng, chunks) {
         chunk.passage = Passage::Lost;

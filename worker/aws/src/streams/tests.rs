@@ -19,13 +19,22 @@ fn session() -> SessionId {
 }
 
 fn streams(server: &Server) -> VideoStreams {
+    streams_with(server, None)
+}
+
+fn streams_with(server: &Server, kms_key: Option<&str>) -> VideoStreams {
     let provider = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
     let credentials = CachedCredentials::new(provider);
     let media =
         PutMedia::new(single_use_connector(), credentials, "eu-central-1".into(), PayloadSigning::Unsigned);
     let config = server.config();
     let state = StateTable::new(aws_sdk_dynamodb::Client::new(&config), "state".into());
-    VideoStreams::new(&config, media, state, 2)
+    VideoStreams::new(
+        &config,
+        media,
+        state,
+        NewStreams { retention_hours: 2, kms_key: kms_key.map(str::to_owned) },
+    )
 }
 
 fn error(status: u16, code: &str) -> (u16, Value) {
@@ -106,7 +115,7 @@ fn persisted(_: u32) -> (u16, Value) {
 #[tokio::test]
 async fn a_missing_stream_is_created_waited_for_and_written_and_then_known() {
     let (server, calls) = service(false, 1, persisted).await;
-    let streams = streams(&server);
+    let streams = streams_with(&server, Some("arn:aws:kms:eu-central-1:1:key/k"));
     for _ in 0..2 {
         let put = streams.put(&session(), AT, vec![0; 10], 10_000).await;
         assert_eq!(put.unwrap().fragment_number, "47");
@@ -125,6 +134,7 @@ async fn a_missing_stream_is_created_waited_for_and_written_and_then_known() {
     );
     let created = asked(&calls, "createStream");
     assert_eq!(created["StreamName"], "session-quiet-fox-1");
+    assert_eq!(created["KmsKeyId"], "arn:aws:kms:eu-central-1:1:key/k");
     assert_eq!(created["DataRetentionInHours"], 2, "without retention nothing is ever PERSISTED");
     assert_eq!(created["Tags"], json!({"app": "kvs-stream-writer", "sessionId": "quiet-fox-1"}));
 }

@@ -7,8 +7,10 @@ pub mod keys;
 pub mod token;
 
 use aws::settings::AuthorizerSettings;
+use aws::telemetry;
 use aws_lambda_events::event::apigw::ApiGatewayCustomAuthorizerRequestTypeRequest;
 use serde::Serialize;
+use serde_json::json;
 
 use self::keys::{Keys, NoKeys, Source};
 use self::token::{Caller, Denied, check, key_id};
@@ -69,7 +71,8 @@ pub async fn authorize<S: Source>(
         Ok(caller) => return Ok(allow(caller, resource)),
         Err(denied) => denied,
     };
-    tracing::warn!(reason = %denied, "a connection is denied");
+    let fields = json!({"event": "connectionDenied", "reason": denied.to_string()});
+    telemetry::count(fields, ("connectionsDenied", 1), &[]);
     Ok(Answer { principal_id: "nobody".into(), policy_document: policy("Deny", resource), context: None })
 }
 

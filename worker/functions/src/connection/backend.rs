@@ -62,7 +62,7 @@ impl Backend for AwsBackend {
     }
 
     async fn send(&self, message: Enqueue) -> Outcome<()> {
-        let Enqueue { group_id, deduplication_id, body, traceparent, told: _ } = message;
+        let Enqueue { group_id, deduplication_id, body, traceparent, captured_at: _, told: _ } = message;
         self.queue.send(&group_id, &deduplication_id, body, traceparent).await
     }
 

@@ -37,10 +37,12 @@ pub struct Enqueue {
     pub deduplication_id: String,
     /// The body.
     pub body: String,
+    /// When a chunk was captured; an end has no such time.
+    pub captured_at: Option<EpochMs>,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
-    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
-    pub told: Option<Refusal>,
+    /// An error for the speaker although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    pub told: Option<Box<Refusal>>,
 }
 
 /// What a message asks for.
@@ -57,7 +59,7 @@ pub enum Request {
 /// Told to the page once the queue has its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// A chunk, named as the page named it. The time tells the chunks of two pages with the same index apart.
+    /// A chunk, named as the page named it. The time distinguishes the chunks of two pages with the same index.
     Chunk {
         /// `chunkIndex`.
         index: u64,
@@ -144,8 +146,9 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<R
     let hash = fnv1a(audio_data.as_bytes());
     let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
     let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
-    let told = codec.map(|codec| Refusal::unsupported_codec(&codec).about(Some(chunk_index)));
-    let enqueued = Enqueue { traceparent: traceparent.map(str::to_owned), told, ..enqueued };
+    let told = codec.map(|codec| Box::new(Refusal::unsupported_codec(&codec).about(Some(chunk_index))));
+    let traceparent = traceparent.map(str::to_owned);
+    let enqueued = Enqueue { captured_at: Some(EpochMs(timestamp)), traceparent, told, ..enqueued };
     let ack = Ack::Chunk { index: chunk_index, captured_at: EpochMs(timestamp) };
     Ok(Request::Send(enqueued, acknowledged.then_some(ack)))
 }
@@ -176,6 +179,7 @@ fn enqueue(caller: &Caller, deduplication_id: String, body: &Body<'_>) -> Enqueu
         group_id: caller.session.as_str().to_owned(),
         deduplication_id,
         body: serde_json::to_string(body).expect("strings and numbers are JSON"),
+        captured_at: None,
         traceparent: None,
         told: None,
     }
@@ -213,7 +217,7 @@ pub fn index_of(text: &str) -> Option<u64> {
     number(&object(text).ok()?, "chunkIndex").ok()
 }
 
-/// FNV-1a, 64 bits: tells two blobs of one index and millisecond apart, the same in every version of this program.
+/// FNV-1a, 64 bits: distinguishes two blobs of one index and millisecond, the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

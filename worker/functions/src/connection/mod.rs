@@ -4,12 +4,14 @@
 //! where they do not, the Connections table has them.
 
 pub mod backend;
+pub mod ended;
 pub mod message;
 pub mod refusal;
 pub mod status;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::time::Duration;
 
 use aws::connections::{Connection, Speaker};
 use aws_lambda_events::event::apigw::{
@@ -20,11 +22,15 @@ use ingest::message::SessionId;
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use writer::ports::SessionStatus;
 
 use self::message::{Ack, Caller, Enqueue, Request};
 use self::refusal::Refusal;
 use self::status::Status;
+
+/// How long the question whether its session is active may hold up a chunk. Without an answer the chunk is taken, and the writer judges it.
+const STATUS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the handler needs of the world.
 pub trait Backend: Send + Sync {
@@ -204,11 +210,17 @@ async fn message(
             if is_replaced(backend, &caller, &event.request_context).await {
                 return Err(Refusal::replaced().about(message::index_of(text)));
             }
+            if let Some(captured_at) = enqueue.captured_at
+                && let Ok(Ok(status)) = timeout(STATUS_WITHIN, backend.status(&caller.session)).await
+            {
+                let taken = ended::check(status, &caller, captured_at, backend.now());
+                taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
+            }
             enqueue.traceparent = enqueue.traceparent.or(trace);
             let told = enqueue.told.take();
             let sent = backend.send(enqueue).await;
             sent.map_err(|failure| Refusal::from(failure).about(message::index_of(text)))?;
-            told.map_or(Ok(ack.map(Reply::from)), Err)
+            told.map_or(Ok(ack.map(Reply::from)), |told| Err(*told))
         }
         Request::Status => Ok(Some(Reply::Status(Box::new(status(backend, &caller).await?)))),
         Request::Ping => Ok(Some(Reply::Named(Named::Pong))),

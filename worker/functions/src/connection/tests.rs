@@ -13,10 +13,25 @@ struct Memory {
     queue: Mutex<Vec<Enqueue>>,
     checkpoint: Option<Vec<u8>>,
     failing: Option<ServiceFailure>,
+    sessions: Option<Away>,
+}
+
+/// How the Sessions table is away.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    Refusing,
+    Silent,
 }
 
 impl Backend for Memory {
     async fn status(&self, session: &SessionId) -> Outcome<SessionStatus> {
+        match self.sessions {
+            Some(Away::Refusing) => {
+                return Err(ServiceFailure::TimedOut { operation: "GetItem".into(), waited_ms: 5_000 });
+            }
+            Some(Away::Silent) => std::future::pending().await,
+            None => {}
+        }
         Ok(match session.as_str() {
             "live" => SessionStatus::Active,
             "over" => SessionStatus::Ended { at: Some(EpochMs(1)) },
@@ -220,6 +235,34 @@ async fn an_error_comes_back_as_a_message_with_a_code_a_hint_and_the_chunk() {
         assert_eq!((&body["type"], &body["code"]), (&json!("error"), &json!(code)), "{text:?}");
     }
     assert!(memory.queue.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_page_that_goes_on_after_the_end_is_told_and_its_audio_is_not_enqueued() {
+    let memory = Memory::default(); // "over" ended in 1970
+    let (status, answer) = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(CHUNK)).await;
+    assert_eq!((status, &answer["code"], &answer["chunkIndex"]), (200, &json!("SESSION_ENDED"), &json!(3)));
+    let (_, answer) = memory.event("MESSAGE", as_authorized("forgotten", "speaker"), Some(CHUNK)).await;
+    assert_eq!(answer["code"], "SESSION_UNKNOWN");
+    assert!(memory.queue.lock().unwrap().is_empty(), "4 messages a second would be parked for 2 hours");
+
+    let said_before = CHUNK.replace("1795335945729", "1");
+    let taken = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(&said_before)).await;
+    assert_eq!(taken, (200, Value::Null), "audio of before the end may come late");
+    let end =
+        memory.event("MESSAGE", as_authorized("over", "speaker"), Some(r#"{"action":"endStream"}"#)).await;
+    assert_eq!(end, (200, Value::Null), "an end is never too late");
+    assert_eq!(memory.queue.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sessions_table_that_fails_or_is_silent_holds_up_no_audio() {
+    for away in [Away::Refusing, Away::Silent] {
+        let memory = Memory { sessions: Some(away), ..Memory::default() };
+        let taken = memory.event("MESSAGE", as_authorized("live", "speaker"), Some(CHUNK)).await;
+        assert_eq!(taken, (200, Value::Null), "{away:?}");
+        assert_eq!(memory.queue.lock().unwrap().len(), 1, "{away:?}: the writer judges it");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use media::time::{EpochMs, Samples};
 
 use super::demux::Taken;
-use super::folded::{Around, Folded, Outcome, Run, Step};
+use super::folded::{Around, Folded, Outcome, Run, Step, Undecoded};
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::opening::{Opening, captured_from, skip};
 use crate::piece::Piece;
@@ -46,13 +46,14 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
         chunks: Vec::new(),
         timings: Vec::new(),
         doubtful: None,
+        undecoded: Undecoded::default(),
     }
 }
 
 fn timing(piece: &Piece, taken: &Taken) -> Timing {
     Timing {
         samples: taken.samples,
-        captured_at: piece.captured_at,
+        captured_at: piece.ended_at(),
         sent_at: piece.record.sent_at,
         joint: taken.joint,
         continues: piece.continues,
@@ -85,6 +86,7 @@ impl Placing<'_> {
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
         }
         self.folded.end.pass(piece, taken.recording);
+        self.folded.undecoded.add(taken.undecoded);
         let audio = match taken.refusal {
             Some(refusal) => Err(refusal),
             None => Ok(taken.samples),
@@ -120,8 +122,13 @@ impl Placing<'_> {
         let calm = gap.map_or(calm, |gap| calm || gap.ends_at.is_some());
         let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
-        let placement = match self.start.placements.iter().find(|(placed, _)| *placed == index) {
-            Some((_, end)) => timeline.place_again(timing, *end, sight),
+        let known = self.start.placements.iter().find(|(placed, _)| *placed == index).map(|(_, end)| *end);
+        let known = match self.pieces[i].ends_chunk() {
+            true => known,
+            false => self.around.ends_at.filter(|_| i + 1 == self.pieces.len()),
+        };
+        let placement = match known {
+            Some(end) => timeline.place_again(timing, end, sight),
             None => timeline.place(timing, &self.timings[i + 1..], sight),
         };
         if placement.doubtful {

@@ -1,20 +1,20 @@
 //! `kvsw dlq discard`: deletes parked messages for good. What is dropped is on disk before it is deleted.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use reader::text::{count, moment};
 use serde::Serialize;
 
 use super::folder::MessageFolder;
-use super::list::{DlqList, list};
+use super::list::list;
 use super::message::DlqMessage;
-use super::queue::Dlq;
-use super::select::{Goal, Selection, nothing_fits};
-use crate::args::Discard;
-use crate::error::{Exit, Result, usage};
+use super::queue::right_queue;
+use super::select::{Selection, fits_some, not_reached, nothing};
+use super::walk::{Acted, walk};
+use crate::args::{Discard, Filter};
+use crate::confirm;
+use crate::error::{Exit, Result};
 use crate::files::can_be_made;
 use crate::output::{Output, Pen, Show, Tone};
 use crate::stop::Stop;
@@ -32,66 +32,68 @@ pub struct Discarded {
     pub not_deleted: usize,
     /// Noted messages that were not reached, by session.
     pub not_reached: BTreeMap<String, usize>,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// What was asked for, where nothing of it is parked.
+    #[serde(skip)]
+    asked: String,
 }
 
 /// The command.
 ///
 /// # Errors
-/// Those of the services and of the file system; wrong use, where nothing is chosen or nobody can be asked.
+/// Those of the services and of the file system; wrong use, where nobody can be asked.
 pub async fn run(world: &World, output: &Output, args: &Discard) -> Result<Exit> {
     let name = || PathBuf::from(format!("discarded-{}", moment(world.now()).replace(':', "")));
     let out = args.out.clone().unwrap_or_else(name);
     can_be_made(&out)?;
-    let listed = list(world, &args.filter, true).await?;
-    if listed.sessions.is_empty() && listed.not_noted.is_empty() {
-        return Err(nothing_fits(&args.filter, &world.notes(None).await?));
-    }
-    if !args.yes && !agreed(output, &listed)? {
-        output.say("nothing was discarded");
-        return Ok(Exit::Finding);
-    }
-    let (mut folder, mut not_deleted) = (MessageFolder::at(&out), 0);
-    let notes = world.notes(args.filter.session.as_deref()).await?;
-    let chosen = notes.into_iter().filter(|e| args.filter.chooses(&e.session_id, &e.note.reason));
-    let goal = Goal::new(chosen, listed.unknown());
-    let selection = Selection { filter: args.filter.clone(), before: world.now(), goal };
-    let goal = Dlq::each(world, selection, &Stop::listen(), async |dlq, messages| {
-        folder.append(&messages)?;
-        not_deleted += dlq.remove(&messages.iter().collect::<Vec<&DlqMessage>>()).await?;
-        Ok(ControlFlow::Continue(()))
-    })
-    .await?;
-    let not_reached = goal.not_reached(world).await?;
-    let discarded = Discarded {
-        folder: folder.path().display().to_string(),
-        messages: folder.messages() - not_deleted,
-        not_deleted,
-        not_reached,
+    right_queue(world).await?;
+    let (notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
+    let (without_note, now) = (depth.total().saturating_sub(notes.len()), world.now());
+    let mut discarded = Discarded {
+        folder: out.display().to_string(),
+        messages: 0,
+        not_deleted: 0,
+        not_reached: BTreeMap::new(),
+        interrupted: false,
+        asked: nothing(&args.filter),
     };
-    output.show(&discarded);
-    let complete = discarded.not_deleted == 0 && discarded.not_reached.is_empty();
+    if fits_some(output, &args.filter, &notes, without_note, now)? {
+        if !args.yes && !agreed(world, output, &args.filter).await? {
+            output.say("nothing was discarded");
+            return Ok(Exit::Finding);
+        }
+        let mut folder = MessageFolder::at(&out);
+        let selection = Selection::new(&args.filter, &notes, without_note, now);
+        let stop = Stop::listen();
+        let walked = walk(world, selection, &stop, async |dlq, messages| {
+            folder.append(&messages)?;
+            discarded.not_deleted += dlq.remove(&messages.iter().collect::<Vec<&DlqMessage>>()).await?;
+            Ok(Acted { gone: messages.into_iter().map(|message| message.message_id).collect(), ends: false })
+        });
+        let walked = walked.await?;
+        discarded.interrupted = walked.interrupted;
+        discarded.not_reached = walked.goal.not_reached(world).await?;
+        discarded.messages = folder.messages() - discarded.not_deleted;
+    }
+    let complete = discarded.not_deleted == 0 && discarded.not_reached.is_empty() && !discarded.interrupted;
+    output.show(&discarded)?;
     Ok(if complete { Exit::Fine } else { Exit::Finding })
 }
 
 /// Asks on the terminal.
-fn agreed(output: &Output, listed: &DlqList) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        let hint = "--yes discards without asking; `kvsw dlq list` with the same filter shows what";
-        return Err(usage("discarding needs a yes, and nobody can be asked", hint));
-    }
-    output.say(&listed.text(Pen::PLAIN));
-    let _ =
-        write!(std::io::stderr(), "discard these for good? They are written to a folder first. [yes/no] ");
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    Ok(answer.trim() == "yes")
+async fn agreed(world: &World, output: &Output, filter: &Filter) -> Result<bool> {
+    let hint = "--yes discards without asking; `kvsw dlq list` with the same filter shows what";
+    confirm::possible("discarding", hint)?;
+    output.say(&list(world, filter, true).await?.text(Pen::PLAIN));
+    Ok(confirm::agreed("discard these for good? They are written to a folder first."))
 }
 
 impl Show for Discarded {
     fn text(&self, pen: Pen) -> String {
         let many = count(self.messages, "message");
         let mut lines = vec![match self.messages + self.not_deleted {
-            0 => "nothing was discarded".to_owned(),
+            0 => format!("{}; nothing was discarded", self.asked),
             _ => format!("{many} discarded; {} keeps them", self.folder),
         }];
         if self.not_deleted > 0 {
@@ -99,11 +101,10 @@ impl Show for Discarded {
             lines.push(pen.tone(Tone::Bad, &text));
         }
         for (session, n) in &self.not_reached {
-            let text = format!(
-                "{} of {session} not reached: behind messages that were not chosen, or gone",
-                count(*n, "message")
-            );
-            lines.push(pen.tone(Tone::Warn, &text));
+            lines.push(pen.tone(Tone::Warn, &not_reached(*n, session)));
+        }
+        if self.interrupted {
+            lines.push(pen.tone(Tone::Warn, "interrupted; run it again to go on"));
         }
         lines.join("\n")
     }

@@ -1,7 +1,6 @@
 //! `kvsw dlq list`: what is parked, per session. The writer's notes tell; the queue's own count shows what they miss.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
 use aws::parked_index::Entry;
 use aws::queue::Depth;
@@ -11,8 +10,9 @@ use reader::text::{count, length};
 use serde::Serialize;
 
 use super::message::MOVED_BY_QUEUE;
-use super::queue::{Dlq, right_queue};
-use super::select::{Selection, known_reason};
+use super::queue::right_queue;
+use super::select::{Selection, known_reason, nothing};
+use super::walk::{Acted, walk};
 use crate::args::{self, Filter};
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
@@ -54,7 +54,7 @@ pub struct DlqList {
     pub in_queue: Depth,
     /// Messages without a note that a receive showed, by session; there may be more behind them.
     pub not_noted: BTreeMap<String, usize>,
-    /// What was asked for, as it stands after "nothing".
+    /// What was asked for, where nothing of it is parked.
     #[serde(skip)]
     pub asked: String,
     /// Whether all messages without a note were received, so that none is of an unknown session.
@@ -105,16 +105,15 @@ pub async fn list(world: &World, filter: &Filter, look: bool) -> Result<DlqList>
     }
     let (notes, in_queue) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     known_reason(filter, &notes)?;
-    let noted = notes.len();
-    let chosen: Vec<Entry> =
-        notes.iter().filter(|e| filter.chooses(&e.session_id, &e.note.reason)).cloned().collect();
+    let (noted, now) = (notes.len(), world.now());
+    let chosen: Vec<Entry> = filter.choose(&notes, now).into_iter().cloned().collect();
     let (not_noted, seen) = match look && in_queue.total() > noted {
         true => not_noted(world, &notes, filter).await?,
         false => (BTreeMap::new(), 0),
     };
-    let sessions = by_session(&chosen, world.now());
     let all_seen = noted + seen >= in_queue.total();
-    Ok(DlqList { sessions, noted, in_queue, not_noted, asked: filter.to_string(), all_seen })
+    let asked = nothing(filter);
+    Ok(DlqList { sessions: by_session(&chosen, now), noted, in_queue, not_noted, asked, all_seen })
 }
 
 /// What a receive shows of messages without a note: those that are meant, by session, and how many there are of all.
@@ -125,16 +124,15 @@ async fn not_noted(
 ) -> Result<(BTreeMap<String, usize>, usize)> {
     let known: BTreeSet<&str> = notes.iter().map(|entry| entry.note.message_id.as_str()).collect();
     let (mut found, mut seen, mut looks) = (BTreeMap::new(), 0, 0);
-    Dlq::each(world, Selection::everything(), &Stop::default(), async |dlq, messages| {
-        messages.iter().for_each(|message| dlq.hold(message));
+    walk(world, Selection::everything(), &Stop::default(), async |_, messages| {
         for message in messages.iter().filter(|message| !known.contains(message.original_id())) {
             seen += 1;
-            if filter.chooses(&message.group_id, message.reason()) {
+            if filter.means_unnoted(message, world.now()) {
                 *found.entry(message.group_id.clone()).or_default() += 1;
             }
         }
         looks += 1;
-        Ok(if looks < LOOKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(Acted { ends: looks >= LOOKS, ..Acted::default() })
     })
     .await?;
     Ok((found, seen))
@@ -161,9 +159,9 @@ impl Show for DlqList {
         let shown: usize = self.sessions.iter().map(|session| session.messages).sum();
         let (messages, sessions) = (count(shown, "message"), count(self.sessions.len(), "session"));
         lines.push(match (self.sessions.len(), self.is_certain()) {
-            (0, true) => pen.tone(Tone::Good, &format!("nothing{} is parked", self.asked)),
-            (0, false) => format!("nothing{} is noted as parked", self.asked),
-            _ => format!("{messages} of {sessions}; the queue holds about {}", self.in_queue.total()),
+            (0, true) => pen.tone(Tone::Good, &self.asked),
+            (0, false) => format!("{}, as far as the writer noted", self.asked),
+            _ => format!("{messages} of {sessions}; the DLQ holds about {}", self.in_queue.total()),
         });
         lines.extend(self.doubts(pen));
         lines.join("\n")
@@ -181,7 +179,7 @@ impl DlqList {
         if self.unknown() > 0 {
             let many = count(self.unknown(), "message");
             let text = format!(
-                "{many} in the queue without a note, of whatever session ({MOVED_BY_QUEUE}: SQS moved them itself)"
+                "{many} in the DLQ without a note, of any session ({MOVED_BY_QUEUE}: SQS moved them itself)"
             );
             lines.push(pen.tone(Tone::Warn, &text));
             let more = if self.all_seen { "" } else { " or more" };
@@ -194,7 +192,7 @@ impl DlqList {
         if self.stale() > 0 {
             let many = count(self.stale(), "note");
             let text = format!(
-                "{many} of messages that are no longer in the queue: moved by other means, or the count lags"
+                "{many} of messages that are no longer in the DLQ: moved by other means, or the count lags"
             );
             lines.push(pen.tone(Tone::Faint, &text));
         }
@@ -208,7 +206,7 @@ impl DlqList {
 /// Those of [`list`].
 pub async fn run(world: &World, output: &Output, args: &args::DlqList) -> Result<Exit> {
     let listed = list(world, &args.filter, args.look).await?;
-    output.show(&listed);
+    output.show(&listed)?;
     let found = !listed.sessions.is_empty() || !listed.is_certain();
     Ok(if found { Exit::Finding } else { Exit::Fine })
 }
@@ -221,7 +219,7 @@ mod tests {
     fn listed(notes: &[Entry], visible: usize) -> DlqList {
         let sessions = by_session(notes, EpochMs(1_000_000));
         let in_queue = Depth { visible, ..Depth::default() };
-        let (noted, not_noted, asked) = (notes.len(), BTreeMap::new(), String::new());
+        let (noted, not_noted, asked) = (notes.len(), BTreeMap::new(), "nothing is parked".into());
         DlqList { sessions, noted, in_queue, not_noted, asked, all_seen: noted >= visible }
     }
 
@@ -238,28 +236,33 @@ mod tests {
         for part in ["3", "4-5, 1 without index", "NOT_JSON × 1, ack-5001 × 2", "16 min 38 s"] {
             assert!(owl.contains(part), "{part} in {owl}");
         }
-        assert!(text.contains("4 messages of 2 sessions; the queue holds about 4"), "{text}");
+        assert!(text.contains("4 messages of 2 sessions; the DLQ holds about 4"), "{text}");
     }
 
     #[test]
     fn a_difference_between_notes_and_queue_is_told_in_both_directions() {
         let notes = [note("owl", Some(4), "ack-5001")];
-        assert!(listed(&notes, 3).text(Pen::PLAIN).contains("2 messages in the queue without a note"));
+        assert!(listed(&notes, 3).text(Pen::PLAIN).contains("2 messages in the DLQ without a note"));
         assert!(listed(&notes, 0).text(Pen::PLAIN).contains("1 note of messages that are no longer"));
         assert_eq!(listed(&[], 0).text(Pen::PLAIN), "nothing is parked");
         let text = listed(&[], 2).text(Pen::PLAIN);
-        assert!(text.starts_with("nothing is noted as parked\n2 messages in the queue"), "{text}");
+        assert!(
+            text.starts_with("nothing is parked, as far as the writer noted\n2 messages in the DLQ"),
+            "{text}"
+        );
     }
 
     #[test]
     fn nothing_of_a_session_is_said_only_where_it_is_known() {
-        let mut nobody = DlqList { asked: " of session nobody".into(), ..listed(&[], 3) };
+        let mut nobody = DlqList { asked: "nothing of session nobody is parked".into(), ..listed(&[], 3) };
         nobody.noted = 3;
         nobody.all_seen = true;
         assert_eq!(nobody.text(Pen::PLAIN), "nothing of session nobody is parked");
         (nobody.noted, nobody.all_seen) = (1, false);
         assert!(
-            nobody.text(Pen::PLAIN).starts_with("nothing of session nobody is noted as parked\n2 messages")
+            nobody
+                .text(Pen::PLAIN)
+                .starts_with("nothing of session nobody is parked, as far as the writer noted\n2 messages")
         );
     }
 }

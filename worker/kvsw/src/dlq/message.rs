@@ -6,6 +6,8 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use media::time::EpochMs;
 use serde_json::Value;
 
+use super::plan::Known;
+
 /// The reason shown for a message that carries none: the queue's own redrive policy moved it.
 pub const MOVED_BY_QUEUE: &str = "MOVED_BY_QUEUE";
 
@@ -81,8 +83,26 @@ impl DlqMessage {
 
     /// The body's chunkIndex, where it has one.
     pub fn chunk_index(&self) -> Option<u64> {
-        let body: Value = serde_json::from_str(&self.body).ok()?;
-        body.get("chunkIndex")?.as_u64()
+        self.json()?.get("chunkIndex")?.as_u64()
+    }
+
+    /// The chunk, where the body tells which one it is.
+    pub fn chunk(&self) -> Option<Known> {
+        let body = self.json()?;
+        Some(Known {
+            index: body.get("chunkIndex")?.as_u64()?,
+            captured_at: EpochMs(body.get("timestamp")?.as_u64()?),
+            connection_id: body.get("connectionId").and_then(Value::as_str).map(str::to_owned),
+        })
+    }
+
+    /// Whether it only ends the stream: then it leaves no trace.
+    pub fn is_end_marker(&self) -> bool {
+        self.json().is_some_and(|body| body.get("action").and_then(Value::as_str) == Some("endStream"))
+    }
+
+    fn json(&self) -> Option<Value> {
+        serde_json::from_str(&self.body).ok()
     }
 
     /// The attributes that travel on with the message.
@@ -114,6 +134,13 @@ impl DlqMessage {
         };
         self.body.len() + self.attributes.iter().map(attribute).sum::<usize>()
     }
+}
+
+/// By group, in order within each.
+pub fn by_group(messages: Vec<DlqMessage>) -> impl Iterator<Item = Vec<DlqMessage>> {
+    let mut groups: BTreeMap<String, Vec<DlqMessage>> = BTreeMap::new();
+    messages.into_iter().for_each(|m| groups.entry(m.group_id.clone()).or_default().push(m));
+    groups.into_values()
 }
 
 /// Cuts messages, in order, into batches that one SendMessageBatch takes: ten entries, 1 MiB together, and no more

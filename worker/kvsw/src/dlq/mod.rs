@@ -4,6 +4,7 @@
 pub mod discard;
 pub mod export;
 pub mod folder;
+pub mod import;
 pub mod list;
 pub mod message;
 pub mod plan;
@@ -13,3 +14,5 @@ pub mod redrive;
 pub mod select;
 pub mod show;
 pub mod survey;
+pub mod walk;
+pub mod watch;

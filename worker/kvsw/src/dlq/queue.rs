@@ -1,11 +1,6 @@
-//! The dead-letter queue: going through it, and what becomes of its messages.
-//!
-//! SQS gives the heads of groups and no more of a group while some of it is in flight. So whoever looks for certain
-//! messages holds the others until the end, and then makes them visible again.
+//! The dead-letter queue: receiving, sending and deleting its messages. [`walk`](super::walk) goes through it.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::time::Duration;
 
 use aws::failure::{call, of_entry};
 use aws::queue::ChunkQueue;
@@ -14,106 +9,60 @@ use aws_sdk_sqs::types::{
 };
 use ingest::failure::ServiceFailure;
 use serde_json::Value;
-use tokio::time::Instant;
 use writer::ports::Queue as _;
 
 use super::message::{Attributes, DlqMessage};
-use super::select::{Goal, Selection};
 use crate::error::{Result, usage};
-use crate::stop::Stop;
 use crate::world::World;
 
-/// How long a received message stays hidden. If this program is killed, so long does it take until it is seen again.
-const HOLD_SECONDS: u32 = 60;
-/// When held messages are hidden again.
-const RENEW_AFTER: Duration = Duration::from_secs(25);
 /// Seconds a receive waits: one that does not wait may overlook messages.
 const WAIT_SECONDS: i32 = 1;
-/// Empty receives in a row that are taken for the end.
-const EMPTY_RECEIVES: u32 = 2;
-/// The same where messages are known to be there: somebody else may have them in hand for a moment.
-const DOUBTFUL_RECEIVES: u32 = 6;
 /// Entries of one batch call.
 const MAX_ENTRIES: usize = 10;
 
 const DELETE: &str = "DeleteMessageBatch";
 const SEND: &str = "SendMessageBatch";
 
-/// The dead-letter queue, while somebody goes through it.
+/// The dead-letter queue.
 pub struct Dlq<'w> {
-    world: &'w World,
+    /// Clients and names.
+    pub world: &'w World,
+    url: String,
     queue: ChunkQueue,
-    held: Vec<String>,
-    renewed_at: Instant,
-    goal: Goal,
 }
 
 impl<'w> Dlq<'w> {
-    /// Goes through the DLQ, receive by receive, until the selection's goal is reached, nothing more comes, `stop` is asked
-    /// for, or `act` breaks. What the selection does not choose is held; the rest of each receive, in order within each
-    /// group, is given to `act`. Whatever happened, all that is held is visible again at the end. Returns what is left of
-    /// the goal.
+    /// The DLQ of the world's settings.
+    pub fn new(world: &'w World) -> Self {
+        Self::at(world, &world.settings.dlq_url)
+    }
+
+    /// Another queue, to be gone through likewise.
+    pub fn at(world: &'w World, url: &str) -> Self {
+        let queue = ChunkQueue::new(world.sqs.clone(), url.to_owned(), String::new());
+        Self { world, url: url.to_owned(), queue }
+    }
+
+    /// Up to ten messages, hidden from others for `seconds`; none after a second without any.
     ///
     /// # Errors
-    /// Those of SQS, and those of `act`.
-    pub async fn each(
-        world: &'w World,
-        selection: Selection,
-        stop: &Stop,
-        mut act: impl AsyncFnMut(&mut Self, Vec<DlqMessage>) -> Result<ControlFlow<()>>,
-    ) -> Result<Goal> {
-        let dlq_url = world.settings.dlq_url.clone();
-        let queue = ChunkQueue::new(world.sqs.clone(), dlq_url, String::new());
-        let Selection { filter, before, goal } = selection;
-        let mut dlq = Self { world, queue, held: Vec::new(), renewed_at: Instant::now(), goal };
-        let chosen = |m: &DlqMessage| m.sent_at < before && filter.chooses(&m.group_id, m.reason());
-        let mut go = async || -> Result<()> {
-            while !stop.asked() {
-                let received = dlq.receive().await?;
-                if received.is_empty() {
-                    break;
-                }
-                let (chosen, others): (Vec<DlqMessage>, Vec<_>) = received.into_iter().partition(chosen);
-                others.iter().for_each(|message| dlq.hold(message));
-                if act(&mut dlq, chosen).await?.is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        let outcome = go().await;
-        dlq.queue.hide(&dlq.held, 0).await?;
-        outcome.map(|()| dlq.goal)
+    /// Those of ReceiveMessage.
+    pub async fn receive(&self, seconds: u32) -> Result<Vec<DlqMessage>> {
+        let asked = self.world.sqs.receive_message().queue_url(&self.url);
+        let asked = asked.max_number_of_messages(MAX_ENTRIES as i32).wait_time_seconds(WAIT_SECONDS);
+        let asked = asked.visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX));
+        let asked = asked.message_attribute_names("All");
+        let asked = asked.message_system_attribute_names(MessageSystemAttributeName::All);
+        let received = call("ReceiveMessage", asked.send()).await?.messages.unwrap_or_default();
+        Ok(received.into_iter().filter_map(DlqMessage::from_sqs).collect())
     }
 
-    /// The next messages; none means that the goal is reached, or that nothing more can be.
-    async fn receive(&mut self) -> Result<Vec<DlqMessage>> {
-        if self.renewed_at.elapsed() >= RENEW_AFTER {
-            self.renewed_at = Instant::now();
-            self.queue.hide(&self.held, HOLD_SECONDS).await?;
-        }
-        if self.goal.is_reached() {
-            return Ok(Vec::new());
-        }
-        let receives = if self.goal.misses_some() { DOUBTFUL_RECEIVES } else { EMPTY_RECEIVES };
-        for _ in 0..receives {
-            let asked = self.world.sqs.receive_message().queue_url(&self.world.settings.dlq_url);
-            let asked = asked.max_number_of_messages(MAX_ENTRIES as i32).wait_time_seconds(WAIT_SECONDS);
-            let asked = asked.visibility_timeout(HOLD_SECONDS as i32).message_attribute_names("All");
-            let asked = asked.message_system_attribute_names(MessageSystemAttributeName::All);
-            let received = call("ReceiveMessage", asked.send()).await?.messages.unwrap_or_default();
-            let messages: Vec<DlqMessage> = received.into_iter().filter_map(DlqMessage::from_sqs).collect();
-            if !messages.is_empty() {
-                messages.iter().for_each(|message| self.goal.meet(message.original_id()));
-                return Ok(messages);
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    /// Keeps a message hidden until the end.
-    pub fn hold(&mut self, message: &DlqMessage) {
-        self.held.push(message.receipt_handle.clone());
+    /// Hides received messages for `seconds` from now; 0 shows them.
+    ///
+    /// # Errors
+    /// Those of ChangeMessageVisibilityBatch.
+    pub async fn hide(&self, receipt_handles: &[String], seconds: u32) -> Result<()> {
+        Ok(self.queue.hide(receipt_handles, seconds).await?)
     }
 
     /// Deletes messages, and the notes of those that are gone. Returns how many SQS did not delete; they are visible again
@@ -141,7 +90,7 @@ impl<'w> Dlq<'w> {
             });
             let entries = entries.collect::<std::result::Result<Vec<_>, _>>();
             let entries = entries.map_err(|e| garbled(DELETE, &e.to_string()))?;
-            let asked = self.world.sqs.delete_message_batch().queue_url(&self.world.settings.dlq_url);
+            let asked = self.world.sqs.delete_message_batch().queue_url(&self.url);
             let answer = call(DELETE, asked.set_entries(Some(entries)).send()).await?;
             let failed = answer.failed.iter().filter_map(|entry| ten.get(entry.id().parse::<usize>().ok()?));
             left.extend(failed.map(|message| message.message_id.as_str()));
@@ -204,7 +153,7 @@ pub async fn right_queue(world: &World) -> Result<()> {
 }
 
 fn belong_together(queue: &BTreeMap<String, String>, dlq: &BTreeMap<String, String>) -> Result<()> {
-    const HINT: &str = "the stack's outputs have both URLs; are they exchanged? `kvsw doctor` compares them";
+    const HINT: &str = "the stack's outputs have both URLs; are they swapped? `kvsw doctor` compares them";
     let arn = |queue: &BTreeMap<String, String>| queue.get("QueueArn").cloned().unwrap_or_default();
     let (queue_arn, dlq_arn) = (arn(queue), arn(dlq));
     let policy = queue.get("RedrivePolicy").and_then(|policy| serde_json::from_str::<Value>(policy).ok());

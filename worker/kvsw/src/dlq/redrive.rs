@@ -6,10 +6,8 @@
 //! sends it again: within five minutes SQS drops the second copy, later the writer does.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
-use aws::parked_index::Entry;
 use indicatif::ProgressBar;
 use reader::text::count;
 use serde::Serialize;
@@ -18,9 +16,10 @@ use tokio::time::Instant;
 use super::message::{DlqMessage, batches};
 use super::plan::Plan;
 use super::queue::{Dlq, right_queue};
-use super::read_back::{self, ReadBack, Sent, read_back};
-use super::select::{Goal, Selection, nothing_fits};
+use super::read_back::{self, ReadBack, Sent, SentMessage, read_back};
+use super::select::{Selection, not_reached, nothing};
 use super::survey::{Survey, survey};
+use super::walk::{Acted, walk};
 use crate::args::Redrive;
 use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone};
@@ -37,8 +36,7 @@ pub struct Moved {
     pub not_taken: BTreeMap<String, usize>,
     /// Messages that were sent but are still in the DLQ; sending them again does no harm.
     pub not_deleted: usize,
-    /// Messages that the plan meant and the move could not reach, by session: they lie behind messages that were not chosen, or
-    /// are gone.
+    /// Messages that the plan meant and the move could not reach, by session: they are in flight elsewhere, or gone.
     pub not_reached: BTreeMap<String, usize>,
     /// Whether it was interrupted.
     pub interrupted: bool,
@@ -48,11 +46,6 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// Whether nothing was there to move.
-    fn found_nothing(&self) -> bool {
-        self.moved == 0 && self.complete()
-    }
-
     /// Whether all that was meant was done.
     pub fn complete(&self) -> bool {
         self.not_taken.is_empty() && self.not_deleted == 0 && self.not_reached.is_empty() && !self.interrupted
@@ -69,6 +62,9 @@ pub struct Redriven {
     pub moved: Option<Moved>,
     /// What the stream says; `None` where it was not asked.
     pub read_back: Option<ReadBack>,
+    /// What was asked for, where nothing of it is parked.
+    #[serde(skip)]
+    pub asked: String,
 }
 
 /// Spreads messages over time.
@@ -104,15 +100,17 @@ impl Pace {
 /// Those of the services; what was moved until then stays moved.
 pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit> {
     right_queue(world).await?;
-    let Survey { plan, chosen } = survey(world, &args.filter).await?;
-    if args.dry_run {
-        let closes = plan.parked_again() == 0;
-        output.show(&Redriven { plan, moved: None, read_back: None });
-        return Ok(if closes { Exit::Fine } else { Exit::Finding });
+    let survey = survey(world, output, &args.filter).await?;
+    let asked = nothing(&args.filter);
+    if args.dry_run || survey.plan.is_empty() {
+        let as_before = survey.plan.parked_again() == 0;
+        output.show(&Redriven { plan: survey.plan, moved: None, read_back: None, asked })?;
+        return Ok(if as_before { Exit::Fine } else { Exit::Finding });
     }
-    output.say(&plan.text(Pen::PLAIN));
+    output.say(&survey.plan.text(Pen::PLAIN));
     let stop = Stop::listen();
-    let moved = move_chosen(world, output, args, (&plan, chosen), &stop).await?;
+    let moved = move_chosen(world, output, args, &survey, &stop).await?;
+    let plan = survey.plan;
     let read_back = match args.wait.is_zero() || moved.moved == 0 || moved.interrupted {
         true => None,
         false => {
@@ -120,11 +118,8 @@ pub async fn run(world: &World, output: &Output, args: &Redrive) -> Result<Exit>
             Some(read_back(world, output, done, args.wait, &stop).await?)
         }
     };
-    if !args.filter.is_open() && moved.found_nothing() {
-        return Err(nothing_fits(&args.filter, &world.notes(None).await?));
-    }
     let fine = moved.complete() && read_back.as_ref().is_none_or(ReadBack::all_closed);
-    output.show(&Redriven { plan, moved: Some(moved), read_back });
+    output.show(&Redriven { plan, moved: Some(moved), read_back, asked })?;
     Ok(if fine { Exit::Fine } else { Exit::Finding })
 }
 
@@ -133,23 +128,20 @@ async fn move_chosen(
     world: &World,
     output: &Output,
     args: &Redrive,
-    (plan, chosen): (&Plan, Vec<Entry>),
+    survey: &Survey,
     stop: &Stop,
 ) -> Result<Moved> {
-    let without_note = plan.unnoted.wanted();
-    let bar = output.progress((chosen.len() + without_note) as u64, "redriving");
-    let goal = Goal::new(chosen, without_note);
+    let Survey { plan, notes, without_note } = survey;
     // What is parked from now on is the writer's answer to the redrive itself.
-    let selection = Selection { filter: args.filter.clone(), before: world.now(), goal };
+    let selection = Selection::new(&args.filter, notes, *without_note, world.now());
+    let bar = output.progress((plan.messages() + plan.unnoted.wanted()) as u64, "redriving");
     let mut mover = Mover { world, stop, pace: Pace::new(args.rate), bar, moved: Moved::default() };
-    let goal =
-        Dlq::each(world, selection, stop, async |dlq, messages| mover.take(dlq, &messages).await).await;
+    let walked = walk(world, selection, stop, async |dlq, messages| mover.take(dlq, &messages).await).await;
     mover.bar.finish_and_clear();
-    let mut moved = mover.moved;
-    let goal = goal?;
-    moved.interrupted |= stop.asked();
+    let (mut moved, walked) = (mover.moved, walked?);
+    moved.interrupted |= walked.interrupted;
     if !moved.interrupted {
-        moved.not_reached = goal.not_reached(world).await?;
+        moved.not_reached = walked.goal.not_reached(world).await?;
     }
     Ok(moved)
 }
@@ -164,12 +156,13 @@ struct Mover<'w> {
 
 impl Mover<'_> {
     /// Moves what one receive shows.
-    async fn take(&mut self, dlq: &mut Dlq<'_>, messages: &[DlqMessage]) -> Result<ControlFlow<()>> {
+    async fn take(&mut self, dlq: &Dlq<'_>, messages: &[DlqMessage]) -> Result<Acted> {
+        let mut acted = Acted::default();
         for batch in batches(messages, self.pace.most()) {
             self.moved.interrupted |= self.stop.asked();
             if self.moved.interrupted {
-                batch.iter().for_each(|message| dlq.hold(message));
-                continue;
+                acted.ends = true;
+                break;
             }
             self.pace.take(batch.len()).await;
             let taken = self.send(dlq, batch).await?;
@@ -177,25 +170,24 @@ impl Mover<'_> {
             self.moved.not_deleted += left;
             self.moved.moved += taken.len() - left;
             self.bar.inc((taken.len() - left) as u64);
+            acted.gone.extend(taken.iter().map(|message| message.message_id.clone()));
         }
-        Ok(if self.moved.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(acted)
     }
 
     /// Sends a batch to the queue. Returns what it has taken.
-    async fn send<'m>(&mut self, dlq: &mut Dlq<'_>, batch: &'m [DlqMessage]) -> Result<Vec<&'m DlqMessage>> {
+    async fn send<'m>(&mut self, dlq: &Dlq<'_>, batch: &'m [DlqMessage]) -> Result<Vec<&'m DlqMessage>> {
         let name = |m: &DlqMessage| (format!("redrive-{}", m.message_id), m.lasting_attributes());
         let mut taken = Vec::new();
         let sent = dlq.send(&self.world.settings.queue_url, batch, name).await?;
         for (message, outcome) in batch.iter().zip(sent) {
             match outcome {
                 Ok(id) => {
-                    self.moved.sent.entry(message.group_id.clone()).or_default().insert(id);
+                    let sent = SentMessage::of(id, message);
+                    self.moved.sent.entry(message.group_id.clone()).or_default().push(sent);
                     taken.push(message);
                 }
-                Err(failure) => {
-                    *self.moved.not_taken.entry(failure.to_string()).or_default() += 1;
-                    dlq.hold(message);
-                }
+                Err(failure) => *self.moved.not_taken.entry(failure.to_string()).or_default() += 1,
             }
         }
         Ok(taken)
@@ -204,13 +196,14 @@ impl Mover<'_> {
 
 impl Show for Redriven {
     fn text(&self, pen: Pen) -> String {
+        if self.plan.is_empty() {
+            return pen.tone(Tone::Good, &format!("{}; nothing was moved", self.asked));
+        }
         let Some(moved) = &self.moved else { return self.plan.text(pen) };
         let mut lines = vec![format!("moved {}", count(moved.moved, "message"))];
         let unnoted = moved.moved.saturating_sub(self.plan.messages());
         if unnoted > 0 {
-            let many = count(unnoted, "message");
-            let text = format!("{many} of them without a note: `kvsw dlq list` shows whether they come back");
-            lines.push(pen.tone(Tone::Warn, &text));
+            lines.push(format!("{} of them had no note", count(unnoted, "message")));
         }
         for (why, n) in &moved.not_taken {
             lines.push(pen.tone(Tone::Bad, &format!("{} stayed in the DLQ: {why}", count(*n, "message"))));
@@ -221,11 +214,7 @@ impl Show for Redriven {
             lines.push(pen.tone(Tone::Warn, &text));
         }
         for (session, n) in &moved.not_reached {
-            let many = count(*n, "message");
-            let text = format!(
-                "{many} of {session} not reached: behind messages that were not chosen, in somebody else's hands, or gone"
-            );
-            lines.push(pen.tone(Tone::Warn, &text));
+            lines.push(pen.tone(Tone::Warn, &not_reached(*n, session)));
         }
         if moved.interrupted {
             lines.push(pen.tone(Tone::Warn, "interrupted; run it again to go on"));

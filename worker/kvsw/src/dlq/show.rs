@@ -1,17 +1,19 @@
 //! `kvsw dlq show`: every parked message of one session, and what its reason means.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 
 use aws::parked_index::Entry;
 use media::time::EpochMs;
+use reader::ranges::Ranges;
 use reader::text::{count, length, moment};
 use serde::Serialize;
 
 use super::message::DlqMessage;
-use super::queue::{Dlq, right_queue};
+use super::queue::right_queue;
 use super::select::Selection;
-use crate::error::{Error, Exit, Result, usage};
+use super::walk::{Acted, walk};
+use crate::args::DlqShow;
+use crate::error::{Exit, Result};
 use crate::output::{Output, Pen, Show, Tone, table};
 use crate::reasons::advice;
 use crate::stop::Stop;
@@ -106,11 +108,10 @@ fn join(notes: &[Entry], received: &[DlqMessage]) -> Vec<ParkedMessage> {
 /// The first messages of the group, as a receive shows them.
 async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
     let (mut head, mut looks) = (Vec::new(), 0);
-    Dlq::each(world, Selection::everything(), &Stop::default(), async |dlq, messages| {
-        messages.iter().for_each(|message| dlq.hold(message));
+    walk(world, Selection::everything(), &Stop::default(), async |_, messages| {
         head.extend(messages.into_iter().filter(|message| message.group_id == session));
         looks += 1;
-        Ok(if head.is_empty() && looks < LOOKS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        Ok(Acted { ends: !head.is_empty() || looks >= LOOKS, ..Acted::default() })
     })
     .await?;
     Ok(head)
@@ -119,61 +120,75 @@ async fn head(world: &World, session: &str) -> Result<Vec<DlqMessage>> {
 /// The command.
 ///
 /// # Errors
-/// Those of the services; wrong use, where the session has nothing parked.
-pub async fn run(world: &World, output: &Output, session: &str) -> Result<Exit> {
+/// Those of the services.
+pub async fn run(world: &World, output: &Output, args: &DlqShow) -> Result<Exit> {
+    let session = args.session.as_str();
     right_queue(world).await?;
     let (all, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
     let without_note = depth.total().saturating_sub(all.len());
     let notes: Vec<Entry> = all.into_iter().filter(|entry| entry.session_id == session).collect();
     let received = head(world, session).await?;
     let messages = join(&notes, &received);
-    let Some(oldest) = messages.iter().map(|message| message.parked_at).min() else {
-        return Err(nothing_seen(session, without_note));
-    };
+    let oldest = messages.iter().map(|message| message.parked_at).min();
     let shown_without_note = messages.len().saturating_sub(notes.len());
-    output.show(&Shown {
+    let shown = Shown {
         session_id: session.to_owned(),
         not_shown: without_note.saturating_sub(shown_without_note),
         messages,
         head_seen: !received.is_empty(),
-        oldest_ms: world.now().0.saturating_sub(oldest),
-    });
-    Ok(Exit::Finding)
+        oldest_ms: oldest.map_or(0, |oldest| world.now().0.saturating_sub(oldest)),
+    };
+    output.show(&shown)?;
+    if args.logs && !shown.messages.is_empty() {
+        log(world, output, args, &shown).await?;
+    }
+    Ok(if shown.messages.is_empty() && shown.not_shown == 0 { Exit::Fine } else { Exit::Finding })
 }
 
-fn nothing_seen(session: &str, without_note: usize) -> Error {
-    let message = format!("nothing of session {session} is parked");
-    match without_note {
-        0 => usage(message, "`kvsw dlq list` shows the sessions that have something"),
-        n => usage(
-            format!("{message}, as far as the notes and a receive show"),
-            format!(
-                "{} in the queue without a note; `kvsw dlq list --look` shows whose",
-                count(n, "message")
-            ),
-        ),
-    }
+/// The writer's log lines from the first failure to the last parking, on stderr: stdout has the messages alone.
+async fn log(world: &World, output: &Output, args: &DlqShow, shown: &Shown) -> Result<()> {
+    let from =
+        shown.messages.iter().map(|message| message.first_failure_at.unwrap_or(message.parked_at)).min();
+    let to = shown.messages.iter().map(|message| message.parked_at).max();
+    let time = (EpochMs(from.unwrap_or_default()), EpochMs(to.unwrap_or_default()));
+    let lines = crate::logs::lines(world, args.log_group.as_deref(), &args.session, time).await?;
+    output.say(&format!("{} of the writer's log:", count(lines.len(), "line")));
+    lines.iter().for_each(|line| output.say(line));
+    Ok(())
+}
+
+/// Messages of neighbouring chunks that were parked for the same reason: one line of the table.
+fn runs(messages: &[ParkedMessage]) -> Vec<&[ParkedMessage]> {
+    let same = |a: &ParkedMessage, b: &ParkedMessage| {
+        let of = |m: &ParkedMessage| (m.reason.clone(), m.class.clone(), m.attempts, m.numbering);
+        let next = a.chunk_index.map(|index| index.saturating_add(1));
+        of(a) == of(b) && (next == b.chunk_index || a.chunk_index == b.chunk_index)
+    };
+    messages.chunk_by(same).collect()
 }
 
 impl Show for Shown {
     fn text(&self, pen: Pen) -> String {
+        if self.messages.is_empty() {
+            return self.nothing(pen);
+        }
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        let rows = self.messages.iter().map(|message| {
-            [
-                or_dash(message.chunk_index.map(|index| index.to_string())),
-                message.reason.clone(),
-                or_dash(message.class.clone()),
-                or_dash(message.attempts.map(|n| n.to_string())),
-                moment(EpochMs(message.parked_at)),
-                message.message_id.clone(),
-            ]
+        let rows = runs(&self.messages).into_iter().filter_map(|run| {
+            let (first, last) = (run.first()?, run.last()?);
+            let chunks = first.chunk_index.zip(last.chunk_index);
+            Some([
+                or_dash(chunks.map(|(first, last)| Ranges::inclusive(first, last).to_string())),
+                run.len().to_string(),
+                first.reason.clone(),
+                or_dash(first.class.clone()),
+                or_dash(first.attempts.map(|n| n.to_string())),
+                moment(EpochMs(first.parked_at)),
+            ])
         });
-        let mut lines = vec![
-            table(["CHUNK", "REASON", "CLASS", "ATTEMPTS", "PARKED AT", "MESSAGE ID"], rows),
-            String::new(),
-        ];
+        let headings = ["CHUNKS", "MESSAGES", "REASON", "CLASS", "ATTEMPTS", "PARKED AT"];
+        let mut lines = vec![table(headings, rows), String::new()];
         lines.push(format!(
-            "{}: {}{}, the oldest parked {} ago",
+            "{}: {}{}, the oldest parked {} ago; --json shows each message",
             self.session_id,
             count(self.messages.len(), "message"),
             if self.not_shown > 0 { " or more" } else { "" },
@@ -184,21 +199,35 @@ impl Show for Shown {
             let advice = advice(reason);
             lines.push(format!("{reason}: {}", advice.meaning));
             let said = self.messages.iter().filter(|m| m.reason == reason).find_map(|m| m.message.as_ref());
-            lines.extend(said.map(|said| pen.tone(Tone::Faint, &format!("  it said: {said}"))));
+            lines.extend(said.map(|said| pen.tone(Tone::Faint, &format!("  error: {said}"))));
             lines.push(format!("  what to do: {}", advice.action));
         }
         if self.not_shown > 0 {
             let many = count(self.not_shown, "more message");
             let text = format!(
-                "{many} in the queue without a note, of this session or others: a receive shows ten at most"
+                "{many} in the DLQ without a note, of this session or others: a receive shows ten at most"
             );
             lines.push(pen.tone(Tone::Warn, &text));
         }
         if !self.head_seen {
-            let text = "the queue showed none of them just now: somebody holds them, or they are gone";
+            let text = "the DLQ showed none of them just now: they are in flight elsewhere, or gone";
             lines.push(pen.tone(Tone::Warn, text));
         }
         lines.join("\n")
+    }
+}
+
+impl Shown {
+    fn nothing(&self, pen: Pen) -> String {
+        let nothing = format!("nothing of session {} is parked", self.session_id);
+        match self.not_shown {
+            0 => pen.tone(Tone::Good, &nothing),
+            n => {
+                let many = count(n, "message");
+                let more = format!("{many} in the DLQ without a note; `kvsw dlq list --look` shows whose");
+                format!("{nothing}, as far as the notes and a receive show\n{}", pen.tone(Tone::Warn, &more))
+            }
+        }
     }
 }
 
@@ -223,9 +252,21 @@ mod tests {
         let text = shown.text(Pen::PLAIN);
         assert!(text.contains("owl: 3 messages or more, the oldest parked 1 s ago"), "{text}");
         assert!(
-            text.contains("1 more message in the queue without a note, of this session or others"),
+            text.contains("1 more message in the DLQ without a note, of this session or others"),
             "{text}"
         );
         assert!(text.contains("what to do: wait until it has passed, then redrive"), "{text}");
+    }
+
+    #[test]
+    fn a_hundred_equal_messages_are_one_line() {
+        let notes: Vec<Entry> = (0..102).map(|i| note("owl", Some(i), "CRASHED")).collect();
+        let mut messages = join(&notes, &[]);
+        messages[50].reason = "NO_PLACE".into();
+        let of: Vec<usize> = runs(&messages).iter().map(|run| run.len()).collect();
+        assert_eq!(of, [50, 1, 51]);
+        let shown = Shown { session_id: "owl".into(), messages, head_seen: true, not_shown: 0, oldest_ms: 0 };
+        let text = shown.text(Pen::PLAIN);
+        assert!(text.contains("0-49") && text.contains("51-101") && text.lines().count() < 12, "{text}");
     }
 }

@@ -8,49 +8,54 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use reader::stream::patiently;
-use writer::ports::{SessionStatus, Sessions as _};
+use writer::ports::SessionStatus;
 
-use super::plan::{Plan, SessionFacts, Unnoted, plan};
-use super::select::{must_fit, reaches_unnoted};
+use super::plan::{Plan, SessionFacts, Unnoted};
+use super::select::fits_some;
 use crate::args::Filter;
 use crate::error::Result;
+use crate::output::Output;
 use crate::world::World;
 
 /// Sessions that are asked for at the same time.
 const AT_ONCE: usize = 8;
 
-/// A plan and the notes that it is about.
+/// A plan, and what it was made of.
 #[derive(Debug)]
 pub struct Survey {
     /// What will happen.
     pub plan: Plan,
-    /// Notes of the messages to move.
-    pub chosen: Vec<Entry>,
+    /// All notes.
+    pub notes: Vec<Entry>,
+    /// Messages in the queue without a note.
+    pub without_note: usize,
 }
 
 /// Surveys what `filter` chooses, and plans.
 ///
 /// # Errors
-/// Those of the state table, the Sessions table, the DLQ and Kinesis Video; wrong use, where the filter fits nothing.
-pub async fn survey(world: &World, filter: &Filter) -> Result<Survey> {
+/// Those of the state table, the Sessions table, the DLQ and Kinesis Video; wrong use, where the filter names no known reason.
+pub async fn survey(world: &World, output: &Output, filter: &Filter) -> Result<Survey> {
     let (notes, depth) = futures::try_join!(world.notes(None), world.dlq_depth())?;
-    let without_note = depth.total().saturating_sub(notes.len());
-    must_fit(filter, &notes, without_note)?;
-    let mut sessions: BTreeMap<String, (Vec<Entry>, Vec<Entry>)> = BTreeMap::new();
-    for entry in notes {
-        let chosen = filter.chooses(&entry.session_id, &entry.note.reason);
-        let (moving, staying) = sessions.entry(entry.session_id.clone()).or_default();
-        if chosen { moving.push(entry) } else { staying.push(entry) }
+    let (without_note, now) = (depth.total().saturating_sub(notes.len()), world.now());
+    let mut plan = Plan::default();
+    if fits_some(output, filter, &notes, without_note, now)? {
+        let mut sessions: BTreeMap<&str, (Vec<Entry>, Vec<Entry>)> = BTreeMap::new();
+        let chosen = filter.choose(&notes, now);
+        let ids: BTreeSet<&str> = chosen.iter().map(|entry| entry.note.message_id.as_str()).collect();
+        for entry in &notes {
+            let (moving, staying) = sessions.entry(&entry.session_id).or_default();
+            let is_chosen = ids.contains(entry.note.message_id.as_str());
+            if is_chosen { moving.push(entry.clone()) } else { staying.push(entry.clone()) }
+        }
+        let sessions = sessions.into_iter().filter(|(_, (moving, _))| !moving.is_empty());
+        let facts =
+            sessions.map(|(session, (moving, staying))| facts(world, session.to_owned(), moving, staying));
+        let facts: Vec<SessionFacts> = futures::stream::iter(facts).buffered(AT_ONCE).try_collect().await?;
+        let (meant, only_of) = (filter.reaches_unnoted(), filter.session.clone());
+        plan = super::plan::plan(&facts, now, Unnoted { messages: without_note, meant, only_of });
     }
-    let sessions = sessions.into_iter().filter(|(_, (moving, _))| !moving.is_empty());
-    let facts = sessions.map(|(session, (chosen, staying))| facts(world, session, chosen, staying));
-    let facts: Vec<SessionFacts> = futures::stream::iter(facts).buffered(AT_ONCE).try_collect().await?;
-    let plan = plan(
-        &facts,
-        world.now(),
-        Unnoted { messages: without_note, meant: reaches_unnoted(filter), only_of: filter.session.clone() },
-    );
-    Ok(Survey { plan, chosen: facts.into_iter().flat_map(|facts| facts.chosen).collect() })
+    Ok(Survey { plan, notes, without_note })
 }
 
 async fn facts(
@@ -70,9 +75,11 @@ async fn facts(
     };
     // A refused message's group may be no session's name at all; then nothing can be known of it.
     let Ok(session) = SessionId::parse(&facts.session_id) else { return Ok(facts) };
-    let status = async { Ok(world.sessions.status(&session).await?) };
-    let (status, checkpoint, hours) =
-        futures::try_join!(status, world.checkpoint(&session), retention_hours(world, &session))?;
+    let (status, checkpoint, hours) = futures::try_join!(
+        world.status(&session),
+        world.checkpoint(&session),
+        retention_hours(world, &session)
+    )?;
     if let Some(checkpoint) = &checkpoint {
         facts.placeable = placeable(world, &session, checkpoint).await?;
     }

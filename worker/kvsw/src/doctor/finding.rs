@@ -72,7 +72,7 @@ impl Finding {
             }
             _ => Verdict::Wrong,
         };
-        Self::new(subject, verdict, error.to_string(), error.hint())
+        Self::new(subject, verdict, error.to_string(), error.advice())
     }
 }
 
@@ -125,7 +125,10 @@ impl Show for Diagnosis {
         );
         lines.push(String::new());
         lines.push(match wrong {
-            0 => pen.tone(Tone::Good, &format!("nothing is wrong: {other}")),
+            0 if self.count(Verdict::Look) == 0 => {
+                pen.tone(Tone::Good, &format!("nothing is wrong: {other}"))
+            }
+            0 => pen.tone(Tone::Warn, &format!("nothing is wrong: {other}")),
             wrong => pen.tone(Tone::Bad, &format!("{wrong} wrong, {other}")),
         });
         lines.join("\n")

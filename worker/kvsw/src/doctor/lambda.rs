@@ -16,7 +16,7 @@ const ROLE: &str = "writer's role";
 
 /// Where a service is: its own endpoint variable, the common one, or AWS. `None` where only other services have local
 /// endpoints: then there is no such service.
-fn endpoint(env: &impl Fn(&str) -> Option<String>, service: &str, aws: String) -> Option<String> {
+pub(super) fn endpoint(env: &impl Fn(&str) -> Option<String>, service: &str, aws: String) -> Option<String> {
     let own = env(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| env("AWS_ENDPOINT_URL"));
     match own.filter(|url| !url.is_empty()) {
         Some(url) => Some(url.trim_end_matches('/').to_owned()),
@@ -88,7 +88,8 @@ impl Lambda<'_> {
     async fn get(&self, operation: &'static str, path: String) -> Result<Value> {
         let url = format!("{}{path}", self.base);
         let (region, body) = (&self.region[..], String::new());
-        let request = Request { operation, service: "lambda", region, method: "GET", url, body };
+        let request =
+            Request { operation, service: "lambda", region, method: "GET", url, body, target: None };
         let answer = send(self.config, request).await?;
         let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if answer.status != 200 {
@@ -242,6 +243,7 @@ async fn simulate(world: &World, url: &str, role: &str, need: &Need) -> writer::
         method: "POST",
         url: format!("{url}/"),
         body: form.finish(),
+        target: None,
     };
     send(&world.config, request).await
 }

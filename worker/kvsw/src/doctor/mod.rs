@@ -2,12 +2,14 @@
 
 mod clock;
 mod finding;
+mod keys;
 mod lambda;
 mod queues;
-mod signed;
+pub(crate) mod signed;
 mod tables;
 
 use aws::failure::call;
+use ingest::failure::ServiceFailure;
 use reader::text::count;
 
 pub use finding::{Diagnosis, Finding, Verdict};
@@ -28,13 +30,24 @@ pub async fn diagnose(world: &World, args: &Doctor, env: &impl Fn(&str) -> Optio
     let (lambda, writer) =
         lambda::check(world, env, queue_arn.map(String::as_str), args.writer.as_deref()).await;
     let timeout = writer.timeout.unwrap_or(args.timeout);
-    match &queue {
-        Ok(queue) => findings.extend(queues::queue(queue, dlq.as_ref().ok(), timeout)),
-        Err(error) => findings.push(Finding::failed("chunk queue", error)),
+    match (&queue, &dlq) {
+        (Ok(queue), Ok(dlq)) => findings.extend(queues::both(queue, dlq, timeout)),
+        (Ok(queue), Err(error)) => {
+            findings.extend(queues::queue(queue, None, timeout));
+            findings.push(Finding::failed("DLQ", error));
+        }
+        (Err(error), Ok(dlq)) => {
+            findings.push(Finding::failed("chunk queue", error));
+            findings.extend(queues::dlq(dlq, None));
+        }
+        (Err(queue), Err(dlq)) => {
+            findings.extend([Finding::failed("chunk queue", queue), Finding::failed("DLQ", dlq)]);
+        }
     }
-    match &dlq {
-        Ok(dlq) => findings.extend(queues::dlq(dlq)),
-        Err(error) => findings.push(Finding::failed("DLQ", error)),
+    for (subject, attributes) in [("chunk queue", &queue), ("DLQ", &dlq)] {
+        if let Ok(attributes) = attributes {
+            findings.extend(keys::check(world, env, subject, attributes).await);
+        }
     }
     findings.extend(lambda);
     let (tables, streams, clock) = futures::join!(tables::check(world), streams(world), clock::check(world));
@@ -44,7 +57,7 @@ pub async fn diagnose(world: &World, args: &Doctor, env: &impl Fn(&str) -> Optio
 }
 
 fn configuration(world: &World, env: &impl Fn(&str) -> Option<String>) -> Finding {
-    let local: Vec<&str> = ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_LAMBDA", "_IAM"]
+    let local: Vec<&str> = ["", "_SQS", "_DYNAMODB", "_KINESIS_VIDEO", "_LAMBDA", "_IAM", "_KMS"]
         .into_iter()
         .filter(|service| env(&format!("AWS_ENDPOINT_URL{service}")).is_some_and(|url| !url.is_empty()))
         .collect();
@@ -60,6 +73,13 @@ fn configuration(world: &World, env: &impl Fn(&str) -> Option<String>) -> Findin
 async fn streams(world: &World) -> Finding {
     match call("ListStreams", world.streams.list_streams().max_results(1).send()).await {
         Ok(_) => Finding::fine("Kinesis Video", "answers"),
+        // A service of another kind answers in words that the SDK does not know.
+        Err(ServiceFailure::Service { status, code, .. }) if code.is_empty() && status < 500 => {
+            let seen = format!("answered {status} without an error code");
+            let action =
+                "is AWS_ENDPOINT_URL_KINESIS_VIDEO the address of Kinesis Video? Unset it for AWS itself";
+            Finding::new("Kinesis Video", Verdict::Wrong, seen, action)
+        }
         Err(failure) => Finding::failed("Kinesis Video", &failure.into()),
     }
 }
@@ -70,6 +90,6 @@ async fn streams(world: &World) -> Finding {
 /// None: what goes wrong is a finding.
 pub async fn run(world: &World, output: &Output, args: &Doctor) -> Result<Exit> {
     let diagnosis = diagnose(world, args, &aws::settings::process_env).await;
-    output.show(&diagnosis);
+    output.show(&diagnosis)?;
     Ok(diagnosis.exit())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ingest::message::MAX_BODY_BYTES;
 use reader::text::{count, length};
 use serde_json::Value;
 use writer::Config;
@@ -16,6 +17,12 @@ pub const VISIBILITY_MARGIN_S: u64 = 5;
 const DEFERRALS: u32 = 2;
 /// While DynamoDB is away chunks are given back ever more rarely: this many receives last for about 7 hours.
 const GOOD_RECEIVES: u32 = 100;
+/// A session whose writer has died stands still for no longer than this many time-outs of the writer (Lambda's own advice).
+const MOST_VISIBILITY: u64 = 6;
+/// Receives until [`GOOD_RECEIVES`] take 7 hours: what the queue keeps for less is lost in an outage. A day has some left.
+const LEAST_RETENTION: Duration = Duration::from_secs(24 * 3_600);
+/// As the template has it.
+const GOOD_RETENTION: Duration = Duration::from_secs(4 * 24 * 3_600);
 /// SQS's longest retention.
 const LONGEST_RETENTION: Duration = Duration::from_secs(14 * 24 * 3_600);
 
@@ -29,75 +36,162 @@ fn seconds(attributes: &Attributes, name: &str) -> u64 {
     attributes.get(name).and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
 }
 
-/// FIFO, throughput and deduplication, which both queues need alike.
-fn kind(subject: &'static str, attributes: &Attributes) -> Vec<Finding> {
-    let fifo = Finding::when(
-        is(attributes, "FifoQueue", "true"),
-        subject,
-        Verdict::Wrong,
-        if is(attributes, "FifoQueue", "true") { "FIFO" } else { "no FIFO queue" },
-        "make a FIFO queue (infra/template.yaml); a queue cannot become one later",
-    );
+/// What a setting should be: it is looked at, and how it came out is one finding.
+type Check = fn(&'static str, &Attributes) -> Finding;
+
+/// Both queues, in the roles that their redrive policies give them: where QUEUE_URL and DLQ_URL are swapped, no other advice about
+/// them holds.
+pub fn both(queue: &Attributes, dlq: &Attributes, timeout: Duration) -> Vec<Finding> {
+    let policy = |of: &Attributes| of.contains_key("RedrivePolicy");
+    let names =
+        |of: &Attributes, other: &Attributes| arn(other).is_some() && target(of).as_deref() == arn(other);
+    if !policy(queue) && names(dlq, queue) && arn(queue) != arn(dlq) {
+        let seen =
+            "QUEUE_URL and DLQ_URL are swapped: the redrive policy of DLQ_URL's queue names QUEUE_URL's";
+        let swapped = Finding::new("queues", Verdict::Wrong, seen, "swap the two variables");
+        return [vec![swapped], both(dlq, queue, timeout)].concat();
+    }
+    let mut findings = self::queue(queue, Some(dlq), timeout);
+    // Of a queue that is not the DLQ no advice for one holds.
+    let is_another = target(queue).is_some_and(|target| Some(target.as_str()) != arn(dlq));
+    if !is_another && arn(queue) != arn(dlq) {
+        findings.extend(self::dlq(dlq, arn(queue)));
+    }
+    findings
+}
+
+fn arn(attributes: &Attributes) -> Option<&str> {
+    attributes.get("QueueArn").map(String::as_str)
+}
+
+fn policy(attributes: &Attributes) -> Option<Value> {
+    serde_json::from_str(attributes.get("RedrivePolicy")?).ok()
+}
+
+fn target(attributes: &Attributes) -> Option<String> {
+    policy(attributes)?["deadLetterTargetArn"].as_str().map(str::to_owned)
+}
+
+/// FIFO, throughput, deduplication and delay, which both queues need alike.
+const ALIKE: [Check; 5] = [fifo, throughput, deduplication, delay, message_size];
+
+fn fifo(subject: &'static str, attributes: &Attributes) -> Finding {
+    let is_fifo = is(attributes, "FifoQueue", "true");
+    let seen = if is_fifo { "FIFO" } else { "no FIFO queue" };
+    let action = "make a FIFO queue (infra/template.yaml); a queue cannot become one later";
+    Finding::when(is_fifo, subject, Verdict::Wrong, seen, action)
+}
+
+fn throughput(subject: &'static str, attributes: &Attributes) -> Finding {
     let fast = is(attributes, "DeduplicationScope", "messageGroup")
         && is(attributes, "FifoThroughputLimit", "perMessageGroupId");
-    let fast = Finding::when(
-        fast,
-        subject,
-        Verdict::Wrong,
-        if fast { "high throughput" } else { "no high throughput: 300 sends a second, about 75 sessions" },
-        "set DeduplicationScope=messageGroup and FifoThroughputLimit=perMessageGroupId",
-    );
+    let seen =
+        if fast { "high throughput" } else { "no high throughput: 300 sends a second, about 75 sessions" };
+    let action = "set DeduplicationScope=messageGroup and FifoThroughputLimit=perMessageGroupId";
+    Finding::when(fast, subject, Verdict::Wrong, seen, action)
+}
+
+fn deduplication(subject: &'static str, attributes: &Attributes) -> Finding {
     let by_content = is(attributes, "ContentBasedDeduplication", "true");
-    let deduplication = Finding::when(
-        !by_content,
-        subject,
-        Verdict::Look,
-        if by_content { "deduplicates by content" } else { "deduplicates by id" },
-        "set ContentBasedDeduplication=false: two silent chunks can be equal byte for byte",
-    );
-    vec![fifo, fast, deduplication]
+    let seen = if by_content { "deduplicates by content" } else { "deduplicates by id" };
+    let action = "set ContentBasedDeduplication=false: two silent chunks can be equal byte for byte";
+    Finding::when(!by_content, subject, Verdict::Look, seen, action)
+}
+
+fn delay(subject: &'static str, attributes: &Attributes) -> Finding {
+    let delay_s = seconds(attributes, "DelaySeconds");
+    let seen = match delay_s {
+        0 => "delivers without delay".to_owned(),
+        _ => format!("delays each message by {}", length(delay_s * 1_000)),
+    };
+    let action = "set DelaySeconds=0: a chunk is as late as its message, and a parked one is not seen before";
+    Finding::when(delay_s == 0, subject, Verdict::Wrong, seen, action)
+}
+
+/// What a message may have: the largest body, and attributes beside it.
+fn message_size(subject: &'static str, attributes: &Attributes) -> Finding {
+    const ATTRIBUTES_BYTES: u64 = 8 * 1_024;
+    let least = MAX_BODY_BYTES as u64 + ATTRIBUTES_BYTES;
+    // An emulator may not tell; SQS always does.
+    let told = attributes.contains_key("MaximumMessageSize");
+    let bytes = seconds(attributes, "MaximumMessageSize");
+    let seen = match told {
+        true => format!("takes messages of up to {} KiB", bytes / 1_024),
+        false => "does not tell its largest message".to_owned(),
+    };
+    let action =
+        format!("set MaximumMessageSize=262144, at least {least}: a chunk and its attributes must fit");
+    Finding::when(!told || bytes >= least, subject, Verdict::Wrong, seen, action)
 }
 
 /// The chunk queue.
 pub fn queue(attributes: &Attributes, dlq: Option<&Attributes>, timeout: Duration) -> Vec<Finding> {
     const SUBJECT: &str = "chunk queue";
-    let mut findings = kind(SUBJECT, attributes);
-    let visibility = seconds(attributes, "VisibilityTimeout");
-    let least = timeout.as_secs() + VISIBILITY_MARGIN_S;
-    findings.push(Finding::when(
-        visibility >= least,
-        SUBJECT,
-        Verdict::Wrong,
-        format!("visibility time-out {visibility} s, the writer's time-out is {}", length(timeout.as_millis() as u64)),
-        format!("set VisibilityTimeout to {least} s or more: a batch must not be given out while it is being written"),
-    ));
+    let mut findings: Vec<Finding> = ALIKE.iter().map(|check| check(SUBJECT, attributes)).collect();
+    findings.push(visibility(SUBJECT, attributes, timeout));
     findings.push(redrive_policy(attributes, dlq));
-    let (kept, parked) = (
-        seconds(attributes, "MessageRetentionPeriod"),
-        dlq.map(|dlq| seconds(dlq, "MessageRetentionPeriod")),
-    );
-    if let Some(parked) = parked {
-        let seen =
-            format!("keeps messages for {}, the DLQ for {}", length(kept * 1_000), length(parked * 1_000));
-        let action = "let the DLQ keep messages at least as long as the queue";
-        findings.push(Finding::when(parked >= kept, SUBJECT, Verdict::Wrong, seen, action));
-    }
+    findings.push(retention(SUBJECT, attributes, dlq));
     findings
+}
+
+fn visibility(subject: &'static str, attributes: &Attributes, timeout: Duration) -> Finding {
+    let seconds = seconds(attributes, "VisibilityTimeout");
+    let (least, most) = (timeout.as_secs() + VISIBILITY_MARGIN_S, timeout.as_secs() * MOST_VISIBILITY);
+    let seen = format!(
+        "visibility time-out {}, the writer's time-out is {}",
+        length(seconds * 1_000),
+        length(timeout.as_millis() as u64)
+    );
+    let action = match seconds < least {
+        true => format!(
+            "set VisibilityTimeout to {least} s or more: a batch must not be given out while it is being written"
+        ),
+        false => format!(
+            "set VisibilityTimeout to {least} s: so long a session stands still whose writer has died, at most {most} s"
+        ),
+    };
+    Finding::when((least..=most.max(least)).contains(&seconds), subject, Verdict::Wrong, seen, action)
+}
+
+fn retention(subject: &'static str, attributes: &Attributes, dlq: Option<&Attributes>) -> Finding {
+    let kept = seconds(attributes, "MessageRetentionPeriod");
+    let parked = dlq.map(|dlq| seconds(dlq, "MessageRetentionPeriod"));
+    let mut seen = format!("keeps messages for {}", length(kept * 1_000));
+    if let Some(parked) = parked {
+        seen.push_str(&format!(", the DLQ for {}", length(parked * 1_000)));
+    }
+    let (verdict, action) = match parked {
+        Some(parked) if parked < kept => {
+            (Verdict::Wrong, "let the DLQ keep messages at least as long as the queue")
+        }
+        _ if kept < LEAST_RETENTION.as_secs() => {
+            (Verdict::Wrong, "set MessageRetentionPeriod=345600 (4 days): audio waits here through an outage")
+        }
+        _ if kept < GOOD_RETENTION.as_secs() => {
+            (Verdict::Look, "set MessageRetentionPeriod=345600 (4 days): audio waits here through an outage")
+        }
+        _ => return Finding::fine(subject, seen),
+    };
+    Finding::new(subject, verdict, seen, action)
 }
 
 fn redrive_policy(attributes: &Attributes, dlq: Option<&Attributes>) -> Finding {
     const SUBJECT: &str = "redrive policy";
-    let policy = attributes.get("RedrivePolicy").and_then(|text| serde_json::from_str::<Value>(text).ok());
-    let Some(policy) = policy else {
+    let Some(policy) = policy(attributes) else {
         let action =
             "set RedrivePolicy with the DLQ's ARN: it is the last net for what the writer cannot even park";
         return Finding::new(SUBJECT, Verdict::Wrong, "the chunk queue has none", action);
     };
     let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
-    let arn = dlq.and_then(|dlq| dlq.get("QueueArn"));
-    if arn.is_some_and(|arn| arn != target) {
-        let seen = format!("it names {target}, DLQ_URL is another queue");
-        return Finding::new(SUBJECT, Verdict::Wrong, seen, "let both name one queue");
+    let dlq_arn = dlq.and_then(arn);
+    if dlq_arn.is_some() && dlq_arn == arn(attributes) {
+        let action = format!("set DLQ_URL to the URL of {target}");
+        return Finding::new(SUBJECT, Verdict::Wrong, "DLQ_URL names the chunk queue itself", action);
+    }
+    if let Some(dlq_arn) = dlq_arn.filter(|arn| *arn != target) {
+        let seen = format!("it names {target}, but DLQ_URL is {dlq_arn}");
+        let action = "let both name one queue: DLQ_URL if the policy is right, else RedrivePolicy";
+        return Finding::new(SUBJECT, Verdict::Wrong, seen, action);
     }
     // AWS tells a number, some emulators a string.
     let count = &policy["maxReceiveCount"];
@@ -111,18 +205,19 @@ fn redrive_policy(attributes: &Attributes, dlq: Option<&Attributes>) -> Finding 
     Finding::when(count >= u64::from(good), SUBJECT, verdict, seen, action)
 }
 
-/// The dead-letter queue.
-pub fn dlq(attributes: &Attributes) -> Vec<Finding> {
+/// The dead-letter queue, which belongs to the queue with this ARN.
+pub fn dlq(attributes: &Attributes, source: Option<&str>) -> Vec<Finding> {
     const SUBJECT: &str = "DLQ";
-    let mut findings = kind(SUBJECT, attributes);
+    let mut findings: Vec<Finding> = ALIKE.iter().map(|check| check(SUBJECT, attributes)).collect();
     let kept = seconds(attributes, "MessageRetentionPeriod");
     findings.push(Finding::when(
         kept >= LONGEST_RETENTION.as_secs(),
         SUBJECT,
         Verdict::Look,
         format!("keeps messages for {}", length(kept * 1_000)),
-        "set MessageRetentionPeriod to 1209600 (14 days): parked audio exists nowhere else",
+        "set MessageRetentionPeriod=1209600 (14 days): parked audio exists nowhere else",
     ));
+    findings.extend(allow_policy(SUBJECT, attributes, source));
     let waiting = seconds(attributes, "ApproximateNumberOfMessages") as usize;
     findings.push(Finding::when(
         waiting == 0,
@@ -132,6 +227,26 @@ pub fn dlq(attributes: &Attributes) -> Vec<Finding> {
         "`kvsw dlq list` says what and why",
     ));
     findings
+}
+
+/// Whether the chunk queue may move messages here; without a policy it may.
+fn allow_policy(subject: &'static str, attributes: &Attributes, source: Option<&str>) -> Option<Finding> {
+    let policy: Value = serde_json::from_str(attributes.get("RedriveAllowPolicy")?).ok()?;
+    let permission = policy["redrivePermission"].as_str().unwrap_or("allowAll");
+    let listed = policy["sourceQueueArns"].as_array().cloned().unwrap_or_default();
+    let allows = match permission {
+        "denyAll" => false,
+        "byQueue" => source.is_none_or(|arn| listed.iter().any(|listed| listed.as_str() == Some(arn))),
+        _ => true,
+    };
+    let seen = match allows {
+        true => format!("takes what the chunk queue moves here ({permission})"),
+        false => {
+            format!("RedriveAllowPolicy is {permission} and does not let the chunk queue move messages here")
+        }
+    };
+    let action = "set RedriveAllowPolicy to byQueue with the chunk queue's ARN, or remove it";
+    Some(Finding::when(allows, subject, Verdict::Wrong, seen, action))
 }
 
 #[cfg(test)]
@@ -147,14 +262,15 @@ mod tests {
             ("ContentBasedDeduplication", "false"),
             ("VisibilityTimeout", "60"),
             ("MessageRetentionPeriod", "1209600"),
-            ("QueueArn", "arn:dlq"),
+            ("QueueArn", "arn:queue"),
             ("RedrivePolicy", policy),
         ];
         good.iter().chain(changes).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     fn verdicts(changes: &[(&str, &str)]) -> Vec<(&'static str, Verdict)> {
-        let (queue_attributes, dlq_attributes) = (attributes(changes), attributes(&[]));
+        let (queue_attributes, dlq_attributes) =
+            (attributes(changes), attributes(&[("QueueArn", "arn:dlq")]));
         let findings = queue(&queue_attributes, Some(&dlq_attributes), Duration::from_secs(10));
         let not_fine = findings.into_iter().filter(|finding| finding.verdict != Verdict::Fine);
         not_fine.map(|finding| (finding.subject, finding.verdict)).collect()
@@ -163,7 +279,7 @@ mod tests {
     #[test]
     fn a_queue_as_the_template_makes_it_is_fine() {
         assert_eq!(verdicts(&[]), []);
-        assert!(dlq(&attributes(&[])).iter().all(|finding| finding.verdict == Verdict::Fine));
+        assert!(dlq(&attributes(&[]), None).iter().all(|finding| finding.verdict == Verdict::Fine));
     }
 
     #[test]
@@ -185,8 +301,10 @@ mod tests {
         for (name, value, expected) in cases {
             assert_eq!(verdicts(&[(name, value)]), [expected], "{name}={value}");
         }
-        let short =
-            dlq(&attributes(&[("MessageRetentionPeriod", "345600"), ("ApproximateNumberOfMessages", "3")]));
+        let short = dlq(
+            &attributes(&[("MessageRetentionPeriod", "345600"), ("ApproximateNumberOfMessages", "3")]),
+            None,
+        );
         assert_eq!(short.iter().filter(|finding| finding.verdict == Verdict::Look).count(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! Signed requests to services that the doctor asks one question each: Lambda and IAM. Their SDK crates would be half of this
+//! Signed requests to services that the doctor asks one question each: Lambda, IAM, KMS. Their SDK crates would be half of this
 //! program.
 
 use std::time::{Duration, SystemTime};
@@ -35,8 +35,20 @@ pub struct Request<'a> {
     pub method: &'static str,
     /// All of it.
     pub url: String,
-    /// A form, for `POST`.
+    /// A form or JSON, for `POST`.
     pub body: String,
+    /// `X-Amz-Target` of a JSON API; `None` for a form.
+    pub target: Option<&'static str>,
+}
+
+impl Request<'_> {
+    /// Headers that are signed.
+    fn headers(&self) -> Vec<(&'static str, &'static str)> {
+        match self.target {
+            Some(target) => vec![("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)],
+            None => vec![("content-type", "application/x-www-form-urlencoded")],
+        }
+    }
 }
 
 /// An answer, whatever its status.
@@ -90,12 +102,11 @@ async fn signed(config: &SdkConfig, request: &Request<'_>) -> Result<http::Reque
     };
     let provider = config.credentials_provider().ok_or_else(|| missing("no credentials".into()))?;
     let credentials = provider.provide_credentials().await.map_err(|e| missing(e.to_string()))?;
-    let mut built = http::Request::builder()
-        .method(request.method)
-        .uri(&request.url)
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(SdkBody::from(request.body.as_str()))
-        .map_err(|e| garbled(e.to_string()))?;
+    let mut built = http::Request::builder().method(request.method).uri(&request.url);
+    for (name, value) in request.headers() {
+        built = built.header(name, value);
+    }
+    let mut built = built.body(SdkBody::from(request.body.as_str())).map_err(|e| garbled(e.to_string()))?;
     let identity = credentials.into();
     let params = v4::SigningParams::builder()
         .identity(&identity)
@@ -106,7 +117,7 @@ async fn signed(config: &SdkConfig, request: &Request<'_>) -> Result<http::Reque
         .build()
         .map_err(|e| garbled(e.to_string()))?
         .into();
-    let headers = [("content-type", "application/x-www-form-urlencoded")].into_iter();
+    let headers = request.headers().into_iter();
     let body = SignableBody::Bytes(request.body.as_bytes());
     let signable = SignableRequest::new(request.method, &request.url, headers, body)
         .map_err(|e| garbled(e.to_string()))?;

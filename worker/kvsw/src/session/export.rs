@@ -23,7 +23,7 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
     args.span.check(None)?;
     writable(&args.out, args.force)?;
     let reader = world.stream(&args.session);
-    let known = facts(world, &reader, &args.session).await?;
+    let known = facts(world, &reader, &args.session).await?.with_stream()?;
     let part = part(&known, args.span)?;
     if known.listed.is_empty() {
         return Err(no_audio(
@@ -40,7 +40,7 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
     let Some(exported) = exported? else {
         return Err(no_audio("no audio lies in that part of the session"));
     };
-    output.show(&exported);
+    output.show(&exported)?;
     Ok(Exit::Fine)
 }
 

@@ -7,7 +7,7 @@ use media::time::EpochMs;
 use reader::fragment::{Block, Fragment};
 use reader::ledger::{Parked, gap_times};
 use reader::stream::{LAST_BLOCK_MS, LONGEST_FRAGMENT_MS, LeftOut, Listed, StreamReader};
-use writer::ports::{SessionStatus, Sessions as _};
+use writer::ports::SessionStatus;
 
 use crate::args::Span;
 use crate::error::{Error, Result, usage};
@@ -27,11 +27,23 @@ pub struct SessionFacts {
     pub last_activity: Option<EpochMs>,
     /// Its parked messages.
     pub parked: Vec<Entry>,
+    /// Messages in the DLQ of which no note speaks, of any session, by the queue's approximate count.
+    pub without_note: usize,
     /// Its fragments, in the order of time.
     pub listed: Vec<Listed>,
+    /// Why the stream could not be asked; then `listed` is empty.
+    pub stream_error: Option<Error>,
 }
 
 impl SessionFacts {
+    /// The facts, where the stream was asked.
+    ///
+    /// # Errors
+    /// Why it could not be.
+    pub fn with_stream(mut self) -> Result<Self> {
+        self.stream_error.take().map_or(Ok(self), Err)
+    }
+
     /// Its parked chunks.
     pub fn parked_chunks(&self) -> Vec<Parked> {
         self.parked.iter().map(Parked::of).collect()
@@ -58,27 +70,46 @@ pub struct Part<'a> {
     pub until: EpochMs,
     /// The fragments that may reach into it, in the order of time.
     pub listed: &'a [Listed],
+    /// The same, and one more at each end, which tells what lies between.
+    pub around: &'a [Listed],
 }
 
-/// Asks for all that, at the same time.
+/// Asks for all that, at the same time. That Kinesis Video does not answer is a fact too.
 ///
 /// # Errors
-/// Those of the services; wrong use, where nobody knows the session.
+/// Those of the other services; wrong use, where nothing is known of the session.
 pub async fn facts(world: &World, reader: &StreamReader, session: &SessionId) -> Result<SessionFacts> {
-    let (status, checkpoint, activity, parked, listed) = futures::try_join!(
-        async { Ok(world.sessions.status(session).await?) },
+    let (status, checkpoint, activity, notes, depth, listed) = futures::try_join!(
+        world.status(session),
         world.checkpoint(session),
         async { Ok(world.state.last_activity(std::slice::from_ref(session)).await?) },
-        world.notes(Some(session.as_str())),
-        async { Ok(reader.list(None).await?) },
+        world.notes(None),
+        world.dlq_depth(),
+        async { Ok(reader.list(None).await) },
     )?;
+    let without_note = depth.total().saturating_sub(notes.len());
+    let parked: Vec<Entry> = notes.into_iter().filter(|e| e.session_id == session.as_str()).collect();
+    let (listed, stream_error) = match listed {
+        Ok(listed) => (listed, None),
+        Err(error) => (Vec::new(), Some(Error::from(error))),
+    };
     let unheard_of = checkpoint.is_none() && parked.is_empty() && listed.is_empty();
-    if status == SessionStatus::Unknown && unheard_of {
-        let hint = "is the name right? It is the sessionId, without the `session-` of its stream's name";
-        return Err(usage(format!("nobody knows a session {session}"), hint));
+    if status == SessionStatus::Unknown && unheard_of && stream_error.is_none() {
+        let hint =
+            "is the name right? It is the sessionId, without the `session-` prefix of its stream's name";
+        return Err(usage(format!("there is no session {:?}", session.as_str()), hint));
     }
-    let last_activity = activity.into_values().next();
-    Ok(SessionFacts { session: session.clone(), status, checkpoint, last_activity, parked, listed })
+    let (last_activity, session) = (activity.into_values().next(), session.clone());
+    Ok(SessionFacts {
+        session,
+        status,
+        checkpoint,
+        last_activity,
+        parked,
+        without_note,
+        listed,
+        stream_error,
+    })
 }
 
 /// Reads the media of `listed` and gives each fragment with its audio, once and in the order of time, to `take`.
@@ -125,11 +156,14 @@ pub fn part(known: &SessionFacts, span: Span) -> Result<Part<'_>> {
     let reach = |l: &Listed| l.at < to && l.at.0 + LONGEST_FRAGMENT_MS > from.0;
     let (first, last) = (known.listed.iter().position(reach), known.listed.iter().rposition(reach));
     let listed = first.zip(last).map_or(&[][..], |(first, last)| &known.listed[first..=last]);
+    let before = known.listed.iter().rposition(|l| l.at.0 + LONGEST_FRAGMENT_MS <= from.0).unwrap_or(0);
+    let behind = known.listed.iter().position(|l| l.at >= to).map_or(known.listed.len(), |i| i + 1);
+    let around = known.listed.get(before..behind).unwrap_or_default();
     let outside = from.0 >= end.0.saturating_add(LAST_BLOCK_MS) || to <= begin;
     if to <= from || outside {
         return Err(no_audio("no audio lies in that part of the session"));
     }
-    Ok(Part { from, to, until: to.min(end), listed })
+    Ok(Part { from, to, until: to.min(end), listed, around })
 }
 
 /// Wrong use: nothing to read.
@@ -164,7 +198,9 @@ mod tests {
             checkpoint: Some(Checkpoint { gaps, ..Checkpoint::default() }),
             last_activity: None,
             parked: Vec::new(),
+            without_note: 0,
             listed: vec![listed(3_000), listed(50_000)],
+            stream_error: None,
         }
     }
 
@@ -185,7 +221,7 @@ mod tests {
             assert!(asked(from, to).unwrap_err().starts_with("no audio lies"), "{from:?} {to:?}");
         }
         for (from, to) in [(at(9_000), after(1_000)), (after(9_000), at(9_000)), (at(9_000), at(8_000))] {
-            assert_eq!(asked(from, to).unwrap_err(), "--to does not lie after --from");
+            assert_eq!(asked(from, to).unwrap_err(), "--to must be later than --from");
         }
         let nothing = SessionFacts { listed: Vec::new(), checkpoint: None, ..known() };
         assert!(part(&nothing, Span::default()).is_err());

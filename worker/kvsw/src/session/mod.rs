@@ -2,5 +2,6 @@
 
 pub mod export;
 pub mod facts;
+pub mod list;
 pub mod show;
 pub mod timeline;

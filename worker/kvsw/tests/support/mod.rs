@@ -230,14 +230,27 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An HTTP server that answers each request (head and body) with 200 and what `answer` says.
 pub async fn serve(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    serve_any(move |request| (200, answer(request))).await
+}
+
+/// The same with a status.
+pub async fn serve_any(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let body = answer(&request(&mut socket).await);
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-            socket.write_all((head + &body).as_bytes()).await.unwrap();
+            let answer = Arc::clone(&answer);
+            tokio::spawn(async move {
+                let (status, body) = answer(&request(&mut socket).await);
+                let date = aws_smithy_types::DateTime::from(std::time::SystemTime::now());
+                let date = date.fmt(aws_smithy_types::date_time::Format::HttpDate).unwrap();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ndate: {date}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
+                socket.write_all((head + &body).as_bytes()).await.unwrap();
+            });
         }
     });
     url

@@ -30,6 +30,7 @@ use self::header_hash::HeaderHash;
 use self::ogg::Ogg;
 use self::outcome::{Again, Step};
 use self::webm::Webm;
+use crate::time::Samples;
 
 /// An incremental demuxer. It holds no more than an incomplete element or page, is serialisable at any point, and
 /// gives the same packets however the bytes are cut.
@@ -84,6 +85,27 @@ enum Format {
     Ogg(Ogg),
 }
 
+/// When a push has taken enough.
+#[derive(Debug)]
+struct Until {
+    /// So much audio is yet to come.
+    enough: Samples,
+    /// So many bytes are taken in any case: they came before.
+    at_least: usize,
+    is_met: bool,
+}
+
+impl Until {
+    fn count(&mut self, items: &[Item], used: usize) {
+        for item in items {
+            if let Item::Packet(packet) = item {
+                self.enough = self.enough.saturating_sub(packet.duration);
+            }
+        }
+        self.is_met = self.enough == Samples(0) && used >= self.at_least;
+    }
+}
+
 impl Demuxer {
     /// The most bytes that are held back, whatever comes in.
     pub const MAX_BUFFERED: usize = 256 * 1024;
@@ -95,12 +117,19 @@ impl Demuxer {
 
     /// Takes one chunk (bytes cut anywhere) and returns what became complete. Never fails and never panics: what
     /// cannot be used is an [`Item::Skipped`].
-    pub fn push(&mut self, mut chunk: &[u8]) -> Vec<Item> {
+    pub fn push(&mut self, chunk: &[u8]) -> Vec<Item> {
+        self.push_until(chunk, Samples(u64::MAX)).0
+    }
+
+    /// As [`Self::push`], but takes only as much off the chunk's start as completes `enough` audio. Returns how many bytes that was, too:
+    /// the end of an element or page, or the chunk's.
+    pub fn push_until(&mut self, mut chunk: &[u8], enough: Samples) -> (Vec<Item>, usize) {
+        let all = chunk.len();
         let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
             if chunk[0] == 0x1a && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
-                return vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))];
+                return (vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))], all);
             }
             match self.again(chunk, &mut effort) {
                 Some(Again::GoesOn(at)) => chunk = &chunk[at..],
@@ -115,14 +144,19 @@ impl Demuxer {
                 None => self.cut_short(&mut out),
             }
         }
+        let mut left = 0;
         let mut tail = std::mem::take(&mut self.tail);
+        let mut until = Until { enough, at_least: tail.len(), is_met: false };
         if tail.is_empty() {
-            let used = self.take(chunk, &mut effort, &mut out);
+            let used = self.take(chunk, &mut until, &mut effort, &mut out);
             tail.extend_from_slice(&chunk[used..]);
         } else {
             tail.extend_from_slice(chunk);
-            let used = self.take(&tail, &mut effort, &mut out);
+            let used = self.take(&tail, &mut until, &mut effort, &mut out);
             tail.drain(..used);
+        }
+        if until.is_met {
+            left = std::mem::take(&mut tail).len();
         }
         self.tail = tail;
         times::settle(&mut out);
@@ -133,7 +167,7 @@ impl Demuxer {
         if started.is_some() {
             (self.head, self.first_blob) = (started.cloned(), None);
         }
-        out
+        (out, all - left)
     }
 
     /// Says that bytes are missing between what was pushed and what comes next: drops the incomplete tail
@@ -229,9 +263,14 @@ impl Demuxer {
     }
 
     /// Takes all that is complete off the start of `bytes`; returns how much that was.
-    fn take(&mut self, bytes: &[u8], effort: &mut Effort, out: &mut Vec<Item>) -> usize {
-        let mut used = 0;
+    fn take(&mut self, bytes: &[u8], until: &mut Until, effort: &mut Effort, out: &mut Vec<Item>) -> usize {
+        let (mut used, mut counted) = (0, 0);
         while used < bytes.len() {
+            until.count(&out[counted..], used);
+            counted = out.len();
+            if until.is_met {
+                break;
+            }
             if out.len() > limits::ITEMS_PER_PUSH {
                 out.push(Item::Skipped(Skipped::new(&bytes[used..], SkipReason::TooManyPackets)));
                 self.mode = Mode::Seek(SkipReason::Resync);

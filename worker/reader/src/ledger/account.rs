@@ -24,16 +24,29 @@ pub(super) fn account(fragments: &[Fragment], checkpoint: &Checkpoint, open: &Ra
     if let Some((first, last)) = open.runs().first().zip(open.runs().last()) {
         around(&mut time, &mut holes, &stretches, checkpoint, open, (first.0, last.1));
     }
-    for hole in &holes {
-        let ms = hole.to - hole.from;
-        match hole.kind {
-            HoleKind::Pause => time.pause_ms += ms,
-            HoleKind::Gap => time.gap_ms += ms,
-            HoleKind::Unknown => time.unknown_ms += ms,
-        }
-    }
-    time.audio_ms = time.to - time.from - time.pause_ms - time.gap_ms - time.unknown_ms;
+    sum(&mut time, &holes);
     (time, holes)
+}
+
+/// Leaves what lies within `part`.
+pub(super) fn clip(time: &mut Time, holes: &mut Vec<Hole>, part: (EpochMs, EpochMs)) {
+    time.from = time.from.clamp(part.0.0, part.1.0.max(part.0.0));
+    time.to = time.to.clamp(time.from, part.1.0.max(time.from));
+    for hole in holes.iter_mut() {
+        (hole.from, hole.to) = (hole.from.max(time.from), hole.to.min(time.to));
+    }
+    holes.retain(|hole| hole.from < hole.to);
+    sum(time, holes);
+}
+
+/// What is no hole is audio.
+fn sum(time: &mut Time, holes: &[Hole]) {
+    let of = |kind: HoleKind| -> u64 {
+        holes.iter().filter(|hole| hole.kind == kind).map(|hole| hole.to - hole.from).sum()
+    };
+    (time.pause_ms, time.gap_ms, time.unknown_ms) =
+        (of(HoleKind::Pause), of(HoleKind::Gap), of(HoleKind::Unknown));
+    time.audio_ms = time.to - time.from - time.pause_ms - time.gap_ms - time.unknown_ms;
 }
 
 /// Extends the account to open gaps (`from..to` in all) before the first audio and behind the last.

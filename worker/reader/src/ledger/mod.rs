@@ -10,7 +10,7 @@ use ingest::checkpoint::Checkpoint;
 use ingest::gap::Gap;
 use media::time::EpochMs;
 
-use self::account::account;
+use self::account::{account, clip};
 pub use self::rows::{ChunkRow, FragmentRow, GapRow, Hole, HoleKind, Ledger, Parked, Time};
 use crate::fragment::Fragment;
 use crate::ranges::Ranges;
@@ -23,14 +23,15 @@ pub fn ledger(fragments: &[Fragment], checkpoint: &Checkpoint, parked: &[Parked]
     ledger_within(fragments, checkpoint, parked, (EpochMs(0), EpochMs(u64::MAX)))
 }
 
-/// The same for a part of a session: `fragments` are those of the part, and gaps outside of it do not make it longer.
+/// The same for a part of a session: `fragments` are those of the part, and one before and behind it that tell what lies between.
+/// Times, rows of fragments and of gaps are those of the part alone; chunks are the session's.
 pub fn ledger_within(
     fragments: &[Fragment],
     checkpoint: &Checkpoint,
     parked: &[Parked],
     part: (EpochMs, EpochMs),
 ) -> Ledger {
-    let gaps: Vec<GapRow> =
+    let mut gaps: Vec<GapRow> =
         checkpoint.gaps.iter().map(|gap| gap_row(gap, gap_end(gap, checkpoint), parked)).collect();
     let in_gap = |parked: &&Parked| {
         let holds =
@@ -39,13 +40,16 @@ pub fn ledger_within(
     };
     let elsewhere = parked.iter().filter(|parked| !in_gap(parked)).filter_map(|parked| parked.index);
     let parked_elsewhere = elsewhere.collect();
-    let open = gap_times(checkpoint).and(&Ranges::one(part.0.0, part.1.0));
-    let (time, holes) = account(fragments, checkpoint, &open);
+    let (mut time, mut holes) = account(fragments, checkpoint, &gap_times(checkpoint));
+    clip(&mut time, &mut holes, part);
+    let chunks = chunk_rows(fragments, checkpoint, &gaps);
+    gaps.retain(|gap| gap.begins_at < part.1.0 && gap.until > part.0.0);
+    let inside = fragments.iter().filter(|fragment| fragment.at < part.1 && fragment.end() > part.0);
     Ledger {
         time,
         holes,
-        fragments: fragments.iter().map(fragment_row).collect(),
-        chunks: chunk_rows(fragments, checkpoint, &gaps),
+        fragments: inside.map(|fragment| fragment_row(fragment, checkpoint)).collect(),
+        chunks,
         gaps,
         parked_elsewhere,
         parked_without_index: parked.iter().filter(|parked| parked.index.is_none()).count(),
@@ -59,7 +63,7 @@ pub fn gap_times(checkpoint: &Checkpoint) -> Ranges {
     times
 }
 
-/// Where a gap ends. Behind the last audio written only the live line knows, which has gone past what was parked; and where
+/// Where a gap ends. Behind the last audio written only the live line knows, which has passed what was parked; and where
 /// nothing of that could be decoded, the speaker's clock.
 fn gap_end(gap: &Gap, checkpoint: &Checkpoint) -> u64 {
     let begin = gap.begins_at.0;
@@ -89,14 +93,18 @@ fn gap_row(gap: &Gap, until: u64, parked: &[Parked]) -> GapRow {
     }
 }
 
-fn fragment_row(fragment: &Fragment) -> FragmentRow {
+fn fragment_row(fragment: &Fragment, checkpoint: &Checkpoint) -> FragmentRow {
+    let span = fragment.chunks.map(|(first, last)| Ranges::inclusive(first, last)).unwrap_or_default();
+    let open = checkpoint.gaps.iter().map(|gap| gap.chunks).chain(checkpoint.given_up.iter().copied());
+    let open = open.filter(|range| Some(range.numbering) == fragment.numbering);
+    let chunks = open.fold(span, |left, range| left.without(&Ranges::one(range.from, range.to)));
     FragmentRow {
         number: fragment.number.clone(),
         at: fragment.at.0,
         span_ms: fragment.end().0.saturating_sub(fragment.at.0),
         samples: fragment.samples().0,
         numbering: fragment.numbering,
-        chunks: fragment.chunks,
+        chunks,
         backfilled: fragment.backfilled,
     }
 }
@@ -140,14 +148,18 @@ fn chunk_row(
         fragments.iter().filter(|fragment| fragment.numbering == Some(numbering)).collect();
     spans.sort_by_key(|fragment| fragment.order());
     let mut seen: BTreeSet<(u64, u64)> = BTreeSet::new();
-    for (first, last) in spans.iter().filter_map(|fragment| fragment.chunks) {
-        let span = Ranges::inclusive(first, last);
+    let mut parts: BTreeSet<(u64, u64)> = BTreeSet::new();
+    for ((first, last), from) in spans.iter().filter_map(|f| Some((f.chunks?, f.first_from))) {
+        // A chunk that is too long for one fragment goes on in others: only the same part of it is there twice.
+        let goes_on = from.is_some_and(|from| parts.insert((first, from)));
+        let span = Ranges::inclusive(first + u64::from(goes_on), last);
         // A later fragment inside an earlier one's span fills a hole of it; anything else is there twice.
-        let fills = seen.iter().any(|&(f, l)| (f, l) != (first, last) && f <= first && last <= l);
+        let fills =
+            from.is_none() && seen.iter().any(|&(f, l)| (f, l) != (first, last) && f <= first && last <= l);
         if !fills {
             row.twice.add_all(&span.and(&row.written));
         }
-        row.written.add_all(&span);
+        row.written.add_all(&Ranges::inclusive(first, last));
         seen.insert((first, last));
     }
     let mut elsewhere = row.given_up.clone();

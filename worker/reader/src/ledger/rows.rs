@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use crate::ranges::Ranges;
 
-/// The chunk of a parked message, as far as its note tells.
+/// The chunk of a parked message, as far as its note says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parked {
-    /// Which numbering of chunkIndex; notes of older writers do not tell.
+    /// Which numbering of chunkIndex; notes of older writers lack it.
     pub numbering: Option<u32>,
     /// Its chunkIndex.
     pub index: Option<u64>,
@@ -63,8 +63,8 @@ pub struct FragmentRow {
     pub samples: u64,
     /// Which numbering of chunkIndex.
     pub numbering: Option<u32>,
-    /// First and last chunk.
-    pub chunks: Option<(u64, u64)>,
+    /// Its chunks, without those of open gaps.
+    pub chunks: Ranges,
     /// It was written after fragments of later times; or nothing follows it, chunks were parked, and it was written long
     /// after the audio before it.
     pub backfilled: bool,
@@ -105,7 +105,7 @@ impl GapRow {
 pub struct ChunkRow {
     /// Which numbering; counts page reloads.
     pub numbering: u32,
-    /// One past the last chunk that the session has gone past.
+    /// One past the last chunk that the session has passed.
     pub next: u64,
     /// In a fragment.
     pub written: Ranges,

@@ -7,7 +7,6 @@ use media::time::EpochMs;
 use self::svg::{Anchor, Drawing, Ink, TextSize};
 use crate::fragment::{Block, Fragment};
 use crate::ledger::{HoleKind, Ledger};
-use crate::ranges::Ranges;
 use crate::text::{count, length, moment};
 
 const WIDTH: u32 = 1_600;
@@ -102,6 +101,8 @@ pub struct Timeline {
     /// Second line of text.
     pub subtitle: String,
     wave: Wave,
+    /// The session's beginning, epoch ms: the axis counts from here.
+    begins_ms: u64,
     /// In time order.
     bands: Vec<Band>,
     /// Times without audio.
@@ -109,12 +110,20 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The picture of a ledger; `fragments` are those that it was made of.
-    pub fn of(session_id: &str, ledger: &Ledger, fragments: &[Fragment], wave: Wave) -> Self {
-        let bands = fragments.iter().enumerate().flat_map(|(i, fragment)| {
+    /// The picture of a ledger; `fragments` are those that it was made of. The axis counts from `begins`, the session's beginning.
+    pub fn of(
+        session_id: &str,
+        ledger: &Ledger,
+        fragments: &[Fragment],
+        wave: Wave,
+        begins: EpochMs,
+    ) -> Self {
+        let (from, to) = (wave.from_ms, wave.to_ms);
+        let seen = fragments.iter().filter(|fragment| fragment.at.0 < to && fragment.end().0 > from);
+        let bands = seen.enumerate().flat_map(|(i, fragment)| {
             let longest = fragment.stretches.iter().map(|(_, length)| *length).max();
-            let chunks = fragment.chunks.map(|(first, last)| Ranges::inclusive(first, last).to_string());
-            let chunks = chunks.unwrap_or_default();
+            let row = ledger.fragments.iter().find(|row| row.number == fragment.number);
+            let chunks = row.map(|row| row.chunks.to_string()).unwrap_or_default();
             fragment.stretches.iter().map(move |(at, length)| Band {
                 fragment: i,
                 time: (at.0, at.0.saturating_add(length.ms_ceil())),
@@ -136,6 +145,7 @@ impl Timeline {
             title: format!("session {session_id}"),
             subtitle: subtitle(ledger),
             wave,
+            begins_ms: begins.0,
             bands: bands.collect(),
             blanks: blanks.collect(),
         }
@@ -144,7 +154,8 @@ impl Timeline {
     /// As an SVG document.
     pub fn svg(&self) -> String {
         let drawing = Drawing::new(WIDTH, HEIGHT);
-        let mut sheet = Sheet { from_ms: self.wave.from_ms, to_ms: self.wave.to_ms, drawing };
+        let (from_ms, to_ms, begins_ms) = (self.wave.from_ms, self.wave.to_ms, self.begins_ms);
+        let mut sheet = Sheet { from_ms, to_ms, begins_ms, drawing };
         sheet.levels();
         self.blanks.iter().for_each(|blank| sheet.blank(*blank));
         self.bands.iter().for_each(|band| sheet.band(band));
@@ -178,6 +189,7 @@ fn subtitle(ledger: &Ledger) -> String {
 struct Sheet {
     from_ms: u64,
     to_ms: u64,
+    begins_ms: u64,
     drawing: Drawing,
 }
 
@@ -293,7 +305,7 @@ impl Sheet {
         }
     }
 
-    /// Time since the beginning.
+    /// Time since the session's beginning.
     fn axis(&mut self) {
         const STEPS_MS: [u64; 16] = [
             100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000,
@@ -303,8 +315,12 @@ impl Sheet {
         self.drawing.line((LEFT, y), (right, y), FAINT);
         let span = self.to_ms - self.from_ms;
         let step = STEPS_MS.into_iter().find(|step| span / step <= 16).unwrap_or(span.max(1));
-        for ms in (0..=span / step).map(|i| i * step) {
-            let x = self.x(self.from_ms + ms);
+        // The first round time in sight.
+        let offset = self.from_ms.saturating_sub(self.begins_ms);
+        let first = offset.div_ceil(step).saturating_mul(step);
+        let ticks = (0..=span / step).map(|i| first.saturating_add(i * step));
+        for ms in ticks.filter(|ms| ms - offset <= span) {
+            let x = self.x(self.from_ms.saturating_add(ms - offset));
             self.drawing.line((x, y), (x, y + 6.0), FAINT);
             let text = if ms == 0 { "0 s".to_owned() } else { length(ms) };
             let half = TextSize::Small.width_of(&text) / 2.0;

@@ -27,6 +27,7 @@ fn timeline(blank: Blank) -> Timeline {
         title: "owl".into(),
         subtitle: "\u{1F600} \u{e9}".into(),
         wave,
+        begins_ms: 1_000,
         bands: vec![band(1_000, false), band(7_000, true)],
         blanks: vec![((3_000, 7_000), blank)],
     }
@@ -75,7 +76,9 @@ fn odd_times_make_a_picture_of_bounded_size() {
         wave.add(&tone(from, 100));
         let bands = vec![Band { fragment: 0, time: (from, to), label: String::new(), backfilled: false }];
         let blanks = vec![((from, to), Blank::Gap)];
-        let svg = Timeline { title: String::new(), subtitle: String::new(), wave, bands, blanks }.svg();
+        let svg =
+            Timeline { title: String::new(), subtitle: String::new(), wave, begins_ms: from, bands, blanks }
+                .svg();
         assert!(svg.ends_with("</svg>\n") && svg.lines().count() < 2_000, "{} lines", svg.lines().count());
     }
 }
@@ -100,11 +103,41 @@ fn what_is_parked_at_the_head_and_at_the_tail_is_drawn() {
     let parked = [0, 14].map(|index| Parked { numbering: Some(0), index: Some(index) });
     let drawn = |parked: &[Parked], fragments: &[Fragment]| {
         let wave = Wave::new(EpochMs(1_000), EpochMs(7_000));
-        Timeline::of("owl", &ledger(fragments, &state, parked), fragments, wave)
+        Timeline::of("owl", &ledger(fragments, &state, parked), fragments, wave, EpochMs(1_000))
     };
     let both = drawn(&parked, &fragments);
     assert_eq!(both.blanks, [((1_000, 3_000), Blank::Parked), ((5_000, 7_000), Blank::Parked)]);
     assert!(both.subtitle.ends_with("6 s · 1 fragment · audio 2 s · gaps 4 s"), "{}", both.subtitle);
     let missing = drawn(&[], &[]).blanks;
     assert_eq!(missing.iter().filter(|(_, blank)| *blank == Blank::Gap).count(), 2);
+}
+
+/// What the picture of a part says is of that part: heading, fragments, gaps and the axis.
+#[test]
+fn the_heading_of_a_part_is_that_of_its_picture() {
+    let fragment = |i: u64| Fragment {
+        number: i.to_string(),
+        at: EpochMs(10_000 + i * 2_000),
+        stretches: vec![(EpochMs(10_000 + i * 2_000), Samples::from_ms(2_000))],
+        numbering: Some(0),
+        chunks: Some((i * 7, i * 7 + 6)),
+        ..Fragment::default()
+    };
+    // 60 s of audio but for two gaps, at 10 s and at 42 s.
+    let fragments: Vec<Fragment> = (0..30).filter(|i| *i != 5 && *i != 21).map(fragment).collect();
+    let gaps = vec![gap(35, 42, 20_000, Some(22_000)), gap(147, 154, 52_000, Some(54_000))];
+    let live = Position { next: 210, ..Position::default() };
+    let state = Checkpoint { live, gaps, ..Checkpoint::default() };
+    let part = (EpochMs(31_000), EpochMs(41_000));
+    let ledger = crate::ledger::ledger_within(&fragments, &state, &[], part);
+    assert_eq!((ledger.time.from, ledger.time.to, ledger.time.audio_ms), (31_000, 41_000, 10_000));
+    assert_eq!((ledger.fragments.len(), ledger.gaps.len()), (6, 0));
+    let drawn = Timeline::of("owl", &ledger, &fragments, Wave::new(part.0, part.1), EpochMs(10_000));
+    assert_eq!(drawn.subtitle, "1970-01-01T00:00:31.000Z · 10 s · 6 fragments · audio 10 s");
+    assert_eq!(drawn.bands.len(), 6);
+    let svg = drawn.svg();
+    assert!(svg.contains(">21 s</text>") && svg.contains(">30 s</text>"), "{svg}");
+    assert!(!svg.contains(">0 s</text>"), "the part does not begin at the session's beginning");
+    let around = crate::ledger::ledger_within(&fragments, &state, &[], (EpochMs(51_000), EpochMs(53_000)));
+    assert_eq!((around.time.audio_ms, around.time.gap_ms, around.gaps.len()), (1_000, 1_000, 1));
 }

@@ -1,25 +1,26 @@
 //! What a redrive will do, from notes and checkpoints alone: the same value for the dry run and the real one.
 //!
-//! The writer's own [`sort`] places each noted chunk by its index and capture time, so the two cannot disagree about that: a
+//! The writer's own [`sort`](ingest::sort::sort) places each noted chunk by its index and capture time, so the two cannot disagree about that: a
 //! chunk of an open gap is written there; one that the live audio waits for joins it; one that is written already is dropped;
 //! what nobody can place, and what was refused for itself, is parked again. Notes hold no audio, so the plan cannot tell
 //! chunks apart by the recording that they open.
 
+mod place;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use aws::parked_index::Entry;
 use ingest::checkpoint::Checkpoint;
 use ingest::gap::Gap;
-use ingest::message::{Chunk, Record};
-use ingest::sort::sort;
 use media::time::EpochMs;
 use reader::ranges::Ranges;
 use serde::Serialize;
+use writer::is_after_end;
 use writer::ports::{ParkedNote, SessionStatus};
 
+pub use self::place::{GapKey, Known, Place, places};
+use self::place::{key, places_of_notes};
 use crate::reasons::advice;
 use crate::world::status_name;
 
@@ -63,12 +64,12 @@ pub enum Again {
 impl Again {
     fn why(self) -> &'static str {
         match self {
-            Self::RefusedForItself => "refused for itself; a redrive does not change the message",
+            Self::RefusedForItself => "the message itself was refused; a redrive does not change it",
             Self::SessionUnknown => "the Sessions table does not know the session",
             Self::SessionEnded => "captured after the session's end",
             Self::GivenUp => "too many gaps were open: the state before this one was given up",
             Self::Expired => "the state before the gap is no longer stored",
-            Self::Placeless => "the writer could not place it before, and it lies in no open gap",
+            Self::Placeless => "the writer could not place it before, and no open gap holds it",
         }
     }
 }
@@ -134,6 +135,8 @@ pub struct SessionPlan {
     pub written: Ranges,
     /// Messages without a chunk index that are not refused for themselves: nothing can be foreseen of them.
     pub unforeseen: usize,
+    /// Where the live audio ends now, epoch ms; what joins it lies behind.
+    pub live_ends_at: Option<u64>,
     /// What will be parked again.
     pub parked_again: Vec<AgainPlan>,
     /// The stream keeps fragments for less time than has passed since this gap (epoch ms): what is written there may expire at
@@ -176,28 +179,6 @@ pub fn plan(facts: &[SessionFacts], now: EpochMs, unnoted: Unnoted) -> Plan {
     Plan { sessions, unnoted }
 }
 
-/// A gap, by numbering and first chunk.
-type GapKey = (u32, u64);
-
-fn key(gap: &Gap) -> GapKey {
-    (gap.chunks.numbering, gap.chunks.from)
-}
-
-/// Where the writer will find that a chunk belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Gap(GapKey),
-    Live {
-        captured_at: EpochMs,
-    },
-    Written,
-    Nowhere {
-        numbering: u32,
-    },
-    /// Its message tells no index, or its group is not the name of a session.
-    Unforeseen,
-}
-
 /// One message, and what will become of it.
 struct Foreseen<'e> {
     note: &'e ParkedNote,
@@ -215,8 +196,8 @@ impl Foreseen<'_> {
 fn session(facts: &SessionFacts, now: EpochMs) -> SessionPlan {
     let fresh = Checkpoint::default();
     let checkpoint = facts.checkpoint.as_ref().unwrap_or(&fresh);
-    let chosen = foresee(facts, checkpoint, &facts.chosen);
-    let left = foresee(facts, checkpoint, &facts.staying);
+    let chosen = foresee(facts, checkpoint, &facts.chosen, now);
+    let left = foresee(facts, checkpoint, &facts.staying, now);
     let (going, coming_back): (Vec<Foreseen>, Vec<Foreseen>) =
         chosen.into_iter().partition(|message| message.again.is_none());
     let gaps = checkpoint.gaps.iter().map(|gap| gap_plan(gap, &going, left.iter().chain(&coming_back)));
@@ -232,65 +213,23 @@ fn session(facts: &SessionFacts, now: EpochMs) -> SessionPlan {
         gaps,
         appended: chunks(|place| matches!(place, Place::Live { .. })),
         written: chunks(|place| place == Place::Written),
-        unforeseen: going.iter().filter(|m| m.place == Place::Unforeseen).count(),
+        live_ends_at: checkpoint.live.timeline.end().map(|at| at.0),
+        unforeseen: going.iter().filter(|m| m.place == Place::Unknown).count(),
         parked_again: again_plans(&coming_back),
     }
 }
 
-fn foresee<'e>(facts: &SessionFacts, checkpoint: &Checkpoint, notes: &'e [Entry]) -> Vec<Foreseen<'e>> {
+fn foresee<'e>(
+    facts: &SessionFacts,
+    checkpoint: &Checkpoint,
+    notes: &'e [Entry],
+    now: EpochMs,
+) -> Vec<Foreseen<'e>> {
     let foreseen = |(Entry { note, .. }, place): (&'e Entry, Place)| {
-        let again = parked_again(facts, checkpoint, note, place);
+        let again = parked_again(facts, checkpoint, note, (place, now));
         Foreseen { note, place, again }
     };
-    notes.iter().zip(places(facts, checkpoint, notes)).map(foreseen).collect()
-}
-
-/// Each note's place, by the writer's own sorting.
-fn places(facts: &SessionFacts, checkpoint: &Checkpoint, notes: &[Entry]) -> Vec<Place> {
-    let mut places = vec![Place::Unforeseen; notes.len()];
-    let entries = notes.iter().enumerate().filter_map(|(i, entry)| {
-        let index = entry.note.chunk_index?;
-        // A redriven message is newer than all that were ever seen.
-        let sequence_number = checkpoint.live.last_sequence.saturating_add(1 + i as u128);
-        let record = Record { message_id: i.to_string(), sequence_number, ..Record::default() };
-        let captured_at = captured_at(&entry.note, index, checkpoint, facts.status);
-        let chunk = Chunk { record, index, captured_at, ..Chunk::default() };
-        Some(ingest::message::Entry::Chunk(Arc::new(chunk)))
-    });
-    let sorted = sort(checkpoint, &entries.collect::<Vec<_>>(), &[]);
-    let mut put = |record: &Record, place| {
-        if let Some(slot) = record.message_id.parse().ok().and_then(|i: usize| places.get_mut(i)) {
-            *slot = place;
-        }
-    };
-    for (gap, pieces) in &sorted.backfill {
-        pieces.iter().for_each(|piece| put(&piece.record, Place::Gap(key(gap))));
-    }
-    for piece in &sorted.live {
-        put(&piece.record, Place::Live { captured_at: piece.captured_at });
-    }
-    for piece in sorted.unplaceable.iter().chain(&sorted.replaced) {
-        put(&piece.record, Place::Nowhere { numbering: piece.numbering });
-    }
-    sorted.duplicates.iter().for_each(|record| put(record, Place::Written));
-    places
-}
-
-/// Notes of older writers do not tell when the chunk was captured. Then it is taken to be where its index says: in a gap, or
-/// after the session's end if it was parked for that, or with the last of the live audio.
-fn captured_at(note: &ParkedNote, index: u64, checkpoint: &Checkpoint, status: SessionStatus) -> EpochMs {
-    if let Some(at) = note.captured_at {
-        return at;
-    }
-    let live = checkpoint.live.last_captured;
-    match (checkpoint.gaps.iter().find(|gap| gap.chunks.holds(index)), status) {
-        (Some(gap), _) => gap.captured.0,
-        (None, SessionStatus::Ended { at: Some(at) }) if note.reason == "SESSION_ENDED" => {
-            EpochMs(live.0.max(at.0.saturating_add(1)))
-        }
-        (None, SessionStatus::Ended { at: Some(at) }) => live.min(at),
-        (None, _) => live,
-    }
+    notes.iter().zip(places_of_notes(checkpoint, facts.status, (notes, now))).map(foreseen).collect()
 }
 
 /// Why the writer will park a chunk again, if it will: its own order of questions.
@@ -298,7 +237,7 @@ fn parked_again(
     facts: &SessionFacts,
     checkpoint: &Checkpoint,
     note: &ParkedNote,
-    place: Place,
+    (place, now): (Place, EpochMs),
 ) -> Option<Again> {
     if !advice(&note.reason).redrive && matches!(note.class.as_str(), "message" | "audio") {
         return Some(Again::RefusedForItself);
@@ -314,14 +253,16 @@ fn parked_again(
         (SessionStatus::Unknown, _) => Some(Again::SessionUnknown),
         (_, Place::Gap(gap)) => (!facts.placeable.contains(&gap)).then_some(Again::Expired),
         (SessionStatus::Ended { at }, Place::Live { captured_at }) => {
-            at.is_none_or(|at| captured_at > at).then_some(Again::SessionEnded)
+            let end = at.or(checkpoint.seen_ended_at).unwrap_or(now);
+            let config = writer::Config::default();
+            is_after_end(checkpoint, &config, end, (captured_at, now)).then_some(Again::SessionEnded)
         }
         (_, Place::Nowhere { numbering }) => {
             let holds =
                 |index| checkpoint.given_up.iter().any(|r| r.numbering == numbering && r.holds(index));
             Some(if note.chunk_index.is_some_and(holds) { Again::GivenUp } else { Again::Placeless })
         }
-        (_, Place::Live { .. } | Place::Unforeseen) => None,
+        (_, Place::Live { .. } | Place::Unknown) => None,
     }
 }
 
@@ -363,6 +304,11 @@ fn older_than_retention(gaps: &[GapPlan], hours: Option<u64>, now: EpochMs) -> O
 }
 
 impl Plan {
+    /// Whether nothing is to be moved.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.unnoted.wanted() == 0
+    }
+
     /// Messages to move that have a note.
     pub fn messages(&self) -> usize {
         self.sessions.iter().map(|session| session.messages).sum()

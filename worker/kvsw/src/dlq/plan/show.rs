@@ -30,10 +30,10 @@ impl Unnoted {
         let many = count(self.messages, "message");
         let fate = match (self.meant, &self.only_of) {
             (false, _) => "left where they are, since they have no reason".to_owned(),
-            (true, None) => "moved too; what becomes of them is not foreseen".to_owned(),
+            (true, None) => "moved too; the plan cannot tell where they belong".to_owned(),
             (true, Some(session)) => format!("those of {session} are moved too"),
         };
-        let text = format!("{many} in the queue without a note, of whatever session: {fate}");
+        let text = format!("{many} in the DLQ without a note, of any session: {fate}");
         (self.messages > 0).then(|| pen.tone(Tone::Warn, &text))
     }
 
@@ -45,6 +45,12 @@ impl Unnoted {
             (n, Some(session)) => format!(" and those of {session} among about {n} without a note"),
         }
     }
+}
+
+/// `chunk 4`, `chunks 4-5`.
+fn chunks(chunks: &Ranges) -> String {
+    let noun = if chunks.len() == 1 { "chunk" } else { "chunks" };
+    format!("{noun} {chunks}")
 }
 
 impl SessionPlan {
@@ -61,22 +67,22 @@ impl SessionPlan {
             lines.push(pen.tone(Tone::Warn, &text));
         }
         if !self.appended.is_empty() {
-            lines.push(format!("  chunks {}: join the session's live audio", self.appended));
+            lines.push(format!("  {}: join the session's live audio", chunks(&self.appended)));
         }
         if !self.written.is_empty() {
             let text =
-                format!("  chunks {}: in no gap, so written already; the writer drops them", self.written);
+                format!("  {}: in no gap, so written already; the writer drops them", chunks(&self.written));
             lines.push(pen.tone(Tone::Faint, &text));
         }
         if self.unforeseen > 0 {
             lines.push(format!("  {} without a chunk index", count(self.unforeseen, "message")));
         }
         for again in &self.parked_again {
-            let chunks = match again.chunks.is_empty() {
+            let what = match again.chunks.is_empty() {
                 true => count(again.messages, "message"),
-                false => format!("chunks {}", again.chunks),
+                false => chunks(&again.chunks),
             };
-            let text = format!("  {chunks} ({}): will be parked again: {}", again.reason, again.why.why());
+            let text = format!("  {what} ({}): will be parked again: {}", again.reason, again.why.why());
             lines.push(pen.tone(Tone::Warn, &text));
         }
     }
@@ -97,9 +103,9 @@ impl GapPlan {
             left.push(format!("{} stay parked", self.staying));
         }
         if !self.nowhere.is_empty() {
-            left.push(format!("{} are in no note", self.nowhere));
+            left.push(format!("{} not noted as parked", self.nowhere));
         }
-        let shrinks = format!("{} come back, {}", self.returning, left.join(", "));
+        let shrinks = format!("{} return, {}", self.returning, left.join(", "));
         format!("{place}: {}", pen.tone(Tone::Warn, &shrinks))
     }
 }

@@ -93,7 +93,7 @@ fn what_a_filter_leaves_and_what_nobody_has_is_told_apart() {
         (vec![(44, 45)], vec![(46, 47)])
     );
     let text = Plan { sessions: vec![plan], ..Plan::default() }.text(Pen::PLAIN);
-    assert!(text.contains("40-43 come back, 44-45 stay parked, 46-47 are in no note"), "{text}");
+    assert!(text.contains("40-43 return, 44-45 stay parked, 46-47 not noted as parked"), "{text}");
 }
 
 #[test]
@@ -194,10 +194,18 @@ fn a_chunk_of_a_page_that_was_never_seen_is_not_taken_for_one_that_is_written() 
 
 #[test]
 fn the_sessions_end_is_compared_with_the_capture_time_whatever_the_chunk_was_parked_for() {
-    let mut ended = facts(4, vec![], vec![captured(4, 900, "SESSION_ENDED"), captured(5, 1_200, "ack-5001")]);
+    let mut ended = facts(
+        4,
+        vec![],
+        vec![
+            captured(4, 900, "SESSION_ENDED"),
+            captured(5, 4_200, "ack-5001"),
+            captured(6, 2_900, "ack-5001"),
+        ],
+    );
     ended.status = SessionStatus::Ended { at: Some(EpochMs(1_000)) };
     let plan = planned(ended);
-    assert_eq!(plan.appended.pairs(), [(4, 4)], "its end was corrected");
+    assert_eq!(plan.appended.pairs(), [(4, 4), (6, 6)], "its end was corrected; 2 s later is still taken");
     assert_eq!(
         (plan.parked_again[0].why, plan.parked_again[0].chunks.pairs()),
         (Again::SessionEnded, vec![(5, 5)])

@@ -1,0 +1,60 @@
+//! A chunk with more audio than a fragment holds: what a page hands out in one blob after it slept, or a recorder that was asked
+//! for none before. Its head goes into the fragment at hand, and the rest follows, as if the blob had been cut there.
+
+use media::demux::Demuxer;
+use media::time::Samples;
+
+use super::demux::take;
+use super::folded::{Folded, Outcome};
+use crate::message::Format;
+use crate::piece::{Head, Piece, Place};
+use crate::snapshot::Snapshot;
+
+/// A packet is rarely longer: where the next one might not fit, the head ends.
+const PACKET: Samples = Samples::from_ms(60);
+/// A head is no shorter, unless the audio before it can be a fragment by itself.
+const LEAST: Samples = Samples::from_ms(1_000);
+
+/// The pieces with the first chunk of more than `long` taken apart, so that what lies before it and its head are no longer than
+/// `most`; `None` where there is none, or it cannot be cut.
+pub fn take_apart(
+    start: &Snapshot,
+    pieces: &[Piece],
+    folded: &Folded,
+    (long, most): (Samples, Samples),
+) -> Option<Vec<Piece>> {
+    let is_long = |chunk: &Outcome| chunk.audio.as_ref().is_ok_and(|samples| *samples > long);
+    let i = folded.chunks.iter().position(is_long)?;
+    let piece = pieces.get(i).filter(|piece| piece.format != Format::Pcm)?;
+    let room = most.saturating_sub(folded.samples_of(i));
+    let head = if room < LEAST { most } else { room }.saturating_sub(PACKET);
+    let (mut before, _) = take(start, &pieces[..i]);
+    let place = behind(start, &pieces[..i]);
+    if place.numbering != piece.numbering {
+        before.demuxer = Demuxer::new();
+    }
+    if !place.leads_to(piece) {
+        before.lose_chunks();
+    }
+    let from = if i == 0 { start.position.within_of(piece) } else { 0 };
+    let (_, used) = before.demuxer.push_until(piece.audio.as_ref().ok()?.get(from..)?, head);
+    let head = Head { until: from + used, behind: Samples(0) };
+    let mut apart = cut(pieces, i, head)?;
+    let (_, taken) = take(start, &apart);
+    let rest = taken.get(i + 1)?.samples;
+    apart[i].head = apart[i].head.map(|head| Head { behind: rest, ..head });
+    (rest > Samples(0)).then_some(apart)
+}
+
+fn behind(start: &Snapshot, pieces: &[Piece]) -> Place {
+    pieces.last().map_or(start.position.place(), Place::behind)
+}
+
+/// The pieces with one of them cut behind this head; `None` where that does not end in it.
+pub fn cut(pieces: &[Piece], i: usize, head: Head) -> Option<Vec<Piece>> {
+    let piece = pieces.get(i)?;
+    let bytes = piece.audio.as_ref().ok()?.len();
+    let is_inside = 0 < head.until && head.until < bytes;
+    let head = Piece { head: Some(head), ..piece.clone() };
+    is_inside.then(|| [&pieces[..i], &[head], &pieces[i..]].concat())
+}
