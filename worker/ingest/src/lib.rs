@@ -7,7 +7,7 @@
 //! The path of a chunk: [`message`] (record to chunk, or rejection) → [`batch`] (by session) → [`sort`] (live, back in a
 //! gap, duplicate: a [`piece`] of a numbering) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write or
 //! defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what follows what),
-//! [`gap`], [`snapshot`], [`timeline`], [`failure`].
+//! [`gap`], [`snapshot`], [`timeline`], [`clock`], [`reckon`], [`failure`].
 
 // Pure: clippy.toml lists what this forbids (clocks, threads, files, sockets, the environment, output).
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]

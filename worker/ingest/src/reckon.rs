@@ -83,8 +83,9 @@ impl<'c> Walk<'c> {
         if let Some(ms) = self.in_gap(piece).or_else(|| self.of_another_setting(piece)) {
             return ms;
         }
-        let again = piece.opens() && self.checkpoint.live.opened_by == piece.recording();
-        let (in_page, opens) = (self.goes_on(piece), piece.opens() && !again);
+        let opened_by = &self.checkpoint.live.opened_by;
+        let again = || opened_by.is_some() && *opened_by == piece.recording();
+        let (in_page, opens) = (self.goes_on(piece), piece.opens() && !again());
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.behind_ms.map_or(self.ms, |usual_ms| behind_ms(piece, 0) - usual_ms);
         }

@@ -670,6 +670,42 @@ mod tests {
         assert_eq!(place_all(&pieces), [0, 14_400, 15_800, 17_200, 18_600, 20_000]);
     }
 
+    /// Where chunks lie that were captured and sent then, in ms after T0.
+    fn place_by(clocks: &[(i64, u64)]) -> Vec<i64> {
+        let timing = |(captured_ms, sent_ms): &(i64, u64)| Timing {
+            captured_at: EpochMs(T0.saturating_add_signed(*captured_ms)),
+            sent_at: EpochMs(T0 + sent_ms),
+            ..chunk(0, 300, Joint::Continues)
+        };
+        place_all(&clocks.iter().map(timing).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_clock_that_is_set_ahead_is_no_pause_and_a_pause_is_one_by_both_clocks() {
+        // 3 s behind the queue's.
+        let before = [(-2_700, 340), (-2_400, 640), (-2_100, 940), (-1_800, 1_240)];
+        let set_right = place_by(&[&before[..], &[(1_500, 1_540), (1_800, 1_840)]].concat());
+        assert_eq!(set_right, [-3_000, -2_700, -2_400, -2_100, -1_800, -1_500], "nobody paused");
+        let paused = place_by(&[&before[..], &[(1_500, 4_540), (1_800, 4_840)]].concat());
+        assert_eq!(paused, [-3_000, -2_700, -2_400, -2_100, 1_200, 1_500], "the pause is gone");
+    }
+
+    #[test]
+    fn what_a_page_kept_and_sends_faster_than_it_was_spoken_sets_no_clock() {
+        // The network was away for 3 s; the speaker paused meanwhile.
+        let kept = [
+            (300, 340),
+            (600, 640),
+            (900, 940),
+            (1_200, 4_000),
+            (3_200, 4_040),
+            (3_500, 4_080),
+            (4_100, 4_140),
+        ];
+        let resumed_ms = place_by(&kept)[4];
+        assert!((2_850..2_950).contains(&resumed_ms), "the pause is gone: audio goes on at {resumed_ms} ms");
+    }
+
     #[test]
     fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
         let missing = Joint::Missing(Samples::from_ms(600));

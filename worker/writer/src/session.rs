@@ -252,24 +252,20 @@ impl<P: Ports> SessionWork<'_, P> {
     fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
         let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
-        let oldest_waited = |pieces: &[Piece], most_ms: u64| {
-            pieces.iter().map(|piece| waited_ms(&piece.record)).max().is_some_and(|ms| ms >= most_ms)
-        };
-        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
-        let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
-        let looked = |least: u32| newest.is_some_and(|record| record.receive_count >= least);
-        let quiet = newest.is_some_and(|record| waited_ms(record) >= CALM_MS) && looked(CALM_LOOKS);
+        let most_ms = policy.last_resort_ms;
+        let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
+        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        let newest = delivered.max_by_key(|record| record.sent_at);
+        let looked = |looks: u32| newest.is_none_or(|record| record.receive_count >= looks);
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
+        // placed when its last piece has come, however far behind in the queue that lies.
         let nothing_comes = match batch.pieces.last() {
-            // A blob is placed when its last piece has come, however far behind in the queue that lies.
-            Some(last) if last.continues => {
-                looked(policy.backlog_looks) && oldest_waited(batch.pieces, policy.last_resort_ms)
-            }
+            Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
             _ => {
-                quiet
-                    || batch
-                        .pieces
-                        .get(doubtful)
-                        .is_some_and(|p| waited_ms(&p.record) >= policy.last_resort_ms)
+                let newest =
+                    batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+                waited_out
+                    || (looked(CALM_LOOKS) && newest.is_some_and(|record| waited_ms(record) >= CALM_MS))
             }
         };
         let nothing_comes = nothing_comes || !sorted.ends.is_empty();

@@ -216,14 +216,14 @@ async fn message(
     let text = event.body.as_deref().unwrap_or_default();
     match message::read(&caller, text, backend.now())? {
         Request::Send(mut enqueue, ack) => {
+            if is_replaced(backend, &caller, &event.request_context).await {
+                return Err(Refusal::replaced().about(message::index_of(text)));
+            }
             if let Some(captured_at) = enqueue.captured_at
                 && let Ok(Ok(status)) = timeout(STATUS_WITHIN, backend.status(&caller.session)).await
             {
                 let taken = ended::check(status, &caller, captured_at, backend.now());
                 taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
-            }
-            if is_replaced(backend, &caller, &event.request_context).await {
-                return Err(Refusal::replaced().about(message::index_of(text)));
             }
             enqueue.traceparent = enqueue.traceparent.or(trace);
             let told = enqueue.told.take();

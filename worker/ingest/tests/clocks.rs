@@ -1,0 +1,121 @@
+//! Speakers' clocks that are set, and timestamps that are made up: every chunk keeps its place.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use ingest::checkpoint::Checkpoint;
+use ingest::gap::{ChunkRange, Gap, Search};
+use ingest::message::{Chunk, Entry, Record};
+use ingest::opening::Opening;
+use ingest::position::Position;
+use ingest::snapshot::Snapshot;
+use ingest::sort::{Sorted, sort};
+use media::time::EpochMs;
+use serde_json::json;
+
+const HEADER: &[u8] = b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\xf7\x81\x01\x42\xf2\x81\x04\x42\xf3\x81\x08\x42\x82\x84webm\x42\x87\x81\x04\x42\x85\x81\x02";
+const T0: u64 = 1_732_622_783_000;
+/// From the capture to the queue.
+const DELAY_MS: u64 = 40;
+
+/// A chunk that the queue took `sent_ms` after the session's begin, stamped by a clock that is ahead by `ahead_ms`. The queue numbers
+/// messages by their time.
+fn chunk(index: u64, sent_ms: u64, ahead_ms: i64) -> Entry {
+    let sent_at = EpochMs(T0 + sent_ms);
+    let sequence_number = u128::from(sent_ms);
+    Entry::Chunk(Arc::new(Chunk {
+        record: Record { message_id: format!("m{sent_ms}"), sequence_number, sent_at, ..Record::default() },
+        index,
+        captured_at: EpochMs((sent_at.0 - DELAY_MS).saturating_add_signed(ahead_ms)),
+        audio: Ok(if index == 0 { HEADER.to_vec() } else { vec![1, 2, index as u8] }),
+        ..Chunk::default()
+    }))
+}
+
+/// A session that began 30 s ago, and has passed chunks 0 to 9 of its page, the last one 300 ms ago by both clocks.
+fn written() -> Checkpoint {
+    let live = Position {
+        next: 10,
+        numbering_began: EpochMs(T0 + 27_000),
+        last_captured: EpochMs(T0 + 29_700 - DELAY_MS),
+        last_sequence: 29_700,
+        timeline: serde_json::from_value(json!({
+            "stretch_at": T0, "samples": 475_200, "skew_ms": 0, "lag_ms": 0,
+            "last": {"captured_at": T0 + 29_660, "delay_ms": 40, "sent_at": T0 + 29_700, "usually_behind_ms": 40, "steady": 48_000},
+        }))
+        .unwrap(),
+        ..Position::default()
+    };
+    Checkpoint { live, ..Checkpoint::default() }
+}
+
+/// Numbering, index, and capture time after the session's begin, each by the clock that was never set back.
+fn live(sorted: &Sorted) -> Vec<(u32, u64, u64)> {
+    sorted
+        .live
+        .iter()
+        .map(|p| (p.numbering, p.index, p.captured_at.ms_since(EpochMs(T0)) + DELAY_MS))
+        .collect()
+}
+
+#[test]
+fn a_clock_that_is_set_back_within_a_page_leaves_its_chunks_in_their_order_and_their_pace() {
+    for back_ms in [-3_000, -20_000, -3_600_000, -86_400_000] {
+        let entries = [
+            chunk(10, 30_000, 0),
+            chunk(11, 30_300, 0),
+            chunk(12, 30_600, back_ms),
+            chunk(13, 30_900, back_ms),
+        ];
+        let sorted = sort(&written(), &entries, &[]);
+        let expected = [(0, 10, 30_000), (0, 11, 30_300), (0, 12, 30_600), (0, 13, 30_900)];
+        assert_eq!(live(&sorted), expected, "set by {back_ms} ms: chunks would change their page");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_before_a_reload_leaves_the_new_page_behind_the_old_one() {
+    let entries = [chunk(10, 30_000, 0), chunk(0, 33_000, -3_600_000), chunk(1, 33_300, -3_600_000)];
+    let sorted = sort(&written(), &entries, &[]);
+    assert_eq!(live(&sorted), [(0, 10, 30_000), (1, 0, 33_000), (1, 1, 33_300)], "{sorted:?}");
+}
+
+#[test]
+fn a_made_up_timestamp_ends_with_its_chunk() {
+    for ahead_ms in [-(T0 as i64) - 40_000, (1 << 53) - 2 * T0 as i64] {
+        let entries = [chunk(10, 30_000, 0), chunk(11, 30_300, ahead_ms), chunk(12, 30_600, 0)];
+        let sorted = sort(&written(), &entries, &[]);
+        let expected = [(0, 10, 30_000), (0, 11, 30_300), (0, 12, 30_600)];
+        assert_eq!(live(&sorted), expected, "a timestamp that is {ahead_ms} ms off breaks its neighbours");
+        assert!(sorted.live.iter().all(|piece| piece.clock_ms == 0), "it tells nothing of the clock");
+    }
+}
+
+fn gap(from: u64, to: u64, captured: (u64, u64)) -> Gap {
+    let opening = Opening {
+        chunks: ChunkRange { numbering: 0, from, to },
+        begins_at: EpochMs(T0),
+        ends_at: None,
+        captured: (EpochMs(T0 + captured.0), EpochMs(T0 + captured.1)),
+        search: Search::default(),
+        snapshot: Snapshot::default(),
+    };
+    opening.open().0
+}
+
+#[test]
+fn a_redriven_chunk_from_before_the_clock_was_set_finds_its_gap() {
+    let mut checkpoint = written();
+    checkpoint.gaps = vec![gap(3, 6, (28_000, 28_900))];
+    checkpoint.live.clock = serde_json::from_value(json!([{"from": 29_500, "ms": 20_000}])).unwrap();
+    // Sent 60 s ago, and redriven now.
+    let Entry::Chunk(again) = chunk(4, 28_540, 0) else { unreachable!("it is a chunk") };
+    let mut again = Arc::unwrap_or_clone(again);
+    again.record.sent_at = EpochMs(T0 + 90_000);
+    again.record.sequence_number = 90_000;
+    let sorted = sort(&checkpoint, &[Entry::Chunk(Arc::new(again))], &[]);
+    let came_back =
+        sorted.backfill.iter().flat_map(|(_, pieces)| pieces).map(|piece| piece.captured_at.0 - T0);
+    assert_eq!(came_back.collect::<Vec<_>>(), [28_500], "its audio would stay in the DLQ: {sorted:?}");
+}
