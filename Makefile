@@ -112,13 +112,21 @@ throughput: setup-build ## [SESSIONS=200] [SECONDS=60]: how soon the Kinesis Vid
 	target/release/examples/throughput --seconds "$(SECONDS)" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),200,$(SESSIONS))"
 
-fuzz: setup-build ## [SECONDS=60]: made-up PutMedia bodies against the emulator's MKV validator; findings in out/fuzz
-	mkdir -p out/fuzz/corpus
-	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path tests/kvs-emulator/fuzz/Cargo.toml \
+# What `make fuzz` attacks: the emulator's validator, or one of the worker's readers.
+FUZZ_TARGETS := mkv demux acks message state
+TARGET ?= mkv
+FUZZ := $(if $(filter mkv,$(TARGET)),tests/kvs-emulator/fuzz,tests/fuzz)
+FUZZ_PROGRAM := $(if $(filter mkv,$(TARGET)),fuzz-mkv,$(TARGET))
+FUZZ_SEEDS := $(or $(wildcard $(if $(filter mkv,$(TARGET)),$(FUZZ)/seeds,$(FUZZ)/seeds/$(TARGET))),worker/media/tests/corpus)
+
+fuzz: setup-build ## [TARGET=mkv|demux|acks|message|state SECONDS=60]: made-up bytes against a parser; findings in out/fuzz
+	$(if $(filter $(TARGET),$(FUZZ_TARGETS)),,$(error TARGET=$(TARGET) is none of $(FUZZ_TARGETS)))
+	mkdir -p out/fuzz/corpus/$(TARGET)
+	RUSTFLAGS="$(SANCOV)" cargo build --release --manifest-path $(FUZZ)/Cargo.toml --bin $(FUZZ_PROGRAM) \
 		--target-dir target/fuzz --target "$$(rustc -vV | sed -n 's/^host: //p')"
-	target/fuzz/*/release/fuzz-mkv out/fuzz/corpus tests/kvs-emulator/fuzz/seeds \
-		-dict=tests/kvs-emulator/fuzz/mkv.dict -artifact_prefix=out/fuzz/ \
-		-max_total_time="$(SECONDS)" -max_len=8192 -timeout=10 -rss_limit_mb=512
+	target/fuzz/*/release/$(FUZZ_PROGRAM) out/fuzz/corpus/$(TARGET) $(FUZZ_SEEDS) \
+		$(if $(filter mkv,$(TARGET)),-dict=$(FUZZ)/mkv.dict) -artifact_prefix=out/fuzz/ \
+		-max_total_time="$(SECONDS)" -max_len=$(if $(filter demux,$(TARGET)),4096,8192) -timeout=10 -rss_limit_mb=512
 
 # libFuzzer's coverage counters, with the stable compiler
 SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

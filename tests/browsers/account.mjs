@@ -12,31 +12,34 @@ const LIKENESS_MIN = 0.99;
 const REACH_S = 3;
 /** How far the time of a piece may be from where the first one is: a recorder's own delay at its start, rounding, a clock's drift. */
 const TIME_MS = 200;
-/** Within one run of the recorder nothing may be moved at all. */
-const SHIFT_MS = 5;
+/** Within one run of the recorder no sample may be missing, or be there twice. */
+const LOST_MS = 1;
 
 /** A busy machine makes a browser stumble over its microphone; more often than this it is no test. */
 const STUMBLES_MAX = 0.15;
 
 /**
- * Looks at each window of the stream that no cut touches. `began`: epoch ms when `source` began to play; `cuts`: `[from, to]` epoch ms
- * of everything that a person did to the recording. What differs from what was played is looked for in `recorded()`, the sound that
- * the browser's recorders handed out: a browser that stumbles is not our fault, and is told.
+ * Looks at each window of the stream that no cut touches. `wav`: all its samples, of the `fragments` of the ledger. `began`: epoch ms when
+ * `source` began to play; `cuts`: `[from, to]` epoch ms of everything that a person did to the recording. What differs from what was
+ * played is looked for in `recorded()`, the sound that the browser's recorders handed out: a browser that stumbles is not our fault, and
+ * is told.
  */
-export function account({ from, wav }, source, began, cuts, recorded) {
+export function account(wav, fragments, source, began, cuts, recorded) {
   const stream = unwav(wav);
+  const time = clock(fragments);
   const windows = [];
   let expected;
   for (let at = 0; at + WINDOW <= stream.length; at += STEP) {
-    const ms = from + at / (STREAM_RATE / 1_000);
-    if (isCut(cuts, ms, ms + WINDOW_MS)) continue;
+    const ms = time(at);
+    if (isCut(cuts, ms, time(at + WINDOW - 1))) continue;
     const due = ((ms - began) / 1_000) * RATE;
     const reach = (expected === undefined ? REACH_S : 0.4) * RATE;
     const guess = due + (expected ?? 0);
     const piece = stream.subarray(at, at + WINDOW);
     const { lag, likeness } = find(piece, source, guess - reach, guess + reach);
     expected ??= lag - due;
-    windows.push({ ms, piece, likeness, at: at / STREAM_RATE, movedMs: ((lag - due - expected) / RATE) * 1_000 });
+    const from = (lag / RATE) * 1_000 - at / (STREAM_RATE / 1_000); // the same as long as no sample is missing
+    windows.push({ ms, piece, likeness, from, at: at / STREAM_RATE, movedMs: ((lag - due - expected) / RATE) * 1_000 });
   }
   if (!windows.length) return { windows, wrong: ["the stream has no whole second"], worst: 0, moved: 0, stumbles: 0 };
   const sound = windows.some(({ likeness }) => likeness < LIKENESS_MIN) ? recorded() : [];
@@ -54,6 +57,16 @@ export function account({ from, wav }, source, began, cuts, recorded) {
   };
 }
 
+/** When the stream's nth sample was said, epoch ms. */
+function clock(fragments) {
+  let [end, rows] = [0, []];
+  for (const { at, samples, spanMs } of fragments) rows.push({ at, samples, spanMs, begin: end, end: (end += samples) });
+  return (n) => {
+    const { at, samples, spanMs, begin } = rows.find(({ end }) => n < end) ?? rows.at(-1);
+    return at + ((n - begin) / samples) * spanMs;
+  };
+}
+
 const isCut = (cuts, from, to) => cuts.some(([start, end]) => from < end && to > start);
 
 /** Whether a recorder handed this very sound out. */
@@ -65,14 +78,14 @@ function faults(windows, cuts) {
   const wrong = [];
   let before; // in the same run of the recorder
   for (const window of windows) {
-    const { at, ms, likeness, movedMs, stumbled } = window;
+    const { at, ms, from, likeness, movedMs, stumbled } = window;
     const where = `second ${at.toFixed(1)} of the stream`;
     if (before && isCut(cuts, before.ms, ms)) before = undefined;
     if (stumbled) before = undefined;
     else if (likeness < LIKENESS_MIN) wrong.push(`${where} is not what was played: correlation ${likeness.toFixed(4)}`);
     else if (Math.abs(movedMs) > TIME_MS) wrong.push(`${where} is ${movedMs.toFixed(0)} ms from its true time`);
-    else if (before && Math.abs(movedMs - before.movedMs) > SHIFT_MS)
-      wrong.push(`${where} has moved by ${(movedMs - before.movedMs).toFixed(1)} ms within a run of the recorder`);
+    else if (before && Math.abs(from - before.from) > LOST_MS)
+      wrong.push(`${(from - before.from).toFixed(1)} ms before ${where} are missing (if below 0: there twice) within a run of the recorder`);
     if (!stumbled) before = window;
   }
   return wrong;

@@ -91,7 +91,7 @@ export async function speak(name, { stack, pulse, source, began, folder, query =
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
-    const found = account(sound, source, began, speaker.cuts, () => speaker.recordings.map(decode));
+    const found = account(sound, ledger.fragments, source, began, speaker.cuts, () => speaker.recordings.map(decode));
     const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
     const ages = events.ages(...speaker.steady);
     if (speaker.back) {

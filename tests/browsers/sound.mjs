@@ -75,7 +75,7 @@ function correlation(piece, source, lag, every) {
 
 /**
  * Where in the source the piece is: the lag (source samples) from `from` to `to` where they are most alike, and how much. Looks at every
- * half millisecond and few samples first.
+ * quarter of a millisecond and a fifth of the samples first.
  */
 export function find(piece, source, from, to) {
   let best = { lag: 0, likeness: -1 };
@@ -85,8 +85,8 @@ export function find(piece, source, from, to) {
       if (likeness > best.likeness) best = { lag, likeness };
     }
   };
-  look(from, to, 24, 17);
+  look(from, to, 12, 5);
   best.likeness = -1;
-  look(best.lag - 36, best.lag + 36, 1, 1);
+  look(best.lag - 24, best.lag + 24, 1, 1);
   return best;
 }

@@ -55,10 +55,10 @@ export class Stack {
     return this.#kvsw("session", "show", session);
   }
 
-  /** The session's sound with silence where there is none: epoch ms of its first sample, and the WAV file. */
+  /** All samples of the session's stream, one after the other, as a WAV file. */
   async sound(session, file) {
-    const { from } = await this.#kvsw("session", "export", session, "--fill-gaps", "--force", "--out", file);
-    return { from, wav: readFileSync(file) };
+    await this.#kvsw("session", "export", session, "--force", "--out", file);
+    return readFileSync(file);
   }
 
   async stop() {

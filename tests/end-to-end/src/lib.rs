@@ -10,6 +10,7 @@ pub mod hostile;
 pub mod live;
 pub mod recordings;
 pub mod referee;
+pub mod samples;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ async fn checks(stack: &Stack) {
     };
     timed("every recording at eight times real time", &mut Box::pin(recordings::all(stack))).await;
     timed("a live session", &mut Box::pin(live::one_session(stack))).await;
+    timed("plain samples, and a blob of 1 MB", &mut Box::pin(samples::all(stack))).await;
     timed("hostile input", &mut Box::pin(hostile::all(stack))).await;
     timed("readers of others", &mut Box::pin(referee::all(stack))).await;
 }

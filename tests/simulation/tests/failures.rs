@@ -254,6 +254,10 @@ fn refusing(code: &str) -> (Scenario, bool) {
         "BAD_SESSION_ID" => with_field("sessionId", json!("no stream name!")),
         "WRONG_GROUP" => with_field("sessionId", json!("another")),
         "BAD_BASE64" => with_field("audioData", json!("%%%")),
+        "HALF_SAMPLE" => with_body(4, |fields| {
+            (fields["format"], fields["audioData"]) = (json!("pcm-s16le"), json!("AAAA"));
+            None
+        }),
         "AUDIO_TOO_LARGE" => with_field("audioData", big(131_076)),
         "UNSUPPORTED_FORMAT" => with_field("format", json!("mp3")),
         "CHUNK_TOO_LONG" => with_field("audioData", json!(bomb())),

@@ -10,6 +10,7 @@ use simulation::invariants::check;
 use simulation::model::queue::Dead;
 use simulation::run::{Incident, Outcome, run};
 use simulation::speech::session::{Chunk, Passage, Session, Take};
+use simulation::speech::tape::tape;
 use simulation::speech::webm::Browser;
 use writer::event::Event;
 
@@ -46,7 +47,7 @@ fn shows(kind: Kind, session: &Session) -> bool {
             && second.chunks[0].handed_out_ms < session.takes[0].chunks.last().unwrap().handed_out_ms
     });
     let seen = [
-        (Kind::Stall, count(session, |chunk| chunk.late_ms > 1_000) > 0),
+        (Kind::Stall, kind != Kind::Pieces && count(session, |chunk| chunk.late_ms > 1_000) > 0),
         (Kind::Burst, count(session, |chunk| network_ms(chunk) > 500 && network_ms(chunk) != 5_000) > 3),
         (Kind::Disorder, count(session, |chunk| (1..10).contains(&chunk.misstamped_ms)) > 3),
         (Kind::Clock, !session.clock_set.is_empty()),
@@ -54,6 +55,8 @@ fn shows(kind: Kind, session: &Session) -> bool {
         (Kind::Empty, empty(session) > 3),
         (Kind::Resend, count(session, |chunk| chunk.restamped_after_ms.is_some()) > 1),
         (Kind::End, session.ended.is_some()),
+        (Kind::Pcm, session.takes.iter().any(|take| tape(take.tape).browser == Browser::Worklet)),
+        (Kind::Pieces, count(session, |chunk| chunk.continues) > 3),
         (Kind::Hostile, count(session, |chunk| chunk.misstamped_ms.abs() > 1_000_000) == 1),
     ];
     assert!(

@@ -1,5 +1,8 @@
 //! The Connections table: who speaks on a WebSocket connection. `connectionId`, `sessionId`, `role`, `connectedAt`
 //! (epoch ms), `expiresAt` (epoch seconds, the table's TTL).
+//!
+//! Beside them, one item for each session names its speaker: `connectionId` is `speaker:` and the session (no connection has a
+//! colon in its id), `speaker` the connection, `connectedAt` since when, `expiresAt` as above.
 
 use std::collections::HashMap;
 
@@ -8,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use media::time::EpochMs;
 use writer::ports::Result;
 
-use crate::failure::call;
+use crate::failure::{call, has_code};
 use crate::items::{number, text};
 
 /// API Gateway ends a connection after two hours; an item whose `$disconnect` never came goes a little later.
@@ -21,6 +24,15 @@ pub struct Connection {
     pub session_id: String,
     /// `speaker`, or one who only listens.
     pub role: String,
+}
+
+/// Which connection speaks for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The connection.
+    pub connection_id: String,
+    /// Since when.
+    pub since: EpochMs,
 }
 
 /// The Connections table.
@@ -53,6 +65,41 @@ impl ConnectionsTable {
         call("PutItem", put.send()).await.map(drop)
     }
 
+    /// Makes a connection its session's speaker, unless a newer one is.
+    ///
+    /// # Errors
+    /// Those of PutItem.
+    pub async fn take_over(&self, session_id: &str, connection_id: &str, at: EpochMs) -> Result<()> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("connectionId", text(&speaker_key(session_id)))
+            .item("speaker", text(connection_id))
+            .item("connectedAt", number(at.0))
+            .item("expiresAt", number(at.0 / 1_000 + KEEP_SECONDS))
+            .condition_expression("attribute_not_exists(connectionId) OR connectedAt <= :at")
+            .expression_attribute_values(":at", number(at.0));
+        match call("PutItem", put.send()).await {
+            Err(failure) if has_code(&failure, "ConditionalCheckFailedException") => Ok(()),
+            put => put.map(drop),
+        }
+    }
+
+    /// Which connection speaks for a session; eventually consistent, since each chunk asks.
+    ///
+    /// # Errors
+    /// Those of GetItem.
+    pub async fn speaker(&self, session_id: &str) -> Result<Option<Speaker>> {
+        let key = text(&speaker_key(session_id));
+        let asked = self.client.get_item().table_name(&self.table).key("connectionId", key);
+        Ok(call("GetItem", asked.send()).await?.item.and_then(|item| {
+            let connection_id = item.get("speaker")?.as_s().ok()?.clone();
+            let since = EpochMs(item.get("connectedAt")?.as_n().ok()?.parse().ok()?);
+            Some(Speaker { connection_id, since })
+        }))
+    }
+
     /// Looks a connection up, strongly consistent.
     ///
     /// # Errors
@@ -75,6 +122,10 @@ impl ConnectionsTable {
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
         Ok(call("DeleteItem", asked.send()).await?.attributes.and_then(connection))
     }
+}
+
+fn speaker_key(session_id: &str) -> String {
+    format!("speaker:{session_id}")
 }
 
 fn connection(item: HashMap<String, AttributeValue>) -> Option<Connection> {

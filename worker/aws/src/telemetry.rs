@@ -174,6 +174,8 @@ fn metrics(event: &Event) -> Metrics<'static> {
         Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
         Event::Crashed { .. } => of("ERROR", ("crashes", 1), &[]),
         Event::FragmentTwice { .. } => of("ERROR", ("fragmentsTwice", 1), &[]),
+        Event::SeveralAudioTracks { .. } => of("WARN", ("recordingsWithSeveralAudioTracks", 1), &[]),
+        Event::EncryptedBlocks { blocks, .. } => of("WARN", ("encryptedBlocks", *blocks), &[]),
         Event::DuplicatesDropped { messages, .. } => of("INFO", ("duplicatesDropped", *messages), &[]),
     }
 }
@@ -234,6 +236,13 @@ mod tests {
             Event::GapOpened { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
+            Event::SeveralAudioTracks {
+                session_id: session_id(),
+                codecs: "A_OPUS A_VORBIS".into(),
+                chunk_first: 0,
+                message: "several audio tracks, the first Opus one is used",
+            },
+            Event::EncryptedBlocks { session_id: session_id(), blocks: 3, chunk_first: 3, chunk_last: 9 },
             Event::GapClosed { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::Crashed { session_id: session_id(), message: "index out of bounds".into() },
             Event::FragmentTwice {

@@ -159,6 +159,11 @@ impl Gap {
         GapId { numbering: self.chunks.numbering, from: self.chunks.from }
     }
 
+    /// Whether a chunk of it can have been captured then.
+    pub fn is_of_time(&self, captured_at: EpochMs) -> bool {
+        (self.captured.0..=self.captured.1).contains(&captured_at)
+    }
+
     /// See the table at the head of this file.
     pub fn state(&self) -> State {
         match (&self.unsure, &self.parked) {

@@ -15,6 +15,7 @@
 pub mod aside;
 pub mod batch;
 pub mod checkpoint;
+pub mod clock;
 pub mod decide;
 pub mod failure;
 pub mod fold;
@@ -26,6 +27,7 @@ pub mod opening;
 pub mod piece;
 pub mod plan;
 pub mod position;
+pub mod reckon;
 pub mod render;
 pub mod schema;
 pub mod snapshot;

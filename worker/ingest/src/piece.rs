@@ -3,10 +3,12 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use media::demux::{Demuxer, Item, starts_recording};
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::message::Chunk;
+use crate::hash::fnv;
+use crate::message::{Chunk, Format};
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Piece {
     pub set_aside: bool,
     /// What of the chunk; all that is left of it if this is `None`.
     pub head: Option<Head>,
+    /// What was added to its capture time, where the speaker's clock was set back before.
+    pub clock_ms: i64,
     /// The chunk.
     pub chunk: Arc<Chunk>,
 }
@@ -38,12 +42,18 @@ impl Piece {
 
     /// The chunk in this numbering.
     pub fn of(numbering: u32, chunk: Arc<Chunk>) -> Self {
-        Self { numbering, set_aside: false, head: None, chunk }
+        Self { numbering, set_aside: false, clock_ms: 0, head: None, chunk }
     }
 
     /// Its own place.
     pub fn place(&self) -> Place {
         Place { numbering: self.numbering, next: self.index }
+    }
+
+    /// The recording that begins with this chunk, where it is plain samples: no header names it, so its bytes do.
+    pub fn begins_pcm(&self) -> Option<String> {
+        let bytes = self.audio.as_ref().ok().filter(|bytes| !bytes.is_empty())?;
+        (self.format == Format::Pcm).then(|| format!("{:016x}", fnv(bytes)))
     }
 
     /// Whether nothing of the chunk comes behind this.
@@ -55,6 +65,30 @@ impl Piece {
     pub fn ended_at(&self) -> EpochMs {
         let behind = self.head.map_or(Samples(0), |head| head.behind);
         EpochMs(self.captured_at.0.saturating_sub(behind.ms_floor()))
+    }
+
+    /// Whether the chunk can be the first of a numbering.
+    pub fn opens(&self) -> bool {
+        let starts = || self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes));
+        self.index == 0 && (self.begins_pcm().is_some() || starts())
+    }
+
+    /// The recording that the chunk begins.
+    pub fn recording(&self) -> Option<String> {
+        let begun = |item| match item {
+            Item::RecordingStart(head) => Some(head.id),
+            _ => None,
+        };
+        self.begins_pcm().or_else(|| self.items().into_iter().find_map(begun))
+    }
+
+    /// Whether the chunk, which begins a recording, holds audio of it.
+    pub fn holds_audio(&self) -> bool {
+        self.begins_pcm().is_some() || self.items().iter().any(|item| matches!(item, Item::Packet(_)))
+    }
+
+    fn items(&self) -> Vec<Item> {
+        self.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
     }
 }
 

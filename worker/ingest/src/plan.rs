@@ -4,7 +4,7 @@
 use media::time::{EpochMs, Samples};
 
 use crate::checkpoint::{Advance, Line, Resumes, Skipped};
-use crate::fold::{Around, Folded, Refusal, Run, fold};
+use crate::fold::{Around, Folded, Refusal, Run, Undecoded, fold};
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::message::{Chunk, Record};
 use crate::opening::{Opening, residue_snapshots};
@@ -25,6 +25,8 @@ pub struct Plan {
     pub pre_roll: Vec<Heard>,
     /// Chunks that cannot be written, as indices into the pieces that were planned.
     pub refused: Vec<(usize, Refusal)>,
+    /// Sound that is not decoded.
+    pub undecoded: Undecoded,
     /// Whether the batch ends in search of a place where decoding can go on.
     searches: bool,
     /// Set when a backfill closes its gap completely: the next chunk's index, and the position and media state before it.
@@ -87,6 +89,7 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
         runs: folded.runs,
         pre_roll: start.media.pre_roll.clone(),
         refused,
+        undecoded: folded.undecoded,
         searches: folded.media.is_searching(),
         end_of_gap: None,
     };

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Clock;
 use crate::hash::fnv;
 use crate::piece::{Head, Piece, Place};
 use crate::timeline::Timeline;
@@ -39,6 +40,9 @@ pub struct Position {
     /// The last chunks passed.
     #[serde(default, skip_serializing_if = "Recent::is_empty")]
     pub recent: Recent,
+    /// The speaker's clock: capture times here are those of the one that was never set back.
+    #[serde(default, skip_serializing_if = "Clock::is_unset")]
+    pub clock: Clock,
 }
 
 /// A clock that is ahead of the queue's by more does not show the order of pages.
@@ -78,6 +82,7 @@ impl Position {
         if piece.index == 0 && self.within_of(piece) == 0 {
             self.opened_by.clone_from(&recording);
         }
+        self.clock.note(piece.record.sequence_number, piece.clock_ms);
         self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
         self.recording = recording.or(self.recording.take());

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use media::demux::{Demuxer, Item, starts_recording};
 use media::time::EpochMs;
 
 use crate::checkpoint::{Advance, Checkpoint, Line, PastNumbering};
@@ -15,7 +14,7 @@ use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
 use crate::piece::Piece;
 use crate::position::Position;
-use crate::timeline::Timeline;
+use crate::reckon::by_one_clock;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
@@ -24,10 +23,6 @@ const PAGE_TURN_MS: u64 = 100;
 const STRAGGLER_MS: u64 = 5_000;
 /// The largest step of a speaker's clock, while a gap is open, after which the gap's chunks are still recognised.
 const CLOCK_SET_MS: u64 = 5_000;
-
-/// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
-/// message lies that long in a queue and its DLQ.
-const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
 
 /// A delivery's records of one session, sorted by what is to be done with them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,7 +85,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
             }
         }
     }
-    pieces.iter_mut().for_each(|piece| with_a_time(&checkpoint.live.timeline, piece));
+    by_one_clock(checkpoint, &mut pieces);
     let mut walk = Walk::new(&checkpoint.live);
     for mut piece in in_time(pieces) {
         match walk.classify(checkpoint, &mut piece) {
@@ -112,13 +107,6 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
         once(pieces, duplicates, unplaceable);
     }
     sorted
-}
-
-/// A chunk with a made-up timestamp was captured when the others are that the queue took with it.
-fn with_a_time(timeline: &Timeline, piece: &mut Piece) {
-    if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
-        piece.captured_at = timeline.captured_before(piece.record.sent_at);
-    }
 }
 
 /// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
@@ -204,10 +192,10 @@ impl Walk {
         let same_bytes = self.same_bytes(piece);
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = newer && later_ms > PAGE_TURN_MS;
-        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || opens(piece));
+        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || piece.opens());
         if piece.index < self.waits_for || repeats {
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
-            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && opens(piece));
+            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && piece.opens());
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page =
                 later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
@@ -231,7 +219,7 @@ impl Walk {
     }
 
     fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {
-        self.at.pass(piece, Some(piece).filter(|piece| opens(piece)).and_then(recording));
+        self.at.pass(piece, Some(piece).filter(|piece| piece.opens()).and_then(Piece::recording));
         self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
         Whose::Live
     }
@@ -263,7 +251,7 @@ impl Walk {
         let same_connection = self.same_connection(piece);
         let belongs = |gap: &&Gap| {
             let current = gap.chunks.numbering == self.at.numbering;
-            let in_time = (gap.captured.0..=gap.captured.1).contains(&piece.captured_at);
+            let in_time = gap.is_of_time(piece.captured_at);
             gap.chunks.holds(piece.index) && (in_time || (current && same_connection == Some(true)))
         };
         checkpoint.gaps.iter().find(belongs)
@@ -291,36 +279,14 @@ impl Walk {
     /// Whether the chunk's bytes were passed with its index. A header alone may be the same in each of a page's recordings.
     fn same_bytes(&self, piece: &Piece) -> Option<bool> {
         let same = self.at.recent.is_same(self.at.next, piece)?;
-        (!same || !opens(piece) || holds_audio(piece)).then_some(same)
+        (!same || !piece.opens() || piece.holds_audio()).then_some(same)
     }
 
     /// Whether the chunk opens another recording than the numbering's chunk 0 did.
     fn other_recording(&self, piece: &Piece) -> bool {
         let opened = self.at.opened_by.as_ref();
-        piece.index == 0 && opened.is_some() && recording(piece).is_some_and(|new| Some(&new) != opened)
+        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
     }
-}
-
-/// Whether the chunk can be the first of a numbering.
-fn opens(piece: &Piece) -> bool {
-    piece.index == 0 && piece.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
-}
-
-/// The recording that a chunk begins.
-fn recording(piece: &Piece) -> Option<String> {
-    items(piece).into_iter().find_map(|item| match item {
-        Item::RecordingStart(head) => Some(head.id),
-        _ => None,
-    })
-}
-
-fn holds_audio(piece: &Piece) -> bool {
-    items(piece).iter().any(|item| matches!(item, Item::Packet(_)))
-}
-
-/// What a chunk holds that begins a recording.
-fn items(piece: &Piece) -> Vec<Item> {
-    piece.audio.as_ref().map(|bytes| Demuxer::new().push(bytes)).unwrap_or_default()
 }
 
 /// The current page's gap that has the chunk's index, where a speaker's clock that was set meanwhile hides it.

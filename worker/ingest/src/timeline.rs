@@ -94,7 +94,8 @@ impl Heard {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
-        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3;
+        // How long a blob is whose first piece this is, nobody knows yet.
+        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
@@ -207,10 +208,14 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
-    /// When a chunk was captured, by the speaker's clock, that took as long as the one before it to the queue.
-    pub fn captured_before(&self, sent_at: EpochMs) -> EpochMs {
-        let behind_ms = self.last.map_or(self.skew_ms, |last| last.usually_behind_ms);
-        EpochMs(sent_at.0.saturating_add_signed(behind_ms.saturating_neg()))
+    /// What the queue's clock is ahead of the speaker's when it takes a chunk, as a rule; `None` before the first.
+    pub fn usually_behind_ms(&self) -> Option<i64> {
+        self.last.map(|last| last.usually_behind_ms)
+    }
+
+    /// When the queue took the last chunk.
+    pub fn last_sent_at(&self) -> Option<EpochMs> {
+        self.last.map(|last| last.sent_at)
     }
 
     /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
@@ -337,7 +342,8 @@ impl Timeline {
         let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
         let set_back_ms = self.last.and_then(|last| last.set_back_ms(chunk, self.skew_ms));
         // What the chunks before took to the queue, this one takes.
-        self.skew_ms += set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        let set_ms = set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
+        self.skew_ms += set_ms;
         let delay_ms = behind_ms - self.skew_ms;
         if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
             let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
@@ -345,9 +351,9 @@ impl Timeline {
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
-        let steady = self.last.filter(|last| last.usually_behind_ms.abs_diff(behind_ms) <= STEADY_MS);
-        let (usually_behind_ms, before) =
-            steady.map_or((behind_ms, Samples(0)), |last| (last.usually_behind_ms, last.steady));
+        let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
+        let steady = usually.filter(|(usually_ms, _)| usually_ms.abs_diff(behind_ms) <= STEADY_MS);
+        let (usually_behind_ms, before) = steady.unwrap_or((behind_ms, Samples(0)));
         self.last = Some(Heard {
             captured_at: chunk.captured_at,
             delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),
@@ -417,16 +423,9 @@ impl Blob {
     }
 }
 
-/// Whether the last piece of the chunk's blob is in sight, or what comes behind the blob.
+/// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
-    let mut continues = chunk.continues;
-    for next in after.iter().take_while(|next| next.captured_at == chunk.captured_at) {
-        if !continues {
-            return true;
-        }
-        continues = next.continues;
-    }
-    !continues || after.last().is_some_and(|last| last.captured_at != chunk.captured_at)
+    !chunk.continues || after.iter().any(|next| !next.continues)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

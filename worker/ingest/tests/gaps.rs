@@ -163,9 +163,11 @@ fn a_late_chunk_that_came_back_is_known_when_it_is_delivered_again() {
     let mut next_page = pieces[0].clone();
     next_page.numbering = 1;
     next_page.captured_at.0 += 600_000;
+    next_page.record.sent_at.0 += 600_000;
     session.write(&[next_page]);
     let mut again = pieces[1].clone();
-    again.record = Record { sequence_number: 1 << 100, ..again.record.clone() };
+    again.record.sequence_number = 1 << 100;
+    again.record.sent_at.0 += 605_000;
     let sorted = sort(&session.checkpoint, &[Entry::Chunk(again.chunk)], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.live.len()), (1, 0), "it would be written twice");
 }

@@ -189,6 +189,25 @@ fn the_silence_of_a_page_that_was_loaded_again_is_its_own() {
     assert_eq!(places, [(1, 0), (1, 1), (1, 2), (1, 3)], "{} are dropped", sorted.duplicates.len());
 }
 
+/// Another page's chunk 0 is told from a late one by its bytes, as a recorder's is by its header.
+#[test]
+fn a_second_page_of_samples_takes_over_at_once() {
+    let told = |mut piece: Piece, connection: &str, sequence: u128| {
+        piece.connection_id = Some(connection.into());
+        piece.record.sequence_number = sequence;
+        piece
+    };
+    let first: Vec<Piece> = chunks(8).into_iter().map(|p| told(p, "a", 1)).collect();
+    let (plan, ..) = batch(&Snapshot::default(), None, &first);
+    let mut checkpoint = ingest::checkpoint::Checkpoint::default();
+    checkpoint.commit(plan.advance);
+    let other = told(chunk(0, 2_020, Ok(bytes(&samples(77, 250)))), "b", 20);
+    let again = told(chunk(0, 2_300, Ok(bytes(&samples(0, 250)))), "b", 21);
+    let sorted = |piece: Piece| sort(&checkpoint, &[Entry::Chunk(piece.chunk)], &[]);
+    assert_eq!(sorted(other).live.first().map(|piece| piece.place().numbering), Some(1));
+    assert_eq!(sorted(again).duplicates.len(), 1, "what was sent again is no page");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

@@ -48,6 +48,8 @@ pub struct Fragment {
     pub numbering: Option<u32>,
     /// First and last chunkIndex, from its tags.
     pub chunks: Option<(u64, u64)>,
+    /// How many bytes of its first chunk earlier fragments hold, where that chunk is too long for one.
+    pub first_from: Option<u64>,
 }
 
 impl Fragment {
@@ -72,6 +74,7 @@ impl Fragment {
             stretches,
             numbering: tag("numbering").and_then(|n| u32::try_from(n).ok()),
             chunks: tag("chunkFirst").zip(tag("chunkLast")).filter(|(first, last)| first <= last),
+            first_from: tag("chunkFirstFrom"),
         }
     }
 

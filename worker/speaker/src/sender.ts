@@ -32,6 +32,8 @@ export interface SenderEvents {
   room(room: boolean): void;
 }
 
+/** API Gateway's own words where a function failed, with connectionId and requestId; they name no chunk. */
+const GATEWAY_ERROR = "Internal server error";
 const BUFFER_LIMIT = 64 * 1024 * 1024;
 /** Beyond it, what waits is only on disk. */
 const MEMORY = 4 * 1024 * 1024;
@@ -58,7 +60,7 @@ const STATUS_SELDOM_MS = 30_000;
 
 /** Codes that are about the chunk itself: sending it again would not help. */
 const CHUNK_AT_FAULT =
-  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE EMPTY_AUDIO UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE".split(" ");
+  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE HALF_SAMPLE UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE".split(" ");
 
 export class Sender {
   #options: SenderOptions;
@@ -333,6 +335,8 @@ export class Sender {
       this.#status(heard as unknown as SessionStatus);
     } else if (heard.type === "error") {
       this.#refused(String(heard.code), index, heard);
+    } else if (heard.type === undefined && heard.message === GATEWAY_ERROR) {
+      this.#window.retryAll(link, performance.now());
     }
     if (this.#window.inFlight(link) === 0) this.#connection.done(link);
     this.#changed();

@@ -129,7 +129,15 @@ export class SendWindow {
 
   /** The service is busy: the same chunk again, a little later. */
   retry(index: number, now: number): void {
-    const entry = this.#entry(index);
+    this.#again(this.#entry(index), now);
+  }
+
+  /** Something on this link failed, nobody says what: all that is on its way again, a little later. */
+  retryAll(via: number, now: number): void {
+    for (const entry of this.#queue) if (entry.via === via) this.#again(entry, now);
+  }
+
+  #again(entry: Entry | undefined, now: number): void {
     if (!entry?.flying) return;
     entry.notBefore = now + RETRY_MS * 2 ** Math.min(entry.tries - 1, 4);
     entry.flying = false;

@@ -176,6 +176,21 @@ test("a long outage fills the disk and not the memory, and more than the limit i
   heard(server, [page.said], "what was only on disk came too");
 });
 
+test("API Gateway's own error names no chunk: what is on its way goes again soon, over the same connection", async () => {
+  const { browser, server, page } = world({ statusEvery: 0 });
+  let failures = 1;
+  server.answer = (sent, socket) => {
+    const fails = sent.action === "audioChunk" && failures-- > 0;
+    if (fails) socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
+    else server.take(sent, socket);
+  };
+  void page.sender.speak();
+  page.say(10_000);
+  await browser.tick(1_500);
+  assert.deepEqual([server.queue.length, server.sockets.length], [1, 1]);
+  heard(server, [page.said]);
+});
+
 test("acknowledgements that are lost, late, doubled and out of order change nothing", async () => {
   for (let seed = 1; seed <= 30; seed++) {
     const { browser, server, page } = world();

@@ -101,6 +101,19 @@ test("a busy service is asked again ever later, and the chunks behind do not wai
   assert.equal(window.next(600), 1_000);
 });
 
+test("where nobody says which chunk failed, all that are on their way over the link go again", () => {
+  const window = new SendWindow();
+  for (const index of [0, 1, 2]) window.add(chunk(index));
+  window.sentOn(1, window.next(0) as Chunk, 0);
+  window.sentOn(2, window.next(100) as Chunk, 100);
+  window.sentOn(2, window.next(200) as Chunk, 200);
+  window.retryAll(2, 300);
+  assert.deepEqual([window.inFlight(1), window.inFlight(2)], [1, 0]);
+  assert.equal(window.next(300), 500);
+  assert.equal((window.next(800) as Chunk).index, 1);
+  assert.equal(window.ack(2, chunk(2).at)?.index, 2, "one that did arrive is not sent again");
+});
+
 test("every millisecond is in exactly one of the four numbers, whatever happens", () => {
   for (let seed = 1; seed <= 200; seed++) {
     const roll = random(seed);

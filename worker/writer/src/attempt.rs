@@ -7,8 +7,8 @@ use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use ingest::batch::Because;
 use ingest::checkpoint::{Lease, Line};
 use ingest::failure::{Class, ServiceFailure};
-use ingest::fold::Refusal;
-use ingest::gap::Gap;
+use ingest::fold::{Refusal, Undecoded};
+use ingest::gap::{ChunkRange, Gap};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::render::prime;
@@ -62,9 +62,12 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         let decode_us = self.writer.ports.clock().now_us().saturating_sub(decode_from);
         let failing_since = self.failing_since(state).unwrap_or(lease.first_attempt_at);
+        let undecoded = plan.undecoded.clone();
+        let chunks = plan.advance.chunks;
         match self.put(state, &mut lease, failing_since, bytes).await? {
             Ok(persisted) => {
                 self.commit(state, lease, persisted, Some(decode_us)).await?;
+                self.report_undecoded(&undecoded, chunks);
                 self.settle_written(state, &batch, plan, decoder).await
             }
             Err(failure) => self.after_failure(state, &batch, plan, lease, failure).await,
@@ -215,15 +218,35 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
+    /// Tells of sound that is in the chunks and in no fragment.
+    fn report_undecoded(&self, undecoded: &Undecoded, chunks: ChunkRange) {
+        let session_id = || self.session.to_string();
+        let (chunk_first, chunk_last) = (chunks.from, chunks.last());
+        if !undecoded.audio_beside.is_empty() {
+            self.emit(Event::SeveralAudioTracks {
+                session_id: session_id(),
+                codecs: undecoded.audio_beside.join(" "),
+                chunk_first,
+                message: "several audio tracks, the first Opus one is used",
+            });
+        }
+        if undecoded.encrypted_blocks > 0 {
+            let blocks = undecoded.encrypted_blocks;
+            self.emit(Event::EncryptedBlocks { session_id: session_id(), blocks, chunk_first, chunk_last });
+        }
+    }
+
     /// A batch without audio of its own (a header, the middle of a packet, bytes before the place where decoding goes on)
     /// goes on in the snapshots; what it refused is parked.
     async fn carry(&self, state: &mut State, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
         self.park_refused_aside(batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;
         let gaps = plan.advance.gaps.clone();
+        let chunks = plan.advance.chunks;
         let given_up = state.checkpoint.carry(plan.advance);
         self.save(state).await?;
         self.report_gaps(&gaps, &given_up);
+        self.report_undecoded(&plan.undecoded, chunks);
         self.settle_pieces(batch, plan.refused).await
     }
 

@@ -166,6 +166,28 @@ pub enum Event {
         /// Last chunkIndex.
         chunk_last: u64,
     },
+    /// A recording with several audio tracks begins; the first Opus one is used.
+    SeveralAudioTracks {
+        /// The session.
+        session_id: String,
+        /// The codecs of the others.
+        codecs: String,
+        /// First chunkIndex of the batch in which it begins.
+        chunk_first: u64,
+        /// For a person.
+        message: &'static str,
+    },
+    /// Encrypted blocks were passed over: there is no key.
+    EncryptedBlocks {
+        /// The session.
+        session_id: String,
+        /// How many.
+        blocks: u64,
+        /// First chunkIndex of their batch.
+        chunk_first: u64,
+        /// Last chunkIndex of their batch.
+        chunk_last: u64,
+    },
     /// Messages delivered again although their chunks are written; acknowledged.
     DuplicatesDropped {
         /// The session.

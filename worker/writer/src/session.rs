@@ -7,7 +7,7 @@ use ingest::checkpoint::Checkpoint;
 use ingest::decide::{Crowd, Decision, End, View, decide, longest};
 use ingest::fold::{Around, Folded, cut, fold, take_apart};
 use ingest::gap::{Advance, Gap, GapId};
-use ingest::message::Entry;
+use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
 use ingest::sort::{Sorted, sort};
@@ -30,8 +30,10 @@ const FUTURE_TOLERANCE_MS: u64 = 500;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
 
-/// So long after the newest chunk at hand, no burst is under way.
+/// Time after the newest chunk at hand from which on no burst is under way,
 const CALM_MS: u64 = 1_000;
+/// if it was delivered so often.
+const CALM_LOOKS: u32 = 3;
 
 /// What a turn has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl<P: Ports> SessionWork<'_, P> {
         delivered
     }
 
-    /// `keeps_some` tells whether chunks are set aside at its end, however it ends.
+    /// Sets `keeps_some` to whether chunks are set aside at its end, however it ends.
     pub(crate) async fn work(&self, entries: &mut Vec<Entry>, keeps_some: &mut bool) -> Result<(), Stop> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
         self.look_again(&mut state, entries.iter().any(|entry| matches!(entry, Entry::End { .. }))).await?;
@@ -148,11 +150,9 @@ impl<P: Ports> SessionWork<'_, P> {
             self.defer(batch.pieces, &sorted.ends, 1, "leased").await;
             return Ok(Turn::Waits);
         }
-        let crowd = self.crowd(state, &batch);
-        let around = Around { calm: self.is_calm(&batch, crowd, sorted), ..Around::of(batch.gap) };
         let delivered = batch.pieces;
         let (apart, leased);
-        let mut folded = fold(&batch.start, delivered, around);
+        let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
         let policy = &self.writer.config.policy;
         let lengths = (policy.most_behind, longest(delivered, now, policy));
         if let Some(pieces) = take_apart(&batch.start, delivered, &folded, lengths) {
@@ -217,14 +217,29 @@ impl<P: Ports> SessionWork<'_, P> {
         })
     }
 
+    /// Folds the line's chunks; where a place is in doubt and nothing more will tell, as if all had come.
+    fn fold<'b>(&self, state: &State, batch: &Batch<'b>, sorted: &Sorted) -> (Around<'b>, Crowd, Folded) {
+        let around = Around::of(batch.gap);
+        let folded = fold(&batch.start, batch.pieces, around);
+        let crowd = self.crowd(state, batch, folded.doubtful.is_some());
+        if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
+            return (around, crowd, folded);
+        }
+        let around = Around { calm: true, ..around };
+        (around, crowd, fold(&batch.start, batch.pieces, around))
+    }
+
     async fn status(&self) -> Result<SessionStatus, Stop> {
         Ok(self.writer.ports.sessions().status(&self.session).await?)
     }
 
-    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began.
-    fn crowd(&self, state: &State, batch: &Batch<'_>) -> Crowd {
+    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
+    /// a doubt a second time.
+    fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
         let aside = &state.checkpoint.aside;
-        let goes_on = !aside.is_empty() && batch.pieces.iter().filter(|piece| !piece.set_aside).count() > 1;
+        let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
+        let seen_again = delivered().all(|piece| piece.record.receive_count > 1);
+        let goes_on = (!aside.is_empty() || (doubt && seen_again)) && delivered().count() > 1;
         let crowded = batch.gap.is_none() && ((self.alone && self.delivery_full) || goes_on);
         match (crowded, aside.has_room()) {
             (false, _) => Crowd::No,
@@ -233,16 +248,31 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// Whether nothing more of the line is on its way.
-    fn is_calm(&self, batch: &Batch<'_>, crowd: Crowd, sorted: &Sorted) -> bool {
-        let sent = || batch.pieces.iter().map(|piece| piece.record.sent_at);
-        let since = |at: Option<EpochMs>| at.is_some_and(|at| self.now().ms_since(at) >= CALM_MS);
+    /// Whether nothing more is on its way that would tell a stall before the chunk at `doubtful` from a pause.
+    fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
+        let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
-        // A blob is placed when its last piece has come.
-        let amid_blob = batch.pieces.last().is_some_and(|piece| piece.continues);
-        let most_ms = if amid_blob { policy.last_resort_ms } else { policy.max_wait_ms };
-        let waited_out = sent().min().is_some_and(|at| self.now().ms_since(at) >= most_ms);
-        let nothing_comes = since(sent().max()) || waited_out || !sorted.ends.is_empty();
+        let oldest_waited = |pieces: &[Piece], most_ms: u64| {
+            pieces.iter().map(|piece| waited_ms(&piece.record)).max().is_some_and(|ms| ms >= most_ms)
+        };
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again.
+        let newest = batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+        let looked = |least: u32| newest.is_some_and(|record| record.receive_count >= least);
+        let quiet = newest.is_some_and(|record| waited_ms(record) >= CALM_MS) && looked(CALM_LOOKS);
+        let nothing_comes = match batch.pieces.last() {
+            // A blob is placed when its last piece has come, however far behind in the queue that lies.
+            Some(last) if last.continues => {
+                looked(policy.backlog_looks) && oldest_waited(batch.pieces, policy.last_resort_ms)
+            }
+            _ => {
+                quiet
+                    || batch
+                        .pieces
+                        .get(doubtful)
+                        .is_some_and(|p| waited_ms(&p.record) >= policy.last_resort_ms)
+            }
+        };
+        let nothing_comes = nothing_comes || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
     }
 
@@ -283,7 +313,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Nobody told when the session ended: it ended now at the latest.
+    /// The Sessions table does not say when the session ended: it ended now at the latest.
     async fn note_end(&self, state: &mut State) -> Result<EpochMs, Stop> {
         let now = self.now();
         state.checkpoint.seen_ended_at = Some(now);
@@ -291,7 +321,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(now)
     }
 
-    /// A gap whose batch was parked while nobody could tell whether it is stored: now the stream can. The same is asked of
+    /// A gap whose batch was parked while it was unknown whether it is stored: now the stream can be asked. The same is asked of
     /// the gap that this one's last packet goes on in.
     async fn already_stored(&self, state: &mut State, gap: &Gap, pieces: &[Piece]) -> Result<Known, Stop> {
         let numbering = gap.chunks.numbering;
@@ -373,7 +403,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some are missing amid them.
+/// Whether more may come for the batch's line. A gap's last chunks fill it, unless some between them are missing.
 fn end(batch: &Batch<'_>, folded: &Folded, sorted: &Sorted) -> End {
     let fills = batch.gap.is_some_and(|gap| folded.end.next >= gap.chunks.to && folded.gaps.is_empty());
     match (fills, sorted.ends.is_empty(), sorted.last_index) {

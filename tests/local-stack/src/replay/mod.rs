@@ -4,6 +4,7 @@
 mod dead_letters;
 mod events;
 pub mod ledger;
+mod pieces;
 pub mod read_back;
 pub mod recording;
 mod schedule;

@@ -1,6 +1,7 @@
 //! A recording on disk: `messages.jsonl`, one queue message a line, as a browser's page made them.
 //!
-//! A line need not be good: what is no JSON object is kept as it is, so that a person can see what the system says to it.
+//! A line need not be good: what is no JSON object is kept as it is, so that a person can see what the system says to it. A blob that
+//! does not fit one message is cut, as its page must do (`pieces.rs`).
 
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
+
+use super::pieces::cut;
 
 /// The largest `messages.jsonl` that is read: several hours of audio.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -66,7 +69,7 @@ impl Line {
         self.field("timestamp")?.as_u64()
     }
 
-    fn field(&self, name: &str) -> Option<&Value> {
+    pub(super) fn field(&self, name: &str) -> Option<&Value> {
         match self {
             Self::Message(fields) => fields.get(name),
             Self::Raw(_) => None,
@@ -115,7 +118,12 @@ impl Recording {
             return Err(RecordingError::Empty { path });
         }
         let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, folder: folder.to_owned(), lines })
+        Ok(Self::of(name, folder.to_owned(), lines))
+    }
+
+    /// These messages, what does not fit one of them cut into several.
+    pub fn of(name: String, folder: PathBuf, lines: Vec<Line>) -> Self {
+        Self { name, folder, lines: cut(lines) }
     }
 
     /// The session id that most messages name; `replay` where none is usable as a stream's name.

@@ -1,7 +1,7 @@
 //! One speaker: a recording played over a WebSocket, as its page would have sent it.
 //!
-//! A page hears nothing when all is well. It hears an error message when one of its messages was refused, and it sees the connection
-//! close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again and sends what may have
+//! A page hears nothing when all is well. It hears an error message when one of its messages was refused, or API Gateway's own when a
+//! function failed, and it sees the connection close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again and sends what may have
 //! been lost once more; the handler's deduplication ids make that harmless.
 
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use ingest::message::{audio, format, number, string, time};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, coding::CloseCode};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -22,10 +21,8 @@ use super::recording::{Line, Recording};
 use super::schedule::schedule;
 use crate::report::Refusal;
 
-/// API Gateway takes frames up to this; longer messages go in several.
-const FRAME_BYTES_MAX: usize = 32 * 1024;
-/// API Gateway closes the connection (1009) at a message longer than this.
-const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// API Gateway closes the connection (1009) at a frame longer than this, and no page can send a message in several.
+pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
 /// After a connection was lost, so many of the last messages are sent again.
 const RESEND: usize = 16;
 /// How often a message that found the service busy is sent again, and a lost connection is opened again.
@@ -179,8 +176,8 @@ impl Talk {
     /// Sends a message of the recording. One that is too long ends the connection, which is then opened again.
     async fn send(&mut self, i: usize) -> Result<(), SpeakError> {
         let Outgoing { index, captured_ms, ref text, .. } = self.messages[i];
-        let too_long = text.len() > MESSAGE_BYTES_MAX;
-        let written = write(&mut self.socket, text).await;
+        let too_long = text.len() > FRAME_BYTES_MAX;
+        let written = self.socket.send(Message::text(text)).await;
         if i == self.spoken.sent.len() {
             self.spoken.sent.push(Sent { index, captured_ms, at_ms: now_ms(), refused: false });
         }
@@ -211,7 +208,10 @@ impl Talk {
                     chunk_index: self.messages[i].index,
                     code: format!("CLOSED_{code}"),
                     reason: format!("the message of {bytes} bytes closed the connection: {reason}"),
-                    hint: Some("call MediaRecorder.start() with a smaller timeslice, such as 250 ms".into()),
+                    hint: Some(
+                        "send at most 22 kB of audio in a message: cut the blob into pieces, all but the last with \"continues\": true"
+                            .into(),
+                    ),
                 },
             );
             return self.reconnect().await;
@@ -236,8 +236,9 @@ impl Talk {
                 }
                 Ok(())
             }
-            // API Gateway's own "Internal server error" names no message: it may be any that is in flight.
-            (None, _) => self.resend_last().await,
+            // API Gateway's own error, with connectionId and requestId, names no message: it may be any that is in flight.
+            (None, _) if answer["message"] == "Internal server error" => self.resend_last().await,
+            (None, _) => Ok(()),
         }
     }
 
@@ -261,7 +262,7 @@ impl Talk {
         }
         tracing::debug!(index = message.index, tries = message.tries, url = self.url, "sending again");
         tokio::time::sleep(BACKOFF * 2_u32.pow(message.tries - 1)).await;
-        match write(&mut self.socket, &self.messages[i].text).await {
+        match self.socket.send(Message::text(&self.messages[i].text)).await {
             Ok(()) => Ok(()),
             Err(_) => Box::pin(self.reconnect()).await,
         }
@@ -287,12 +288,11 @@ impl Talk {
         let sent = self.spoken.sent.len();
         for i in sent.saturating_sub(RESEND)..sent {
             let message = &mut self.messages[i];
-            if self.spoken.sent[i].refused || message.text.len() > MESSAGE_BYTES_MAX || message.tries > TRIES
-            {
+            if self.spoken.sent[i].refused || message.text.len() > FRAME_BYTES_MAX || message.tries > TRIES {
                 continue;
             }
             message.tries += 1;
-            if write(&mut self.socket, &self.messages[i].text).await.is_err() {
+            if self.socket.send(Message::text(&self.messages[i].text)).await.is_err() {
                 return Ok(()); // seen as a closed connection by whoever listens next
             }
         }
@@ -311,7 +311,7 @@ impl Talk {
             json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
         let deadline = Instant::now() + FLUSH;
         while !self.flushed && Instant::now() < deadline {
-            let written = write(&mut self.socket, &end.to_string()).await;
+            let written = self.socket.send(Message::text(end.to_string())).await;
             let pinged = self.socket.send(Message::Ping(Vec::new().into())).await;
             if written.is_ok() && pinged.is_ok() {
                 let reconnects = self.spoken.reconnects;
@@ -348,21 +348,6 @@ async fn hear(socket: &mut Socket) -> Heard {
         Some(Ok(message)) => Heard::Message(message),
         Some(Err(_)) | None => Heard::Closed(None),
     }
-}
-
-/// Writes a text message in frames that API Gateway takes.
-async fn write(socket: &mut Socket, text: &str) -> Result<(), tungstenite::Error> {
-    let mut frames = text.as_bytes().chunks(FRAME_BYTES_MAX).peekable();
-    let mut opcode = OpCode::Data(Data::Text);
-    if text.len() <= FRAME_BYTES_MAX {
-        return socket.send(Message::text(text)).await;
-    }
-    while let Some(bytes) = frames.next() {
-        let frame = Frame::message(bytes.to_vec(), opcode, frames.peek().is_none());
-        socket.send(Message::Frame(frame)).await?;
-        opcode = OpCode::Data(Data::Continue);
-    }
-    Ok(())
 }
 
 /// Now, epoch ms.

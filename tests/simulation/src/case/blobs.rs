@@ -15,6 +15,8 @@ const EVENT_MS: u64 = 30;
 const LARGE_AFTER_MS: u64 = 280;
 /// No chunk may hold more audio: 10 s is the writer's limit.
 const MOST_MS: u64 = 8_000;
+/// A page that can cuts blobs into pieces of this length.
+const PIECE_MS: u64 = 1_400;
 
 /// What a page hands out once it goes on after a stall (mediarecorder-facts 13).
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,28 @@ pub struct Blob {
     pub until: usize,
     /// When, after the session's start.
     pub handed_out_ms: u64,
+    /// The blob goes on in the next one, and the page says so.
+    pub continues: bool,
+}
+
+impl Blob {
+    /// A whole blob.
+    fn whole(until: usize, handed_out_ms: u64) -> Self {
+        Self { until, handed_out_ms, continues: false }
+    }
+}
+
+/// What sizes blobs have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// As the browser makes them by itself.
+    Usual,
+    /// Of 20 to 120 ms.
+    Small,
+    /// Of a second, with empty blobs before.
+    Sparse,
+    /// Of 5 to 20 s, cut into pieces that say so.
+    Large,
 }
 
 /// A recorder run: which packet ends where in its bytes and when.
@@ -99,19 +123,22 @@ impl Recorder {
         (packets > self.packets(from)).then(|| self.after_packets_ms(packets))
     }
 
-    /// Blobs of about `speech_ms` of audio in all. `small`: of 20 to 120 ms; `sparse`: of a second, with empty blobs before.
-    pub fn blobs(&self, rng: &mut Rng, speech_ms: u64, small: bool, sparse: bool) -> Vec<Blob> {
+    /// Blobs of about `speech_ms` of audio in all.
+    pub fn blobs(&self, rng: &mut Rng, speech_ms: u64, sizes: Sizes) -> Vec<Blob> {
         let last = self.whole(((speech_ms / self.packet_ms()) as usize).min(self.ends.len() - 2));
-        let ragged = small && rng.bool();
-        let sparse = sparse && self.browser != Browser::FirefoxOgg;
+        let ragged = sizes == Sizes::Small && rng.bool() && self.browser != Browser::Worklet;
+        let sizes = match sizes {
+            Sizes::Sparse | Sizes::Large if self.browser == Browser::FirefoxOgg => Sizes::Usual,
+            sizes => sizes,
+        };
         let mut blobs = Vec::new();
         let mut packets = 0;
         if self.browser == Browser::FirefoxOgg {
-            blobs.push(Blob { until: self.ends[0], handed_out_ms: self.begin_ms + EVENT_MS });
+            blobs.push(Blob::whole(self.ends[0], self.begin_ms + EVENT_MS));
         }
         while packets < last {
             let pause = self.pause.map(|(at, _)| at).filter(|at| *at > packets);
-            let to = packets + self.packets_of_blob(rng, packets, small, sparse);
+            let to = packets + self.packets_of_blob(rng, packets, sizes);
             packets = to.min(pause.unwrap_or(last)).min(last);
             let over = match () {
                 () if packets >= last => 0,
@@ -119,15 +146,18 @@ impl Recorder {
                 () => usize::from(self.browser == Browser::Chromium),
             };
             let handed_out_ms = self.after_packets_ms(packets) + rng.u64(0..EVENT_MS);
-            if sparse {
-                let from = blobs.last().map_or(0, |blob: &Blob| blob.until);
-                let empty =
-                    |n: u64| Blob { until: from, handed_out_ms: handed_out_ms.saturating_sub(n * 250) };
+            let from = blobs.last().map_or(0, |blob: &Blob| blob.until);
+            if sizes == Sizes::Sparse {
+                let empty = |n: u64| Blob::whole(from, handed_out_ms.saturating_sub(n * 250));
                 blobs.extend((1..=3).rev().map(empty));
             }
-            blobs.push(Blob { until: self.ends[packets] + over, handed_out_ms });
+            let blob = Blob::whole(self.ends[packets] + over, handed_out_ms);
+            match sizes {
+                Sizes::Large => blobs.extend(self.in_pieces(from, blob)),
+                Sizes::Usual | Sizes::Small | Sizes::Sparse => blobs.push(blob),
+            }
         }
-        if small && self.browser == Browser::FirefoxOgg {
+        if sizes == Sizes::Small && self.browser == Browser::FirefoxOgg {
             let parts = rng.usize(2..=10);
             blobs = blobs_in_parts(&blobs, parts);
         }
@@ -135,14 +165,31 @@ impl Recorder {
         blobs
     }
 
-    fn packets_of_blob(&self, rng: &mut Rng, packets: usize, small: bool, sparse: bool) -> usize {
+    fn packets_of_blob(&self, rng: &mut Rng, packets: usize, sizes: Sizes) -> usize {
         let usual = self.browser.packets_per_chunk();
-        match (small, sparse) {
+        match sizes {
             _ if self.browser == Browser::FirefoxOgg => usual,
-            (true, _) => rng.usize(1..=(120 / self.packet_ms()) as usize),
-            (_, true) => 1_020 / self.packet_ms() as usize,
-            _ if packets == 0 => usual - 1,
-            _ => usual,
+            Sizes::Small => rng.usize(1..=(120 / self.packet_ms()) as usize),
+            Sizes::Sparse => 1_020 / self.packet_ms() as usize,
+            Sizes::Large => (rng.u64(5_000..20_000) / self.packet_ms()) as usize,
+            Sizes::Usual if packets == 0 => usual - 1,
+            Sizes::Usual => usual,
+        }
+    }
+
+    /// A blob that begins at `from`, in pieces that say so.
+    fn in_pieces(&self, from: usize, blob: Blob) -> Vec<Blob> {
+        let audio_ms = (self.packets(blob.until) - self.packets(from)) as u64 * self.packet_ms();
+        let pieces = audio_ms.div_ceil(PIECE_MS).max(1) as usize;
+        let cut = |n: usize| self.whole_samples(from + (blob.until - from) * n / pieces);
+        (1..=pieces).map(|n| Blob { until: cut(n), continues: n < pieces, ..blob }).collect()
+    }
+
+    /// Plain samples are cut between frames, as a page cuts them between samples; a recorder's bytes anywhere.
+    fn whole_samples(&self, until: usize) -> usize {
+        match self.browser {
+            Browser::Worklet => self.ends[self.ends.partition_point(|end| *end <= until).saturating_sub(1)],
+            _ => until,
         }
     }
 
@@ -171,14 +218,14 @@ impl Recorder {
                 all.extend(self.large(&blobs, stalled.clone(), to_ms, pieces));
                 if empties {
                     let until = blobs[stalled.end - 1].until;
-                    all.extend(stalled.clone().skip(1).map(|_| Blob { until, handed_out_ms: to_ms }));
+                    all.extend(stalled.clone().skip(1).map(|_| Blob::whole(until, to_ms)));
                 }
                 stalled.end
             }
             Style::SmallThenLarge { pieces } => {
                 let before = self.packets(stalled.start.checked_sub(1).map_or(0, |last| blobs[last].until));
                 let small = self.ends[before + rng.usize(1..=3)].min(blobs[stalled.start].until);
-                all.push(Blob { until: small, handed_out_ms: to_ms });
+                all.push(Blob::whole(small, to_ms));
                 let end = at(to_ms + LARGE_AFTER_MS);
                 all.extend(self.large(&blobs, stalled.start..end, to_ms + LARGE_AFTER_MS, pieces));
                 end
@@ -196,7 +243,8 @@ impl Recorder {
         let until = blobs[range.end - 1].until;
         let audio_ms = (self.packets(until) - self.packets(from)) as u64 * self.packet_ms();
         let pieces = pieces.max(audio_ms.div_ceil(MOST_MS) as usize).max(1);
-        let piece = |n: usize| Blob { until: from + (until - from) * n / pieces, handed_out_ms };
+        let piece =
+            |n: usize| Blob::whole(self.whole_samples(from + (until - from) * n / pieces), handed_out_ms);
         (1..=pieces).map(piece).collect()
     }
 }

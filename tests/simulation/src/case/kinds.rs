@@ -32,11 +32,15 @@ pub enum Kind {
     End,
     /// A chunk with a made-up time.
     Hostile,
+    /// Plain samples, of a page without a recorder; or before or after one.
+    Pcm,
+    /// Blobs of 5 to 20 s, which the page cuts into pieces and says that they go on.
+    Pieces,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Steady,
         Self::Stall,
         Self::Burst,
@@ -49,6 +53,8 @@ impl Kind {
         Self::Resend,
         Self::End,
         Self::Hostile,
+        Self::Pcm,
+        Self::Pieces,
     ];
 
     fn bit(self) -> u16 {

@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 
-use super::blobs::{Blob, Recorder, Style};
+use super::blobs::{Blob, Recorder, Sizes, Style};
 use crate::speech::session::{Chunk, Passage, Take};
-use crate::speech::tape::{LONG, OGG, TAPES};
+use crate::speech::tape::{LONG, OGG, PLAIN, TAPES};
 use crate::speech::webm::Browser;
 
 /// The least that a message needs to the queue.
@@ -42,10 +42,8 @@ pub struct Script {
     pub pause: Option<(u64, u64)>,
     /// By how many millionths its clock is fast.
     pub drift_ppm: i64,
-    /// Blobs of 20 to 120 ms.
-    pub small: bool,
-    /// Three of four blobs are empty, and the fourth is of a second: Safari. (Not in Ogg.)
-    pub sparse: bool,
+    /// What sizes its blobs have.
+    pub sizes: Sizes,
     /// Empty blobs follow a large one that a stall has left: Firefox.
     pub empties: bool,
     /// Chunks overtake each other on their way, and timestamps are off by milliseconds.
@@ -62,8 +60,7 @@ impl Script {
             window: None,
             pause: None,
             drift_ppm: 0,
-            small: false,
-            sparse: false,
+            sizes: Sizes::Usual,
             empties: false,
             disorder: false,
         }
@@ -77,13 +74,18 @@ impl Script {
         if let Some((after_ms, ms)) = self.pause {
             recorder.pause(after_ms, ms);
         }
-        let mut blobs = recorder.blobs(rng, self.speech_ms.min(LONG_MS), self.small, self.sparse);
+        let mut blobs = recorder.blobs(rng, self.speech_ms.min(LONG_MS), self.sizes);
         if let Some((from_ms, to_ms, Some(style))) = self.window() {
             blobs = recorder.stall(rng, blobs, (from_ms, to_ms), style, self.empties);
         }
         let before = std::iter::once(0).chain(blobs.iter().map(|blob| blob.until));
-        let chunks: Vec<Chunk> =
+        let mut chunks: Vec<Chunk> =
             before.zip(&blobs).map(|(from, blob)| self.chunk(rng, &recorder, from, blob)).collect();
+        for n in 1..chunks.len() {
+            if chunks[n - 1].continues {
+                chunks[n].misstamped_ms = chunks[n - 1].misstamped_ms; // a blob has one time
+            }
+        }
         let back = self.window().filter(|(_, _, stall)| stall.is_none());
         let reconnects = back.map(|(from_ms, ..)| chunks.partition_point(|c| c.handed_out_ms < from_ms));
         Take {
@@ -101,9 +103,11 @@ impl Script {
             (Browser::Chromium, true) => LONG[0],
             (Browser::Firefox, true) => LONG[1],
             (Browser::FirefoxOgg, true) => LONG[2],
+            (Browser::Worklet, true) => PLAIN[2],
             (Browser::Chromium, false) => n,
             (Browser::Firefox, false) => TAPES + n,
             (Browser::FirefoxOgg, false) => OGG[n],
+            (Browser::Worklet, false) => PLAIN[n],
         }
     }
 
@@ -124,6 +128,7 @@ impl Script {
         Chunk {
             late_ms: blob.handed_out_ms.saturating_sub(ended_ms),
             misstamped_ms: if self.disorder { rng.i64(0..=6) } else { 0 },
+            continues: blob.continues,
             passage: Passage::Sent(kept_ms + network_ms),
             ..Chunk::new(blob.until, blob.handed_out_ms)
         }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::blobs::Style;
+use super::blobs::{Sizes, Style};
 use super::kinds::{Kind, Kinds};
 use super::script::{SHORT_MS, Script, Window};
 use crate::speech::session::{BEGIN_MS, Chunk, Ended, Passage, Session, Take};
@@ -56,7 +56,7 @@ pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
 }
 
 fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
-    let browser = browser(rng);
+    let browser = browser(rng, kinds);
     let window = window(rng, kinds, browser);
     let speech_ms = window.map_or(0, |w| w.to_ms) + rng.u64(4_000..24_000);
     let drift_ppm = if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 };
@@ -66,8 +66,7 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
         window,
         drift_ppm,
         pause: (rng.u8(0..4) == 0 && clear).then(|| (pause_at_ms, rng.u64(700..9_000))),
-        small: kinds.has(Kind::Small),
-        sparse: kinds.has(Kind::Empty) && rng.bool(),
+        sizes: sizes(rng, kinds),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
         ..Script::new(browser, speech_ms)
@@ -91,11 +90,10 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     let script = Script {
         begin_ms,
         drift_ppm: if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 },
-        small: kinds.has(Kind::Small),
-        sparse: kinds.has(Kind::Empty) && rng.bool(),
+        sizes: sizes(rng, kinds),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
-        ..Script::new(browser(rng), speech_ms)
+        ..Script::new(browser(rng, kinds), speech_ms)
     };
     let mut take = script.play(rng, 1);
     take.new_page = kinds.has(Kind::SecondPage) || rng.bool();
@@ -103,8 +101,19 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     Some(take)
 }
 
-fn browser(rng: &mut Rng) -> Browser {
+fn sizes(rng: &mut Rng, kinds: Kinds) -> Sizes {
+    let sparse = kinds.has(Kind::Empty) && rng.bool();
+    match () {
+        () if kinds.has(Kind::Small) => Sizes::Small,
+        () if sparse => Sizes::Sparse,
+        () if kinds.has(Kind::Pieces) => Sizes::Large,
+        () => Sizes::Usual,
+    }
+}
+
+fn browser(rng: &mut Rng, kinds: Kinds) -> Browser {
     match rng.u8(0..5) {
+        0..4 if kinds.has(Kind::Pcm) => Browser::Worklet,
         0 | 1 => Browser::Chromium,
         2 | 3 => Browser::Firefox,
         _ => Browser::FirefoxOgg,

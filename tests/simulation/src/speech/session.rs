@@ -55,6 +55,8 @@ pub struct Chunk {
     pub late_ms: u64,
     /// By how much its timestamp is off the speaker's clock.
     pub misstamped_ms: i64,
+    /// A piece of a blob that goes on in the next chunk, and says so.
+    pub continues: bool,
     /// What becomes of it.
     pub passage: Passage,
     /// The client sends it again, so much later, with the same deduplication id.
@@ -71,6 +73,7 @@ impl Chunk {
             handed_out_ms,
             late_ms: 0,
             misstamped_ms: 0,
+            continues: false,
             passage: Passage::Sent(40),
             resent_after_ms: None,
             restamped_after_ms: None,
@@ -95,6 +98,9 @@ impl fmt::Debug for Chunk {
             if ms != 0 {
                 write!(f, " {what} {ms}")?;
             }
+        }
+        if self.continues {
+            write!(f, " continues")?;
         }
         for (what, ms) in [("resent", self.resent_after_ms), ("restamped", self.restamped_after_ms)] {
             if let Some(ms) = ms {
@@ -311,7 +317,7 @@ impl Session {
         let name = format!("{}/{n}/{c}", self.name);
         let send = |at_ms: u64, name: &str, stamped_at_ms: u64, connection: u32| {
             let stamp = self.stamp(stamped_at_ms, chunk.misstamped_ms);
-            let body = self.body(take, (index, connection), stamp, audio, chunk.passage);
+            let body = self.body(take, (index, connection), stamp, audio, chunk);
             let (group, deduplication) = (self.name.clone(), name.to_owned());
             Arrival { at_ms: self.begins_ms + at_ms, what: Incident::Message { group, deduplication, body } }
         };
@@ -335,10 +341,10 @@ impl Session {
         (index, connection): (u64, u32),
         timestamp: u64,
         audio: &[u8],
-        passage: Passage,
+        chunk: &Chunk,
     ) -> String {
         let noise = || (0..audio.len().max(40)).map(|i| (i * i * 31 + i * 7 + 3) as u8).collect::<Vec<u8>>();
-        let audio = match passage {
+        let audio = match chunk.passage {
             Passage::Sent(_) | Passage::Lost => STANDARD.encode(audio),
             Passage::Bad(Bad::NotJson) => return format!("{{ chunk {index} of {}", take.uid),
             Passage::Bad(Bad::NotBase64) => "=?=".to_owned(),
@@ -355,6 +361,9 @@ impl Session {
             "format": tape(take.tape).browser.format(),
             "chunkIndex": index,
         });
+        if chunk.continues {
+            body["continues"] = true.into();
+        }
         if self.tells_connection {
             body["connectionId"] = format!("c{connection}").into();
         }

@@ -29,6 +29,9 @@ pub const OGG: [usize; 2] = [2 * TAPES, 2 * TAPES + 1];
 /// The long tapes of Chromium and Firefox, and the one in Ogg.
 pub const LONG: [usize; 3] = [2 * TAPES + 2, 2 * TAPES + 3, 2 * TAPES + 4];
 
+/// Plain samples: two short tapes and a long one.
+pub const PLAIN: [usize; 3] = [2 * TAPES + 5, 2 * TAPES + 6, 2 * TAPES + 7];
+
 /// A frame's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FrameId {
@@ -57,9 +60,13 @@ struct Library {
 
 static SHORT: OnceLock<Library> = OnceLock::new();
 static FURTHER: OnceLock<Library> = OnceLock::new();
+static SAMPLES: OnceLock<Library> = OnceLock::new();
 
-/// A tape: the first [`TAPES`] are Chromium's, the next Firefox's, then come [`OGG`] and [`LONG`].
+/// A tape: the first [`TAPES`] are Chromium's, the next Firefox's, then come [`OGG`], [`LONG`] and [`PLAIN`].
 pub fn tape(number: usize) -> &'static Tape {
+    if let Some(plain) = number.checked_sub(PLAIN[0]) {
+        return &SAMPLES.get_or_init(Library::plain).tapes[plain];
+    }
     match number.checked_sub(2 * TAPES) {
         None => &SHORT.get_or_init(Library::short).tapes[number],
         Some(further) => &FURTHER.get_or_init(Library::further).tapes[further],
@@ -70,7 +77,7 @@ pub fn tape(number: usize) -> &'static Tape {
 /// played are known.
 pub fn recognise(samples: &[i16]) -> Option<FrameId> {
     let hash = hash(samples);
-    let libraries = [&SHORT, &FURTHER].into_iter().filter_map(OnceLock::get);
+    let libraries = [&SHORT, &FURTHER, &SAMPLES].into_iter().filter_map(OnceLock::get);
     libraries.filter_map(|library| library.frames.get(&hash).copied()).next()
 }
 
@@ -84,6 +91,11 @@ impl Library {
         let ogg = [(Browser::FirefoxOgg, FRAMES); OGG.len()];
         let long = [Browser::Chromium, Browser::Firefox, Browser::FirefoxOgg];
         Self::new(2 * TAPES, ogg.into_iter().chain(long.map(|browser| (browser, LONG_FRAMES))))
+    }
+
+    fn plain() -> Self {
+        let lengths = [FRAMES, FRAMES, LONG_FRAMES];
+        Self::new(PLAIN[0], lengths.into_iter().map(|frames| (Browser::Worklet, frames)))
     }
 
     fn new(first: usize, tapes: impl Iterator<Item = (Browser, usize)>) -> Self {
@@ -100,7 +112,10 @@ impl Library {
 impl Tape {
     fn new(browser: Browser, number: usize, frames: usize) -> Self {
         let frames = encode(number as u64, frames);
-        let packets: Vec<Vec<u8>> = frames.chunks(browser.frames_per_packet()).map(join).collect();
+        let packets: Vec<Vec<u8>> = match browser {
+            Browser::Worklet => samples(&frames),
+            _ => frames.chunks(browser.frames_per_packet()).map(join).collect(),
+        };
         let blocks = blocks(browser, number as u64, &packets);
         Self { browser, blocks, packets }
     }
@@ -121,6 +136,11 @@ impl Tape {
 
     /// Decodes from a packet on with a fresh decoder: up to `count` frames.
     fn decode(&self, from: usize, count: usize) -> Vec<i16> {
+        if self.browser == Browser::Worklet {
+            let packets = self.packets[from..].iter().take(count);
+            let samples = packets.flat_map(|packet| packet.chunks_exact(2));
+            return samples.map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+        }
         let mut decoder = Decoder::new().expect("memory for a decoder");
         let mut pcm = Vec::new();
         for packet in &self.packets[from..] {
@@ -184,6 +204,17 @@ fn encode(seed: u64, frames: usize) -> Vec<Vec<u8>> {
             packet
         })
         .collect()
+}
+
+/// What frames sound like, 20 ms each.
+fn samples(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut decoder = Decoder::new().expect("memory for a decoder");
+    let decoded = |frame: &Vec<u8>| {
+        let mut pcm = Vec::new();
+        decoder.decode(frame, &mut pcm).expect("libopus decodes what libopus encoded");
+        pcm.into_iter().flat_map(i16::to_le_bytes).collect()
+    };
+    frames.iter().map(decoded).collect()
 }
 
 /// Frames as one packet: code 0, or code 3 with their lengths (RFC 6716 section 3.2.5).

@@ -13,6 +13,8 @@ pub enum Browser {
     Firefox,
     /// As Firefox, but in Ogg: a first blob that is all header, then a page of 13 packets each.
     FirefoxOgg,
+    /// No recorder: plain samples of an AudioWorklet, 20 ms of them in the place of a packet. There is no header.
+    Worklet,
 }
 
 impl Browser {
@@ -20,7 +22,7 @@ impl Browser {
     pub fn frames_per_packet(self) -> usize {
         match self {
             Self::Chromium => 3,
-            Self::Firefox | Self::FirefoxOgg => 1,
+            Self::Firefox | Self::FirefoxOgg | Self::Worklet => 1,
         }
     }
 
@@ -30,6 +32,7 @@ impl Browser {
             Self::Chromium => 5,
             Self::Firefox => 50,
             Self::FirefoxOgg => ogg::PACKETS_PER_PAGE,
+            Self::Worklet => 1,
         }
     }
 
@@ -38,13 +41,14 @@ impl Browser {
         match self {
             Self::Chromium => 5,
             Self::Firefox | Self::FirefoxOgg => 13,
+            Self::Worklet => 12,
         }
     }
 
     /// Samples at 16 kHz that a player drops at the start.
     pub fn pre_skip_samples(self) -> usize {
         match self {
-            Self::Chromium => 0,
+            Self::Chromium | Self::Worklet => 0,
             Self::Firefox | Self::FirefoxOgg => 104,
         }
     }
@@ -54,12 +58,13 @@ impl Browser {
         match self {
             Self::Chromium | Self::Firefox => "webm-opus",
             Self::FirefoxOgg => "ogg-opus",
+            Self::Worklet => "pcm-s16le",
         }
     }
 
     fn track(self) -> u8 {
         match self {
-            Self::Chromium => 1,
+            Self::Chromium | Self::Worklet => 1,
             Self::Firefox | Self::FirefoxOgg => 2,
         }
     }
@@ -68,7 +73,7 @@ impl Browser {
     fn timecode_ms(self, packet: usize) -> u64 {
         match self {
             Self::Chromium => packet as u64 * 60 + [0, 4, 1, 7, 3, 0, 5][packet % 7],
-            Self::Firefox | Self::FirefoxOgg => packet as u64 * 20 + 6,
+            Self::Firefox | Self::FirefoxOgg | Self::Worklet => packet as u64 * 20 + 6,
         }
     }
 }
@@ -82,8 +87,10 @@ fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
 
 /// EBML header, Segment, Info and Tracks (in Ogg: the header pages). `uid` is the recorder's random number.
 pub fn header(browser: Browser, uid: u64) -> Vec<u8> {
-    if browser == Browser::FirefoxOgg {
-        return ogg::header(uid as u32);
+    match browser {
+        Browser::FirefoxOgg => return ogg::header(uid as u32),
+        Browser::Worklet => return Vec::new(),
+        Browser::Chromium | Browser::Firefox => {}
     }
     let pre_skip: u16 = if browser == Browser::Firefox { 312 } else { 0 };
     let head =
@@ -124,6 +131,7 @@ pub fn header(browser: Browser, uid: u64) -> Vec<u8> {
 pub fn blocks(browser: Browser, uid: u64, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     match browser {
         Browser::FirefoxOgg => ogg::blocks(uid as u32, packets),
+        Browser::Worklet => packets.to_vec(),
         _ => packets.iter().enumerate().map(|(at, packet)| block(browser, at, packet)).collect(),
     }
 }

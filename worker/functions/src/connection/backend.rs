@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use aws::clock::SystemClock;
-use aws::connections::{Connection, ConnectionsTable};
+use aws::connections::{Connection, ConnectionsTable, Speaker};
 use aws::queue::ChunkSender;
 use aws::sessions::SessionsTable;
 use aws::settings::GatewaySettings;
@@ -48,6 +48,14 @@ impl Backend for AwsBackend {
 
     async fn connect(&self, id: &str, connection: &Connection, at: EpochMs) -> Outcome<()> {
         self.connections.put(id, connection, at).await
+    }
+
+    async fn take_over(&self, session: &SessionId, id: &str, at: EpochMs) -> Outcome<()> {
+        self.connections.take_over(session.as_str(), id, at).await
+    }
+
+    async fn speaker(&self, session: &SessionId) -> Outcome<Option<Speaker>> {
+        self.connections.speaker(session.as_str()).await
     }
 
     async fn connection(&self, id: &str) -> Outcome<Option<Connection>> {

@@ -41,7 +41,7 @@ pub struct Enqueue {
     pub captured_at: Option<EpochMs>,
     /// W3C trace context, beside the body: what is sent again under another one is still the same message.
     pub traceparent: Option<String>,
-    /// What the speaker is told although the message goes into the queue: the writer refuses the whole recording by this chunk.
+    /// An error for the speaker although the message goes into the queue: the writer refuses the whole recording by this chunk.
     pub told: Option<Box<Refusal>>,
 }
 
@@ -59,7 +59,7 @@ pub enum Request {
 /// Told to the page once the queue has its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
-    /// A chunk, named as the page named it. The time tells the chunks of two pages with the same index apart.
+    /// A chunk, named as the page named it. The time distinguishes the chunks of two pages with the same index.
     Chunk {
         /// `chunkIndex`.
         index: u64,
@@ -103,7 +103,7 @@ pub fn read(caller: &Caller, text: &str, now: EpochMs) -> Result<Request, Refusa
     }
     let fields = object(text)?;
     let read = match string(&fields, "action")? {
-        "audioChunk" => chunk(caller, &fields),
+        "audioChunk" => chunk(caller, &fields, now),
         "endStream" => end(caller, &fields, now),
         "status" => Ok(Request::Status),
         "ping" => Ok(Request::Ping),
@@ -118,10 +118,16 @@ pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
     enqueue_end(caller, deduplication_id, now, None)
 }
 
-fn chunk(caller: &Caller, fields: &Map<String, Value>) -> Result<Request, Refusal> {
+/// A timestamp that is further from the service's time does not show when a chunk was captured.
+const MAX_OFF_MS: u64 = 24 * 3_600_000;
+
+fn chunk(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Request, Refusal> {
     check_session(caller, fields)?;
     let chunk_index = number(fields, "chunkIndex")?;
     let timestamp = time(fields, "timestamp")?.0;
+    if timestamp.abs_diff(now.0) > MAX_OFF_MS {
+        return Err(Refusal::bad_timestamp(timestamp, now));
+    }
     let (acknowledged, continues) = (flag(fields, "ack")?, flag(fields, "continues")?);
     let format_name = string(fields, "format")?;
     let format = format(format_name)?;
@@ -211,7 +217,7 @@ pub fn index_of(text: &str) -> Option<u64> {
     number(&object(text).ok()?, "chunkIndex").ok()
 }
 
-/// FNV-1a, 64 bits: tells two blobs of one index and millisecond apart, the same in every version of this program.
+/// FNV-1a, 64 bits: distinguishes two blobs of one index and millisecond, the same in every version of this program.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use aws::connections::Connection;
+use aws::connections::{Connection, Speaker};
 use aws_lambda_events::event::apigw::{
     ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
@@ -44,6 +44,15 @@ pub trait Backend: Send + Sync {
         connection: &Connection,
         at: EpochMs,
     ) -> impl Future<Output = Outcome<()>> + Send;
+    /// Makes a connection its session's speaker, unless a newer one is.
+    fn take_over(
+        &self,
+        session: &SessionId,
+        id: &str,
+        at: EpochMs,
+    ) -> impl Future<Output = Outcome<()>> + Send;
+    /// Which connection speaks for a session.
+    fn speaker(&self, session: &SessionId) -> impl Future<Output = Outcome<Option<Speaker>>> + Send;
     /// Whose connection it is.
     fn connection(&self, id: &str) -> impl Future<Output = Outcome<Option<Connection>>> + Send;
     /// Forgets a connection and says whose it was.
@@ -159,15 +168,32 @@ async fn connect(backend: &impl Backend, id: &str, context: &Context) -> Result<
         SessionStatus::Ended { .. } => return Err(Refusal::ended_session(&caller.session)),
         SessionStatus::Unknown => return Err(Refusal::unknown_session(&caller.session)),
     }
-    let connection = Connection { session_id: caller.session.as_str().to_owned(), role: caller.role };
-    Ok(backend.connect(id, &connection, backend.now()).await?)
+    let connection = Connection { session_id: caller.session.as_str().to_owned(), role: caller.role.clone() };
+    backend.connect(id, &connection, backend.now()).await?;
+    if caller.is_speaker() {
+        backend.take_over(&caller.session, id, happened_at(backend, context)).await?;
+    }
+    Ok(())
+}
+
+/// When API Gateway took the event: an invocation may come later, and overtake another.
+fn happened_at(backend: &impl Backend, context: &Context) -> EpochMs {
+    u64::try_from(context.request_time_epoch).ok().filter(|ms| *ms > 0).map_or_else(|| backend.now(), EpochMs)
+}
+
+/// Whether another connection had taken over as the session's speaker when the event happened. Where nobody can tell, the writer
+/// sorts the pages out.
+async fn is_replaced(backend: &impl Backend, caller: &Caller, context: &Context) -> bool {
+    let happened_at = happened_at(backend, context);
+    let replaces = |other: Speaker| other.connection_id != caller.connection_id && other.since < happened_at;
+    backend.speaker(&caller.session).await.ok().flatten().is_some_and(replaces)
 }
 
 /// The end goes into the queue before the connection is forgotten: where that fails, a speaker's connection is
-/// still there to be found.
+/// still there to be found. Where another one speaks, the stream goes on.
 async fn disconnect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
     let caller = known_caller(backend, id, context).await?;
-    if caller.is_speaker() {
+    if caller.is_speaker() && !is_replaced(backend, &caller, context).await {
         backend.send(message::disconnected(&caller, backend.now())).await?;
     }
     backend.disconnect(id).await?;
@@ -195,6 +221,9 @@ async fn message(
             {
                 let taken = ended::check(status, &caller, captured_at, backend.now());
                 taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
+            }
+            if is_replaced(backend, &caller, &event.request_context).await {
+                return Err(Refusal::replaced().about(message::index_of(text)));
             }
             enqueue.traceparent = enqueue.traceparent.or(trace);
             let told = enqueue.told.take();

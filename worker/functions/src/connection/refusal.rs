@@ -4,6 +4,7 @@ use ingest::checkpoint::Unreadable;
 use ingest::failure::{Class, ServiceFailure};
 use ingest::message::{MAX_SESSION_ID, Rejection, SessionId};
 use media::demux::Foreign;
+use media::time::EpochMs;
 use serde::Serialize;
 
 /// Answer to a connection or message that is not accepted. As JSON it is what the browser receives:
@@ -51,6 +52,33 @@ impl Refusal {
         let role: String = role.chars().take(32).collect();
         let message = format!("only the role speaker may send audio; this connection's role is {role:?}");
         Self::new(403, "NOT_SPEAKER", message, "connect with a speaker's token")
+    }
+
+    /// Another connection speaks for the session now.
+    pub fn replaced() -> Self {
+        let message = "another connection has taken over as this session's speaker";
+        Self::new(
+            403,
+            "REPLACED",
+            message,
+            "stop recording here; to speak from this page again, connect again",
+        )
+    }
+
+    /// The timestamp cannot be when the chunk was captured.
+    pub fn bad_timestamp(timestamp: u64, now: EpochMs) -> Self {
+        let near_now = |ms: u64| ms.abs_diff(now.0) <= UNIT_WITHIN_MS;
+        let hint = if near_now(timestamp.saturating_mul(1_000)) {
+            "timestamp is in seconds: send milliseconds since 1970, as Date.now() gives them"
+        } else if near_now(timestamp / 1_000) {
+            "timestamp is in microseconds: send milliseconds since 1970, as Date.now() gives them"
+        } else {
+            "timestamp is in milliseconds since 1970, as Date.now() gives them (performance.now() counts from the page's load); if it \
+             does come from there, set this device's clock"
+        };
+        let message =
+            format!("the timestamp {timestamp} is more than a day off the service's time, {}", now.0);
+        Self::new(400, "BAD_TIMESTAMP", message, hint)
     }
 
     /// The message names another session than the connection's.
@@ -116,6 +144,9 @@ impl Refusal {
         )
     }
 }
+
+/// A timestamp in another unit is told by a time that is so near.
+const UNIT_WITHIN_MS: u64 = 30 * 24 * 3_600_000;
 
 /// Which browser records what: Safari has WebM with Opus since 18.4 (March 2025), Firefox also Ogg with Opus.
 const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"}) in Chrome, Edge, Firefox, and in Safari \

@@ -9,6 +9,7 @@ use super::*;
 #[derive(Default)]
 struct Memory {
     connections: Mutex<BTreeMap<String, Connection>>,
+    speaker: Mutex<Option<Speaker>>,
     queue: Mutex<Vec<Enqueue>>,
     checkpoint: Option<Vec<u8>>,
     failing: Option<ServiceFailure>,
@@ -42,6 +43,16 @@ impl Backend for Memory {
         self.failing.clone().map_or(Ok(()), Err)?;
         self.connections.lock().unwrap().insert(id.to_owned(), connection.clone());
         Ok(())
+    }
+
+    async fn take_over(&self, _: &SessionId, id: &str, at: EpochMs) -> Outcome<()> {
+        *self.speaker.lock().unwrap() = Some(Speaker { connection_id: id.to_owned(), since: at });
+        Ok(())
+    }
+
+    async fn speaker(&self, _: &SessionId) -> Outcome<Option<Speaker>> {
+        self.failing.clone().map_or(Ok(()), Err)?;
+        Ok(self.speaker.lock().unwrap().clone())
     }
 
     async fn connection(&self, id: &str) -> Outcome<Option<Connection>> {
@@ -327,4 +338,38 @@ async fn a_status_is_of_the_connections_own_session_and_a_listener_gets_none() {
     let away = Memory::failing("ThrottlingException");
     let (_, body) = away.event("MESSAGE", as_authorized("live", "speaker"), ask).await;
     assert_eq!(body["code"], "RETRY");
+}
+
+/// Another page has connected `ms` after the event's time.
+fn replaced_after(ms: i64) -> Memory {
+    let since = EpochMs(1_795_335_945_001_u64.saturating_add_signed(ms));
+    let speaker = Speaker { connection_id: "another page".into(), since };
+    Memory { speaker: Mutex::new(Some(speaker)), ..Memory::default() }
+}
+
+#[tokio::test]
+async fn who_connects_last_speaks_and_the_older_page_is_told() {
+    let speaker = as_authorized("live", "speaker");
+    let memory = replaced_after(-20);
+    let (status, body) = memory.event("MESSAGE", speaker.clone(), Some(CHUNK)).await;
+    assert_eq!((status, &body["code"], &body["chunkIndex"]), (200, &json!("REPLACED"), &json!(3)));
+    memory.event("DISCONNECT", speaker.clone(), None).await;
+    assert!(memory.queue.lock().unwrap().is_empty(), "the older page's end would cut the newer one's audio");
+
+    memory.connect_as("live", "speaker").await;
+    assert_eq!(memory.event("MESSAGE", speaker, Some(CHUNK)).await, (200, Value::Null), "it connected again");
+    memory.connect_as("live", "listener").await;
+    let speaks = memory.speaker.lock().unwrap().clone().unwrap();
+    assert_eq!(speaks.since, EpochMs(1_795_335_945_001), "a listener takes nothing over");
+}
+
+#[tokio::test]
+async fn what_the_older_page_sent_before_it_was_replaced_is_taken_and_so_is_all_while_nobody_can_tell() {
+    let speaker = as_authorized("live", "speaker");
+    let memory = replaced_after(20);
+    assert_eq!(memory.event("MESSAGE", speaker.clone(), Some(CHUNK)).await, (200, Value::Null));
+    assert_eq!(memory.queue.lock().unwrap().len(), 1, "it was on its way when the other page connected");
+    let ping = Some(r#"{"action":"ping"}"#);
+    let (_, body) = replaced_after(-20).event("MESSAGE", speaker, ping).await;
+    assert_eq!(body["type"], "pong", "only audio is refused");
 }

@@ -4,7 +4,7 @@ use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
 use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
-use super::folded::{MAX_CHUNK, Refusal, Step};
+use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
 use crate::message::Format;
 use crate::piece::{Piece, Place};
@@ -49,6 +49,7 @@ pub(super) struct Taken {
     pub(super) residue: Vec<u8>,
     /// The whole chunk was skipped.
     pub(super) withheld: bool,
+    pub(super) undecoded: Undecoded,
 }
 
 impl Taken {
@@ -68,6 +69,7 @@ impl Taken {
             hole: None,
             residue: Vec::new(),
             withheld: false,
+            undecoded: Undecoded::default(),
         }
     }
 
@@ -190,7 +192,7 @@ fn take_chunk<'a>(
     let own = |bytes: &'a [u8]| bytes.get(lies.from..to.min(bytes.len())).unwrap_or_default();
     match (&piece.audio, piece.format) {
         (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        (Ok(bytes), Format::Pcm) => take_pcm(media, bytes, lies.lost, piece.numbering, out),
+        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes), lies.lost, out),
         (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, own(bytes), unsure, out),
     }
     if out.refusal.is_some() {
@@ -258,6 +260,7 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
                 passed.extend_from_slice(&skipped.bytes);
             }
             Item::Skipped(skipped) => {
+                out.undecoded.encrypted_blocks += u64::from(skipped.reason == SkipReason::Encrypted);
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
                 fault.get_or_insert_with(|| skipped.reason.to_string());
             }
@@ -285,13 +288,12 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
 
 /// Plain samples need nothing of what came before them, and tell nothing of what is missing but that its chunks were, as a rule, as
 /// long as the last one.
-fn take_pcm(media: &mut MediaState, bytes: &[u8], lost: Option<u64>, numbering: u32, out: &mut Taken) {
+fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u64>, out: &mut Taken) {
     let samples: Vec<i16> = bytes.chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
     if samples.is_empty() {
         return;
     }
     out.samples = Samples::from(samples.len());
-    out.recording = Some(format!("pcm-{numbering}"));
     out.joint = match (media.pcm_chunk(), media.loss, lost) {
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
@@ -301,8 +303,9 @@ fn take_pcm(media: &mut MediaState, bytes: &[u8], lost: Option<u64>, numbering: 
         }
         _ => Joint::Clock,
     };
-    if media.pcm_chunk().is_none() {
+    if media.pcm_chunk().is_none() || lost.is_none() {
         out.reset();
+        out.recording = piece.begins_pcm();
     }
     media.go_on_with_pcm(out.samples);
     out.steps.push(Step::Pcm(samples));
@@ -317,6 +320,8 @@ fn begin_recording(media: &mut MediaState, head: &RecordingHead, out: &mut Taken
     out.reset();
     out.joint = Joint::Clock;
     out.recording = Some(head.id.clone());
+    let audio = head.beside.iter().filter(|codec| codec.starts_with("A_"));
+    out.undecoded.audio_beside.extend(audio.cloned());
 }
 
 fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &mut Taken) {

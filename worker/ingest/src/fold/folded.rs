@@ -88,6 +88,23 @@ pub struct Outcome {
     pub span: Option<(EpochMs, EpochMs)>,
 }
 
+/// Sound that is in the chunks and is not decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undecoded {
+    /// The codecs of the audio tracks beside the one that is heard, of each recording that begins.
+    pub audio_beside: Vec<String>,
+    /// Blocks that are encrypted.
+    pub encrypted_blocks: u64,
+}
+
+impl Undecoded {
+    /// Adds what another chunk has.
+    pub(super) fn add(&mut self, other: Self) {
+        self.audio_beside.extend(other.audio_beside);
+        self.encrypted_blocks += other.encrypted_blocks;
+    }
+}
+
 /// What a batch's chunks amount to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Folded {
@@ -109,6 +126,8 @@ pub struct Folded {
     pub timings: Vec<Timing>,
     /// The first chunk whose place in time is in doubt: a pause or a stall lies before it, and more chunks will show which.
     pub doubtful: Option<usize>,
+    /// See there.
+    pub undecoded: Undecoded,
 }
 
 /// What is known beside the chunks of a batch.

@@ -1,8 +1,8 @@
 //! Goes through a batch's chunks from where the line stands: what each holds, where it lies in time, what is
-//! missing. Demuxing tells all of that; nothing is decoded here.
+//! missing. Demuxing shows all of that; nothing is decoded here.
 //!
 //! Two passes: [`demux`] takes chunk by chunk, [`place`] puts them in time, because only the chunks behind one
-//! tell a pause from a stall. The result depends on the starting snapshot and the chunks alone, never on the
+//! show whether a pause or a stall lies before it. The result depends on the starting snapshot and the chunks alone, never on the
 //! clock, so a second attempt at the same batch is the same fragment.
 
 mod apart;
@@ -12,7 +12,7 @@ mod hear;
 mod place;
 
 pub use apart::{cut, take_apart};
-pub use folded::{Around, Folded, Outcome, Refusal, Run, Step};
+pub use folded::{Around, Folded, Outcome, Refusal, Run, Step, Undecoded};
 
 use crate::piece::Piece;
 use crate::snapshot::Snapshot;

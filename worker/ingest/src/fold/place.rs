@@ -3,7 +3,7 @@
 use media::time::{EpochMs, Samples};
 
 use super::demux::Taken;
-use super::folded::{Around, Folded, Outcome, Run, Step};
+use super::folded::{Around, Folded, Outcome, Run, Step, Undecoded};
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::opening::{Opening, captured_from, skip};
 use crate::piece::Piece;
@@ -46,6 +46,7 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
         chunks: Vec::new(),
         timings: Vec::new(),
         doubtful: None,
+        undecoded: Undecoded::default(),
     }
 }
 
@@ -85,6 +86,7 @@ impl Placing<'_> {
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
         }
         self.folded.end.pass(piece, taken.recording);
+        self.folded.undecoded.add(taken.undecoded);
         let audio = match taken.refusal {
             Some(refusal) => Err(refusal),
             None => Ok(taken.samples),

@@ -40,8 +40,15 @@ Examples:
   kvsw session show quiet-fox                    where every chunk and millisecond is
   kvsw doctor                                    is the deployment set up right?
 
-Exit codes: 0 all is well, 1 something was found or is left undone, 2 wrong use (nothing was changed),
-3 a service could not be reached or refused.";
+Words:
+  parked      in the dead-letter queue (DLQ), with its reason; the session goes on without it
+  note        what the writer keeps of a parked message in the state table; SQS itself makes none for what it moves
+  redrive     sending parked messages back to the chunk queue
+  gap         a time whose chunks are parked or missing; a redrive fills it (backfilled)
+  checkpoint  what the writer keeps of a session to go on
+
+Exit codes: 0 all is well, done, or nothing to do; 1 something was found or is left undone; 2 wrong use (nothing was changed);
+3 a service could not be reached or refused. docs/runbook.md has every reason and what to do.";
 
 /// Settings that hold for every command.
 #[derive(Debug, Args)]
@@ -69,10 +76,10 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Parked messages: list, show, export, redrive, discard
+    /// Parked messages: list, show, watch, redrive, export, discard, import
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// One session: its ledger, its audio, its picture
+    /// Sessions: a list; of one its ledger, its audio, its picture
     #[command(subcommand)]
     Session(SessionCommand),
     /// Looks whether the deployment is set up right, and says what to do where not

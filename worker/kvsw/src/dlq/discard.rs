@@ -10,7 +10,7 @@ use super::folder::MessageFolder;
 use super::list::list;
 use super::message::DlqMessage;
 use super::queue::right_queue;
-use super::select::{Selection, fits_some, nothing};
+use super::select::{Selection, fits_some, not_reached, nothing};
 use super::walk::{Acted, walk};
 use crate::args::{Discard, Filter};
 use crate::confirm;
@@ -101,11 +101,7 @@ impl Show for Discarded {
             lines.push(pen.tone(Tone::Bad, &text));
         }
         for (session, n) in &self.not_reached {
-            let text = format!(
-                "{} of {session} not reached: in flight elsewhere, or already gone",
-                count(*n, "message")
-            );
-            lines.push(pen.tone(Tone::Warn, &text));
+            lines.push(pen.tone(Tone::Warn, &not_reached(*n, session)));
         }
         if self.interrupted {
             lines.push(pen.tone(Tone::Warn, "interrupted; run it again to go on"));

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::folder::MessageFolder;
 use super::queue::right_queue;
-use super::select::{Selection, fits_some, nothing};
+use super::select::{Selection, fits_some, not_reached, nothing};
 use super::walk::{Acted, walk};
 use crate::args::DlqExport;
 use crate::error::{Exit, Result};
@@ -88,12 +88,13 @@ impl Show for Exported {
         }];
         for (session, n) in &self.not_reached {
             let many = count(*n, "message");
-            let why = match (self.interrupted, self.all) {
-                (true, _) => "it was interrupted",
-                (false, true) => "in flight elsewhere, or already gone",
-                (false, false) => "SQS shows ten of a session at most; --all gets behind them",
-            };
-            lines.push(pen.tone(Tone::Warn, &format!("{many} of {session} not reached: {why}")));
+            lines.push(pen.tone(Tone::Warn, &match (self.interrupted, self.all) {
+                (true, _) => format!("{many} of {session} not reached: it was interrupted"),
+                (false, true) => not_reached(*n, session),
+                (false, false) => {
+                    format!("{many} of {session} not reached: SQS shows ten of a session at most; --all gets behind them")
+                }
+            }));
         }
         if self.interrupted {
             lines.push(

@@ -17,7 +17,7 @@ use super::message::{DlqMessage, batches};
 use super::plan::Plan;
 use super::queue::{Dlq, right_queue};
 use super::read_back::{self, ReadBack, Sent, SentMessage, read_back};
-use super::select::{Selection, nothing};
+use super::select::{Selection, not_reached, nothing};
 use super::survey::{Survey, survey};
 use super::walk::{Acted, walk};
 use crate::args::Redrive;
@@ -214,11 +214,7 @@ impl Show for Redriven {
             lines.push(pen.tone(Tone::Warn, &text));
         }
         for (session, n) in &moved.not_reached {
-            let many = count(*n, "message");
-            let text = format!(
-                "{many} of {session} not reached: in flight elsewhere (what a killed kvsw held is visible again after a minute: run it again then), or already gone"
-            );
-            lines.push(pen.tone(Tone::Warn, &text));
+            lines.push(pen.tone(Tone::Warn, &not_reached(*n, session)));
         }
         if moved.interrupted {
             lines.push(pen.tone(Tone::Warn, "interrupted; run it again to go on"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws::parked_index::Entry;
 use media::time::EpochMs;
+use reader::text::count;
 
 use super::message::DlqMessage;
 use crate::args::Filter;
@@ -184,6 +185,14 @@ pub fn fits_some(
         output.say(&what_there_is(notes));
     }
     Ok(fits)
+}
+
+/// That messages which were noted did not come.
+pub fn not_reached(messages: usize, session: &str) -> String {
+    format!(
+        "{} of {session} not reached: in flight elsewhere (what a killed kvsw held is visible again after a minute: run it again then), or already gone",
+        count(messages, "message")
+    )
 }
 
 /// That nothing fits.

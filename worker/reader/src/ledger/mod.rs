@@ -148,14 +148,18 @@ fn chunk_row(
         fragments.iter().filter(|fragment| fragment.numbering == Some(numbering)).collect();
     spans.sort_by_key(|fragment| fragment.order());
     let mut seen: BTreeSet<(u64, u64)> = BTreeSet::new();
-    for (first, last) in spans.iter().filter_map(|fragment| fragment.chunks) {
-        let span = Ranges::inclusive(first, last);
+    let mut parts: BTreeSet<(u64, u64)> = BTreeSet::new();
+    for ((first, last), from) in spans.iter().filter_map(|f| Some((f.chunks?, f.first_from))) {
+        // A chunk that is too long for one fragment goes on in others: only the same part of it is there twice.
+        let goes_on = from.is_some_and(|from| parts.insert((first, from)));
+        let span = Ranges::inclusive(first + u64::from(goes_on), last);
         // A later fragment inside an earlier one's span fills a hole of it; anything else is there twice.
-        let fills = seen.iter().any(|&(f, l)| (f, l) != (first, last) && f <= first && last <= l);
+        let fills =
+            from.is_none() && seen.iter().any(|&(f, l)| (f, l) != (first, last) && f <= first && last <= l);
         if !fills {
             row.twice.add_all(&span.and(&row.written));
         }
-        row.written.add_all(&span);
+        row.written.add_all(&Ranges::inclusive(first, last));
         seen.insert((first, last));
     }
     let mut elsewhere = row.given_up.clone();

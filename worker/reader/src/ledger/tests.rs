@@ -53,6 +53,24 @@ fn kinds(ledger: &Ledger) -> Vec<(u64, u64, HoleKind)> {
 }
 
 #[test]
+fn a_chunk_in_several_fragments_is_there_once_unless_the_same_part_is_there_again() {
+    let part =
+        |number, at, chunks, from| Fragment { first_from: from, ..fragment(number, at, 3_000, chunks) };
+    let mut parts = vec![
+        part(1, 1_000, (0, 3), None),
+        part(2, 4_000, (3, 3), Some(9_000)),
+        part(3, 7_000, (3, 3), Some(18_000)),
+        part(4, 10_000, (3, 5), Some(27_000)),
+    ];
+    let whole = ledger(&parts, &checkpoint(6, vec![]), &[]);
+    assert!(whole.is_whole(), "{whole:?}");
+    assert_eq!(whole.chunks[0].written.pairs(), [(0, 5)]);
+    parts.push(part(5, 13_000, (3, 3), Some(18_000)));
+    let twice = ledger(&parts, &checkpoint(6, vec![]), &[]);
+    assert_eq!(twice.chunks[0].twice.pairs(), [(3, 3)], "the same bytes are heard again");
+}
+
+#[test]
 fn a_session_without_trouble_is_whole() {
     let fragments = [fragment(1, 1_000, 2_000, (0, 6)), fragment(2, 3_000, 2_000, (7, 13))];
     let ledger = ledger(&fragments, &checkpoint(14, vec![]), &[]);

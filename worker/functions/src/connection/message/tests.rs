@@ -259,3 +259,25 @@ fn an_end_carries_the_last_index_and_each_end_of_a_connection_is_its_own() {
     assert_eq!(refused("speaker", r#"{"action":"endStream","chunkIndex":"last"}"#), ("WRONG_TYPE", None));
     assert_eq!(refused("speaker", r#"{"action":"endStream","sessionId":"x"}"#), ("WRONG_SESSION", None));
 }
+
+#[test]
+fn a_timestamp_in_another_unit_or_more_than_a_day_off_is_refused_with_what_is_wrong_with_it() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    for (timestamp, hint) in [
+        (NOW.0 / 1_000, "seconds"),
+        (NOW.0 * 1_000, "microseconds"),
+        (73_412, "performance.now()"),
+        (0, "since 1970"),
+        (1 << 53, "since 1970"),
+        (NOW.0 - DAY_MS - 1, "set this device's clock"),
+        (NOW.0 + DAY_MS + 1, "set this device's clock"),
+    ] {
+        let refusal =
+            read(&caller("speaker"), &chunk_with(json!({"timestamp": timestamp})), NOW).unwrap_err();
+        assert_eq!((refusal.code, refusal.chunk_index), ("BAD_TIMESTAMP", Some(7)), "{timestamp}");
+        assert!(refusal.hint.contains(hint), "{timestamp}: {}", refusal.hint);
+    }
+    for timestamp in [NOW.0 - DAY_MS, NOW.0 + DAY_MS] {
+        accepted(&chunk_with(json!({"timestamp": timestamp})));
+    }
+}

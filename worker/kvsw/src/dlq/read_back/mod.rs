@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::parked_index::Entry;
+use aws::queue::Depth;
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use media::time::EpochMs;
@@ -26,6 +27,9 @@ use crate::world::World;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Consecutive looks at an empty chunk queue after which all of it is taken to be handled: its count is approximate.
+const EMPTY_LOOKS: u32 = 4;
 
 /// The notes of more groups than this are asked for all at once.
 const FEW_GROUPS: usize = 16;
@@ -99,6 +103,9 @@ pub struct ReadBack {
     pub parked_again: usize,
     /// Messages that are neither written nor parked again yet.
     pub awaited: usize,
+    /// Those of them of which, without their audio, nobody can tell where they belong.
+    #[serde(skip)]
+    unplaced: usize,
     /// How long it took.
     pub waited_ms: u64,
 }
@@ -150,11 +157,19 @@ pub(super) async fn read_back(
     let bar = output.progress(redrive.sent.values().map(Vec::len).sum::<usize>() as u64, "reading back");
     let sessions: Vec<Session> =
         redrive.sent.iter().map(|(group, sent)| Session::new(world, redrive.plan, group, sent)).collect();
+    let mut empty = 0;
     loop {
+        // The queue first: what it no longer holds was written, dropped or parked before this look.
+        let queue = world.queue_attributes(&world.settings.queue_url).await?;
+        empty = if Depth::of(&queue).total() == 0 { empty + 1 } else { 0 };
         let notes = redrive.notes(world).await?;
         let mut found = ReadBack::default();
         for session in &sessions {
             session.look(world, &notes, &mut found).await?;
+        }
+        if empty >= EMPTY_LOOKS {
+            found.written += found.unplaced;
+            found.awaited -= found.unplaced;
         }
         found.waited_ms = began.elapsed().as_millis() as u64;
         bar.set_position((found.written + found.parked_again) as u64);
@@ -196,6 +211,8 @@ struct Fates {
     written: usize,
     parked_again: usize,
     awaited: usize,
+    /// Of those: see [`ReadBack`].
+    unplaced: usize,
     /// Indices of the chunks that are written.
     chunks: Ranges,
 }
@@ -216,6 +233,7 @@ impl<'a> Session<'a> {
         found.written += fates.written;
         found.parked_again += fates.parked_again;
         found.awaited += fates.awaited;
+        found.unplaced += fates.unplaced;
         let Some(((_, reader), planned)) = self.id.as_ref().zip(self.planned) else { return Ok(()) };
         for gap in &planned.gaps {
             found.gaps.push(self.gap(&checkpoint, (gap, reader), world.now()).await?);
@@ -247,6 +265,7 @@ impl<'a> Session<'a> {
                 index.into_iter().for_each(|index| fates.chunks.add(index, index.saturating_add(1)));
             } else {
                 fates.awaited += 1;
+                fates.unplaced += usize::from(matches!(place, Place::Nowhere { .. }));
             }
         }
         // A session advances beyond a chunk that is refused for itself, and parks it a moment later.

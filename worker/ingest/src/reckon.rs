@@ -1,0 +1,169 @@
+//! Speakers' clocks, made one: each chunk's capture time as the clock would have told it that nobody ever set back.
+//!
+//! Everything else compares capture times: which page a chunk is of, which gap, what lies between two chunks. So a delivery's
+//! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
+//! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
+
+use media::time::EpochMs;
+
+use crate::checkpoint::Checkpoint;
+use crate::clock::moved;
+use crate::piece::Piece;
+
+/// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
+/// message lies that long in a queue and its DLQ.
+const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
+/// Capture times that go back by more within a page were stamped by a clock that was set.
+const SET_BACK_MS: u64 = 1_000;
+/// The same from a page to the next, whose chunks may overtake each other.
+const SET_BEFORE_PAGE_MS: u64 = 5_000;
+/// A chunk that seems to come so much too early was stamped before the clock was set back.
+const TOO_EARLY_MS: i64 = 500;
+/// A recorder that runs hands out no later.
+const PACE_MS: u64 = 1_500;
+/// The next chunk but a few is still of the same page.
+const NEAR: u64 = 4;
+/// Brings chunks of one session, as they were stamped, to one clock.
+pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
+    let live = &checkpoint.live;
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
+    let mut walk = Walk::new(checkpoint);
+    for i in order {
+        let piece = &mut pieces[i];
+        let sequence_number = piece.record.sequence_number;
+        if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
+            (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
+            continue;
+        }
+        piece.clock_ms = match sequence_number <= live.last_sequence {
+            true => live.clock.at_ms(sequence_number),
+            false => walk.added_ms(piece),
+        };
+        piece.captured_at = moved(piece.captured_at, piece.clock_ms);
+    }
+}
+
+/// Goes through a delivery in the queue's order.
+struct Walk<'c> {
+    checkpoint: &'c Checkpoint,
+    /// The next chunkIndex,
+    next: u64,
+    /// its connection, where messages tell,
+    connection_id: Option<String>,
+    /// and when its page began, if there was one before.
+    began: Option<EpochMs>,
+    /// The latest capture time.
+    latest: EpochMs,
+    /// When the queue took the last one.
+    sent_at: EpochMs,
+    /// What the queue's clock is ahead of the speaker's, if any chunk has told.
+    behind_ms: Option<i64>,
+    /// What is added to capture times.
+    ms: i64,
+}
+
+impl<'c> Walk<'c> {
+    fn new(checkpoint: &'c Checkpoint) -> Self {
+        let live = &checkpoint.live;
+        Self {
+            checkpoint,
+            next: live.next,
+            connection_id: live.connection_id.clone(),
+            began: (live.numbering > 0).then_some(live.numbering_began),
+            latest: live.last_captured,
+            sent_at: live.timeline.last_sent_at().unwrap_or_default(),
+            behind_ms: live.timeline.usually_behind_ms(),
+            ms: live.clock.now_ms(),
+        }
+    }
+
+    /// What is to be added to the capture time of a chunk that has not been seen before.
+    fn added_ms(&mut self, piece: &Piece) -> i64 {
+        if let Some(ms) = self.in_gap(piece).or_else(|| self.of_another_setting(piece)) {
+            return ms;
+        }
+        let again = piece.opens() && self.checkpoint.live.opened_by == piece.recording();
+        let (in_page, opens) = (self.goes_on(piece), piece.opens() && !again);
+        if self.was_set_back(piece, in_page, opens) {
+            self.ms = self.behind_ms.map_or(self.ms, |usual_ms| behind_ms(piece, 0) - usual_ms);
+        }
+        if in_page || opens {
+            self.pass(piece, opens);
+        }
+        self.ms
+    }
+
+    /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
+    fn probably_at(&self, piece: &Piece) -> EpochMs {
+        let at = moved(piece.record.sent_at, -self.behind_ms.unwrap_or_default());
+        let gap = self.checkpoint.gaps.iter().rfind(|gap| gap.chunks.holds(piece.index));
+        match gap {
+            Some(gap) => at.min(gap.captured.1).max(gap.captured.0),
+            None if piece.index < self.next => at.min(self.latest),
+            None => at,
+        }
+    }
+
+    fn pass(&mut self, piece: &Piece, opens: bool) {
+        let captured_at = moved(piece.captured_at, self.ms);
+        if opens && self.next > 0 {
+            self.began = Some(captured_at);
+        }
+        self.next = piece.index.saturating_add(1);
+        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+        self.latest = self.latest.max(captured_at);
+        self.sent_at = piece.record.sent_at;
+        self.behind_ms = self.behind_ms.or(Some(behind_ms(piece, self.ms)));
+    }
+
+    /// A chunk that comes back into a gap was stamped as its neighbours were.
+    fn in_gap(&self, piece: &Piece) -> Option<i64> {
+        let Checkpoint { live, gaps, .. } = self.checkpoint;
+        let fits = |ms: &i64| {
+            let captured_at = moved(piece.captured_at, *ms);
+            gaps.iter().any(|gap| gap.chunks.holds(piece.index) && gap.is_of_time(captured_at))
+        };
+        live.clock.settings().find(fits)
+    }
+
+    /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.
+    fn of_another_setting(&self, piece: &Piece) -> Option<i64> {
+        let earliest_ms = self.behind_ms?.saturating_sub(TOO_EARLY_MS);
+        let fits = |ms: &i64| behind_ms(piece, *ms) >= earliest_ms;
+        if fits(&self.ms) {
+            return None;
+        }
+        self.checkpoint.live.clock.settings().filter(fits).max()
+    }
+
+    fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {
+        let captured_at = moved(piece.captured_at, self.ms);
+        let back_ms = self.latest.ms_since(captured_at);
+        let (sent_at, next) = (piece.record.sent_at, self.next);
+        let at_its_pace =
+            piece.index == next && sent_at >= self.sent_at && sent_at.ms_since(self.sent_at) < PACE_MS;
+        let of_page_before =
+            self.began.is_some_and(|began| captured_at < began) && self.in_session(captured_at);
+        (in_page && back_ms > SET_BACK_MS && (at_its_pace || !of_page_before))
+            || (opens && back_ms > SET_BEFORE_PAGE_MS)
+    }
+
+    /// Whether the session had begun then.
+    fn in_session(&self, at: EpochMs) -> bool {
+        let Checkpoint { live, past, .. } = self.checkpoint;
+        at >= past.first().map_or(live.numbering_began, |first| first.captured.0)
+    }
+
+    /// Whether the chunk may be the page's next one.
+    fn goes_on(&self, piece: &Piece) -> bool {
+        let other_connection =
+            self.connection_id.as_ref().zip(piece.connection_id.as_ref()).is_some_and(|(a, b)| a != b);
+        (self.next..self.next.saturating_add(NEAR)).contains(&piece.index) && !other_connection
+    }
+}
+
+/// What the queue's clock is ahead of the speaker's, where so much is added to that.
+fn behind_ms(piece: &Piece, ms: i64) -> i64 {
+    piece.record.sent_at.0 as i64 - moved(piece.captured_at, ms).0 as i64
+}
