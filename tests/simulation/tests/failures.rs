@@ -86,6 +86,7 @@ fn failing(failure: &ServiceFailure) -> Case {
     let mut case = speaker(8);
     let op = match failure.reason().split('-').next().unwrap() {
         "GetItem" => Op::Load,
+        "PutItem" => Op::Save,
         "ListFragments" => Op::Find,
         _ => Op::Put, // CreateStream is part of it
     };

@@ -2,7 +2,7 @@
 //! (epoch ms), `expiresAt` (epoch seconds, the table's TTL).
 //!
 //! Beside them, one item for each session names its speaker: `connectionId` is `speaker:` and the session (no connection has a
-//! colon in its id), `speaker` the connection, `connectedAt` since when, `expiresAt` as above.
+//! colon in its id), `sessionId` as above, `speaker` the connection, `connectedAt` since when, `expiresAt` as above.
 
 use std::collections::HashMap;
 
@@ -75,6 +75,7 @@ impl ConnectionsTable {
             .put_item()
             .table_name(&self.table)
             .item("connectionId", text(&speaker_key(session_id)))
+            .item("sessionId", text(session_id))
             .item("speaker", text(connection_id))
             .item("connectedAt", number(at.0))
             .item("expiresAt", number(at.0 / 1_000 + KEEP_SECONDS))

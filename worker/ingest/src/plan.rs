@@ -62,27 +62,10 @@ fn closes(gap: &Gap, pieces: &[Piece]) -> bool {
 }
 
 fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Folded) -> Plan {
-    let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
     let outcomes = folded.chunks.iter().enumerate();
     let refused: Vec<(usize, Refusal)> =
         outcomes.filter_map(|(i, chunk)| Some((i, chunk.audio.as_ref().err()?.clone()))).collect();
-    let whole = pieces.iter().zip(&folded.chunks).filter(|(piece, _)| piece.ends_chunk());
-    let advance = Advance {
-        line: gap.map_or(Line::Live, |gap| Line::Gap(gap.id())),
-        to: folded.end.clone(),
-        gaps: Vec::new(),
-        chunks: range_of(pieces),
-        within: pieces.first().map(|first| start.position.within_of(first)).filter(|bytes| *bytes > 0),
-        count: whole.filter(|(_, chunk)| chunk.audio.is_ok()).count() as u64,
-        at,
-        until: folded.end.timeline.end().unwrap_or_default(),
-        samples: folded.samples(),
-        snapshot: None,
-        placements: placements(pieces, &folded),
-        skipped: None,
-        resumes: None,
-        traceparent: pieces.first().and_then(|piece| piece.record.traceparent()).map(str::to_owned),
-    };
+    let advance = advance(start, gap, pieces, &folded);
     let mut plan = Plan {
         advance,
         snapshots: Vec::new(),
@@ -112,6 +95,28 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
     }
     plan.go_on(start, gap, folded.end, folded.media);
     plan
+}
+
+/// What the fragment's commit does, but for the holes and the search behind it.
+fn advance(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: &Folded) -> Advance {
+    let at = folded.runs.first().map_or_else(|| start.position.timeline.end().unwrap_or_default(), |r| r.at);
+    let whole = pieces.iter().zip(&folded.chunks).filter(|(piece, _)| piece.ends_chunk());
+    Advance {
+        line: gap.map_or(Line::Live, |gap| Line::Gap(gap.id())),
+        to: folded.end.clone(),
+        gaps: Vec::new(),
+        chunks: range_of(pieces),
+        within: pieces.first().map(|first| start.position.within_of(first)).filter(|bytes| *bytes > 0),
+        count: whole.filter(|(_, chunk)| chunk.audio.is_ok()).count() as u64,
+        at,
+        until: folded.end.timeline.end().unwrap_or_default(),
+        samples: folded.samples(),
+        snapshot: None,
+        placements: placements(pieces, folded),
+        skipped: None,
+        resumes: None,
+        traceparent: pieces.first().and_then(|piece| piece.record.traceparent()).map(str::to_owned),
+    }
 }
 
 fn range_of(pieces: &[Piece]) -> ChunkRange {

@@ -14,6 +14,7 @@ const SENTENCES = {
   NOT_CONNECTED: "The service cannot be reached, or refuses this page. Your words are kept in this browser; trying again.",
   CHUNK_REFUSED: "The service refused a part of the recording. That part is not stored.",
   NOT_SPEAKER: "You may listen to this session, but not speak in it.",
+  REPLACED: "This session is now spoken from another page. To speak from here again, start again.",
   SESSION_ENDED: "This session has ended. What is said now is not stored.",
   BUFFER_FULL: "Too much is waiting to be sent. Recording pauses until some of it has been sent.",
   NO_STORAGE: "This browser cannot keep unsent words on disk. Do not close or reload this page while some are waiting.",

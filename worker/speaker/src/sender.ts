@@ -60,7 +60,7 @@ const STATUS_SELDOM_MS = 30_000;
 
 /** Codes that are about the chunk itself: sending it again would not help. */
 const CHUNK_AT_FAULT =
-  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE HALF_SAMPLE UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE".split(" ");
+  "BAD_BASE64 AUDIO_TOO_LARGE BODY_TOO_LARGE HALF_SAMPLE UNSUPPORTED_FORMAT MISSING_FIELD WRONG_TYPE BAD_TIMESTAMP".split(" ");
 
 export class Sender {
   #options: SenderOptions;
@@ -343,12 +343,12 @@ export class Sender {
   }
 
   #refused(code: string, index: number | undefined, cause: unknown): void {
-    if (code === "RETRY") {
+    if (code === "RETRY" || code === "TOO_MANY_MESSAGES") {
       if (index !== undefined) this.#window.retry(index, performance.now());
     } else if (index !== undefined && CHUNK_AT_FAULT.includes(code)) {
       this.#drop(this.#window.refuse(index));
       this.#events.problem(new AudioStreamError("CHUNK_REFUSED", { cause }));
-    } else if (code === "NOT_SPEAKER" || code === "SESSION_ENDED") {
+    } else if (code === "NOT_SPEAKER" || code === "REPLACED" || code === "SESSION_ENDED") {
       this.#events.problem(new AudioStreamError(code, { fatal: true, cause }));
     } else {
       this.#events.problem(new AudioStreamError("SERVICE_FAILED", { cause }));

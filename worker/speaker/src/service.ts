@@ -273,7 +273,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       this.#to("failed");
       void this.#restart();
       this.#quiet();
-      if (error.code === "NOT_SPEAKER" || error.code === "SESSION_ENDED") this.#sender.abandon();
+      if (error.code === "NOT_SPEAKER" || error.code === "REPLACED" || error.code === "SESSION_ENDED") this.#sender.abandon();
       else this.#sender.rest();
     }
     if (this.#problems.has(error.code) && !error.fatal && error.code !== "CHUNK_REFUSED") return;

@@ -5,13 +5,16 @@
 
 mod aside;
 mod attempt;
+mod backfill;
 mod config;
 mod crash;
+mod doubt;
 mod ended;
 pub mod event;
 mod hand_back;
 mod lease;
 mod park;
+mod planned;
 pub mod ports;
 mod session;
 mod state;

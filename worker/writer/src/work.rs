@@ -14,6 +14,15 @@ use crate::event::{Event, Telemetry as _};
 use crate::ports::{Clock as _, Ports};
 use crate::writer::{Writer, lock};
 
+/// What a turn has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Something was settled, so what is left has to be looked at again.
+    Moved,
+    /// What is left waits in the queue for more.
+    Waits,
+}
+
 /// Chunks that go on from one place: the live audio's, or a gap's.
 pub(crate) struct Batch<'a> {
     /// The gap they fill; none for live audio.

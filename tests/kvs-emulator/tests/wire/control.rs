@@ -137,7 +137,7 @@ async fn every_wrong_input_is_refused_by_name() {
         ("/createStream", json!({ "StreamName": "t", "Tags": { "aws:x": "1" } }), "Tag \"aws:x\""),
         ("/describeStream", json!({}), "Give StreamName or StreamARN"),
         ("/describeStream", json!({ "StreamName": "s", "StreamARN": "x" }), "not both"),
-        ("/describeStream", json!({ "StreamARN": "arn:aws:s3:::x" }), "no stream's ARN"),
+        ("/describeStream", json!({ "StreamARN": "arn:aws:s3:::x" }), "is not a stream's ARN"),
         ("/getDataEndpoint", json!({ "StreamName": "s" }), "APIName is missing"),
         ("/getDataEndpoint", json!({ "StreamName": "s", "APIName": "PUTMEDIA" }), "APIName \"PUTMEDIA\""),
         ("/listStreams", json!({ "MaxResults": 0 }), "MaxResults is 0"),

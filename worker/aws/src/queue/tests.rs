@@ -110,7 +110,7 @@ fn no_batch_is_larger_than_sqs_takes_and_no_message_is_left_out() {
     let of = |count: usize, bytes: usize| (0..count).map(|i| message(i, bytes)).collect::<Vec<_>>();
     assert_eq!(sizes(&[]), [0_usize; 0]);
     assert_eq!(sizes(&of(21, 100)), [10, 10, 1]);
-    assert_eq!(sizes(&of(10, 130 * 1_024)), [7, 3]);
+    assert_eq!(sizes(&of(10, 30 * 1_024)), [8, 2]);
     assert_eq!(
         sizes(&of(3, MAX_BATCH_BYTES)),
         [1, 1, 1],

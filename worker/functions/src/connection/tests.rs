@@ -34,7 +34,7 @@ impl Backend for Memory {
         }
         Ok(match session.as_str() {
             "live" => SessionStatus::Active,
-            "over" => SessionStatus::Ended { at: Some(EpochMs(1)) },
+            "over" => SessionStatus::Ended { at: Some(EpochMs(1_795_335_900_000)) },
             _ => SessionStatus::Unknown,
         })
     }
@@ -239,14 +239,14 @@ async fn an_error_comes_back_as_a_message_with_a_code_a_hint_and_the_chunk() {
 
 #[tokio::test]
 async fn a_page_that_goes_on_after_the_end_is_told_and_its_audio_is_not_enqueued() {
-    let memory = Memory::default(); // "over" ended in 1970
+    let memory = Memory::default(); // "over" ended before CHUNK was captured
     let (status, answer) = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(CHUNK)).await;
     assert_eq!((status, &answer["code"], &answer["chunkIndex"]), (200, &json!("SESSION_ENDED"), &json!(3)));
     let (_, answer) = memory.event("MESSAGE", as_authorized("forgotten", "speaker"), Some(CHUNK)).await;
     assert_eq!(answer["code"], "SESSION_UNKNOWN");
     assert!(memory.queue.lock().unwrap().is_empty(), "4 messages a second would be parked for 2 hours");
 
-    let said_before = CHUNK.replace("1795335945729", "1");
+    let said_before = CHUNK.replace("1795335945729", "1795335899000");
     let taken = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(&said_before)).await;
     assert_eq!(taken, (200, Value::Null), "audio of before the end may come late");
     let end =

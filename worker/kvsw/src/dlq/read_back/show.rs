@@ -24,23 +24,8 @@ impl Show for ReadBack {
                 }
             });
         }
-        for LiveVerdict { session_id, written, fragments } in
-            self.live.iter().filter(|live| !live.written.is_empty())
-        {
-            lines.push(match fragments {
-                0 => pen.tone(
-                    Tone::Bad,
-                    &format!("{session_id} chunks {written}: taken, but the stream lists no new fragment"),
-                ),
-                n => {
-                    let text = format!(
-                        "{session_id} chunks {written}: in the live audio, {}",
-                        count(*n, "new fragment")
-                    );
-                    pen.tone(Tone::Good, &text)
-                }
-            });
-        }
+        let written = self.live.iter().filter(|live| !live.written.is_empty());
+        lines.extend(written.map(|live| live_text(live, pen)));
         if self.parked_again > 0 {
             let text =
                 format!("{} parked again; `kvsw dlq list` says why", count(self.parked_again, "message"));
@@ -57,5 +42,19 @@ impl Show for ReadBack {
             false => format!("not all is settled after {waited}; use --wait to wait longer"),
         });
         lines.join("\n")
+    }
+}
+
+/// What became of the messages that went to the live audio's end.
+fn live_text(LiveVerdict { session_id, written, fragments }: &LiveVerdict, pen: Pen) -> String {
+    match fragments {
+        0 => pen.tone(
+            Tone::Bad,
+            &format!("{session_id} chunks {written}: taken, but the stream lists no new fragment"),
+        ),
+        n => {
+            let new = count(*n, "new fragment");
+            pen.tone(Tone::Good, &format!("{session_id} chunks {written}: in the live audio, {new}"))
+        }
     }
 }

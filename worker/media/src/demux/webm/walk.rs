@@ -201,6 +201,14 @@ impl<'a> Walk<'a> {
         (self.in_cluster, self.cluster_end, self.time) = (false, None, None);
     }
 
+    /// Takes a Cluster's Timestamp; returns the `length` of the element.
+    fn timestamp(&mut self, value: &[u8], length: usize) -> usize {
+        self.bits += 13;
+        self.in_cluster = true;
+        self.time = Some(ebml::be_uint(value));
+        length
+    }
+
     /// Looks at one element; returns its length (of a Cluster, its header's), or `None` if it must be complete for that.
     fn element(
         &mut self,
@@ -229,11 +237,7 @@ impl<'a> Walk<'a> {
             }
             id::TIMESTAMP if self.time.is_none() && (at == 0 || !self.in_cluster) => {
                 let length = sized(8)?;
-                let Some(element) = bytes.get(..length) else { return Ok(None) };
-                self.bits += 13;
-                self.in_cluster = true;
-                self.time = Some(ebml::be_uint(&element[header.len..]));
-                Ok(Some(length))
+                Ok(bytes.get(..length).map(|element| self.timestamp(&element[header.len..], length)))
             }
             id::SIMPLE_BLOCK | id::BLOCK_GROUP if self.in_cluster => {
                 self.block(header, sized(limits::BLOCK_BESIDE)?, bytes, at, effort)

@@ -1,0 +1,292 @@
+use super::*;
+
+const T0: u64 = 1_732_622_783_000;
+const CALM: Sight = Sight { calm: true, in_gap: false, latest: None };
+
+fn chunk(captured_ms: u64, media_ms: u64, joint: Joint) -> Timing {
+    Timing {
+        samples: Samples::from_ms(media_ms),
+        captured_at: EpochMs(T0 + captured_ms),
+        sent_at: EpochMs(T0 + captured_ms + 40),
+        joint,
+        continues: false,
+    }
+}
+
+/// Places every chunk with all later ones in sight; returns start times relative to T0.
+fn place_all(chunks: &[Timing]) -> Vec<i64> {
+    let mut timeline = Timeline::default();
+    (0..chunks.len())
+        .map(|i| timeline.place(&chunks[i], &chunks[i + 1..], CALM).at.0 as i64 - T0 as i64)
+        .collect()
+}
+
+#[test]
+fn audio_starts_when_its_first_chunk_was_captured() {
+    assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]), [0, 300]);
+}
+
+#[test]
+fn a_late_first_event_does_not_move_the_audio_into_the_future() {
+    // The first blob was handed out 80 ms late; the second one tells.
+    assert_eq!(place_all(&[chunk(380, 300, Joint::Clock), chunk(600, 300, Joint::Continues)]), [0, 300]);
+}
+
+#[test]
+fn a_pause_shows_in_the_time_although_the_container_hides_it() {
+    let chunks = [
+        chunk(300, 300, Joint::Clock),
+        chunk(3600, 300, Joint::Continues),
+        chunk(3900, 300, Joint::Continues),
+    ];
+    assert_eq!(place_all(&chunks), [0, 3300, 3600]);
+}
+
+#[test]
+fn a_stalled_page_that_catches_up_is_no_pause() {
+    let chunks = [
+        chunk(300, 300, Joint::Clock),
+        chunk(1500, 300, Joint::Continues), // due at 600
+        chunk(1502, 300, Joint::Continues), // due at 900
+        chunk(1504, 300, Joint::Continues), // due at 1200
+        chunk(1506, 300, Joint::Continues), // on time again
+    ];
+    assert_eq!(place_all(&chunks), [0, 300, 600, 900, 1200]);
+}
+
+#[test]
+fn a_burst_that_is_not_over_is_no_pause_yet() {
+    // The page stood still for 5 s: first the small blob that was due, then all the rest in one.
+    let chunks = [
+        chunk(300, 300, Joint::Clock),
+        chunk(5_300, 100, Joint::Continues),
+        chunk(5_580, 4_980, Joint::Continues),
+    ];
+    let busy = Sight { calm: false, ..CALM };
+    let mut timeline = Timeline::default();
+    timeline.place(&chunks[0], &[], busy);
+    let alone = timeline.clone().place(&chunks[1], &[], busy);
+    assert!(alone.doubtful, "a stall would be taken for a pause of 5 s");
+    let seen = timeline.place(&chunks[1], &chunks[2..], busy);
+    assert_eq!((seen.at.0 - T0, seen.doubtful), (300, false));
+}
+
+#[test]
+fn a_pause_is_known_as_soon_as_one_chunk_behind_it_comes_at_its_pace() {
+    let chunks = [
+        chunk(300, 300, Joint::Clock),
+        chunk(5_300, 300, Joint::Continues),
+        chunk(5_600, 300, Joint::Continues),
+    ];
+    let mut timeline = Timeline::default();
+    timeline.place(&chunks[0], &[], Sight::default());
+    let after = timeline.place(&chunks[1], &chunks[2..], Sight::default());
+    assert_eq!((after.at.0 - T0, after.doubtful), (5_000, false));
+}
+
+/// For 3 h the sample clock is `ppm` off, and the speaker's clock `clock_ppm`, in chunks of 300 ms.
+fn drifting(ppm: i64, clock_ppm: i64) -> i64 {
+    let mut timeline = Timeline::default();
+    let mut worst = 0;
+    for i in 1..36_000_i64 {
+        let true_ms = i * (300_000_000 - 300 * ppm) / 1_000_000;
+        let captured = T0 as i64 + true_ms + true_ms * clock_ppm / 1_000_000;
+        let chunk = Timing {
+            samples: Samples::from_ms(300),
+            captured_at: EpochMs(captured as u64),
+            sent_at: EpochMs(T0 + true_ms as u64 + 40),
+            joint: if i == 1 { Joint::Clock } else { Joint::Continues },
+            continues: false,
+        };
+        timeline.place(&chunk, &[], Sight::default());
+        worst = worst.max((timeline.end().unwrap().0 as i64 - T0 as i64 - true_ms).abs());
+    }
+    worst
+}
+
+#[test]
+fn three_hours_of_drift_by_up_to_one_percent_stay_within_half_a_second_of_true_time() {
+    for (ppm, clock_ppm) in
+        [(10_000, 0), (-10_000, 0), (2_000, 0), (0, 10_000), (0, -10_000), (5_000, -5_000)]
+    {
+        let worst_ms = drifting(ppm, clock_ppm);
+        assert!(worst_ms < 500, "{ppm} ppm, clock {clock_ppm} ppm: audio is {worst_ms} ms off its true time");
+    }
+}
+
+#[test]
+fn a_pause_after_the_clock_was_set_back_by_an_hour_keeps_its_length() {
+    let chunks = [
+        (300, 340),
+        (600, 640),
+        (900 - 3_600_000, 940),
+        (10_900 - 3_600_000, 10_940),
+        (11_200 - 3_600_000, 11_240),
+    ];
+    let chunks: Vec<Timing> = chunks
+        .into_iter()
+        .map(|(captured, sent)| Timing {
+            captured_at: EpochMs((T0 as i64 + captured) as u64),
+            sent_at: EpochMs(T0 + sent),
+            ..chunk(0, 300, Joint::Continues)
+        })
+        .collect();
+    let placed = place_all(&chunks);
+    assert_eq!(placed, [0, 300, 600, 10_600, 10_900]);
+}
+
+/// A blob that is handed out at `captured_ms`, cut into pieces of so many ms.
+fn blob(captured_ms: u64, pieces_ms: &[u64]) -> Vec<Timing> {
+    let piece = |(n, ms): (usize, &u64)| Timing {
+        continues: n + 1 < pieces_ms.len(),
+        sent_at: EpochMs(T0 + captured_ms + 40 + 25 * n as u64),
+        ..chunk(captured_ms, *ms, Joint::Continues)
+    };
+    pieces_ms.iter().enumerate().map(piece).collect()
+}
+
+#[test]
+fn a_large_blob_after_a_pause_lies_at_its_true_time_however_much_of_it_is_in_sight() {
+    let pieces = [vec![chunk(1_000, 1_000, Joint::Clock)], blob(91_000, &[1_400; 43])].concat();
+    let next = chunk(92_000, 1_000, Joint::Continues);
+    let begins_ms = 91_000 - 43 * 1_400;
+    for in_sight in [2, 10, 44] {
+        let mut timeline = Timeline::default();
+        let busy = Sight { calm: false, ..CALM };
+        timeline.place(&pieces[0], &[], busy);
+        let alone = timeline.clone().place(&pieces[1], &pieces[2..11], busy);
+        assert!(alone.doubtful, "as long as its last piece is not there, nobody knows where it begins");
+        let all = [&pieces[1..], &[next]].concat();
+        for n in 0..all.len() {
+            // From the second piece on, a batch may see few of those behind it.
+            let to = if n == 0 { all.len() } else { all.len().min(n + in_sight) };
+            let placed = timeline.place(&all[n], &all[n + 1..to], busy);
+            let true_ms = if n < 43 { begins_ms + n as u64 * 1_400 } else { 91_000 };
+            let off_ms = (placed.at.0 - T0).abs_diff(true_ms);
+            assert!(off_ms <= 45, "piece {n} is {off_ms} ms off with {in_sight} in sight");
+            assert!(!placed.doubtful, "piece {n} waits for others");
+        }
+    }
+}
+
+#[test]
+fn a_large_blob_of_a_page_that_stood_still_is_no_pause() {
+    // 6 s of a stall: the small blob that was due, then the large one 280 ms later, in pieces.
+    let pieces = [
+        vec![chunk(300, 300, Joint::Clock)],
+        blob(6_300, &[60]),
+        blob(6_580, &[1_400, 1_400, 1_400, 1_400, 620]),
+    ];
+    let pieces = pieces.concat();
+    let mut timeline = Timeline::default();
+    let busy = Sight { calm: false, ..CALM };
+    timeline.place(&pieces[0], &[], busy);
+    assert!(timeline.clone().place(&pieces[1], &pieces[2..4], busy).doubtful);
+    for (n, at_ms) in [(1, 300), (2, 360), (3, 1_760), (6, 5_960)] {
+        let mut timeline = timeline.clone();
+        let placed = (1..=n).map(|n| timeline.place(&pieces[n], &pieces[n + 1..], busy)).last().unwrap();
+        assert_eq!(
+            ((placed.at.0 - T0).abs_diff(at_ms) <= 5, placed.doubtful),
+            (true, false),
+            "piece {n}: {placed:?}"
+        );
+    }
+}
+
+#[test]
+fn a_blob_without_its_last_piece_is_placed_by_what_follows_it() {
+    let mut pieces = blob(20_000, &[1_400, 1_400, 1_400, 800]);
+    pieces.pop();
+    let next = chunk(20_300, 300, Joint::Missing(Samples::from_ms(800)));
+    let all = [vec![chunk(300, 300, Joint::Clock)], pieces, vec![next]].concat();
+    assert_eq!(place_all(&all), [0, 15_000, 16_400, 17_800, 20_000]);
+}
+
+#[test]
+fn a_blob_whose_end_does_not_come_never_lies_in_the_future() {
+    let pieces = [vec![chunk(300, 300, Joint::Clock)], blob(20_000, &[1_400; 10])].concat();
+    let mut timeline = Timeline::default();
+    for (n, piece) in pieces.iter().enumerate() {
+        // Two pieces at a time, with long waits between them.
+        let placed = timeline.place(piece, &pieces[n + 1..(n + 2).min(pieces.len())], CALM);
+        let ends_ms = placed.at.0 - T0 + placed.time.ms_ceil();
+        assert!(ends_ms <= 20_045, "piece {n} ends at {ends_ms} ms, captured at 20,000");
+    }
+    assert!(timeline.end().unwrap().0 - T0 > 19_900, "at the latest its end is where it was captured");
+}
+
+#[test]
+fn pieces_of_an_older_page_that_tells_nothing_are_a_burst() {
+    let mut pieces = [vec![chunk(300, 300, Joint::Clock)], blob(20_000, &[1_400; 4])].concat();
+    pieces.iter_mut().for_each(|piece| piece.continues = false);
+    pieces.push(chunk(20_300, 300, Joint::Continues));
+    assert_eq!(place_all(&pieces), [0, 14_400, 15_800, 17_200, 18_600, 20_000]);
+}
+
+/// Where chunks lie that were captured and sent then, in ms after T0.
+fn place_by(clocks: &[(i64, u64)]) -> Vec<i64> {
+    let timing = |(captured_ms, sent_ms): &(i64, u64)| Timing {
+        captured_at: EpochMs(T0.saturating_add_signed(*captured_ms)),
+        sent_at: EpochMs(T0 + sent_ms),
+        ..chunk(0, 300, Joint::Continues)
+    };
+    place_all(&clocks.iter().map(timing).collect::<Vec<_>>())
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_is_no_pause_and_a_pause_is_one_by_both_clocks() {
+    // 3 s behind the queue's.
+    let before = [(-2_700, 340), (-2_400, 640), (-2_100, 940), (-1_800, 1_240)];
+    let set_right = place_by(&[&before[..], &[(1_500, 1_540), (1_800, 1_840)]].concat());
+    assert_eq!(set_right, [-3_000, -2_700, -2_400, -2_100, -1_800, -1_500], "nobody paused");
+    let paused = place_by(&[&before[..], &[(1_500, 4_540), (1_800, 4_840)]].concat());
+    assert_eq!(paused, [-3_000, -2_700, -2_400, -2_100, 1_200, 1_500], "the pause is gone");
+}
+
+#[test]
+fn what_a_page_kept_and_sends_faster_than_it_was_spoken_sets_no_clock() {
+    // The network was away for 3 s; the speaker paused meanwhile.
+    let kept =
+        [(300, 340), (600, 640), (900, 940), (1_200, 4_000), (3_200, 4_040), (3_500, 4_080), (4_100, 4_140)];
+    let resumed_ms = place_by(&kept)[4];
+    assert!((2_850..2_950).contains(&resumed_ms), "the pause is gone: audio goes on at {resumed_ms} ms");
+}
+
+#[test]
+fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
+    let missing = Joint::Missing(Samples::from_ms(600));
+    assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]), [0, 900]);
+}
+
+#[test]
+fn a_restarted_recorder_follows_the_clock_and_never_goes_back() {
+    let later = [chunk(300, 300, Joint::Clock), chunk(700, 300, Joint::Clock)];
+    assert_eq!(place_all(&later), [0, 400]);
+    let early = [chunk(300, 300, Joint::Clock), chunk(500, 300, Joint::Clock)];
+    assert_eq!(place_all(&early), [0, 300]);
+}
+
+#[test]
+fn a_clock_ahead_of_the_queue_is_corrected_so_that_no_time_lies_in_the_future() {
+    let mut ahead = chunk(60_000, 300, Joint::Clock);
+    ahead.sent_at = EpochMs(T0 + 400);
+    assert_eq!(place_all(&[ahead]), [100]);
+}
+
+#[test]
+fn a_chunk_without_audio_tells_of_a_clock_that_is_ahead_for_one_that_came_late() {
+    let ahead = |captured_ms: u64, sent_ms: u64| Timing {
+        sent_at: EpochMs(T0 + sent_ms),
+        ..chunk(60_000 + captured_ms, 300, Joint::Clock)
+    };
+    let mut timeline = Timeline::default();
+    timeline.pass_silent(&ahead(600, 640), false);
+    let at_ms = timeline.place(&ahead(300, 1_500), &[], CALM).at.0;
+    assert!(at_ms.abs_diff(T0 + 40) < 10, "audio lies at {} ms instead of 40", at_ms - T0);
+}
+
+#[test]
+fn a_clock_of_1970_is_replaced_by_the_queues() {
+    let broken = Timing { captured_at: EpochMs(5), ..chunk(0, 300, Joint::Clock) };
+    assert_eq!(place_all(&[broken]), [40 - 300]);
+}

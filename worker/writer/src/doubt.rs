@@ -1,0 +1,86 @@
+//! What the chunks at hand leave open, and how long the batch waits for more to tell.
+
+use ingest::decide::Crowd;
+use ingest::fold::{Around, Folded, fold};
+use ingest::message::Record;
+use ingest::sort::Sorted;
+
+use crate::planned::leased_before;
+use crate::ports::Ports;
+use crate::state::State;
+use crate::work::{Batch, SessionWork};
+
+/// Time after the newest chunk at hand from which on no burst is under way,
+const CALM_MS: u64 = 1_000;
+/// if it was delivered so often.
+const CALM_LOOKS: u32 = 3;
+
+impl<P: Ports> SessionWork<'_, P> {
+    /// Folds the line's chunks; where a place is in doubt and nothing more will tell, as if all had come.
+    pub(crate) fn fold<'b>(
+        &self,
+        state: &State,
+        batch: &Batch<'b>,
+        sorted: &Sorted,
+    ) -> (Around<'b>, Crowd, Folded) {
+        let around = Around::of(batch.gap);
+        let folded = fold(&batch.start, batch.pieces, around);
+        let crowd = self.crowd(state, batch, folded.doubtful.is_some());
+        if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
+            return (around, crowd, folded);
+        }
+        let around = Around { calm: true, ..around };
+        (around, crowd, fold(&batch.start, batch.pieces, around))
+    }
+
+    /// Whether a batch that may come late after all has not all of its chunks at hand: cut otherwise, its second copy could not be told
+    /// by its chunks.
+    pub(crate) fn waits_for_leased(&self, state: &State, batch: &Batch<'_>) -> bool {
+        let leased = state.checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line());
+        leased.is_some_and(|lease| {
+            let waited_ms = self.now().ms_since(lease.first_attempt_at);
+            !lease.tries.is_empty()
+                && waited_ms < self.writer.config.max_blocked_ms
+                && leased_before(&state.checkpoint, batch, batch.pieces).is_none()
+        })
+    }
+
+    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
+    /// a doubt a second time.
+    fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
+        let aside = &state.checkpoint.aside;
+        let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
+        let seen_again = delivered().all(|piece| piece.record.receive_count > 1);
+        let goes_on = (!aside.is_empty() || (doubt && seen_again)) && delivered().count() > 1;
+        let crowded = batch.gap.is_none() && ((self.alone && self.delivery_full) || goes_on);
+        match (crowded, aside.has_room()) {
+            (false, _) => Crowd::No,
+            (true, true) => Crowd::Room,
+            (true, false) => Crowd::NoRoom,
+        }
+    }
+
+    /// Whether nothing more is on its way that would tell a stall before the chunk at `doubtful` from a pause.
+    fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
+        let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
+        let policy = &self.writer.config.policy;
+        let most_ms = policy.last_resort_ms;
+        let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
+        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        let newest = delivered.max_by_key(|record| record.sent_at);
+        let looked = |looks: u32| newest.is_none_or(|record| record.receive_count >= looks);
+        // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
+        // placed when its last piece has come, however far behind in the queue that lies.
+        let nothing_comes = match batch.pieces.last() {
+            Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
+            _ => {
+                let newest =
+                    batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
+                waited_out
+                    || (looked(CALM_LOOKS) && newest.is_some_and(|record| waited_ms(record) >= CALM_MS))
+            }
+        };
+        let nothing_comes = nothing_comes || !sorted.ends.is_empty();
+        batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
+    }
+}
