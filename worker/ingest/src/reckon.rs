@@ -23,6 +23,7 @@ const TOO_EARLY_MS: i64 = 500;
 const PACE_MS: u64 = 1_500;
 /// The next chunk but a few is still of the same page.
 const NEAR: u64 = 4;
+
 /// Brings chunks of one session, as they were stamped, to one clock.
 pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
     let live = &checkpoint.live;
@@ -85,7 +86,8 @@ impl<'c> Walk<'c> {
         }
         let opened_by = &self.checkpoint.live.opened_by;
         let again = || opened_by.is_some() && *opened_by == piece.recording();
-        let (in_page, opens) = (self.goes_on(piece), piece.opens() && !again());
+        let opens = piece.opens() && !again() && !self.is_of_past_page(piece);
+        let in_page = self.goes_on(piece);
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.behind_ms.map_or(self.ms, |usual_ms| behind_ms(piece, 0) - usual_ms);
         }
@@ -148,6 +150,14 @@ impl<'c> Walk<'c> {
             self.began.is_some_and(|began| captured_at < began) && self.in_session(captured_at);
         (in_page && back_ms > SET_BACK_MS && (at_its_pace || !of_page_before))
             || (opens && back_ms > SET_BEFORE_PAGE_MS)
+    }
+
+    /// Whether the chunk came over the connection of a page before the current one: it comes back, and opens no page.
+    fn is_of_past_page(&self, piece: &Piece) -> bool {
+        let Checkpoint { live, past, .. } = self.checkpoint;
+        let before = past.iter().filter_map(|past| past.connection_id.as_ref());
+        let others = before.filter(|id| live.connection_id.as_ref() != Some(id));
+        piece.connection_id.as_ref().is_some_and(|own| others.into_iter().any(|id| id == own))
     }
 
     /// Whether the session had begun then.
