@@ -66,7 +66,10 @@ fn a_restart_whose_header_is_lost_is_a_recording_of_its_own() {
     let mut demuxer = Demuxer::new();
     push_all(&mut demuxer, &chunks[..restart]);
     demuxer.bytes_missing();
+    let mut by_bytes = demuxer.clone();
     let items = push_all(&mut demuxer, &chunks[restart + 1..]);
+    let bytes = push_all(&mut by_bytes, chunks[restart + 1..].concat().chunks(1));
+    assert_eq!((heads(&bytes), packets(&bytes)), (heads(&items), packets(&items)), "byte by byte");
     let [head] = &heads(&items)[..] else { panic!("{:?}", heads(&items)) };
     assert_eq!((head.headerless, head.channels, head.container), (true, 1, Container::WebM));
     let all = packets(&demux(&chunks[restart..]));
@@ -148,6 +151,48 @@ fn a_false_cluster_id_in_the_sound_does_not_stop_the_search() {
         assert_eq!(passed, lie, "the lie is passed and no byte more");
         assert_eq!(packets(&items).len(), 15);
     }
+}
+
+/// In the sound there may be what looks like a place to go on from, too, and may prove itself sooner than what it lies in.
+#[test]
+fn of_two_places_the_one_proved_first_is_taken_however_the_bytes_are_cut() {
+    let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 10]);
+    let (file, clusters) = (&recording.bytes, recording.clusters());
+    let inner = [0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x82, 9, 0, 0xa3, 0x86, 0x81, 0, 0, 0x80, 0xf8, 7];
+    let block = |track: u8, ms: u8, packet: &[u8]| {
+        let size = 0x80 | (4 + packet.len()) as u8;
+        [&[0xa3, size, 0x80 | track, 0, ms, 0x80], packet].concat()
+    };
+    // The running recording's own blocks, and a Cluster whose header is lost with the recording's.
+    for (track, start) in [(1, &[][..]), (2, &[0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x81, 1])] {
+        let first = block(track, 0, &[&[0xf8], &inner[..]].concat());
+        let others = (1..6).flat_map(|n| block(track, n * 20, &[0xf8, n]));
+        let outer: Vec<u8> = start.iter().copied().chain(first).chain(others).collect();
+        let before = || {
+            let mut demuxer = Demuxer::new();
+            demuxer.push(&file[..clusters[1]]);
+            demuxer.bytes_missing();
+            demuxer
+        };
+        let whole = before().push(&outer);
+        assert_eq!(packets(&whole)[0].data, [0xf8, 7], "track {track}: the inner one needs fewer bytes");
+        for most in 1..outer.len() {
+            let pieces = push_all(&mut before(), outer.chunks(most));
+            assert_eq!(packets(&pieces), packets(&whole), "track {track}, {most} bytes at a time");
+            assert_eq!(heads(&pieces), heads(&whole));
+        }
+    }
+}
+
+#[test]
+fn a_first_chunk_with_a_damaged_segment_header_still_sounds() {
+    let packet = |n: u8| vec![0xf8, n, 2, 3];
+    let mut file = five_a_cluster(&(0..30).map(packet).collect::<Vec<_>>()).bytes;
+    let segment = file.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]).unwrap();
+    file[segment] = 0x00;
+    let whole = demux([&file]);
+    assert_eq!(packets(&whole).len(), 30);
+    assert_eq!(packets(&demux(file.chunks(1))), packets(&whole));
 }
 
 #[test]

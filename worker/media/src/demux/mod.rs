@@ -127,7 +127,8 @@ impl Demuxer {
         let all = chunk.len();
         let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
-            if chunk[0] == 0x1a && webm::open(chunk).is_err() {
+            let interrupts = self.mode != Mode::Start || !self.tail.is_empty();
+            if interrupts && chunk[0] == 0x1a && webm::open(chunk).is_err() {
                 // A recorder that got no audio: a header with no Segment. What it interrupted may still go on.
                 return (vec![Item::Skipped(Skipped::new(chunk, SkipReason::NotMedia))], all);
             }

@@ -13,6 +13,8 @@ struct Place {
     format: Format,
     used: usize,
     head: Option<RecordingHead>,
+    /// How many bytes from there on prove it: with one less, it must wait.
+    proof: usize,
 }
 
 const EBML: [u8; 4] = id::EBML.to_be_bytes();
@@ -30,7 +32,8 @@ impl Demuxer {
     }
 
     /// Passes bytes until a place proves itself. A place that must wait for more bytes does not keep a later one from being found:
-    /// what proves itself first is where the recording goes on.
+    /// the recording goes on where the proof ends first, even if all bytes of an earlier place's longer proof are there, too. So it
+    /// does not matter how the bytes are cut.
     pub(super) fn seek(
         &mut self,
         reason: SkipReason,
@@ -39,24 +42,42 @@ impl Demuxer {
         out: &mut Vec<Item>,
     ) -> Step {
         let signatures = self.signatures(&reason);
-        let (mut at, mut waits) = (0, None);
-        let place = loop {
-            at += next_signature(&bytes[at..], signatures);
-            if at == bytes.len() {
-                break None;
+        let (mut at, mut waits, mut found) = (0, None, None);
+        // Once a place is found, those behind it are tried with the bytes before its proof's last one.
+        let mut within = bytes;
+        // No block or Timestamp is a place before so many bytes are there: an earlier place holds them back.
+        let mut held_back = 0;
+        while at < within.len() {
+            at += next_signature(&within[at..], signatures);
+            if at == within.len() {
+                break;
             }
             if effort.is_spent() {
                 waits = None;
-                break None;
+                break;
             }
-            match self.prove(&bytes[at..], signatures, effort) {
-                Proof::Holds(place) => break Some(place),
+            let until = if within[at] >= 0x80 { held_back } else { 0 };
+            if until > within.len() {
+                at += 1;
+                continue;
+            }
+            let mut holds_back = 0;
+            let proof = self.prove(&within[at..], signatures, effort, &mut holds_back);
+            held_back = held_back.max(at.saturating_add(holds_back));
+            match proof {
+                Proof::Holds(place) => {
+                    within = &within[..until.max(at + place.proof) - 1];
+                    found = Some((at, place));
+                }
                 Proof::Wait => _ = waits.get_or_insert(at),
                 Proof::Fails => {}
             }
             at += 1;
+        }
+        let (passed, place) = match found {
+            Some((at, place)) => (at, Some(place)),
+            None => (waits.unwrap_or(bytes.len()), None),
         };
-        let passed = if place.is_some() { at } else { waits.unwrap_or(bytes.len()) };
         if passed > 0 {
             out.push(Item::Skipped(Skipped::new(&bytes[..passed], reason)));
         }
@@ -84,7 +105,13 @@ impl Demuxer {
         }
     }
 
-    fn prove(&self, bytes: &[u8], signatures: Signatures, effort: &mut Effort) -> Proof<Place> {
+    fn prove(
+        &self,
+        bytes: &[u8],
+        signatures: Signatures,
+        effort: &mut Effort,
+        holds_back: &mut usize,
+    ) -> Proof<Place> {
         let known = &bytes[..bytes.len().min(EBML.len())];
         if OGG.starts_with(known) {
             return self.prove_page(bytes, signatures, effort);
@@ -106,11 +133,11 @@ impl Demuxer {
             Some(Format::Webm(webm)) => Some(webm),
             _ => None,
         };
-        match webm::prove(before, bytes, effort) {
+        match webm::prove(before, bytes, effort, holds_back) {
             Proof::Fails => Proof::Fails,
             Proof::Wait => Proof::Wait,
-            Proof::Holds((webm, used, head)) => {
-                Proof::Holds(Place { format: Format::Webm(webm), used, head })
+            Proof::Holds(webm::Proven { webm, used, head, proof }) => {
+                Proof::Holds(Place { format: Format::Webm(webm), used, head, proof })
             }
         }
     }
@@ -134,7 +161,9 @@ impl Demuxer {
             false => Some(ogg::resume(before, &page)),
         };
         match opened {
-            Some((ogg, head)) => Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head }),
+            Some((ogg, head)) => {
+                Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head, proof: page.whole.len() })
+            }
             None => Proof::Fails,
         }
     }
@@ -145,7 +174,12 @@ fn header(bytes: &[u8]) -> Result<Option<Place>, SkipReason> {
     let known = bytes.len().min(OGG.len());
     if bytes[..known] != OGG[..known] {
         let opened = webm::open(bytes)?;
-        return Ok(opened.map(|(webm, used)| Place { format: Format::Webm(webm), used, head: None }));
+        return Ok(opened.map(|(webm, used)| Place {
+            format: Format::Webm(webm),
+            used,
+            head: None,
+            proof: used,
+        }));
     }
     let Some(page) = Page::read(bytes).map_err(|_| SkipReason::NotMedia)? else {
         return Ok(None);
@@ -154,7 +188,7 @@ fn header(bytes: &[u8]) -> Result<Option<Place>, SkipReason> {
         return Err(SkipReason::NotMedia);
     }
     let (ogg, head) = ogg::open(&page)?;
-    Ok(Some(Place { format: Format::Ogg(ogg), used: 0, head: Some(head) }))
+    Ok(Some(Place { format: Format::Ogg(ogg), used: 0, head: Some(head), proof: page.whole.len() }))
 }
 
 /// What a search looks for.

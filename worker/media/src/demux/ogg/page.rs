@@ -16,7 +16,7 @@ pub(in super::super) struct Page<'a> {
     pub(super) serial: u32,
     pub(super) sequence: u32,
     /// Its bytes on the wire.
-    pub(super) whole: &'a [u8],
+    pub(in super::super) whole: &'a [u8],
     lacing: &'a [u8],
     body: &'a [u8],
 }

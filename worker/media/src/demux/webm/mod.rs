@@ -19,7 +19,7 @@ mod tracks;
 mod walk;
 
 pub(super) use again::again;
-pub(super) use proof::prove;
+pub(super) use proof::{Proven, prove};
 pub(super) use state::{Webm, ebml_header, open};
 pub(super) use walk::Proof;
 

@@ -11,36 +11,82 @@ use crate::ebml::id;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};
 
+/// A place to go on from.
+pub(in super::super) struct Proven {
+    /// The parser behind the Cluster's header.
+    pub(in super::super) webm: Webm,
+    /// That header's length; 0 if there is none.
+    pub(in super::super) used: usize,
+    /// The head that is made up for a recording whose header was lost.
+    pub(in super::super) head: Option<RecordingHead>,
+    /// How many bytes it takes to prove it: with one less, it must wait.
+    pub(in super::super) proof: usize,
+}
+
 /// Tries to go on at the Cluster, Timestamp, SimpleBlock or BlockGroup that `bytes` begin with. `before` is the recording that
 /// was left, if there was one: it goes on if the blocks are of its tracks, and a Cluster's time is later than what was read;
-/// otherwise a recording begins whose header was lost, and a head is made up for it. Returns the parser behind the Cluster's
-/// header, that header's length (0 if there is none), and the new head.
+/// otherwise a recording begins whose header was lost, and a head is made up for it. Where the run is sound but of another recording,
+/// the blocks in it must not be taken for the running one's while that is not decided: `holds_back` says how many bytes it takes.
 pub(in super::super) fn prove(
     before: Option<&Webm>,
     bytes: &[u8],
     effort: &mut Effort,
-) -> Proof<(Webm, usize, Option<RecordingHead>)> {
+    holds_back: &mut usize,
+) -> Proof<Proven> {
     effort.spend(0);
+    let (mut refuted, mut other) = (None, None);
     if let Some((webm, track)) = before.and_then(|webm| Some((webm, webm.track.as_ref()?))) {
-        match Walk::of(track, webm.scale_ns).prove(bytes, effort) {
+        let walk = || Walk::of(track, webm.scale_ns);
+        match walk().prove(bytes, effort) {
             Proof::Holds(start) => {
                 if let Some(webm) = resumed(webm, &start) {
-                    return Proof::Holds((webm, start.used(), None));
+                    return Proof::Holds(Proven { webm, used: start.used(), head: None, proof: start.proof });
                 }
+                other = Some(start.proof);
             }
             Proof::Wait => return Proof::Wait,
             Proof::Fails if bytes.starts_with(&id::CLUSTER.to_be_bytes()) => {} // perhaps of other tracks
             Proof::Fails => return Proof::Fails,
         }
+        refuted = Some(walk);
     }
-    match Walk::headerless(DEFAULT_SCALE_NS).prove(bytes, effort) {
+    let proof = Walk::headerless(DEFAULT_SCALE_NS).prove(bytes, effort);
+    match (other, &proof) {
+        (None, _) => {}
+        (Some(from), Proof::Fails) => {
+            *holds_back = least(from, bytes.len(), |end| {
+                let proof = Walk::headerless(DEFAULT_SCALE_NS).prove(&bytes[..end], effort);
+                !matches!(proof, Proof::Wait)
+            });
+        }
+        (Some(_), Proof::Wait | Proof::Holds(_)) => *holds_back = usize::MAX,
+    }
+    match proof {
         Proof::Holds(start) => {
             let (webm, head) = headerless(&start, bytes);
-            Proof::Holds((webm, start.used(), Some(head)))
+            let decided = refuted.map_or(0, |walk| {
+                least(start.proof, bytes.len(), |end| {
+                    !matches!(walk().prove(&bytes[..end], effort), Proof::Wait)
+                })
+            });
+            let proof = start.proof.max(decided);
+            Proof::Holds(Proven { webm, used: start.used(), head: Some(head), proof })
         }
         Proof::Wait => Proof::Wait,
         Proof::Fails => Proof::Fails,
     }
+}
+
+/// The least number of `low..=high` that is enough, where `high` is, and whatever is more than enough.
+fn least(mut low: usize, mut high: usize, mut is_enough: impl FnMut(usize) -> bool) -> usize {
+    if is_enough(low) {
+        return low;
+    }
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if is_enough(middle) { high = middle } else { low = middle }
+    }
+    high
 }
 
 /// Whether a recording goes on with what `bytes` begin with.

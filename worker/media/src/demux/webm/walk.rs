@@ -60,6 +60,8 @@ pub(super) struct Start {
     pub(super) block: First,
     /// Other tracks whose blocks came between, of a recording whose header is missing.
     pub(super) others: Vec<u64>,
+    /// How many bytes the run takes to prove itself.
+    pub(super) proof: usize,
 }
 
 impl Start {
@@ -117,6 +119,8 @@ pub(super) struct Walk<'a> {
     latest: Option<(Option<u64>, i16, Samples)>,
     /// Tracks beside a headerless recording's.
     others: Vec<u64>,
+    /// The bytes of the run that its latest element had to be looked at for.
+    seen: usize,
     /// By how much the blocks since the first are longer than the time that they take.
     drift_ns: i64,
     /// A headerless recording's configuration and channels, from its first TOC.
@@ -154,6 +158,7 @@ impl<'a> Walk<'a> {
             first: None,
             latest: None,
             others: Vec::new(),
+            seen: 0,
             drift_ns: 0,
             configuration: None,
         }
@@ -163,7 +168,8 @@ impl<'a> Walk<'a> {
     pub(super) fn prove(mut self, bytes: &[u8], effort: &mut Effort) -> Proof<Start> {
         match (self.run(bytes, effort), self.first) {
             (Ok(true), Some((block, time))) => {
-                Proof::Holds(Start { cluster: self.cluster, time, block, others: self.others })
+                let proof = self.seen;
+                Proof::Holds(Start { cluster: self.cluster, time, block, others: self.others, proof })
             }
             (Ok(false), _) => Proof::Wait,
             _ => Proof::Fails,
@@ -223,6 +229,7 @@ impl<'a> Walk<'a> {
             let fits = cluster_end.is_none_or(|end| at + length <= end);
             if fits { Ok(length) } else { Err(Unproven) }
         };
+        self.seen = at + header.len;
         let is_empty = at > 0 && self.first.is_none() && self.enough.blocks > 0;
         match header.id {
             other if is_empty && is_segment_child(other) => Err(Unproven), // there is a better place
@@ -237,6 +244,7 @@ impl<'a> Walk<'a> {
             }
             id::TIMESTAMP if self.time.is_none() && (at == 0 || !self.in_cluster) => {
                 let length = sized(8)?;
+                self.seen = at + length;
                 Ok(bytes.get(..length).map(|element| self.timestamp(&element[header.len..], length)))
             }
             id::SIMPLE_BLOCK | id::BLOCK_GROUP if self.in_cluster => {
@@ -270,9 +278,10 @@ impl<'a> Walk<'a> {
     ) -> Result<Option<usize>, Unproven> {
         let element = &bytes[..length.min(bytes.len())];
         let is_whole = element.len() == length;
-        let Some(head) = block_head(header, element)? else {
+        let Some((head, seen)) = block_head(header, element, length)? else {
             return if is_whole { Err(Unproven) } else { Ok(None) };
         };
+        self.seen = at + seen;
         if !head.is_regular() {
             return Err(Unproven);
         }
@@ -286,6 +295,7 @@ impl<'a> Walk<'a> {
         }
         if is_whole {
             effort.spend(length);
+            self.seen = at + length;
             self.opus_block(header, element, at + length)?;
         }
         Ok(is_whole.then_some(length))
@@ -375,22 +385,34 @@ fn is_varied(packet: &[u8]) -> bool {
     packet.len() < LONG || seen.iter().map(|bits| bits.count_ones()).sum::<u32>() >= DIFFERENT
 }
 
-/// The first bytes of a block that may not be complete; `None` if too little of it is there.
-fn block_head(header: ElementHeader, element: &[u8]) -> Result<Option<BlockHead>, Unproven> {
+/// The first bytes of a block of this `length` that may not be complete, and how many bytes of it they are; `None` if too little
+/// of it is there.
+fn block_head(
+    header: ElementHeader,
+    element: &[u8],
+    length: usize,
+) -> Result<Option<(BlockHead, usize)>, Unproven> {
     let mut content = &element[header.len..];
+    let mut is_first = true;
     if header.id == id::BLOCK_GROUP {
         let Some(first) = ElementHeader::read(content).map_err(|_| Unproven)? else { return Ok(None) };
+        is_first = first.id == id::BLOCK;
         content = &content[first.len..];
-        if first.id != id::BLOCK {
-            content = match opened(header.id, &element[header.len..]) {
-                Some((block, _)) => block,
-                None => return Ok(None),
-            };
+    }
+    if !is_first {
+        if length > limits::PROOF {
+            return Err(Unproven);
         }
+        if element.len() < length {
+            return Ok(None);
+        }
+        content = opened(header.id, &element[header.len..]).ok_or(Unproven)?.0;
     }
     let is_long_enough = content.len() >= BlockHead::MAX_LEN;
     match BlockHead::take(&mut content) {
         None if is_long_enough => Err(Unproven),
-        head => Ok(head),
+        None => Ok(None),
+        Some(head) if is_first => Ok(Some((head, element.len() - content.len()))),
+        Some(head) => Ok(Some((head, length))),
     }
 }
