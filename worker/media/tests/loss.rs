@@ -196,6 +196,17 @@ fn a_first_chunk_with_a_damaged_segment_header_still_sounds() {
 }
 
 #[test]
+fn what_follows_a_block_that_is_too_short_does_not_name_its_track() {
+    let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 10]);
+    let mut file = recording.bytes.clone();
+    let cluster = recording.clusters()[1];
+    file.splice(cluster..cluster, [0xa3, 0x81, 0x20]);
+    let (whole, bytes) = (demux([&file]), demux(file.chunks(1)));
+    assert_eq!(skipped(&whole), skipped(&bytes));
+    assert_eq!(packets(&whole), packets(&bytes));
+}
+
+#[test]
 fn damage_costs_the_packet_it_is_in() {
     let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]);
     let (file, clusters) = (&recording.bytes, recording.clusters());

@@ -188,6 +188,9 @@ impl Webm {
     fn owner(&self, block: ElementHeader, bytes: &[u8]) -> Result<Option<Owner>, SkipReason> {
         let Some(track) = &self.track else { return Ok(Some(Owner::Opus)) };
         let mut content = &bytes[block.len..];
+        if let Some(size) = block.size.and_then(|size| usize::try_from(size).ok()) {
+            content = &content[..size.min(content.len())]; // what follows the block says nothing of it
+        }
         let short = track.number < 0x7f && content.first() == Some(&(0x80 | track.number as u8));
         if short && block.id == id::SIMPLE_BLOCK {
             return Ok(Some(Owner::Opus)); // nearly always
