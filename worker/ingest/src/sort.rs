@@ -199,7 +199,9 @@ impl Walk {
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page =
                 later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
-            if other_page && same_bytes != Some(true) {
+            // An empty blob that is sent again looks like any other one; a page's first may be empty.
+            let is_nothing = piece.index > 0 && piece.audio.as_ref().is_ok_and(|bytes| bytes.is_empty());
+            if other_page && same_bytes != Some(true) && !is_nothing {
                 piece.numbering = self.at.numbering + 1;
                 self.begin_page(piece);
             } else if piece.index < self.waits_for {
