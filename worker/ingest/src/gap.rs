@@ -143,6 +143,11 @@ pub struct Try {
     pub sent_by: EpochMs,
 }
 
+/// When the last byte of any of these tries has left; `None` if there are none.
+pub fn last_sent_by(tries: &[Try]) -> Option<EpochMs> {
+    tries.iter().map(|one| one.sent_by).max()
+}
+
 /// A parked batch that left a gap, or was to fill it. Messages that were in the queue then and come without the batch's first
 /// chunk follow it into the DLQ: redriven together, they sound as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

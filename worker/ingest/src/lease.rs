@@ -4,7 +4,7 @@ use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::ServiceFailure;
-use crate::gap::{Advance, ChunkRange, MAX_TRIES, Try};
+use crate::gap::{Advance, ChunkRange, MAX_TRIES, Try, last_sent_by};
 
 /// A fragment that was written again, to be looked at once more: an earlier try of it may come late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ impl Lease {
 
     /// When the last byte of any of its tries has left; `None` if nothing of it can be stored.
     pub fn last_sent_by(&self) -> Option<EpochMs> {
-        let last = || self.tries.iter().map(|one| one.sent_by).max().unwrap_or(self.expires_at);
+        let last = || last_sent_by(&self.tries).unwrap_or(self.expires_at);
         (!self.surely_not_stored).then(last)
     }
 }

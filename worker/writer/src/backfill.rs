@@ -2,7 +2,7 @@
 
 use ingest::batch::Because;
 use ingest::checkpoint::Checkpoint;
-use ingest::gap::{Gap, GapId};
+use ingest::gap::{Gap, GapId, last_sent_by};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 
@@ -37,7 +37,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let next = gap.search.goes_on_at.and_then(|from| state.checkpoint.gap(GapId { numbering, from }));
         for gap in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
             let Some(stored) = &gap.unsure else { continue };
-            let sent_by = gap.tries.iter().map(|one| one.sent_by).max().unwrap_or_default();
+            let sent_by = last_sent_by(&gap.tries).unwrap_or_default();
             let is_certain = self.now() >= self.writer.config.certain_at(sent_by);
             match self.writer.ports.streams().find(&self.session, stored.at).await {
                 Ok(found) if found.iter().any(|found| is_whole(found, stored)) => {}

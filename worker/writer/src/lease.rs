@@ -5,6 +5,7 @@
 
 use ingest::checkpoint::{Advance, Lease, Look};
 use ingest::failure::ServiceFailure;
+use ingest::gap::last_sent_by;
 use ingest::plan::Plan;
 use media::time::EpochMs;
 
@@ -150,7 +151,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let Some((_, earlier)) = lease.tries.split_last().filter(|(_, earlier)| !earlier.is_empty()) else {
             return;
         };
-        let last_sent_by = earlier.iter().map(|one| one.sent_by).max().unwrap_or_default();
+        let last_sent_by = last_sent_by(earlier).unwrap_or_default();
         let config = &self.writer.config;
         let mut times: Vec<EpochMs> = lease.tries.iter().map(|one| one.at).collect();
         times.dedup();
