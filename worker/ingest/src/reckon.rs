@@ -155,9 +155,9 @@ impl<'c> Walk<'c> {
     /// Whether the chunk came over the connection of a page before the current one: it comes back, and opens no page.
     fn is_of_past_page(&self, piece: &Piece) -> bool {
         let Checkpoint { live, past, .. } = self.checkpoint;
-        let before = past.iter().filter_map(|past| past.connection_id.as_ref());
-        let others = before.filter(|id| live.connection_id.as_ref() != Some(id));
-        piece.connection_id.as_ref().is_some_and(|own| others.into_iter().any(|id| id == own))
+        piece.connection_id.is_some()
+            && piece.connection_id != live.connection_id
+            && past.iter().any(|past| past.connection_id == piece.connection_id)
     }
 
     /// Whether the session had begun then.

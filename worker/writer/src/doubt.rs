@@ -5,7 +5,6 @@ use ingest::fold::{Around, Folded, fold};
 use ingest::message::Record;
 use ingest::sort::Sorted;
 
-use crate::planned::leased_before;
 use crate::ports::Ports;
 use crate::state::State;
 use crate::work::{Batch, SessionWork};
@@ -33,15 +32,13 @@ impl<P: Ports> SessionWork<'_, P> {
         (around, crowd, fold(&batch.start, batch.pieces, around))
     }
 
-    /// Whether a batch that may come late after all has not all of its chunks at hand: cut otherwise, its second copy could not be told
-    /// by its chunks.
+    /// Whether a batch that is leased, without all of its chunks at hand, may come late after all: cut otherwise, its second copy could
+    /// not be told by its chunks.
     pub(crate) fn waits_for_leased(&self, state: &State, batch: &Batch<'_>) -> bool {
         let leased = state.checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line());
         leased.is_some_and(|lease| {
             let waited_ms = self.now().ms_since(lease.first_attempt_at);
-            !lease.tries.is_empty()
-                && waited_ms < self.writer.config.max_blocked_ms
-                && leased_before(&state.checkpoint, batch, batch.pieces).is_none()
+            !lease.tries.is_empty() && waited_ms < self.writer.config.max_blocked_ms
         })
     }
 
@@ -71,14 +68,10 @@ impl<P: Ports> SessionWork<'_, P> {
         let looked = |looks: u32| newest.is_none_or(|record| record.receive_count >= looks);
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
         // placed when its last piece has come, however far behind in the queue that lies.
+        let quiet_ms = batch.pieces.iter().map(|piece| waited_ms(&piece.record)).min().unwrap_or_default();
         let nothing_comes = match batch.pieces.last() {
             Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
-            _ => {
-                let newest =
-                    batch.pieces.iter().map(|piece| &piece.record).max_by_key(|record| record.sent_at);
-                waited_out
-                    || (looked(CALM_LOOKS) && newest.is_some_and(|record| waited_ms(record) >= CALM_MS))
-            }
+            _ => waited_out || (looked(CALM_LOOKS) && quiet_ms >= CALM_MS),
         };
         let nothing_comes = nothing_comes || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes

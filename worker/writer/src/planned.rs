@@ -10,11 +10,8 @@ use media::time::EpochMs;
 use crate::work::Batch;
 
 /// The lease of a batch that was leased before, and its pieces with what comes behind them, where all are at hand.
-pub(crate) fn leased_before(
-    checkpoint: &Checkpoint,
-    batch: &Batch<'_>,
-    delivered: &[Piece],
-) -> Option<(Advance, Vec<Piece>)> {
+pub(crate) fn leased_before(checkpoint: &Checkpoint, batch: &Batch<'_>) -> Option<(Advance, Vec<Piece>)> {
+    let delivered = batch.pieces;
     let advance = &checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line())?.advance;
     let range = advance.chunks;
     let same = delivered.iter().take_while(|p| (p.numbering, p.index) < (range.numbering, range.to)).count();

@@ -81,7 +81,7 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn next_batch(&self, state: &mut State, sorted: &Sorted) -> Result<Turn, Stop> {
         if !sorted.live.is_empty() {
             let Warm { snapshot: start, decoder } = self.live_start(&state.checkpoint).await?;
-            let batch = Batch { gap: None, pieces: &sorted.live, after: &[], start };
+            let batch = Batch::of(None, &sorted.live, start);
             if self.batch(state, batch, decoder, sorted).await? == Turn::Moved {
                 return Ok(Turn::Moved);
             }
@@ -96,11 +96,9 @@ impl<P: Ports> SessionWork<'_, P> {
                 Known::NotYet => continue,
                 Known::Absent => {}
             }
+            let batch = Batch::of(Some(gap), pieces, start);
             if self.park_stragglers(gap, pieces).await? == Turn::Moved
-                || self
-                    .batch(state, Batch { gap: Some(gap), pieces, after: &[], start }, None, sorted)
-                    .await?
-                    == Turn::Moved
+                || self.batch(state, batch, None, sorted).await? == Turn::Moved
             {
                 return Ok(Turn::Moved);
             }
@@ -120,11 +118,12 @@ impl<P: Ports> SessionWork<'_, P> {
         decoder: Option<Decoder>,
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
-        if self.waits_for_leased(state, &batch) {
-            self.defer(batch.pieces, &sorted.ends, 1, "leased").await;
+        let (now, policy, delivered) = (self.now(), &self.writer.config.policy, batch.pieces);
+        let leased = leased_before(&state.checkpoint, &batch);
+        if leased.is_none() && self.waits_for_leased(state, &batch) {
+            self.defer(delivered, &sorted.ends, 1, "leased").await;
             return Ok(Turn::Waits);
         }
-        let (now, policy, delivered) = (self.now(), &self.writer.config.policy, batch.pieces);
         let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
         let apart;
         let lengths = (policy.most_behind, longest(delivered, now, policy));
@@ -156,7 +155,6 @@ impl<P: Ports> SessionWork<'_, P> {
                 return Ok(Turn::Waits);
             }
         };
-        let leased = leased_before(&state.checkpoint, &batch, delivered);
         let planned = match leased.as_ref().map(|(advance, pieces)| as_leased(advance, pieces, &mut batch)) {
             Some(plan) => Ok(plan),
             None => fitting(&mut batch, chunks, around, folded),

@@ -35,6 +35,11 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
+    /// Live audio, or what fills a gap.
+    pub(crate) fn of(gap: Option<&'a Gap>, pieces: &'a [Piece], start: Snapshot) -> Self {
+        Self { gap, pieces, after: &[], start }
+    }
+
     /// Narrows it to its first pieces.
     pub(crate) fn narrow(&mut self, all: &'a [Piece], pieces: usize) {
         (self.pieces, self.after) = all.split_at(pieces);
