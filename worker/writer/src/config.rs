@@ -3,6 +3,9 @@
 use ingest::decide::Policy;
 use media::time::EpochMs;
 
+/// How long after a session's end its audio is still taken, by the writer and by the door.
+pub const END_GRACE_MS: u64 = 2_000;
+
 /// How the writer behaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -60,7 +63,7 @@ impl Default for Config {
             persisted_within_ms: 10_000,
             listed_within_ms: 2_000,
             last_look_ms: 25_000,
-            end_grace_ms: 2_000,
+            end_grace_ms: END_GRACE_MS,
             retry_ms: 100,
             retry_jitter: 0.5,
             live_snapshot_seconds: 24 * 3_600,

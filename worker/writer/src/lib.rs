@@ -32,7 +32,7 @@ use ingest::batch::{self, Settled};
 use ingest::message::Record;
 use media::time::EpochMs;
 
-pub use config::Config;
+pub use config::{Config, END_GRACE_MS};
 pub use ended::is_after_end;
 use ports::{Clock as _, Ports, Queue as _};
 use warm::WarmSessions;

@@ -1,13 +1,11 @@
 //! A page that goes on after its session's end is told so, and its audio goes no further.
 
 use media::time::EpochMs;
+use writer::END_GRACE_MS;
 use writer::ports::SessionStatus;
 
 use super::message::Caller;
 use super::refusal::Refusal;
-
-/// Audio captured so long after the end is still taken, as the writer takes it (`writer::Config::end_grace_ms`).
-pub const GRACE_MS: u64 = 2_000;
 
 /// Whether a chunk captured at `captured_at` may go into the queue, by what the Sessions table says. What was said before the end may come
 /// late.
@@ -32,8 +30,8 @@ pub fn check(
 /// Where nobody told when the session ended, it ended before now: what was captured in the last moments is too late.
 fn is_over(ended_at: Option<EpochMs>, captured_at: EpochMs, now: EpochMs) -> bool {
     let limit = match ended_at {
-        Some(at) => at.plus_ms(GRACE_MS),
-        None => EpochMs(now.0.saturating_sub(GRACE_MS)),
+        Some(at) => at.plus_ms(END_GRACE_MS),
+        None => EpochMs(now.0.saturating_sub(END_GRACE_MS)),
     };
     captured_at > limit && now > limit
 }
@@ -61,7 +59,7 @@ mod tests {
     #[test]
     fn the_door_and_the_writer_take_the_same_audio_after_the_end() {
         assert_eq!(
-            GRACE_MS,
+            END_GRACE_MS,
             writer::Config::default().end_grace_ms,
             "what the door takes would be parked, or lost at the door"
         );

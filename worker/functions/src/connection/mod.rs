@@ -216,12 +216,17 @@ async fn message(
     let text = event.body.as_deref().unwrap_or_default();
     match message::read(&caller, text, backend.now())? {
         Request::Send(mut enqueue, ack) => {
-            if is_replaced(backend, &caller, &event.request_context).await {
+            // Each chunk asks both tables: at the same time.
+            let status = async {
+                enqueue.captured_at?;
+                timeout(STATUS_WITHIN, backend.status(&caller.session)).await.ok()?.ok()
+            };
+            let (replaced, status) =
+                tokio::join!(is_replaced(backend, &caller, &event.request_context), status);
+            if replaced {
                 return Err(Refusal::replaced().about(message::index_of(text)));
             }
-            if let Some(captured_at) = enqueue.captured_at
-                && let Ok(Ok(status)) = timeout(STATUS_WITHIN, backend.status(&caller.session)).await
-            {
+            if let Some((captured_at, status)) = enqueue.captured_at.zip(status) {
                 let taken = ended::check(status, &caller, captured_at, backend.now());
                 taken.map_err(|refusal| refusal.about(message::index_of(text)))?;
             }
