@@ -24,6 +24,11 @@ const SENTENCES = {
 /** A short name that a program can act on. */
 export type ErrorCode = keyof typeof SENTENCES;
 
+/** Codes after which nothing that waits will ever be taken. */
+export function isForGood(code: string): code is "NOT_SPEAKER" | "REPLACED" | "SESSION_ENDED" {
+  return code === "NOT_SPEAKER" || code === "REPLACED" || code === "SESSION_ENDED";
+}
+
 /** A problem. `message` is a sentence for the person who speaks, `cause` is for whoever fixes it. */
 export class AudioStreamError extends Error {
   /** What happened. */

@@ -3,7 +3,7 @@
 import type { Chunk, Format } from "./chunk.ts";
 import { message, pieces } from "./chunk.ts";
 import type { ErrorCode } from "./errors.ts";
-import { AudioStreamError } from "./errors.ts";
+import { AudioStreamError, isForGood } from "./errors.ts";
 import type { ConnectionState } from "./socket.ts";
 import { Connection } from "./socket.ts";
 import type { SessionStatus } from "./status.ts";
@@ -348,7 +348,7 @@ export class Sender {
     } else if (index !== undefined && CHUNK_AT_FAULT.includes(code)) {
       this.#drop(this.#window.refuse(index));
       this.#events.problem(new AudioStreamError("CHUNK_REFUSED", { cause }));
-    } else if (code === "NOT_SPEAKER" || code === "REPLACED" || code === "SESSION_ENDED") {
+    } else if (isForGood(code)) {
       this.#events.problem(new AudioStreamError(code, { fatal: true, cause }));
     } else {
       this.#events.problem(new AudioStreamError("SERVICE_FAILED", { cause }));

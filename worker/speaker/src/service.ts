@@ -1,7 +1,7 @@
 /** The whole of it: a microphone, a recorder, and what becomes of its blobs. */
 
 import type { ErrorCode } from "./errors.ts";
-import { AudioStreamError } from "./errors.ts";
+import { AudioStreamError, isForGood } from "./errors.ts";
 import { Emitter } from "./events.ts";
 import type { FormatChoice } from "./format.ts";
 import { choose } from "./format.ts";
@@ -273,7 +273,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       this.#to("failed");
       void this.#restart();
       this.#quiet();
-      if (error.code === "NOT_SPEAKER" || error.code === "REPLACED" || error.code === "SESSION_ENDED") this.#sender.abandon();
+      if (isForGood(error.code)) this.#sender.abandon();
       else this.#sender.rest();
     }
     if (this.#problems.has(error.code) && !error.fatal && error.code !== "CHUNK_REFUSED") return;
