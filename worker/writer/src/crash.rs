@@ -26,7 +26,8 @@ use crate::work::SessionWork;
 const MAX_CRASHES: u32 = 3;
 /// Deliveries from which on a chunk may be suspicious.
 const SUSPICIOUS_DELIVERIES: u32 = 3;
-/// Average time between its deliveries from which on it is: a deferral takes 6 s at most, the queue's VisibilityTimeout is 15 s.
+/// Average time between its deliveries from which on it is: a deferral takes 6 s at most (but where audio would lie in the future),
+/// the queue's VisibilityTimeout is 15 s.
 const SUSPICIOUS_AWAY_MS: u64 = 8_000;
 
 impl<P: Ports> SessionWork<'_, P> {

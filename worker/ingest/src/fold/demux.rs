@@ -11,7 +11,7 @@ use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
-/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
+/// The longest loss inside chunks that is concealed; a longer one is left as silence.
 const MAX_CONCEALED: Samples = Samples(16_000);
 /// Why a chunk is refused that may well be sound.
 const CLUSTER_MISSING: &str =
