@@ -11,7 +11,7 @@ use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
-/// The longest loss inside chunks that is concealed; a longer one is left as silence.
+/// How much of a loss inside chunks is concealed. The rest takes no time: the next chunk comes with a lag.
 const MAX_CONCEALED: Samples = Samples(16_000);
 /// Why a chunk is refused that may well be sound.
 const CLUSTER_MISSING: &str =
