@@ -3,7 +3,7 @@
 //! A defect that one session's chunks bring to light is that session's alone. A panic is caught and counted. The end of a process
 //! (memory, a time-out in code that does not yield) cannot be caught: chunks whose deliveries lie suspiciously far apart
 //! are therefore worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
-//! After [`MAX_CRASHES`] in a row the chunks at hand are parked. An attempt that has a lease is counted by that as well.
+//! The next one after [`MAX_CRASHES`] in a row parks the chunks at hand. An attempt that has a lease is counted by that as well.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
