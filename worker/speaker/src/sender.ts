@@ -334,7 +334,7 @@ export class Sender {
     } else if (heard.type === "status") {
       this.#status(heard as unknown as SessionStatus);
     } else if (heard.type === "error") {
-      this.#refused(String(heard.code), index, heard);
+      this.#refused(link, String(heard.code), index, heard);
     } else if (heard.type === undefined && heard.message === GATEWAY_ERROR) {
       this.#window.retryAll(link, performance.now());
     }
@@ -342,8 +342,9 @@ export class Sender {
     this.#changed();
   }
 
-  #refused(code: string, index: number | undefined, cause: unknown): void {
-    if (code === "RETRY" || code === "TOO_MANY_MESSAGES") {
+  #refused(link: number, code: string, index: number | undefined, cause: unknown): void {
+    const byOwn = code === "REPLACED" && this.#connection.isReplacedByOwn(link);
+    if (byOwn || code === "RETRY" || code === "TOO_MANY_MESSAGES") {
       if (index !== undefined) this.#window.retry(index, performance.now());
     } else if (index !== undefined && CHUNK_AT_FAULT.includes(code)) {
       this.#drop(this.#window.refuse(index));

@@ -224,12 +224,44 @@ test("acknowledgements that are lost, late, doubled and out of order change noth
 });
 
 test("a planned hand-over in mid-speech loses nothing and sends nothing twice", async () => {
-  const { server, page } = world({ statusEvery: 0 });
-  void page.sender.speak();
-  await page.talk(125 * 60, 10);
+  const { browser, server, page } = world({ statusEvery: 0 });
+  await speakUntilHandOver(browser, page);
+  await page.talk(60, 10);
   assert.equal(server.sockets.length, 2);
   heard(server, [page.said]);
-  assert.equal(chunks(server).length, 125 * 60);
+  assert.equal(chunks(server).length, 61);
+});
+
+/** Up to 10 s before the first connection is left for another one. */
+async function speakUntilHandOver(browser: Browser, page: Page): Promise<void> {
+  Math.random = () => 0;
+  void page.sender.speak();
+  await page.talk(1);
+  await browser.tick(110 * 60_000 - 11_000);
+}
+
+test("what is said while a hand-over is under way is taken for no other page's, whichever way the hand-over ends", async () => {
+  for (const fails of [false, true]) {
+    const { browser, server, page } = world({ statusEvery: 0 });
+    await speakUntilHandOver(browser, page);
+    server.handshakeMs = fails ? 15_000 : 1_800; // the door knows the new connection before the page does
+    await page.talk(30, 10);
+    server.handshakeMs = 0;
+    await page.talk(60, 10);
+    assert.deepEqual(page.problems, [], "the recording ends in mid-speech");
+    assert.deepEqual([server.sockets.length, server.open.length], [fails ? 3 : 2, 1]);
+    heard(server, [page.said]);
+    assert.equal(page.sender.counts.waiting, 0);
+  }
+});
+
+test("another page that takes over is believed", async () => {
+  const { page } = world({ statusEvery: 0 });
+  void page.sender.speak();
+  await page.talk(3);
+  const other = new WebSocket("wss://service/live");
+  await page.talk(2);
+  assert.deepEqual([other.readyState, page.problems[0]], [WebSocket.OPEN, "REPLACED"]);
 });
 
 test("a service that is silent is left for another connection, with all that was on its way", async () => {

@@ -17,6 +17,10 @@ export class Server {
   sockets: FakeSocket[] = [];
   /** Whether a new connection is accepted, and messages arrive. */
   up = true;
+  /** How long a connection takes to open. */
+  handshakeMs = 0;
+  /** The connection that speaks: the last one that was asked for, from then on. */
+  speaker = { socket: 0, since: 0 };
   /** What becomes of a message: answered at once, or as the test says. */
   answer: (sent: Sent, socket: FakeSocket) => void;
   /** Every message as it arrived, with its time. */
@@ -121,7 +125,10 @@ export class FakeSocket {
     this.#server = server;
     this.url = url;
     this.number = server.sockets.push(this);
-    queueMicrotask(() => (server.up ? this.#opened() : this.end(1006)));
+    if (server.up) server.speaker = { socket: this.number, since: server.browser.now };
+    const opened = () => (server.up ? this.#opened() : this.end(1006));
+    if (server.handshakeMs) setTimeout(opened, server.handshakeMs);
+    else queueMicrotask(opened);
   }
 
   send(text: string): void {
@@ -129,8 +136,11 @@ export class FakeSocket {
     const sent = JSON.parse(text) as Sent;
     if (text.length > 32 * 1024) throw new Error(`a frame of ${text.length} bytes is too large for API Gateway`);
     if (!this.#server.up) return;
+    const { speaker, browser } = this.#server;
+    const isReplaced = sent.action === "audioChunk" && speaker.socket !== this.number && speaker.since < browser.now;
+    const replaced = { type: "error", code: "REPLACED", message: "…", hint: "…", chunkIndex: sent.chunkIndex };
     this.#server.heard.push({ at: this.#server.browser.now, socket: this.number, sent });
-    queueMicrotask(() => this.#server.answer(sent, this));
+    queueMicrotask(() => (isReplaced ? this.say(replaced) : this.#server.answer(sent, this)));
   }
 
   say(answer: object): void {
