@@ -170,10 +170,8 @@ export class Connection {
   async #opened(): Promise<Link> {
     let url = this.#url;
     if (this.#tokens) {
-      const late = new Promise<never>((_, reject) => setTimeout(() => reject(new Error("no answer")), OPEN_MS));
-      const token = await Promise.race([this.#tokens.get(), late]).catch((cause: unknown) => {
-        throw new AudioStreamError("TOKEN_FAILED", { cause });
-      });
+      const late = new Promise<never>((_, reject) => setTimeout(() => reject(new AudioStreamError("TOKEN_FAILED")), OPEN_MS));
+      const token = await Promise.race([this.#tokens.get(), late]);
       url += `${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
     }
     const socket = new WebSocket(url);

@@ -19,6 +19,10 @@ export class Server {
   up = true;
   /** How long a connection takes to open. */
   handshakeMs = 0;
+  /** Firefox opens no socket soon after one failed; how long it waits grows with each failure, by what was measured. */
+  isFirefox = false;
+  failedAt = -Infinity;
+  heldBackMs = 200;
   /** The connection that speaks: the last one that was asked for, from then on. */
   speaker = { socket: 0, since: 0 };
   /** What becomes of a message: answered at once, or as the test says. */
@@ -127,7 +131,8 @@ export class FakeSocket {
     this.number = server.sockets.push(this);
     if (server.up) server.speaker = { socket: this.number, since: server.browser.now };
     const opened = () => (server.up ? this.#opened() : this.end(1006));
-    if (server.handshakeMs) setTimeout(opened, server.handshakeMs);
+    const heldBack = server.isFirefox ? Math.max(0, server.failedAt + server.heldBackMs - server.browser.now) : 0;
+    if (server.handshakeMs + heldBack) setTimeout(opened, server.handshakeMs + heldBack);
     else queueMicrotask(opened);
   }
 
@@ -153,6 +158,10 @@ export class FakeSocket {
 
   end(code: number): void {
     if (this.readyState === 3) return;
+    if (this.readyState === 0) {
+      this.#server.failedAt = this.#server.browser.now;
+      this.#server.heldBackMs *= 1.5;
+    }
     this.readyState = 3;
     queueMicrotask(() => this.onclose?.({ code }));
   }
