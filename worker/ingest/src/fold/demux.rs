@@ -43,6 +43,8 @@ pub(super) struct Taken {
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
     elapsed_ms: u64,
+    /// The same, and what of the time before that no audio fills: a page that stood still hands out much at once.
+    unfilled_ms: u64,
     /// The recording that begins in it.
     pub(super) recording: Option<String>,
     pub(super) refusal: Option<Refusal>,
@@ -56,7 +58,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    fn nothing(elapsed_ms: u64) -> Self {
+    fn nothing(elapsed_ms: u64, unfilled_ms: u64) -> Self {
         Self {
             steps: Vec::new(),
             samples: Samples(0),
@@ -67,6 +69,7 @@ impl Taken {
             packet: Samples(0),
             too_early: None,
             elapsed_ms,
+            unfilled_ms,
             recording: None,
             refusal: None,
             hole: None,
@@ -74,6 +77,17 @@ impl Taken {
             withheld: false,
             undecoded: Undecoded::default(),
         }
+    }
+
+    /// Whether the capture clock has time for such a hole.
+    fn has_time_for(&self, hole: Samples) -> bool {
+        hole.ms_floor() <= self.unfilled_ms.saturating_add(HOLE_TOLERANCE_MS)
+    }
+
+    /// What is left of the capture clock's time behind the chunk.
+    fn still_unfilled_ms(&self) -> u64 {
+        let hole = if let Joint::Missing(hole) = self.joint { hole } else { Samples(0) };
+        self.unfilled_ms.saturating_sub((hole + self.samples).ms_floor())
     }
 
     fn reset(&mut self) {
@@ -111,6 +125,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     let mut place = start.position.place();
     let mut amid = start.position.amid;
     let mut captured_before = start.position.last_captured;
+    let mut unfilled_ms = u64::try_from(start.position.timeline.drift_ms()).unwrap_or(0);
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
     for piece in pieces {
@@ -126,8 +141,9 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         amid = piece.head;
         let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.ended_at());
-        let mut out = Taken::nothing(elapsed_ms);
+        let mut out = Taken::nothing(elapsed_ms, unfilled_ms.saturating_add(elapsed_ms));
         take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
+        unfilled_ms = out.still_unfilled_ms();
         taken.push(out);
         if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
             pass_undecided(&mut media, &mut taken);
@@ -153,7 +169,7 @@ fn tell_holes(taken: &mut [Taken]) {
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
         let untold = told.is_none()
             && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
-        let believed = hole.ms_floor() <= chunk.elapsed_ms + HOLE_TOLERANCE_MS;
+        let believed = chunk.has_time_for(hole);
         chunk.joint = match (believed, untold) {
             (false, _) => Joint::Clock,
             (true, false) => Joint::Missing(hole),
@@ -309,8 +325,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
             let hole = Samples(chunk.0.saturating_mul(lost));
-            let believed = hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS;
-            if believed { Joint::Missing(hole) } else { Joint::Clock }
+            if out.has_time_for(hole) { Joint::Missing(hole) } else { Joint::Clock }
         }
         _ => Joint::Clock,
     };
@@ -344,7 +359,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
             out.reset();
             (out.basis, out.packet) = (packet.time_basis, packet.duration);
             out.joint = match hole_before(media, &packet) {
-                Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                Some(hole) if out.has_time_for(hole) => Joint::Missing(hole),
                 _ => Joint::Clock,
             };
         }
