@@ -1,5 +1,6 @@
-// node run.mjs [--long] [BROWSER...]: a person's whole talk in each browser at the same time, against `local-stack run`. With --long the
-// network is away for a minute, another talk has a blob of a megabyte, and a third one chunks of 250 ms. CI=1: every browser must be there.
+// node run.mjs [--long] [--only=N] [BROWSER...]: a person's whole talk in each browser at the same time, against `local-stack run`. With
+// --long the network is away for a minute, another talk has a blob of a megabyte, and a third one chunks of 250 ms; --only=3 tells the
+// third of them alone. CI=1: every browser must be there.
 
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -13,6 +14,7 @@ import { Stack } from "./stack.mjs";
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const arguments_ = process.argv.slice(2);
 const long = arguments_.includes("--long");
+const only = Number(arguments_.find((argument) => argument.startsWith("--only="))?.slice(7));
 const names = arguments_.filter((argument) => argument in BROWSERS);
 const wanted = names.length ? names : Object.keys(BROWSERS);
 const folder = join(root, "target/browsers", long ? "long" : "short");
@@ -35,7 +37,9 @@ const [pulse, stack] = [new Pulse(), new Stack(programs)];
 let failed = false;
 try {
   await Promise.all([pulse.start(), stack.start()]);
-  for (const [n, [story, query]] of stories.entries()) await tell(story, query, join(folder, String(n + 1)));
+  for (const [n, [story, query]] of stories.entries()) {
+    if (!only || only === n + 1) await tell(story, query, join(folder, String(n + 1)));
+  }
 } finally {
   await stack.stop();
   pulse.stop();

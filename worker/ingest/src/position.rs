@@ -100,7 +100,7 @@ impl Position {
         self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)
     }
 
-    /// The latest capture time of a chunk that is passed, or that this is amid of.
+    /// The latest capture time of a chunk that is passed, or of the one that this stands inside.
     pub fn captured_to(&self) -> EpochMs {
         self.amid.map_or(self.last_captured, |head| self.last_captured.plus_ms(head.behind.ms_ceil()))
     }

@@ -1,4 +1,4 @@
-//! Speakers' clocks, made one: each chunk's capture time as the clock would have told it that nobody ever set back.
+//! Brings a session's capture times to one clock: the one that the speaker's would be if it had never been set back.
 //!
 //! Everything else compares capture times: which page a chunk is of, which gap, what lies between two chunks. So a delivery's
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
@@ -48,11 +48,11 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
 /// Goes through a delivery in the queue's order.
 struct Walk<'c> {
     checkpoint: &'c Checkpoint,
-    /// The next chunkIndex,
+    /// The next chunkIndex.
     next: u64,
-    /// its connection, where messages tell,
+    /// The connection of the last chunk, if messages carry it.
     connection_id: Option<String>,
-    /// and when its page began, if there was one before.
+    /// When the page began, if there was one before it.
     began: Option<EpochMs>,
     /// The latest capture time.
     latest: EpochMs,

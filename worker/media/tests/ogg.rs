@@ -143,3 +143,65 @@ fn the_end_is_trimmed_to_the_sample_in_both_containers() {
         }
     }
 }
+
+/// Ogg files that ffmpeg makes of speech, with one encoder for each stream.
+fn multiplexed(codecs: &[&str]) -> Vec<u8> {
+    let pcm = &reference("firefox-speech")[16_000..16_000 * 7];
+    let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let input = ["-f", "s16le", "-ar", "16000", "-ac", "1", "-i", "-"];
+    let video = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=15:duration=6"];
+    let mut args = [&input[..], &video].concat();
+    for codec in codecs {
+        let from = if *codec == "libtheora" { "1:v" } else { "0:a" };
+        args.extend(["-map", from]);
+    }
+    let encoders: Vec<String> = (0..codecs.len()).map(|n| format!("-c:{n}")).collect();
+    args.extend(encoders.iter().zip(codecs).flat_map(|(option, codec)| [&option[..], codec]));
+    // ffmpeg's own Vorbis encoder has two channels only.
+    args.extend(["-strict", "-2", "-ac", "2", "-serial_offset", "2000000", "-f", "ogg", "-"]);
+    ffmpeg(&args, &bytes)
+}
+
+#[test]
+fn of_several_opus_streams_side_by_side_the_first_is_heard() {
+    let (one, two) = (multiplexed(&["libopus"]), multiplexed(&["libopus", "libopus"]));
+    for piece in [two.len(), 4_000, 7] {
+        let items = demux(two.chunks(piece));
+        assert_eq!(heads(&items).len(), 1, "in pieces of {piece} bytes, the second one interrupts");
+        let data = |items: &[Item]| packets(items).into_iter().map(|p| p.data).collect::<Vec<_>>();
+        assert!(data(&items) == data(&demux([&one])), "in pieces of {piece} bytes");
+        let beside: Vec<_> = skipped(&items).into_iter().map(|skipped| skipped.reason).collect();
+        assert_eq!(beside, [SkipReason::Beside("Opus".into())], "nobody is told of the second one");
+    }
+}
+
+#[test]
+fn another_streams_pages_are_never_taken_for_sound() {
+    for codec in ["libtheora", "vorbis", "flac", "libspeex"] {
+        let (alone, beside) = (multiplexed(&[codec]), multiplexed(&["libopus", codec]));
+        let mut demuxer = Demuxer::new();
+        let refused = demuxer.push(&alone);
+        assert!(packets(&refused).is_empty() && demuxer.refusal().is_some(), "{codec}");
+        let data = |items: &[Item]| packets(items).into_iter().map(|p| p.data).collect::<Vec<_>>();
+        let opus = data(&demux([&beside]));
+        for from in (0..alone.len().min(60_000)).step_by(1_111) {
+            let mut demuxer = Demuxer::new();
+            demuxer.bytes_missing();
+            let found = packets(&demuxer.push(&alone[alone.len() - 60_000.min(alone.len()) + from..]));
+            assert_eq!(found.len(), 0, "{codec} whose header is missing becomes sound");
+        }
+        for from in (0..beside.len()).step_by(beside.len() / 40) {
+            for header in [0, 300, 8_000] {
+                let mut demuxer = Demuxer::new();
+                let before = packets(&demuxer.push(&beside[..header])).len();
+                demuxer.bytes_missing();
+                let found = data(&demuxer.push(&beside[from.max(header)..]));
+                assert!(
+                    opus[before..].ends_with(&found),
+                    "{codec} beside: after a loss {} packets, which are none of Opus",
+                    found.len()
+                );
+            }
+        }
+    }
+}

@@ -41,7 +41,7 @@ fn expected(recording: &Recording) -> Vec<Packet> {
 
 /// What a recorder's file holds that no sound comes of.
 fn is_expected(reason: &SkipReason) -> bool {
-    matches!(reason, SkipReason::Encrypted | SkipReason::UnknownTrack(_) | SkipReason::UnsupportedCodec(_))
+    matches!(reason, SkipReason::Encrypted | SkipReason::Beside(_) | SkipReason::UnsupportedCodec(_))
 }
 
 fn draw(numbers: &[u64]) -> impl FnMut(u64) -> u64 + '_ {

@@ -89,7 +89,7 @@ export class View {
     if (!ledger) return;
     const { audioMs, pauseMs, gapMs, unknownMs, overlapMs } = ledger.time;
     const ms = (n: number) => `${n.toLocaleString("en")} ms`;
-    const text = `${ms(audioMs)} of sound, ${ms(pauseMs)} of pauses, ${ms(gapMs)} in gaps, ${ms(unknownMs)} unknown, ${ms(overlapMs)} twice.`;
+    const text = `${ms(audioMs)} of sound, ${ms(pauseMs)} of pauses, ${ms(gapMs)} in gaps, ${ms(unknownMs)} unknown, ${ms(overlapMs)} of fragments that overlap.`;
     element("ledger").textContent = text;
   }
 

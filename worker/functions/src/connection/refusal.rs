@@ -153,6 +153,10 @@ const WHAT_TO_RECORD: &str = "new MediaRecorder(stream, {mimeType: \"audio/webm;
     18.4 and later; in Firefox also \"audio/ogg;codecs=opus\". Older Safari records MP4 only: ask MediaRecorder.isTypeSupported(), and \
     send an AudioWorklet's samples there, as pcm-s16le";
 
+/// The same for pages that have samples already.
+const WHAT_TO_RECORD_OR_SAMPLES: &str = "send the samples without the file's header, as pcm-s16le (16 kHz, mono, 16 bits, little-endian); or \
+    record Opus: new MediaRecorder(stream, {mimeType: \"audio/webm;codecs=opus\"})";
+
 /// What pcm-s16le is.
 const WHAT_SAMPLES: &str = "pcm-s16le is samples alone, without any header: 16 kHz, mono, 16 bits, little-endian (an Int16Array's buffer)";
 
@@ -163,6 +167,9 @@ const IN_PIECES: &str = "cut it into pieces of about 22 kB, each with its own ch
 /// What to do about a chunk that is something else.
 const fn hint_for(kind: Foreign) -> &'static str {
     match kind {
+        Foreign::Wav | Foreign::Aiff | Foreign::Au | Foreign::Caf => WHAT_TO_RECORD_OR_SAMPLES,
+        Foreign::Compressed => "send the blob as the recorder gives it: Opus is compressed already",
+        Foreign::Hex => "send the blob's own bytes in base64, not as hexadecimal digits",
         Foreign::Base64 => "base64 was applied twice: send the blob's own bytes in base64, once",
         Foreign::Url => "send the part after \"base64,\" of the data: URL; a blob: URL holds no audio",
         Foreign::BlobAsString => "read the blob first: await blob.arrayBuffer(), then base64 of those bytes",
@@ -216,6 +223,23 @@ impl From<ServiceFailure> for Refusal {
                 let message = format!("the service refuses ({})", failure.reason());
                 Self::new(500, "INTERNAL", message, "tell the operator; sending it again will not help")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_specification_lists_every_code() {
+        let specification = include_str!("../../../../SPECIFICATION.md");
+        let is_code =
+            |text: &&str| text.len() > 4 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let source = include_str!("refusal.rs").split("#[cfg(test)]").next().unwrap();
+        let codes: Vec<&str> = source.split('"').filter(is_code).collect();
+        assert!(codes.len() > 10, "{codes:?}");
+        for code in codes {
+            let listed = specification.contains(&format!("`{code}`"));
+            assert!(listed, "a page may get {code}, and SPECIFICATION.md does not list it");
         }
     }
 }

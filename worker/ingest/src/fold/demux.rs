@@ -1,6 +1,6 @@
 //! The first pass: what each chunk holds.
 
-use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, TimeBasis};
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use media::opus::OutputGain;
 use media::time::{MediaTime, Samples};
 
@@ -11,7 +11,7 @@ use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
-/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
+/// How much of a loss inside chunks is concealed. The rest takes no time: the next chunk comes with a lag.
 const MAX_CONCEALED: Samples = Samples(16_000);
 /// Why a chunk is refused that may well be sound.
 const CLUSTER_MISSING: &str =
@@ -22,6 +22,9 @@ const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 const HIDDEN_CLUSTER_MS: u64 = 500;
 /// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
+
+/// Codecs of sound, as they are called in Ogg; WebM says it in their name.
+const AUDIO_IN_OGG: [&str; 6] = ["Opus", "Vorbis", "FLAC", "Speex", "CELT", "PCM"];
 
 /// A chunk after the first pass.
 pub(super) struct Taken {
@@ -85,6 +88,13 @@ impl Taken {
         }
         self.samples += keep;
         self.steps.push(Step::Decode { packet, skip, keep });
+    }
+
+    /// A stream beside the one that is heard.
+    fn meet(&mut self, codec: String) {
+        if AUDIO_IN_OGG.contains(&codec.as_str()) {
+            self.undecoded.audio_beside.push(codec);
+        }
     }
 
     fn conceal(&mut self, lost: Samples) {
@@ -259,6 +269,7 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
             {
                 passed.extend_from_slice(&skipped.bytes);
             }
+            Item::Skipped(Skipped { reason: SkipReason::Beside(codec), .. }) => out.meet(codec),
             Item::Skipped(skipped) => {
                 out.undecoded.encrypted_blocks += u64::from(skipped.reason == SkipReason::Encrypted);
                 media.loss = Some(media.loss.unwrap_or(Loss::Bytes));

@@ -148,6 +148,9 @@ pub enum SkipReason {
     /// A block of a track that the header does not declare.
     #[error("a block of track {0}, which the header does not declare")]
     UnknownTrack(u64),
+    /// The first page of a stream beside the one that is heard. Nothing is lost with it.
+    #[error("a stream beside the one that is heard: {0}")]
+    Beside(String),
     /// An Ogg page whose version or checksum is wrong.
     #[error("an Ogg page with a wrong checksum")]
     BadPage,

@@ -25,3 +25,24 @@ pub(super) enum Again {
     /// The same, but something is missing between what was read and there.
     Misses(usize),
 }
+
+/// What became of a place that might be one where the recording goes on.
+#[derive(Debug, PartialEq)]
+pub(super) enum Proof<T> {
+    /// It is none.
+    Fails,
+    /// More bytes are needed to decide.
+    Wait,
+    /// It is one: how to go on there.
+    Holds(T),
+}
+
+impl<T> Proof<T> {
+    pub(super) fn map<U>(self, to: impl FnOnce(T) -> U) -> Proof<U> {
+        match self {
+            Self::Fails => Proof::Fails,
+            Self::Wait => Proof::Wait,
+            Self::Holds(place) => Proof::Holds(to(place)),
+        }
+    }
+}

@@ -2,8 +2,8 @@
 
 use super::effort::Effort;
 use super::ogg::{self, Page};
-use super::outcome::Step;
-use super::webm::{self, Proof};
+use super::outcome::{Proof, Step};
+use super::webm;
 use super::{Demuxer, Format, Item, Mode, RecordingHead, SkipReason, Skipped};
 use crate::ebml::id;
 
@@ -31,9 +31,7 @@ impl Demuxer {
         }
     }
 
-    /// Passes bytes until a place proves itself. A place that must wait for more bytes does not keep a later one from being found:
-    /// the recording goes on where the proof ends first, even if all bytes of an earlier place's longer proof are there, too. So it
-    /// does not matter how the bytes are cut.
+    /// Passes bytes until a place proves itself.
     pub(super) fn seek(
         &mut self,
         reason: SkipReason,
@@ -41,7 +39,22 @@ impl Demuxer {
         effort: &mut Effort,
         out: &mut Vec<Item>,
     ) -> Step {
-        let signatures = self.signatures(&reason);
+        let (passed, place) = self.find(self.signatures(&reason), bytes, effort);
+        if passed > 0 {
+            out.push(Item::Skipped(Skipped::new(&bytes[..passed], reason)));
+        }
+        match place {
+            Some(place) => Step::Took(passed + self.enter(place, out)),
+            None if passed > 0 => Step::Took(passed),
+            None => Step::Wait,
+        }
+    }
+
+    /// The place to go on from, and how many bytes lie before it; without one, how many bytes cannot begin one.
+    ///
+    /// A place that must wait for more bytes does not keep a later one from being found: the recording goes on where the proof
+    /// ends first, even if all bytes of an earlier place's longer proof are there, too. So it does not matter how the bytes are cut.
+    fn find(&self, signatures: Signatures, bytes: &[u8], effort: &mut Effort) -> (usize, Option<Place>) {
         let (mut at, mut waits, mut found) = (0, None, None);
         // Once a place is found, those behind it are tried with the bytes before its proof's last one.
         let mut within = bytes;
@@ -74,17 +87,9 @@ impl Demuxer {
             }
             at += 1;
         }
-        let (passed, place) = match found {
+        match found {
             Some((at, place)) => (at, Some(place)),
             None => (waits.unwrap_or(bytes.len()), None),
-        };
-        if passed > 0 {
-            out.push(Item::Skipped(Skipped::new(&bytes[..passed], reason)));
-        }
-        match place {
-            Some(place) => Step::Took(passed + self.enter(place, out)),
-            None if passed > 0 => Step::Took(passed),
-            None => Step::Wait,
         }
     }
 
@@ -133,13 +138,13 @@ impl Demuxer {
             Some(Format::Webm(webm)) => Some(webm),
             _ => None,
         };
-        match webm::prove(before, bytes, effort, holds_back) {
-            Proof::Fails => Proof::Fails,
-            Proof::Wait => Proof::Wait,
-            Proof::Holds(webm::Proven { webm, used, head, proof }) => {
-                Proof::Holds(Place { format: Format::Webm(webm), used, head, proof })
-            }
-        }
+        let proven = webm::prove(before, bytes, effort, holds_back);
+        proven.map(|webm::Proven { webm, used, head, proof }| Place {
+            format: Format::Webm(webm),
+            used,
+            head,
+            proof,
+        })
     }
 
     fn prove_page(&self, bytes: &[u8], signatures: Signatures, effort: &mut Effort) -> Proof<Place> {
@@ -155,16 +160,23 @@ impl Demuxer {
                 return Proof::Fails;
             }
         };
-        let opened = match page.begins() {
-            true => ogg::open(&page).ok().map(|(ogg, head)| (ogg, Some(head))),
-            false if signatures == Signatures::Headers => None,
-            false => Some(ogg::resume(before, &page)),
-        };
-        match opened {
-            Some((ogg, head)) => {
-                Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head, proof: page.whole.len() })
+        if !page.begins() {
+            return match signatures {
+                Signatures::Headers => Proof::Fails,
+                _ => ogg::prove(before, &page, bytes, effort).map(|proven| Place {
+                    format: Format::Ogg(proven.ogg),
+                    used: 0,
+                    head: proven.head,
+                    proof: proven.proof,
+                }),
+            };
+        }
+        match ogg::open(&page) {
+            Ok((ogg, head)) => {
+                let proof = page.whole.len();
+                Proof::Holds(Place { format: Format::Ogg(ogg), used: 0, head: Some(head), proof })
             }
-            None => Proof::Fails,
+            Err(_) => Proof::Fails,
         }
     }
 }

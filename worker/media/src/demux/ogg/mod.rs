@@ -4,8 +4,10 @@
 //! 48 kHz, places its packets in time. A packet may go on on the next page; that is all that is kept between pages.
 
 mod page;
+mod proof;
 
 pub(super) use page::Page;
+pub(super) use proof::prove;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
 use super::outcome::Step;
 use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-use crate::opus::{MAX_PACKET_BYTES, OutputGain, packet_samples};
+use crate::opus::{MAX_PACKET_BYTES, packet_samples};
 use crate::time::{MediaTime, OpusTicks, Samples};
 
 /// What must be remembered from page to page.
@@ -57,10 +59,8 @@ const MAX_OTHERS: usize = 32;
 pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> {
     let parts = page.parts();
     let packet = parts.first().map(|part| part.bytes).unwrap_or_default();
-    let head = OpusHead::read(packet)?.ok_or_else(|| {
-        let name: String = packet.iter().take(8).map(|&byte| printable(byte)).collect();
-        SkipReason::UnsupportedCodec(format!("an Ogg stream that begins with {name:?}"))
-    })?;
+    let head = OpusHead::read(packet)?
+        .ok_or_else(|| SkipReason::UnsupportedCodec(format!("{} in Ogg", codec_of(packet))))?;
     let id = HeaderHash::of(page.whole).id();
     let head = RecordingHead {
         container: Container::Ogg,
@@ -74,25 +74,28 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
     Ok((Ogg::at(page, true, Some(0)), head))
 }
 
-/// Goes on at a sound page after a loss: with the stream that was left if it is of that one, else with a stream whose
-/// header was lost, for which a head is made up.
-pub(super) fn resume(before: Option<&Ogg>, page: &Page<'_>) -> (Ogg, Option<RecordingHead>) {
-    if let Some(before) = before.filter(|before| before.serial == page.serial) {
-        let resumed = Ogg { others: before.others.clone(), ..Ogg::at(page, before.tags_due, None) };
-        return (resumed, None);
+/// The codec of a stream, from its first packet.
+fn codec_of(packet: &[u8]) -> String {
+    const KNOWN: [(&[u8], &str); 11] = [
+        (opus_head::MAGIC, "Opus"),
+        (b"\x01vorbis", "Vorbis"),
+        (b"\x7fFLAC", "FLAC"),
+        (b"fLaC", "FLAC"),
+        (b"Speex   ", "Speex"),
+        (b"CELT    ", "CELT"),
+        (b"PCM     ", "PCM"),
+        (b"\x80theora", "Theora"),
+        (b"OVP80", "VP8"),
+        (b"\x80kate", "Kate"),
+        (b"fishead", "Skeleton"),
+    ];
+    match KNOWN.iter().find(|(magic, _)| packet.starts_with(magic)) {
+        Some((_, name)) => (*name).to_owned(),
+        None => {
+            let begins: String = packet.iter().take(8).map(|&byte| printable(byte)).collect();
+            format!("a stream that begins with {begins:?}")
+        }
     }
-    let first = page.parts().into_iter().nth(usize::from(page.continues()));
-    let stereo = first.and_then(|part| part.bytes.first().copied()).is_some_and(|toc| toc & 0x04 != 0);
-    let head = RecordingHead {
-        container: Container::Ogg,
-        id: HeaderHash::of(page.whole).id(),
-        channels: if stereo { 2 } else { 1 },
-        pre_skip: OpusTicks(0),
-        headerless: true,
-        gain: OutputGain::default(),
-        beside: Box::default(),
-    };
-    (Ogg::at(page, false, None), Some(head))
 }
 
 impl Ogg {
@@ -113,23 +116,32 @@ impl Ogg {
         let own = page.serial == self.serial;
         if own && !(page.begins() && page.sequence != self.sequence) {
             self.take(&page, out);
-        } else if !page.begins() {
-            self.meet(&page, SkipReason::UnknownTrack(page.serial.into()), out);
-        } else if let Err(reason) = open(&page) {
-            self.meet(&page, reason, out);
-        } else {
+        } else if page.begins() && (own || !self.is_among_first_pages()) && open(&page).is_ok() {
             return Step::Header;
+        } else {
+            self.meet(&page, out);
         }
         Step::Took(page.whole.len())
     }
 
+    /// Whether no more than the stream's first page was read. The first pages of all streams that are multiplexed come before any
+    /// other page (RFC 3533 section 4); a recording that follows begins later.
+    fn is_among_first_pages(&self) -> bool {
+        self.tags_due && self.position == Some(0) && self.unfinished == Unfinished::Nothing
+    }
+
     /// Passes a page of another stream; its first is reported.
-    fn meet(&mut self, page: &Page<'_>, reason: SkipReason, out: &mut Vec<Item>) {
-        if !self.others.contains(&page.serial) {
-            out.push(Item::Skipped(Skipped::new(page.whole, reason)));
-            if self.others.len() < MAX_OTHERS {
-                self.others.push(page.serial);
-            }
+    fn meet(&mut self, page: &Page<'_>, out: &mut Vec<Item>) {
+        if self.others.contains(&page.serial) {
+            return;
+        }
+        let codec = match page.parts().first() {
+            Some(part) if page.begins() => codec_of(part.bytes),
+            _ => "unknown".to_owned(),
+        };
+        out.push(Item::Skipped(Skipped::new(page.whole, SkipReason::Beside(codec))));
+        if self.others.len() < MAX_OTHERS {
+            self.others.push(page.serial);
         }
     }
 
@@ -345,6 +357,6 @@ mod tests {
     fn a_stream_of_another_codec_is_refused_by_name() {
         let bytes = page(2, 0, 0, &[7], b"\x01vorbis");
         let refused = open(&Page::read(&bytes).unwrap().unwrap()).unwrap_err();
-        assert!(refused.to_string().contains(".vorbis"), "{refused}");
+        assert!(refused.to_string().contains("Vorbis in Ogg"), "{refused}");
     }
 }

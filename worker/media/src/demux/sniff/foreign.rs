@@ -29,12 +29,22 @@ pub enum Foreign {
     Amr,
     /// An MPEG transport stream.
     MpegTs,
+    /// Microsoft's ASF: WMA, WMV.
+    Asf,
+    /// Flash Video.
+    Flv,
+    /// Sun's AU.
+    Au,
+    /// Something that was compressed once more: gzip, zip, Zstandard.
+    Compressed,
     /// A WebM or Ogg recording's beginning, where something else was promised.
     Recording,
     /// JSON.
     Json,
-    /// Base64 of a recording: it was encoded twice.
+    /// Base64 of a recording or another audio file: it was encoded twice.
     Base64,
+    /// A recording's bytes as hexadecimal digits.
+    Hex,
     /// A recording that was read as text: its bytes are lost.
     ReadAsText,
     /// A data: or blob: URL.
@@ -61,9 +71,14 @@ impl fmt::Display for Foreign {
             Self::Aiff => "AIFF",
             Self::Amr => "AMR",
             Self::MpegTs => "an MPEG transport stream",
+            Self::Asf => "WMA or WMV (ASF)",
+            Self::Flv => "Flash Video",
+            Self::Au => "AU",
+            Self::Compressed => "compressed once more (gzip, zip or Zstandard)",
             Self::Recording => "a WebM or Ogg recording",
             Self::Json => "JSON",
             Self::Base64 => "base64 text of a recording",
+            Self::Hex => "a recording as hexadecimal digits",
             Self::ReadAsText => "a recording that was read as text",
             Self::Url => "a data: or blob: URL",
             Self::BlobAsString => "a blob turned into a string",

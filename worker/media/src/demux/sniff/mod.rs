@@ -53,6 +53,14 @@ fn foreign(bytes: &[u8]) -> Option<Foreign> {
         Some(Foreign::Aiff)
     } else if is(0, b"#!AMR") {
         Some(Foreign::Amr)
+    } else if is(0, &[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11]) {
+        Some(Foreign::Asf)
+    } else if any(0, &[b"FLV\x01\x01", b"FLV\x01\x04", b"FLV\x01\x05"]) {
+        Some(Foreign::Flv)
+    } else if is(0, b".snd\0\0\0") {
+        Some(Foreign::Au)
+    } else if is_compressed(bytes) {
+        Some(Foreign::Compressed)
     } else if is_id3(bytes) {
         Some(Foreign::Id3)
     } else {
@@ -89,12 +97,30 @@ fn is_id3(bytes: &[u8]) -> bool {
         if *revision < 0xff && flags & 0x0f == 0 && size.len() >= 4 && size[..4].iter().all(|byte| *byte < 0x80))
 }
 
+/// gzip (RFC 1952: deflate, no reserved flags, a speed and system that there are), zip, Zstandard.
+fn is_compressed(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x1f, 0x8b, 8, flags, _, _, _, _, speed, system, ..] => {
+            flags & 0xe0 == 0 && matches!(speed, 0 | 2 | 4) && matches!(system, 0..=13 | 255)
+        }
+        _ => bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+    }
+}
+
 /// Text of any kind. What has neither a blank nor a known beginning may be a piece of cover art in an Ogg comment: that is
 /// base64.
 fn text(bytes: &[u8]) -> Option<Foreign> {
     const LEAST: usize = 16;
     let is_text = |byte: &u8| matches!(byte, b'\t' | b'\n' | b'\r' | 0x20..=0x7e | 0x80..);
-    let text = std::str::from_utf8(bytes).ok().filter(|_| bytes.iter().all(is_text))?.trim();
+    let all = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // The last character may be cut off.
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&bytes[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    let text = bytes.iter().all(is_text).then(|| all.trim_start_matches('\u{feff}').trim())?;
     let begins = |any: &[&str]| any.iter().any(|start| text.starts_with(start));
     if matches!(text, "null" | "undefined" | "NaN" | "true" | "false") || begins(&["[object "]) {
         return Some(Foreign::BlobAsString);
@@ -102,17 +128,35 @@ fn text(bytes: &[u8]) -> Option<Foreign> {
     if begins(&["data:", "blob:"]) {
         return Some(Foreign::Url);
     }
-    if begins(&["GkXf", "T2dnUw"]) {
+    // WebM, Ogg, RIFF, ID3, FLAC, MP4 in base64.
+    let is_mp4 = text.starts_with("AAAA") && text.get(5..).is_some_and(|rest| rest.starts_with("GZ0eX"));
+    if is_mp4 || begins(&["GkXf", "T2dnUw", "UklGR", "SUQzB", "ZkxhQ"]) {
         return Some(Foreign::Base64);
     }
-    if text.len() >= LEAST && begins(&["{", "["]) || text.starts_with('{') && text.ends_with('}') {
+    if begins(&["1a45dfa3", "1A45DFA3", "4f676753", "4F676753"]) {
+        return Some(Foreign::Hex);
+    }
+    if is_json(text) && (text.len() >= LEAST || text.ends_with('}')) {
         return Some(Foreign::Json);
     }
-    if text.len() >= LEAST && text.starts_with('<') {
+    if text.len() < LEAST {
+        return None;
+    }
+    let is_markup = |next: char| next.is_ascii_alphabetic() || "!?/".contains(next);
+    if text.strip_prefix('<').is_some_and(|rest| rest.starts_with(is_markup)) {
         return Some(Foreign::Markup);
     }
-    let numbers = text.bytes().all(|byte| byte == b',' || byte.is_ascii_digit());
-    (text.len() >= LEAST && (numbers || text.contains(char::is_whitespace))).then_some(Foreign::Text)
+    let numbers = text.contains(',') && text.bytes().all(|byte| byte == b',' || byte.is_ascii_digit());
+    (numbers || text.contains(char::is_whitespace)).then_some(Foreign::Text)
+}
+
+/// Whether text begins as an object or a list of JSON does. A video's samples may be any letter over and over.
+fn is_json(text: &str) -> bool {
+    let follows = |open: char, next: &[char]| {
+        text.strip_prefix(open).is_some_and(|rest| rest.trim_start().starts_with(next))
+    };
+    let digits = ['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '"', '[', '{', ']'];
+    follows('{', &['"', '}']) || follows('[', &digits)
 }
 
 /// Whether a chunk starts a recording: with a complete EBML header of DocType `webm` or `matroska`, or with a whole
@@ -150,7 +194,7 @@ mod tests {
         let adts = [0xff, 0xf1, 0x50, 0x80, 0x0c, 0x9f, 0xfc]; // 100 bytes
         let mp3 = [0xff, 0xfb, 0x90, 0x00]; // 128 kb/s at 44.1 kHz: 417 bytes
         let mp3_24 = [0xff, 0xf3, 0x84, 0x00]; // MPEG-2, 64 kb/s at 24 kHz: 192 bytes
-        let known: [(&[u8], Foreign); 21] = [
+        let known: [(&[u8], Foreign); 37] = [
             (b"RIFF\x24\0\0\0WAVEfmt ", Foreign::Wav),
             (b"RF64\xff\xff\xff\xffWAVEds64", Foreign::Wav),
             (b"RIFF\x24\0\0\0AVI LIST", Foreign::Riff),
@@ -163,6 +207,22 @@ mod tests {
             (&frames(&mp3, 417, 3), Foreign::Mp3),
             (&frames(&mp3_24, 192, 3), Foreign::Mp3),
             (&frames(&[0x47, 0x40], 188, 5), Foreign::MpegTs),
+            (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11, 0xa6, 0xd9], Foreign::Asf),
+            (b"FLV\x01\x04\0\0\0\x09", Foreign::Flv),
+            (b".snd\0\0\0\x18\0\0\0\0", Foreign::Au),
+            (&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xed], Foreign::Compressed),
+            (b"PK\x03\x04\x14\0\0\0", Foreign::Compressed),
+            (&[0x28, 0xb5, 0x2f, 0xfd, 4, 0x50], Foreign::Compressed),
+            (b"UklGRiQAAABXQVZFZm10IBAAAAABAAEA", Foreign::Base64),
+            (b"AAAAIGZ0eXBpc29tAAACAGlzb21pc28y", Foreign::Base64),
+            (b"SUQzBAAAAAAAI1RTU0UAAAAPAAADTGF2", Foreign::Base64),
+            (b"1a45dfa39f4286810142f7810142f281", Foreign::Hex),
+            (b"4F67675300020000000000000000", Foreign::Hex),
+            (b"\xef\xbb\xbf{\"audio\": \"GkXf\"}", Foreign::Json),
+            (b"[ -0.25, 0.5, 0.125, 0.25 ]", Foreign::Json),
+            (b"{\"a\":1}", Foreign::Json),
+            (b"<?xml version=\"1.0\"?>", Foreign::Markup),
+            ("Die Aufnahme l\u{e4}uft noch, sagt \u{e4}".as_bytes().split_last().unwrap().1, Foreign::Text),
             (br#"{"type":"Buffer","data":[26,69,223]}"#, Foreign::Json),
             (b"{}", Foreign::Json),
             (b"[26,69,223,163,159,66,134]", Foreign::Json),
@@ -186,7 +246,7 @@ mod tests {
     #[test]
     fn what_may_be_the_middle_of_a_recording_passes() {
         let adts_once = frames(&[0xff, 0xf1, 0x50, 0x80, 0x0c, 0x9f, 0xfc], 100, 1);
-        let passing: [&[u8]; 9] = [
+        let passing: [&[u8]; 14] = [
             b"",
             b"\xa3\x45\x0a\x81\0\0\x80\xfb",
             &[0xff; 600], // an Opus packet's padding
@@ -196,6 +256,11 @@ mod tests {
             b"ID3\x09\0\0\0\0\0\0",
             b"kD1NbFJlJU1mZBq5T2dnU2tGa0ZrRmtG", // base64 of cover art
             &[0x47; 700],
+            &[b'<'; 700], // a video's samples
+            &[b'{'; 700],
+            &[b'1'; 700],
+            &[0x1f, 0x8b, 8, 0xff, 0, 0, 0, 0, 0, 3],
+            b"{x}",
         ];
         for bytes in passing {
             assert_eq!(kind(bytes), None, "{bytes:02x?}");

@@ -44,14 +44,30 @@ pub(super) fn read_block(
     let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);
     webm.latest = Some(time);
-    let last = block.frames().len() - 1;
-    for (n, frame) in block.frames().iter().enumerate() {
+    let first = out.len();
+    for frame in block.frames() {
         let duration = packet_samples(frame).unwrap_or_default();
-        let discard_end = if n == last { discard_end.min(duration) } else { Samples::ZERO };
+        let discard_end = Samples::ZERO;
         out.push(Item::Packet(Packet { time, time_basis, duration, data: frame.to_vec(), discard_end }));
         time = time.plus(duration);
     }
+    discard(&mut out[first..], discard_end);
     Ok(())
+}
+
+/// Spreads a block's DiscardPadding over its packets, from the last one on. One that is longer than the block says nothing:
+/// GStreamer writes such for short packets.
+fn discard(block: &mut [Item], mut padding: Samples) {
+    let length = |item: &Item| if let Item::Packet(packet) = item { packet.duration } else { Samples::ZERO };
+    if padding == Samples::ZERO || block.iter().map(length).sum::<Samples>() < padding {
+        return;
+    }
+    for item in block.iter_mut().rev() {
+        if let Item::Packet(packet) = item {
+            packet.discard_end = padding.min(packet.duration);
+            padding = padding.saturating_sub(packet.duration);
+        }
+    }
 }
 
 /// The content of a SimpleBlock, or of a BlockGroup's Block with its DiscardPadding (positive: at the end).

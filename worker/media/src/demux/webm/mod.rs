@@ -21,13 +21,12 @@ mod walk;
 pub(super) use again::again;
 pub(super) use proof::{Proven, prove};
 pub(super) use state::{Webm, ebml_header, open};
-pub(super) use walk::Proof;
 
 use self::content::{block_time, read_block, timestamp_scale};
 use self::element::{is_cluster_child, is_segment_child, known_size, size_or_unknown};
 use self::state::{Cluster, LARGE_BLOCK};
 use super::effort::Effort;
-use super::outcome::Step;
+use super::outcome::{Proof, Step};
 use super::{Container, Item, RecordingHead, SkipReason, Skipped, TimeBasis, limits};
 use crate::ebml::{self, ElementHeader, id, take_vint};
 

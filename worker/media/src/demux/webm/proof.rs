@@ -3,10 +3,11 @@
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
 use super::super::item::{Container, RecordingHead, TimeBasis};
+use super::super::outcome::Proof;
 use super::content::block_time;
 use super::state::{Cluster, DEFAULT_SCALE_NS, Webm};
 use super::tracks::OpusTrack;
-use super::walk::{Proof, Start, Walk};
+use super::walk::{Start, Walk};
 use crate::ebml::id;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks};

@@ -20,6 +20,7 @@
 
 use super::super::effort::Effort;
 use super::super::limits;
+use super::super::outcome::Proof;
 use super::block::{Block, BlockHead};
 use super::content::{block_time, jitter_ns, opened};
 use super::element::{is_segment_child, known_size, size_or_unknown};
@@ -27,17 +28,6 @@ use super::tracks::OpusTrack;
 use crate::ebml::{self, ElementHeader, id};
 use crate::opus::packet_samples;
 use crate::time::{MediaTime, Samples};
-
-/// What became of a place that might be one where the recording goes on.
-#[derive(Debug, PartialEq)]
-pub(in super::super) enum Proof<T> {
-    /// It is none.
-    Fails,
-    /// More bytes are needed to decide.
-    Wait,
-    /// It is one: how to go on there.
-    Holds(T),
-}
 
 /// What a run must show after a loss.
 const AFTER_LOSS: Enough = Enough { bits: 45, blocks: 1 };
@@ -203,6 +193,17 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Takes a Cluster's header; returns its length.
+    fn enter_cluster(&mut self, header: ElementHeader, at: usize) -> usize {
+        self.bits += 32;
+        if at == 0 {
+            self.cluster = Some(header);
+        }
+        self.leave_cluster();
+        self.cluster_end = size_or_unknown(header).map(|size| at + header.len + size as usize);
+        header.len
+    }
+
     fn leave_cluster(&mut self) {
         (self.in_cluster, self.cluster_end, self.time) = (false, None, None);
     }
@@ -234,13 +235,7 @@ impl<'a> Walk<'a> {
         match header.id {
             other if is_empty && is_segment_child(other) => Err(Unproven), // there is a better place
             id::CLUSTER if header.size.is_none_or(|size| size <= limits::CLUSTER) => {
-                self.bits += 32;
-                if at == 0 {
-                    self.cluster = Some(header);
-                }
-                self.leave_cluster();
-                self.cluster_end = size_or_unknown(header).map(|size| at + header.len + size as usize);
-                Ok(Some(header.len))
+                Ok(Some(self.enter_cluster(header, at)))
             }
             id::TIMESTAMP if self.time.is_none() && (at == 0 || !self.in_cluster) => {
                 let length = sized(8)?;
