@@ -33,7 +33,7 @@ fn ten_thousand_seeds_break_no_promise() {
 }
 
 /// Kinds of trouble that pass, and for how many seeds. Other mixtures are drawn by hand (`--kinds`) until they do.
-const PASS: [(&[Kind], u64); 10] = [
+const PASS: [(&[Kind], u64); 13] = [
     (&[Kind::Steady, Kind::Burst, Kind::Drift], 400),
     (&[Kind::Steady, Kind::Disorder, Kind::Drift], 400),
     (&[Kind::Clock], 110),  // 111 loses one packet (20 ms) of a chunk stamped a day ahead
@@ -44,6 +44,9 @@ const PASS: [(&[Kind], u64); 10] = [
     (&[Kind::Empty], 100),
     (&[Kind::Empty, Kind::Resend], 60),
     (&[Kind::Small], 100),
+    (&[Kind::Late], 300),
+    (&[Kind::Archive], 300),
+    (&[Kind::Late, Kind::Archive, Kind::Steady, Kind::Burst], 300),
 ];
 
 #[test]
