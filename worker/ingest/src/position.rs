@@ -95,6 +95,12 @@ impl Position {
         (self.next, self.amid) = (Place::behind(piece).next, piece.head);
     }
 
+    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
+    pub fn opened_otherwise(&self, piece: &Piece) -> bool {
+        let opened = self.opened_by.as_ref();
+        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
+    }
+
     /// How many bytes of a chunk are passed.
     pub fn within_of(&self, piece: &Piece) -> usize {
         self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)

@@ -8,6 +8,7 @@ use media::time::EpochMs;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::moved;
+use crate::gap::Gap;
 use crate::piece::Piece;
 
 /// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
@@ -123,11 +124,15 @@ impl<'c> Walk<'c> {
     /// A chunk that comes back into a gap was stamped as its neighbours were.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
         let Checkpoint { live, gaps, .. } = self.checkpoint;
-        let fits = |ms: &i64| {
-            let captured_at = moved(piece.captured_at, *ms);
-            gaps.iter().any(|gap| gap.chunks.holds(piece.index) && gap.is_of_time(captured_at))
+        let may_be_of = |gap: &&Gap| {
+            let current = gap.chunks.numbering == live.numbering;
+            gap.chunks.holds(piece.index) && !(current && live.opened_otherwise(piece))
         };
-        live.clock.settings().find(fits)
+        let gaps: Vec<&Gap> = gaps.iter().filter(may_be_of).collect();
+        live.clock.settings().find(|ms| {
+            let captured_at = moved(piece.captured_at, *ms);
+            gaps.iter().any(|gap| gap.is_of_time(captured_at))
+        })
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.
