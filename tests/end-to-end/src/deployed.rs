@@ -2,6 +2,8 @@
 //! whose own event source mapping then runs the packaged `bootstrap` on real chunks. Nothing of this project's local stack takes
 //! part but the Kinesis Video emulator, which no other has.
 
+mod import;
+
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -111,6 +113,11 @@ async fn checks(account: &Account, emulator: &Emulator) {
     account.script("teardown.sh", &["--yes", "--everything"]).await;
     other.still_stands(&others).await;
     other.script("teardown.sh", &["--yes", "--everything"]).await;
+    if !account.keeps_what_is_retained() {
+        other.becomes_whole_from_its_import().await;
+        account.told("deployed over the part of the template that an import is made with");
+        other.script("teardown.sh", &["--yes", "--everything"]).await;
+    }
     account.holds_nothing().await;
     account.told("torn down");
 }
@@ -199,7 +206,7 @@ impl Account {
     fn keeps_what_is_retained(&self) -> bool {
         let keeps = self.kind != BackendKind::LocalStack;
         if !keeps {
-            println!("{}: it deletes what DeletionPolicy keeps, so nothing can be taken in again", self.kind);
+            println!("{}: it deletes what DeletionPolicy keeps: nothing is taken in again", self.kind);
         }
         keeps
     }
