@@ -68,7 +68,7 @@ export class ChunkStore {
     };
     const database = await done(request);
     database.onversionchange = () => database.close(); // a later version wants to change it
-    void hold(page, RELOAD_MS);
+    void hold(page);
     const store = new ChunkStore(database, session, page);
     await store.#forgetOld();
     return store;
@@ -78,7 +78,7 @@ export class ChunkStore {
   async left(): Promise<Left> {
     const rows = (await done(this.#read(CHUNKS).getAll(this.#range()))) as Row[];
     const pages = [...new Set(rows.map(({ page }) => page))].filter((page) => page !== this.#page);
-    const free = new Map(await Promise.all(pages.map(async (page) => [page, await hold(page, RELOAD_MS)] as const)));
+    const free = new Map(await Promise.all(pages.map(async (page) => [page, await hold(page)] as const)));
     const chunks = rows.filter(({ page }) => free.get(page)).map(({ chunk }) => chunk);
     const total = (await done(this.#read(TOTALS).get(this.#session))) as Total | undefined;
     return {
@@ -113,6 +113,7 @@ export class ChunkStore {
 
   close(): void {
     this.#database.close();
+    held.get(this.#page)?.();
   }
 
   async #forgetOld(): Promise<void> {
@@ -145,19 +146,22 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
+/** Lets go the locks that this document holds, by page. */
+const held = new Map<string, () => void>();
+
 /**
- * Holds a page's lock for as long as this document lives; false: another document holds it, for more than `waitMs`. Where there
- * are no locks two pages may send the same chunks, which the queue takes once.
+ * Holds a page's lock for as long as its store is open; false: another document holds it. Where there are no locks two pages may
+ * send the same chunks, which the queue takes once.
  */
-async function hold(page: string, waitMs: number): Promise<boolean> {
+async function hold(page: string): Promise<boolean> {
   if (!navigator.locks) return true;
   return new Promise((resolve) => {
     const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), waitMs);
+    const timer = setTimeout(() => patience.abort(), RELOAD_MS);
     const request = navigator.locks.request(`${DATABASE} ${page}`, { signal: patience.signal }, () => {
       clearTimeout(timer);
       resolve(true);
-      return new Promise<never>(() => {});
+      return new Promise<void>((release) => held.set(page, release));
     });
     request.catch(() => resolve(false));
   });
