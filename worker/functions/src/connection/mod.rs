@@ -164,11 +164,8 @@ fn as_json(reply: &impl Serialize) -> String {
 
 async fn connect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
     let caller = caller(id, authorized(context)?)?;
-    match backend.status(&caller.session).await? {
-        SessionStatus::Active => {}
-        SessionStatus::Ended { .. } => return Err(Refusal::ended_session(&caller.session)),
-        SessionStatus::Unknown => return Err(Refusal::unknown_session(&caller.session)),
-    }
+    let status = backend.status(&caller.session).await?;
+    ended::check_connection(status, &caller, backend.now())?;
     let connection = Connection { session_id: caller.session.as_str().to_owned(), role: caller.role.clone() };
     backend.connect(id, &connection, backend.now()).await?;
     if caller.is_speaker() {

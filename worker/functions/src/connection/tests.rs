@@ -36,6 +36,8 @@ impl Backend for Memory {
         Ok(match session.as_str() {
             "live" => SessionStatus::Active,
             "over" => SessionStatus::Ended { at: Some(EpochMs(1_795_335_900_000)) },
+            "long-over" => SessionStatus::Ended { at: Some(EpochMs(1_795_249_500_000)) },
+            "over-some-day" => SessionStatus::Ended { at: None },
             _ => SessionStatus::Unknown,
         })
     }
@@ -209,7 +211,8 @@ async fn a_handshake_is_refused_by_its_status_and_leaves_nothing_behind() {
         (json!({"sessionId": 5, "role": "speaker"}), 403, "UNAUTHORIZED"),
         (as_authorized("no such stream/name", "speaker"), 400, "BAD_SESSION_ID"),
         (as_authorized("never-started", "speaker"), 403, "SESSION_UNKNOWN"),
-        (as_authorized("over", "speaker"), 403, "SESSION_ENDED"),
+        (as_authorized("long-over", "speaker"), 403, "SESSION_ENDED"),
+        (as_authorized("over-some-day", "speaker"), 403, "SESSION_ENDED"),
     ] {
         let (told, body) = memory.event("CONNECT", authorizer.clone(), None).await;
         assert_eq!((told, &body["code"]), (status, &json!(code)), "{authorizer}");
@@ -250,6 +253,8 @@ async fn a_page_that_goes_on_after_the_end_is_told_and_its_audio_is_not_enqueued
     assert_eq!(answer["code"], "SESSION_UNKNOWN");
     assert!(memory.queue.lock().unwrap().is_empty(), "4 messages a second would be parked for 2 hours");
 
+    let page = memory.connect_as("over", "speaker").await;
+    assert_eq!(page, (200, Value::Null), "a page that was offline at the end could not bring what it kept");
     let said_before = CHUNK.replace("1795335945729", "1795335899000");
     let taken = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(&said_before)).await;
     assert_eq!(taken, (200, Value::Null), "audio of before the end may come late");
