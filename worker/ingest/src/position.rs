@@ -79,7 +79,7 @@ impl Position {
             // A page's first chunks came back.
             self.numbering_began = self.numbering_began.min(piece.captured_at);
         }
-        if piece.index == 0 && self.within_of(piece) == 0 {
+        if piece.index == 0 && self.passed_of(piece).is_none() {
             self.opened_by.clone_from(&recording);
         }
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
@@ -95,9 +95,9 @@ impl Position {
         (self.next, self.amid) = (Place::behind(piece).next, piece.head);
     }
 
-    /// How many bytes of a chunk are passed.
-    pub fn within_of(&self, piece: &Piece) -> usize {
-        self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)
+    /// What of a chunk is passed.
+    pub fn passed_of(&self, piece: &Piece) -> Option<Head> {
+        self.amid.filter(|_| self.place() == piece.place())
     }
 
     /// The latest capture time of a chunk that is passed, or that this is amid of.

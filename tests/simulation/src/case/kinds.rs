@@ -36,11 +36,13 @@ pub enum Kind {
     Pcm,
     /// Blobs of 5 to 20 s, which the page cuts into pieces and says that they go on.
     Pieces,
+    /// Recorders of any muxer, in WebM and Ogg: laced blocks, groups, other tracks, pages of any size.
+    Recorders,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Steady,
         Self::Stall,
         Self::Burst,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Hostile,
         Self::Pcm,
         Self::Pieces,
+        Self::Recorders,
     ];
 
     fn bit(self) -> u16 {
