@@ -69,7 +69,7 @@ chaos: setup-demo programs environment ## [RECORDING=folder] [SESSIONS=10] [SECO
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
-test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-smoke .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
@@ -175,7 +175,7 @@ smoke-test: setup-build ## ENV=dev TOKEN_COMMAND=... | TOKEN=... | QUEUE=yes (pa
 teardown: ## ENV=dev: deletes the deployment; parked audio, its places and its sessions stay for the next one
 	scripts/teardown.sh --env "$(ENV)" --yes
 
-cdk: setup-speaker .venv-lint ## The CDK example of docs/deploy.md, synthesized and linted; the sample of a Cognito trigger
+cdk: setup-speaker .venv-lint .venv-ministack ## The CDK example of docs/deploy.md, synthesized, linted, deployed to MiniStack; the sample of a Cognito trigger
 	cd infra/cdk && npm ci --silent && npm test --silent
 
 deployed: setup-test build .venv-ministack .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages

@@ -2,12 +2,15 @@
 
 usage: scripts/verify-account [-h] [--only 1,2,5] [--lambda-role ARN] [--url WSS --token TOKEN --queue-url URL] [--key ARN] --yes
 
-Makes streams and queues named verify-..., and deletes them at the end. Costs some cents and takes about fifteen minutes. Credentials and
+Makes streams and queues named verify-..., and deletes them at the end. Costs some cents and takes about sixteen minutes. Credentials and
 Region as for every AWS tool. Without --yes it only lists the questions.
 
 Questions 8 and 11 need a role that Lambda may assume, with the managed policy AWSLambdaSQSQueueExecutionRole. Question 10 needs a
 deployment whose event source mapping is disabled meanwhile, its WebSocketUrl, its QueueUrl, and a speaker's token. Question 18 needs
 the ARN of a KMS key.
+
+Fragments are those of verify_fragment.mkv, which the writer's own code has rendered (a test of worker/ingest compares them). The
+writer's program itself writes to a real account with BACKEND=aws make run.
 """
 
 import argparse
@@ -22,6 +25,7 @@ import sys
 import time
 import uuid
 import zipfile
+from pathlib import Path
 from urllib.parse import urlparse
 
 import boto3
@@ -36,6 +40,11 @@ RATE = 16_000
 
 
 # ---------------------------------------------------------------- Matroska, as the writer writes it
+# A fragment of 2 s that the writer rendered; a test of worker/ingest compares it with what the writer renders now.
+WRITTEN = (Path(__file__).parent / "verify_fragment.mkv").read_bytes()
+SEGMENT, CLUSTER, TAGS = b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\x12\x54\xc3\x67"
+
+
 def element(id_: bytes, content: bytes, size: bytes | None = None) -> bytes:
     return id_ + (size or struct.pack(">Q", len(content) | 1 << 56)) + content
 
@@ -45,15 +54,15 @@ def uint(id_: bytes, value: int) -> bytes:
 
 
 def head() -> bytes:
-    ebml = element(
-        b"\x1a\x45\xdf\xa3",
-        uint(b"\x42\x86", 1) + uint(b"\x42\xf7", 1) + uint(b"\x42\xf2", 4) + uint(b"\x42\xf3", 8)
-        + element(b"\x42\x82", b"matroska") + uint(b"\x42\x87", 2) + uint(b"\x42\x85", 2),
-    )  # fmt: skip
-    info = element(b"\x15\x49\xa9\x66", uint(b"\x2a\xd7\xb1", 1_000_000) + element(b"\x4d\x80", b"verify") + element(b"\x57\x41", b"verify"))
-    audio = element(b"\xe1", element(b"\xb5", struct.pack(">d", RATE)) + uint(b"\x9f", 1) + uint(b"\x62\x64", 16))
-    track = uint(b"\xd7", 1) + uint(b"\x73\xc5", 1) + uint(b"\x83", 2) + element(b"\x86", b"A_PCM/INT/LIT") + audio
-    return ebml + b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" + info + element(b"\x16\x54\xae\x6b", element(b"\xae", track))
+    """The writer's header, Info and Tracks in a Segment of unknown size, so that any number of clusters may follow."""
+    segment, media = WRITTEN.index(SEGMENT), WRITTEN.index(b"\x15\x49\xa9\x66")
+    return WRITTEN[:segment] + SEGMENT + b"\x01\xff\xff\xff\xff\xff\xff\xff" + WRITTEN[media : WRITTEN.index(TAGS)]
+
+
+def written(at_ms: int) -> bytes:
+    """Byte for byte what the writer would send, had its fragment begun at this time."""
+    at = WRITTEN.index(b"\xe7\x88", WRITTEN.index(CLUSTER)) + 2
+    return WRITTEN.replace(WRITTEN[at : at + 8], struct.pack(">Q", at_ms))  # the Cluster's time, and in the SegmentUID
 
 
 def tags(*names: str, targets: bool = False) -> bytes:
@@ -202,6 +211,9 @@ class Account:
     def put(self, stream: str, media: bytes, seconds: float = 10) -> list[dict]:
         return list(Put(self, stream).send(head() + media).end().acks(seconds))
 
+    def put_written(self, stream: str, at_ms: int, payload: str = "UNSIGNED-PAYLOAD") -> list[dict]:
+        return list(Put(self, stream, payload).send(written(at_ms)).end().acks(10))
+
     def queue(self, what: str, **attributes: str) -> str:
         fifo = {"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
         url = self.sqs.create_queue(QueueName=f"verify-{what}-{RUN}.fifo", Attributes=fifo | attributes)["QueueUrl"]
@@ -265,13 +277,13 @@ def time_to_persisted(a: Account):
 def killed_connection(a: Account):
     "a connection is killed in mid-fragment: how long is the next one refused, and does the half fragment show up?"
     stream = a.stream("kill")
-    whole = cluster(now_ms() - 6000, 2, 20)
-    put = Put(a, stream).send(head() + whole[: len(whole) // 2])
+    whole = written(now_ms() - 6000)
+    put = Put(a, stream).send(whole[: len(whole) // 2])
     time.sleep(1)
     put.kill()
     killed = time.monotonic()
     while time.monotonic() - killed < 60:
-        acks = a.put(stream, cluster(now_ms() - 3000, 2, 20))
+        acks = a.put_written(stream, now_ms() - 3000)
         if acks and acks[-1]["EventType"] == "PERSISTED":
             break
         yield f"after {time.monotonic() - killed:.1f} s: {last(acks)}"
@@ -283,8 +295,8 @@ def killed_connection(a: Account):
 
 def same_cluster_twice(a: Account):
     "the same cluster sent twice on two connections: two fragments or an error?"
-    stream, media = a.stream("twice"), cluster(now_ms() - 4000, 2, 20)
-    yield f"first {last(a.put(stream, media))}; second {last(a.put(stream, media))}"
+    stream, at = a.stream("twice"), now_ms() - 4000
+    yield f"first {last(a.put_written(stream, at))}; second {last(a.put_written(stream, at))}"
     time.sleep(3)
     yield f"ListFragments: {[(f['FragmentNumber'][-6:], str(f['ProducerTimestamp'])) for f in a.fragments(stream)]}"
 
@@ -449,8 +461,7 @@ def payload_hash(a: Account):
     "which payload hash does PutMedia take: UNSIGNED-PAYLOAD, or the hash of an empty body?"
     stream = a.stream("hash")
     for payload in ("UNSIGNED-PAYLOAD", "empty"):
-        acks = list(Put(a, stream, payload).send(head() + cluster(now_ms() - 4000, 2, 20)).end().acks(10))
-        yield f"{payload}: {last(acks)}"
+        yield f"{payload}: {last(a.put_written(stream, now_ms() - 4000, payload))}"
         time.sleep(1)
 
 
@@ -487,7 +498,7 @@ def freed_connection(a: Account):
     stream = a.stream("free")
     for how in ("close", "reset", "half-close"):
         for moment in ("in a fragment", "after the body"):
-            whole = head() + cluster(now_ms() - 6000, 2, 20)
+            whole = written(now_ms() - 6000)
             put = Put(a, stream).send(whole if moment == "after the body" else whole[:-1000])
             if moment == "after the body":
                 put.end()
@@ -504,7 +515,7 @@ def freed_connection(a: Account):
 def taken_again(a: Account, stream: str) -> str:
     begun, refused = time.monotonic(), []
     while time.monotonic() - begun < 60:
-        acks = a.put(stream, cluster(now_ms() - 3000, 2, 20))
+        acks = a.put_written(stream, now_ms() - 3000)
         if acks and acks[-1]["EventType"] == "PERSISTED":
             return f"taken after {time.monotonic() - begun:.1f} s, {len(refused)} refused {refused[:1]}"
         refused.append(last(acks))
@@ -529,7 +540,7 @@ def lost_answer(a: Account):
     for moment in ("body ended", "last byte sent, body open"):
         for _ in range(3):
             at = now_ms() - 4000
-            put = Put(a, stream).send(head() + cluster(at, 2, 20))
+            put = Put(a, stream).send(written(at))
             if moment == "body ended":
                 put.end()
             put.kill()
@@ -546,15 +557,36 @@ def own_key(a: Account):
     if not a.args.key:
         raise LookupError("needs --key")
     stream = a.stream("key", KmsKeyId=a.args.key)
-    yield f"written: {last(a.put(stream, cluster(now_ms() - 4000, 2, 20)))}"
+    yield f"written: {last(a.put_written(stream, now_ms() - 4000))}"
     yield f"read back: {len(a.media(stream))} fragments"
+
+
+def own_bytes(a: Account):
+    "the very bytes that the writer sends: taken, listed how soon and at what time and length, read back with their sound and tags?"
+    stream, persisted, listed = a.stream("own"), [], []
+    for _ in range(10):
+        at, begun = now_ms() - 3000, time.monotonic()
+        acks = last(a.put_written(stream, at))
+        persisted.append(round(time.monotonic() - begun, 2))
+        while time.monotonic() - begun < 30 and not any(abs(f["ProducerTimestamp"].timestamp() * 1000 - at) < 2 for f in a.fragments(stream)):
+            time.sleep(0.3)
+        listed.append(round(time.monotonic() - begun, 2))
+        time.sleep(max(0.0, 2 - listed[-1]))
+    yield f"{len(WRITTEN)} bytes: {acks}; PERSISTED after {min(persisted)} to {max(persisted)} s, listed after {min(listed)} to {max(listed)} s"
+    for found in [f for f in a.fragments(stream) if abs(f["ProducerTimestamp"].timestamp() * 1000 - at) < 100]:
+        off = found["ProducerTimestamp"].timestamp() * 1000 - at
+        yield f"listed {off:+.0f} ms off its time, {found['FragmentLengthInMilliseconds']} ms long (1900 to 2000), {found['FragmentSizeInBytes']} bytes"
+    for document in a.media(stream)[-1:]:
+        yield f"GetMedia gives its Cluster {'byte for byte' if written(at)[WRITTEN.index(CLUSTER):] in document else 'changed'}"
+        tags = [tag.decode() for tag in (b"sessionId", b"line", b"chunkFirst", b"chunkLast", b"samples") if tag not in document]
+        yield f"tags {f'missing: {tags}' if tags else 'all there'}"
 
 
 QUESTIONS = [
     shortest_fragment, time_to_persisted, killed_connection, same_cluster_twice, odd_timestamps, new_stream,
     mixed_visibility, redelivery, redriven_attributes, websocket_order, ramp_up, payload_hash,
     place_of_tags, unusual_elements, freed_connection, too_many_fragments,
-    lost_answer, own_key,
+    lost_answer, own_key, own_bytes,
 ]  # fmt: skip
 
 

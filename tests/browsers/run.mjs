@@ -1,18 +1,20 @@
-// node run.mjs [--long] [BROWSER...]: a person's whole talk in each browser at the same time, against `local-stack run`. With --long the
-// network is away for a minute, another talk has a blob of a megabyte, and a third one chunks of 250 ms. CI=1: every browser must be there.
+// node run.mjs [--long] [--only=N] [BROWSER...]: a person's whole talk in each browser at the same time, against `local-stack run`. With
+// --long the network is away for a minute, another talk has a blob of a megabyte, and a third one chunks of 250 ms; --only=3 tells the
+// third of them alone. CI=1: every browser must be there.
 
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BROWSERS, program } from "./page.mjs";
 import { Pulse } from "./pulse.mjs";
-import { everything, hugeBlob, speak } from "./scenario.mjs";
+import { everything, hugeBlob, judge, speak } from "./scenario.mjs";
 import { speech } from "./sound.mjs";
 import { Stack } from "./stack.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const arguments_ = process.argv.slice(2);
 const long = arguments_.includes("--long");
+const only = Number(arguments_.find((argument) => argument.startsWith("--only="))?.slice(7));
 const names = arguments_.filter((argument) => argument in BROWSERS);
 const wanted = names.length ? names : Object.keys(BROWSERS);
 const folder = join(root, "target/browsers", long ? "long" : "short");
@@ -35,7 +37,9 @@ const [pulse, stack] = [new Pulse(), new Stack(programs)];
 let failed = false;
 try {
   await Promise.all([pulse.start(), stack.start()]);
-  for (const [n, [story, query]] of stories.entries()) await tell(story, query, join(folder, String(n + 1)));
+  for (const [n, [story, query]] of stories.entries()) {
+    if (!only || only === n + 1) await tell(story, query, join(folder, String(n + 1)));
+  }
 } finally {
   await stack.stop();
   pulse.stop();
@@ -49,13 +53,14 @@ async function tell(story, query, folder) {
   const source = speech(long ? 300 : 200);
   const began = Date.now();
   pulse.play(source);
-  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, source, began, folder, story, query })));
-  for (const { value, reason } of ends) {
-    if (reason) console.error(`browsers: FAILED: ${reason.message}; pictures in ${folder}`);
-    else report(value);
-    failed ||= reason !== undefined || value.wrong.length > 0;
-  }
+  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, folder, story, query })));
   pulse.clear();
+  for (const { value, reason } of ends) {
+    const judged = value && judge(value, source, began);
+    if (judged) report(judged);
+    else console.error(`browsers: FAILED: ${reason.message}; pictures in ${folder}`);
+    failed ||= !judged || judged.wrong.length > 0;
+  }
 }
 
 function report({ name, session, notes, ledger, ages, windows, worst, moved, stumbles, wrong }) {

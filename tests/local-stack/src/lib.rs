@@ -5,6 +5,7 @@ pub mod bench;
 pub mod chaos;
 pub mod compare;
 pub mod gateway;
+pub mod kept_logs;
 mod lock;
 pub mod mapping;
 pub mod process;

@@ -122,7 +122,7 @@ async fn its_own_page_is_given_a_token_for_each_session() {
     for (body, status) in [
         (r#"{"session":"no such name"}"#, StatusCode::BAD_REQUEST),
         ("{", StatusCode::BAD_REQUEST),
-        (r#"{"session":"broken"}"#, StatusCode::INTERNAL_SERVER_ERROR),
+        (r#"{"session":"broken"}"#, StatusCode::SERVICE_UNAVAILABLE),
         (&"x".repeat(2_000), StatusCode::PAYLOAD_TOO_LARGE),
     ] {
         let (told, _, text) = ask(&studio, Method::POST, "/token", &own, body).await;

@@ -21,13 +21,13 @@ const JITTER_MS: u64 = 300;
 /// A pause is longer than this.
 const PAUSE_JITTER_MS: u64 = 200;
 
-/// The promise of [`flow::live`], among the numbers of the others.
+/// The promises of [`flow::live`]; SPECIFICATION.md gives this number to another one.
 const LIVE: u8 = 7;
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which of the six, or 7.
+    /// Which of SPECIFICATION.md's first six; 7 for [`flow::live`].
     pub promise: u8,
     /// What is wrong, for a person.
     pub what: String,

@@ -283,6 +283,18 @@ mod tests {
     }
 
     #[test]
+    fn the_page_on_deploying_lists_every_variable() {
+        let page = include_str!("../../../docs/deploy.md").split("\n## Variables\n").nth(1).unwrap();
+        let names = include_str!("settings.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+        assert!(names.clone().count() > 10);
+        for name in names {
+            assert!(page.contains(&format!("`{name}`")), "docs/deploy.md does not list {name}");
+        }
+    }
+
+    #[test]
     fn a_promise_of_the_service_is_a_number_within_reason() {
         let of = |value: &'static str| persisted_within_ms(move |_| Some(value.to_owned()));
         assert_eq!((of("20000"), of("")), (Ok(Some(20_000)), Ok(None)));

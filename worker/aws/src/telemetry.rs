@@ -300,6 +300,22 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_lists_every_event_with_its_metrics() {
+        let table = include_str!("../../../docs/runbook.md").split("\n| `event` |").nth(1).unwrap();
+        let rows: Vec<&str> = table.lines().take_while(|line| !line.is_empty()).collect();
+        for event in events() {
+            let line = line(&event, EpochMs(0), None, None);
+            let name = format!("`{}`", line["event"].as_str().unwrap());
+            let row = rows.iter().find(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&name)));
+            let row = row.unwrap_or_else(|| panic!("docs/runbook.md does not list the event {name}"));
+            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap() {
+                let metric = format!("`{}`", metric["Name"].as_str().unwrap());
+                assert!(row.contains(&metric), "docs/runbook.md does not name {metric} of {name}: {row}");
+            }
+        }
+    }
+
+    #[test]
     fn a_fragment_found_by_a_probe_reports_no_time_to_persisted() {
         let line = line(&events()[1], EpochMs(0), None, None);
         assert!(!line["_aws"].to_string().contains("persistedAfterMs"));

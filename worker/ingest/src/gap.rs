@@ -35,7 +35,7 @@ use crate::snapshot::{SnapshotKey, or_empty};
 /// Chunk indices `from..to` of one numbering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRange {
-    /// Which numbering; see [`Place::numbering`](crate::position::Place::numbering).
+    /// Which numbering; see [`Place::numbering`](crate::piece::Place::numbering).
     pub numbering: u32,
     /// First index.
     pub from: u64,
@@ -252,7 +252,7 @@ pub struct Advance {
 }
 
 impl Advance {
-    /// Whether it ends amid a chunk that is too long for one fragment.
+    /// Whether it ends inside a chunk that is too long for one fragment.
     pub fn ends_amid_chunk(&self) -> bool {
         self.to.amid.is_some()
     }

@@ -2,12 +2,13 @@
 //!
 //! No clock, no async, no AWS types: time is an argument, so a test can run an hour of a thousand sessions
 //! and kill the worker after each step. The words are those of ARCHITECTURE.md: *chunk*, *recording*,
-//! *batch*, *fragment*, *defer*, *park*, *gap*, *backfill*, *checkpoint*.
+//! *batch*, *fragment*, *defer*, *set aside*, *park*, *gap*, *backfill*, *checkpoint*.
 //!
 //! The path of a chunk: [`message`] (record to chunk, or rejection) → [`batch`] (by session) → [`sort`] (live, back in a
-//! gap, duplicate: a [`piece`] of a numbering) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write or
-//! defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what follows what),
-//! [`gap`], [`snapshot`], [`timeline`], [`clock`], [`reckon`], [`failure`].
+//! gap, duplicate: a [`piece`] of a numbering) → [`fold`] (what the chunks hold, where that lies in time) → [`decide`] (write,
+//! set aside, or defer) → [`plan`] (fragment and next [`checkpoint`]) → [`render`] (bytes). What they share: [`position`] (what
+//! follows what), [`timeline`], [`clock`] and [`reckon`] (speakers' clocks), [`gap`], [`opening`], [`aside`], [`snapshot`],
+//! [`lease`], [`schema`], [`failure`].
 
 // Pure: clippy.toml lists what this forbids (clocks, threads, files, sockets, the environment, output).
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]

@@ -244,7 +244,7 @@ impl Rejection {
 pub struct Rejected {
     /// The record it came in.
     pub record: Record,
-    /// Why.
+    /// Why it is refused.
     pub rejection: Rejection,
 }
 

@@ -76,8 +76,12 @@ impl Piece {
 
     /// Whether the chunk can be the first of a numbering.
     pub fn opens(&self) -> bool {
-        let starts = || self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes));
-        self.index == 0 && (self.begins_pcm().is_some() || starts())
+        self.index == 0 && (self.begins_pcm().is_some() || self.starts_recording())
+    }
+
+    /// Whether the chunk begins with a recording's header.
+    pub fn starts_recording(&self) -> bool {
+        self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
     }
 
     /// The recording that the chunk begins.

@@ -204,7 +204,7 @@ impl Plan {
         Opening::over(start, &self.advance, goes_on_at).open()
     }
 
-    /// What is left of the last chunk if that is parked, where live audio ends amid one that is too long for a fragment.
+    /// What is left of the last chunk if that is parked, where live audio ends inside one that is too long for a fragment.
     pub fn rest_if_parked(&self) -> Option<(Gap, Vec<(SnapshotKey, Snapshot)>)> {
         let key = self.advance.snapshot.as_ref().filter(|_| self.advance.ends_amid_chunk())?;
         let (_, end) = self.snapshots.iter().find(|(stored, _)| stored == key)?;

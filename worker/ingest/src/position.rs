@@ -100,7 +100,13 @@ impl Position {
         self.amid.filter(|_| self.place() == piece.place())
     }
 
-    /// The latest capture time of a chunk that is passed, or that this is amid of.
+    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
+    pub fn opened_otherwise(&self, piece: &Piece) -> bool {
+        let opened = self.opened_by.as_ref();
+        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
+    }
+
+    /// The latest capture time of a chunk that is passed, or of the one that this stands inside.
     pub fn captured_to(&self) -> EpochMs {
         self.amid.map_or(self.last_captured, |head| self.last_captured.plus_ms(head.behind.ms_ceil()))
     }

@@ -1,4 +1,4 @@
-//! Speakers' clocks, made one: each chunk's capture time as the clock would have told it that nobody ever set back.
+//! Brings a session's capture times to one clock: the one that the speaker's would be if it had never been set back.
 //!
 //! Everything else compares capture times: which page a chunk is of, which gap, what lies between two chunks. So a delivery's
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
@@ -8,6 +8,7 @@ use media::time::EpochMs;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::moved;
+use crate::gap::Gap;
 use crate::piece::Piece;
 
 /// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
@@ -48,11 +49,11 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
 /// Goes through a delivery in the queue's order.
 struct Walk<'c> {
     checkpoint: &'c Checkpoint,
-    /// The next chunkIndex,
+    /// The next chunkIndex.
     next: u64,
-    /// its connection, where messages tell,
+    /// The connection of the last chunk, if messages carry it.
     connection_id: Option<String>,
-    /// and when its page began, if there was one before.
+    /// When the page began, if there was one before it.
     began: Option<EpochMs>,
     /// The latest capture time.
     latest: EpochMs,
@@ -123,11 +124,15 @@ impl<'c> Walk<'c> {
     /// A chunk that comes back into a gap was stamped as its neighbours were.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
         let Checkpoint { live, gaps, .. } = self.checkpoint;
-        let fits = |ms: &i64| {
-            let captured_at = moved(piece.captured_at, *ms);
-            gaps.iter().any(|gap| gap.chunks.holds(piece.index) && gap.is_of_time(captured_at))
+        let may_be_of = |gap: &&Gap| {
+            let current = gap.chunks.numbering == live.numbering;
+            gap.chunks.holds(piece.index) && !(current && live.opened_otherwise(piece))
         };
-        live.clock.settings().find(fits)
+        let gaps: Vec<&Gap> = gaps.iter().filter(may_be_of).collect();
+        live.clock.settings().find(|ms| {
+            let captured_at = moved(piece.captured_at, *ms);
+            gaps.iter().any(|gap| gap.is_of_time(captured_at))
+        })
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.

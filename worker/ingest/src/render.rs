@@ -34,7 +34,9 @@ impl Plan {
         let until = self.advance.to.amid.map(|head| head.until);
         let bytes = [("chunkFirstFrom", self.advance.within), ("chunkLastTo", until)];
         tags.extend(bytes.into_iter().filter_map(|(name, at)| Some((name, at?.to_string()))));
-        tags.extend(self.advance.traceparent.clone().map(|context| ("traceparent", context)));
+        // The service takes ten tags. The trace context stands where its chunk begins.
+        let begins = |_: &String| self.advance.within.is_none();
+        tags.extend(self.advance.traceparent.clone().filter(begins).map(|context| ("traceparent", context)));
         fragment::write(&blocks, &tags)
     }
 }

@@ -109,11 +109,11 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
     sorted
 }
 
-/// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one
-/// connection the indices give the order, whatever the speaker's clock is set to meanwhile.
+/// In the order of capture, so that a numbering's end and the next one's beginning fall apart in the right place. Within one page of
+/// a connection the indices give the order, whatever the speaker's clock is set to meanwhile.
 fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut by_index: Vec<usize> = (0..pieces.len()).collect();
-    by_index.sort_by_key(|i| pieces[*i].index);
+    by_index.sort_by_cached_key(|i| (page_of_connection(&pieces[*i], &pieces), pieces[*i].index));
     let mut latest: HashMap<&str, EpochMs> = HashMap::new();
     let mut order = Vec::with_capacity(pieces.len());
     for i in by_index {
@@ -131,6 +131,15 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     order.sort_unstable();
     let mut pieces: Vec<Option<Piece>> = pieces.into_iter().map(Some).collect();
     order.into_iter().filter_map(|(.., i)| pieces[i].take()).collect()
+}
+
+/// How many pages of its connection have begun with the piece: a page sends what its last load left over its own connection, and first.
+fn page_of_connection(piece: &Piece, pieces: &[Piece]) -> usize {
+    let is_before = |opener: &Piece| {
+        piece.record.sequence_number < opener.record.sequence_number && piece.captured_at < opener.captured_at
+    };
+    let of_connection = pieces.iter().filter(|other| other.connection_id == piece.connection_id);
+    of_connection.filter(|other| other.opens() && !is_before(other)).count()
 }
 
 /// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of an
@@ -176,7 +185,8 @@ impl Walk {
             return self.pass(piece);
         }
         let same_connection = self.same_connection(piece);
-        if let Some(gap) = self.gap_of(checkpoint, piece) {
+        let same_bytes = self.same_bytes(piece);
+        if let Some(gap) = self.gap_of(checkpoint, piece, same_bytes) {
             return Whose::Gap(gap);
         }
         if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
@@ -189,16 +199,17 @@ impl Walk {
         if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
             return from_past_numbering(checkpoint, piece);
         }
-        let same_bytes = self.same_bytes(piece);
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = newer && later_ms > PAGE_TURN_MS;
         let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || piece.opens());
         if piece.index < self.waits_for || repeats {
+            // A page's first blobs may be empty, and tell nothing; then its first header tells.
+            let opens_other =
+                self.other_recording(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
-            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && piece.opens());
+            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && (piece.opens() || opens_other));
             let clock_set_back = newer && !self.is_straggler(piece);
-            let other_page =
-                later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
+            let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.
             let is_nothing = piece.index > 0 && piece.audio.as_ref().is_ok_and(|bytes| bytes.is_empty());
             if other_page && same_bytes != Some(true) && !is_nothing {
@@ -236,7 +247,7 @@ impl Walk {
         piece.numbering = self.at.numbering;
         let never_seen = piece.index > 0 && piece.captured_at < self.at.numbering_began;
         match same_bytes {
-            Some(true) => return Whose::Written,
+            Some(true) => return written(checkpoint, self.at.numbering, piece),
             Some(false) => return Whose::Nobodys,
             None if self.other_recording(piece) || never_seen => return Whose::Nobodys,
             None => {}
@@ -248,15 +259,19 @@ impl Walk {
     }
 
     /// The open gap this chunk belongs to: its index lies inside, and so does its capture time, or it is the current page's by its
-    /// connection.
-    fn gap_of<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c Gap> {
-        let same_connection = self.same_connection(piece);
-        let belongs = |gap: &&Gap| {
-            let current = gap.chunks.numbering == self.at.numbering;
-            let in_time = gap.is_of_time(piece.captured_at);
-            gap.chunks.holds(piece.index) && (in_time || (current && same_connection == Some(true)))
-        };
-        checkpoint.gaps.iter().find(belongs)
+    /// connection or (it was passed, and parked) its bytes. What opens another recording is not the current page's.
+    fn gap_of<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        piece: &Piece,
+        same_bytes: Option<bool>,
+    ) -> Option<&'c Gap> {
+        let own = self.same_connection(piece) == Some(true) || same_bytes == Some(true);
+        let mut of_index = checkpoint.gaps.iter().filter(|gap| gap.chunks.holds(piece.index));
+        of_index.find(|gap| match gap.chunks.numbering == self.at.numbering {
+            true => (own || gap.is_of_time(piece.captured_at)) && !self.other_recording(piece),
+            false => gap.is_of_time(piece.captured_at),
+        })
     }
 
     /// Whether the chunk is from a page that another one has replaced.
@@ -284,10 +299,8 @@ impl Walk {
         (!same || !piece.opens() || piece.holds_audio()).then_some(same)
     }
 
-    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
     fn other_recording(&self, piece: &Piece) -> bool {
-        let opened = self.at.opened_by.as_ref();
-        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
+        self.at.opened_otherwise(piece)
     }
 }
 

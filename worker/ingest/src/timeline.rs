@@ -10,10 +10,10 @@
 //! later than the one before it as it is long. Until then it is *doubtful*, and more chunks are waited for.
 //!
 //! A blob that was cut into pieces has one capture time, the end of its last piece. So a lag before it is known once that piece is in
-//! sight, and amid it there is none.
+//! sight, and between its pieces there is none.
 //!
 //! Two clocks are not the queue's. The *skew* corrects the speaker's: it falls at once where a chunk seems captured after the queue
-//! took it, rises slowly where all come late, and is found anew where the clock was set: capture times step back, or ahead of the
+//! took it, rises slowly where all come late, and is measured again where the clock was set: capture times step back, or ahead of the
 //! queue's. (A pause shows in both.) The recorder's sample clock drifts against both: audio that has moved away from its capture
 //! time is stamped up to 1.5 % closer or wider until it is back.
 
@@ -27,11 +27,12 @@ pub const PAUSE_MS: i64 = 500;
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
 /// Capture times that go back by more were stamped by a clock that was set.
 const CLOCK_SET_MS: u64 = 1_000;
-/// The same where they go ahead of the queue's, which is known after chunks have
+/// Capture times that go ahead of the queue's by more were stamped by a clock that was set, once [`STEADY_FOR`] has come.
 const CLOCK_SET_AHEAD_MS: i64 = 500;
-/// taken equally long to the queue,
+/// Chunks take equally long to the queue if their times on the way differ by no more. (While a page sends what it has kept, each
+/// takes less time than the one before.)
 const STEADY_MS: u64 = 250;
-/// for so much audio. (While a page sends what it has kept, each takes less long than the one before.)
+/// How much audio must have taken equally long before a clock that is set ahead can be recognised.
 const STEADY_FOR: Samples = Samples::from_ms(900);
 /// Usual time from a chunk's capture to the queue.
 const USUAL_DELAY_MS: i64 = 250;
@@ -79,10 +80,10 @@ struct Heard {
     delay_ms: i64,
     #[serde(default)]
     sent_at: EpochMs,
-    /// What the queue's clock was ahead of the speaker's when chunks began to take equally long,
+    /// By how much the queue's clock was ahead of the speaker's when chunks began to take equally long.
     #[serde(default)]
     usually_behind_ms: i64,
-    /// and how much audio has come since.
+    /// How much audio has come since chunks began to take equally long.
     #[serde(default)]
     steady: Samples,
 }
@@ -208,6 +209,12 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
+    /// When the audio so far had ended, by the speaker's clock, at the earliest. Its last chunk was captured at `captured_at`.
+    pub fn ended_at(&self, captured_at: EpochMs) -> EpochMs {
+        let by_speaker = |end: EpochMs| EpochMs(end.0.saturating_add_signed(-self.skew_ms));
+        self.end().map_or(captured_at, |end| by_speaker(end).min(captured_at))
+    }
+
     /// What the queue's clock is ahead of the speaker's when it takes a chunk, as a rule; `None` before the first.
     pub fn usually_behind_ms(&self) -> Option<i64> {
         self.last.map(|last| last.usually_behind_ms)
@@ -220,6 +227,7 @@ impl Timeline {
 
     /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
+        let chunk = &Timing { sent_at: blob_sent_at(chunk, after), ..*chunk };
         let amid_blob = self.enter(chunk, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
         let Some(end) = self.end() else {
@@ -242,7 +250,8 @@ impl Timeline {
         Placement { doubtful: !known && !amid_blob && !sight.in_gap, ..placed }
     }
 
-    /// Goes on to a chunk: what lies before it, and what it tells of the clock. Whether it is amid its blob: then that tells nothing.
+    /// Goes on to a chunk: what lies before it, and what it shows of the clock. Returns whether it continues a blob: then it shows
+    /// nothing.
     fn enter(&mut self, chunk: &Timing, in_gap: bool) -> bool {
         let amid_blob = self.blob == Some(chunk.captured_at);
         self.blob = chunk.continues.then_some(chunk.captured_at);
@@ -426,6 +435,14 @@ impl Blob {
 /// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
     !chunk.continues || after.iter().any(|next| !next.continues)
+}
+
+/// When the queue took the first piece of the chunk's blob that is in sight: all were captured at once, so that one tells most of the
+/// clock.
+fn blob_sent_at(chunk: &Timing, after: &[Timing]) -> EpochMs {
+    let same_blob = |next: &&Timing| next.captured_at == chunk.captured_at;
+    let pieces = after.iter().take_while(same_blob).filter(|_| chunk.continues);
+    pieces.map(|piece| piece.sent_at).fold(chunk.sent_at, EpochMs::min)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

@@ -6,8 +6,12 @@
 mod common;
 
 use common::{batch, pieces, recordings};
+use ingest::fold::{Around, fold, take_apart};
+use ingest::message::{Chunk, TRACEPARENT};
 use ingest::piece::Piece;
 use ingest::snapshot::Snapshot;
+use media::fragment::read::read_fragments;
+use media::time::Samples;
 use proptest::prelude::*;
 
 /// All audio of a recording cut into batches of the given sizes, with each batch's begin and end.
@@ -78,6 +82,38 @@ fn a_pause_and_a_restart_show_in_the_time() {
         assert!(wall.abs_diff(wall_ms) < 500, "{name}: {wall}");
         assert!(pcm.len() as u64 / 16 <= wall);
     }
+}
+
+/// All of a recording as one chunk, whose message has a trace context.
+fn in_one_chunk(pieces: &[Piece]) -> Piece {
+    let last = pieces.last().unwrap();
+    let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.audio.clone().unwrap()).collect();
+    let mut record = last.record.clone();
+    let context = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    record.attributes.insert(TRACEPARENT.to_owned(), context.to_owned());
+    Piece::new(0, Chunk { record, index: 0, audio: Ok(bytes), ..(*last.chunk).clone() })
+}
+
+#[test]
+fn each_part_of_a_long_chunk_has_no_more_tags_than_the_service_takes() {
+    let folder = recordings().into_iter().find(|f| f.ends_with("chromium-speech-default")).unwrap();
+    let chunk = in_one_chunk(&pieces(&folder));
+    let (mut start, mut pcm, mut traced) = (Snapshot::default(), Vec::new(), Vec::new());
+    loop {
+        let chunk = std::slice::from_ref(&chunk);
+        let folded = fold(&start, chunk, Around::default());
+        let lengths = (Samples::from_ms(9_000), Samples::from_ms(9_000));
+        let apart = take_apart(&start, chunk, &folded, lengths);
+        let (plan, samples, bytes) = batch(&start, None, apart.as_ref().map_or(chunk, |apart| &apart[..1]));
+        pcm.extend(samples);
+        traced.push(read_fragments(&bytes).unwrap()[0].tags.contains_key(TRACEPARENT));
+        if apart.is_none() {
+            break;
+        }
+        start = plan.snapshots.into_iter().next_back().unwrap().1;
+    }
+    assert_eq!(traced, [true, false, false, false], "the trace context stands where its chunk begins");
+    assert!(pcm == decode_in_batches(&pieces(&folder), [usize::MAX]).0, "the parts are not the whole");
 }
 
 proptest! {

@@ -63,6 +63,20 @@ fn samples_arrive_as_they_were_sent_and_need_no_past() {
     assert!(state.encode().len() < 1_000, "{} bytes of state", state.encode().len());
 }
 
+/// `scripts/verify-account` sends this file to a real account. After a change of the fragment's layout: delete it, run this test
+/// twice, commit it.
+#[test]
+fn verify_account_sends_the_bytes_that_the_writer_sends() {
+    let (_, _, rendered) = batch(&Snapshot::default(), None, &chunks(8));
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/verify_fragment.mkv");
+    if !file.exists() {
+        std::fs::write(&file, &rendered).unwrap();
+        panic!("{} was missing and has been written", file.display());
+    }
+    let sent = std::fs::read(&file).unwrap();
+    assert!(sent == rendered, "a real account is asked about other bytes than the writer sends it");
+}
+
 #[test]
 fn a_missing_chunk_costs_its_own_audio_and_comes_back_into_its_hole() {
     let mut all = chunks(16);

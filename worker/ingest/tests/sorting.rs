@@ -94,13 +94,20 @@ fn a_reloaded_page_begins_a_new_numbering_with_or_without_connection_ids() {
 
 #[test]
 fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
-    let entries = [
-        chunk(10, 1010, 110, None),
-        chunk(11, 1011, 111, None),
-        chunk(0, 5000, 112, None),
-        chunk(1, 5001, 113, None),
-    ];
-    assert_eq!(live(&sort(&written(), &entries, &[])), [(0, 10), (0, 11), (1, 0), (1, 1)]);
+    for connection in [None, Some("c1"), Some("c2")] {
+        let entries = [
+            chunk(10, 1010, 110, connection),
+            chunk(11, 1011, 111, connection),
+            chunk(0, 5000, 113, connection),
+            chunk(1, 5001, 112, connection),
+        ];
+        let sorted = sort(&written(), &entries, &[]);
+        assert_eq!(
+            live(&sorted),
+            [(0, 10), (0, 11), (1, 0), (1, 1)],
+            "over {connection:?} the new load of a page sends what the last one left: it is not the new one's"
+        );
+    }
 }
 
 #[test]

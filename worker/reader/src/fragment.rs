@@ -112,7 +112,7 @@ impl Fragment {
 /// Producer time, numbering, first and last chunk.
 type Identity = (EpochMs, u32, (u64, u64));
 
-/// Lets each fragment pass once: **the same producer time and chunk range is one fragment**, whatever its number.
+/// Lets each fragment pass once: **the same producer time, numbering and chunk range is one fragment**, whatever its number.
 ///
 /// No writer can exclude that the service stores a fragment late that it has said it does not have, so that the fragment
 /// is written again. Both copies hold the same bytes; a reader takes the first that it meets.

@@ -4,7 +4,7 @@
 //! those and the writer's checkpoint, [`ledger`] says where every chunk and every millisecond is; [`audio_file`] makes a
 //! file of the audio, [`picture`] a drawing of the session.
 //!
-//! The same producer time and chunk range is one fragment to every reader of this project: [`fragment::Once`].
+//! The same producer time, numbering and chunk range is one fragment to every reader of this project: [`fragment::Once`].
 
 pub mod audio_file;
 pub mod fragment;

@@ -21,6 +21,13 @@ export interface Chunk {
   bytes: Uint8Array | undefined;
 }
 
+/** How long the sound of these chunks is, ms. */
+export function duration(chunks: Iterable<Chunk>): number {
+  let ms = 0;
+  for (const chunk of chunks) ms += chunk.ms;
+  return ms;
+}
+
 /** API Gateway takes frames of 32 KB; in base64 this is 30 KB, which leaves room for the other fields. Even, as 16-bit samples are. */
 export const PIECE_BYTES = 22 * 1024;
 

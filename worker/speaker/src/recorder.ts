@@ -38,14 +38,23 @@ export async function record(stream: MediaStream, choice: FormatChoice, options:
   return choice.mimeType === undefined ? pcm(stream, options) : opus(stream, choice.mimeType, options);
 }
 
+/** How far the computer's clock is ahead of the page's own, at its highest. */
+let ahead = -Infinity;
+
+/** Epoch ms. A clock that is set back is not followed: what is said then would lie before what was said earlier. */
+function now(): number {
+  ahead = Math.max(ahead, Date.now() - performance.now());
+  return Math.round(performance.now() + ahead);
+}
+
 /** Gives each blob its time: since the one before, or since the start. */
 function timed(options: RecorderOptions): (data: Blob | ArrayBuffer, size: number) => void {
   let before = performance.now();
   return (data, size) => {
     if (size === 0) return; // an empty blob has no number: its time goes to the next
-    const now = performance.now();
-    options.take({ data, at: Date.now(), ms: Math.round(now - before) });
-    before = now;
+    const ended = performance.now();
+    options.take({ data, at: now(), ms: Math.round(ended - before) });
+    before = ended;
   };
 }
 

@@ -131,8 +131,7 @@ export class Sender {
       const bytes = new Uint8Array(blob instanceof Blob ? await blob.arrayBuffer() : blob);
       for (const piece of pieces(bytes, ms)) {
         const chunk = { ...piece, page: this.#page, index: this.#next++, at, format, size: piece.bytes.length };
-        await this.#keep(chunk); // before it is sent: what is neither acknowledged nor on disk is lost with the page
-        this.#take(chunk);
+        this.#take(chunk, await this.#keep(chunk)); // before it is sent: what is neither acknowledged nor on disk is lost with the page
       }
       this.#changed();
     });
@@ -204,12 +203,13 @@ export class Sender {
   async #open(): Promise<void> {
     try {
       this.#store = await ChunkStore.open(this.#options.session, this.#page);
-      for (const chunk of await this.#store.left()) this.#take(chunk);
+      const { waiting, sent, totals, isShared } = await this.#store.left();
+      this.#window.takeOver(sent, totals);
+      for (const chunk of waiting) this.#take(chunk, true);
+      if (this.#window.unstored + waiting.length && !isShared) this.#connect(); // it would end another page's speech
     } catch (cause) {
       this.#events.problem(new AudioStreamError("NO_STORAGE", { cause }));
     }
-    if (this.#window.drained) return;
-    this.#connect();
     this.#changed();
   }
 
@@ -218,28 +218,34 @@ export class Sender {
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_MS);
   }
 
-  async #keep(chunk: Chunk): Promise<void> {
-    await this.#store?.put(chunk).catch((cause: unknown) => {
-      this.#store = undefined;
+  /** Whether the disk has it. A full disk has room again when some of it was sent. */
+  async #keep(chunk: Chunk): Promise<boolean> {
+    try {
+      await this.#store?.put(chunk);
+      if (this.#store) this.#events.solved("NO_STORAGE");
+      return this.#store !== undefined;
+    } catch (cause) {
       this.#events.problem(new AudioStreamError("NO_STORAGE", { cause }));
-    });
+      return false;
+    }
   }
 
-  #take(chunk: Chunk): void {
+  #take(chunk: Chunk, isKept: boolean): void {
     this.#window.add(chunk);
     this.#buffered += chunk.size;
-    if (this.#store && this.#memory + chunk.size > MEMORY) chunk.bytes = undefined;
+    if (isKept && this.#memory + chunk.size > MEMORY) chunk.bytes = undefined;
     else this.#memory += chunk.size;
     this.#measure();
   }
 
   /** Acknowledged or refused: its bytes are no longer needed. */
-  #drop(chunk: Chunk | undefined): void {
+  #drop(chunk: Chunk | undefined, isRefused = false): void {
     if (!chunk) return;
     this.#buffered -= chunk.size;
     if (chunk.bytes) this.#memory -= chunk.size;
     chunk.bytes = undefined;
-    this.#store?.remove(chunk).catch(() => {}); // at worst it is sent once more, and taken only once
+    const kept = isRefused ? this.#store?.settle([chunk], "refused") : this.#store?.put(chunk);
+    kept?.catch(() => {}); // at worst it is sent once more, and taken only once
     this.#measure();
     this.#changed();
   }
@@ -303,7 +309,7 @@ export class Sender {
     if (!bytes) {
       this.#window.refuse(chunk.index, chunk.at);
       this.#events.problem(new AudioStreamError("NO_STORAGE")); // it was only on disk, and is not there
-      return this.#drop(chunk);
+      return this.#drop(chunk, true);
     }
     const link = this.#connection.send(message(chunk, bytes));
     if (link) this.#window.sentOn(link, chunk, performance.now());
@@ -334,7 +340,7 @@ export class Sender {
     } else if (heard.type === "status") {
       this.#status(heard as unknown as SessionStatus);
     } else if (heard.type === "error") {
-      this.#refused(String(heard.code), index, heard);
+      this.#refused(link, String(heard.code), index, heard);
     } else if (heard.type === undefined && heard.message === GATEWAY_ERROR) {
       this.#window.retryAll(link, performance.now());
     }
@@ -342,11 +348,12 @@ export class Sender {
     this.#changed();
   }
 
-  #refused(code: string, index: number | undefined, cause: unknown): void {
-    if (code === "RETRY" || code === "TOO_MANY_MESSAGES") {
+  #refused(link: number, code: string, index: number | undefined, cause: unknown): void {
+    const byOwn = code === "REPLACED" && this.#connection.isReplacedByOwn(link);
+    if (byOwn || code === "RETRY" || code === "TOO_MANY_MESSAGES") {
       if (index !== undefined) this.#window.retry(index, performance.now());
     } else if (index !== undefined && CHUNK_AT_FAULT.includes(code)) {
-      this.#drop(this.#window.refuse(index));
+      this.#drop(this.#window.refuse(index), true);
       this.#events.problem(new AudioStreamError("CHUNK_REFUSED", { cause }));
     } else if (isForGood(code)) {
       this.#events.problem(new AudioStreamError(code, { fatal: true, cause }));
@@ -358,7 +365,8 @@ export class Sender {
   #status(status: SessionStatus): void {
     clearTimeout(this.#statusTimer);
     this.#statusTimer = undefined;
-    this.#window.settle(status);
+    const stored = this.#window.settle(status);
+    if (stored.length) this.#store?.settle(stored, "stored").catch(() => {});
     if (status.session === "ended" && this.#speaking && !this.#finishing) this.#events.problem(new AudioStreamError("SESSION_ENDED", { fatal: true }));
   }
 

@@ -70,6 +70,8 @@ export class Connection {
   #failingSince = 0;
   #wanted = false;
   #trying = false;
+  /** The last try to open a link failed, and the service may have seen it open. */
+  #failed = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(url: string, tokens: TokenSource | undefined, events: ConnectionEvents) {
@@ -81,6 +83,11 @@ export class Connection {
   /** The link that takes messages; 0: none. */
   get link(): number {
     return this.#link?.id ?? 0;
+  }
+
+  /** Whether another link of this page may have taken this one's place: the service says `REPLACED` then, too. */
+  isReplacedByOwn(id: number): boolean {
+    return id !== this.link || this.#trying || this.#failed;
   }
 
   /** Bytes that the browser has not handed to the network yet. */
@@ -152,6 +159,7 @@ export class Connection {
       if (!this.#wanted) return link.close();
       this.#adopt(link);
     } catch (error) {
+      this.#failed = true;
       if (!this.#link) this.#again(error); // where there is one, this was a hand-over, and another one follows
     } finally {
       this.#trying = false;
@@ -162,10 +170,8 @@ export class Connection {
   async #opened(): Promise<Link> {
     let url = this.#url;
     if (this.#tokens) {
-      const late = new Promise<never>((_, reject) => setTimeout(() => reject(new Error("no answer")), OPEN_MS));
-      const token = await Promise.race([this.#tokens.get(), late]).catch((cause: unknown) => {
-        throw new AudioStreamError("TOKEN_FAILED", { cause });
-      });
+      const late = new Promise<never>((_, reject) => setTimeout(() => reject(new AudioStreamError("TOKEN_FAILED")), OPEN_MS));
+      const token = await Promise.race([this.#tokens.get(), late]);
       url += `${url.includes("?") ? "&" : "?"}token=${encodeURIComponent(token)}`;
     }
     const socket = new WebSocket(url);
@@ -190,6 +196,7 @@ export class Connection {
   #adopt(link: Link): void {
     const before = this.#link;
     this.#link = link;
+    this.#failed = false;
     link.socket.onmessage = ({ data }) => this.#heard(link, data);
     link.socket.onclose = () => this.#ended(link);
     link.timers.push(setTimeout(() => this.#handOver(link), HAND_OVER_MS * (1 - Math.random() / 20)));

@@ -1,18 +1,45 @@
-/** Chunks that are not acknowledged yet, on disk: a reload, a crash or a closed lid loses none of them. */
+/** What became of each chunk, on disk, with the bytes of those that are not acknowledged yet: a reload, a crash or a closed lid loses none. */
 
 import type { Chunk } from "./chunk.ts";
+import { duration } from "./chunk.ts";
 
 const DATABASE = "kvs-speaker";
 const CHUNKS = "chunks";
+const TOTALS = "totals";
 /** What nobody came back for is not kept on a computer that others may use. */
 const KEEP_MS = 24 * 3_600_000;
+/** A page that is being replaced by its next load may hold its lock for so long. */
+const RELOAD_MS = 1_000;
 
-/** What is stored of a chunk, by session, page and index. */
+/** What is kept of a chunk, by session, page and index. Without bytes it is acknowledged. */
 interface Row {
   session: string;
   page: string;
   index: number;
   chunk: Chunk;
+}
+
+/** Sound of chunks that are done with, ms. */
+export interface Totals {
+  stored: number;
+  /** The service will never take it. */
+  refused: number;
+}
+
+/** What is kept of a session beside its chunks. */
+interface Total extends Totals {
+  session: string;
+  changedAt: number;
+}
+
+/** What earlier loads of the page left behind, each in order. */
+export interface Left {
+  waiting: Chunk[];
+  /** Acknowledged, and not known to be stored. */
+  sent: Chunk[];
+  totals: Totals;
+  /** Another page of the session is open, and may be the one that speaks. */
+  isShared: boolean;
 }
 
 /** One session's part of the database, as this page load sees it. */
@@ -34,42 +61,54 @@ export class ChunkStore {
 
   /** Fails where the browser keeps nothing, as some do in private windows. */
   static async open(session: string, page: string): Promise<ChunkStore> {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => {
-      request.result.createObjectStore(CHUNKS, { keyPath: ["session", "page", "index"] });
+    const request = indexedDB.open(DATABASE, 2);
+    request.onupgradeneeded = ({ oldVersion }) => {
+      if (!oldVersion) request.result.createObjectStore(CHUNKS, { keyPath: ["session", "page", "index"] });
+      request.result.createObjectStore(TOTALS, { keyPath: "session" });
     };
     const database = await done(request);
     database.onversionchange = () => database.close(); // a later version wants to change it
-    void hold(page);
+    void hold(page, RELOAD_MS);
     const store = new ChunkStore(database, session, page);
     await store.#forgetOld();
     return store;
   }
 
-  /** Chunks of this session that earlier pages left behind, in order. Those of a page that is still open are its own. */
-  async left(): Promise<Chunk[]> {
-    const chunks: Chunk[] = [];
-    const free = new Map([[this.#page, false]]);
-    for (const { page, chunk } of await done(this.#read().getAll(this.#range()) as IDBRequest<Row[]>)) {
-      if (!free.has(page)) free.set(page, await hold(page));
-      if (free.get(page)) chunks.push(chunk);
-    }
-    return chunks;
+  /** What earlier pages of this session left behind. The chunks of a page that is still open are its own. */
+  async left(): Promise<Left> {
+    const rows = (await done(this.#read(CHUNKS).getAll(this.#range()))) as Row[];
+    const pages = [...new Set(rows.map(({ page }) => page))].filter((page) => page !== this.#page);
+    const free = new Map(await Promise.all(pages.map(async (page) => [page, await hold(page, RELOAD_MS)] as const)));
+    const chunks = rows.filter(({ page }) => free.get(page)).map(({ chunk }) => chunk);
+    const total = (await done(this.#read(TOTALS).get(this.#session))) as Total | undefined;
+    return {
+      waiting: chunks.filter(({ bytes }) => bytes),
+      sent: chunks.filter(({ bytes }) => !bytes),
+      totals: total ?? { stored: 0, refused: 0 },
+      isShared: [...free.values()].includes(false),
+    };
   }
 
-  /** Keeps a chunk. Kept before it is sent. */
+  /** Keeps a chunk. Kept before it is sent, and again, without its bytes, when it is acknowledged. */
   async put(chunk: Chunk): Promise<void> {
     const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
-    await done(this.#write().put(row));
+    await done(this.#write().objectStore(CHUNKS).put(row));
   }
 
   async bytes({ page, index }: Chunk): Promise<Uint8Array | undefined> {
-    const row: Row | undefined = await done(this.#read().get([this.#session, page, index]));
+    const row: Row | undefined = await done(this.#read(CHUNKS).get([this.#session, page, index]));
     return row?.chunk.bytes;
   }
 
-  async remove({ page, index }: Chunk): Promise<void> {
-    await done(this.#write().delete([this.#session, page, index]));
+  /** These are done with: only their sum is remembered. */
+  async settle(chunks: Chunk[], as: keyof Totals): Promise<void> {
+    const write = this.#write();
+    for (const { page, index } of chunks) write.objectStore(CHUNKS).delete([this.#session, page, index]);
+    const totals = write.objectStore(TOTALS);
+    const before = (await done(totals.get(this.#session))) as Total | undefined;
+    const total: Total = { session: this.#session, stored: 0, refused: 0, ...before, changedAt: Date.now() };
+    total[as] += duration(chunks);
+    await done(totals.put(total));
   }
 
   close(): void {
@@ -77,23 +116,24 @@ export class ChunkStore {
   }
 
   async #forgetOld(): Promise<void> {
-    const keys = (await done(this.#read().getAllKeys())) as [string, string, number][];
-    const old = keys.filter(([, page]) => parseInt(page, 36) < Date.now() - KEEP_MS);
-    if (!old.length) return;
-    const chunks = this.#write();
-    await Promise.all(old.map((key) => done(chunks.delete(key))));
+    const since = Date.now() - KEEP_MS;
+    const keys = (await done(this.#read(CHUNKS).getAllKeys())) as [string, string, number][];
+    const totals = (await done(this.#read(TOTALS).getAll())) as Total[];
+    const write = this.#write();
+    for (const key of keys) if (parseInt(key[1], 36) < since) write.objectStore(CHUNKS).delete(key);
+    for (const { session, changedAt } of totals) if (changedAt < since) write.objectStore(TOTALS).delete(session);
   }
 
   #range(): IDBKeyRange {
     return IDBKeyRange.bound([this.#session], [this.#session, []]);
   }
 
-  #read(): IDBObjectStore {
-    return this.#database.transaction(CHUNKS).objectStore(CHUNKS);
+  #read(store: string): IDBObjectStore {
+    return this.#database.transaction(store).objectStore(store);
   }
 
-  #write(): IDBObjectStore {
-    return this.#database.transaction(CHUNKS, "readwrite", { durability: "relaxed" }).objectStore(CHUNKS);
+  #write(): IDBTransaction {
+    return this.#database.transaction([CHUNKS, TOTALS], "readwrite", { durability: "relaxed" });
   }
 }
 
@@ -106,15 +146,19 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
 }
 
 /**
- * Holds a page's lock for as long as this document lives; false: another document holds it. Where there are no locks
- * two pages may send the same chunks, which the queue takes once.
+ * Holds a page's lock for as long as this document lives; false: another document holds it, for more than `waitMs`. Where there
+ * are no locks two pages may send the same chunks, which the queue takes once.
  */
-async function hold(page: string): Promise<boolean> {
+async function hold(page: string, waitMs: number): Promise<boolean> {
   if (!navigator.locks) return true;
   return new Promise((resolve) => {
-    void navigator.locks.request(`${DATABASE} ${page}`, { ifAvailable: true }, (lock) => {
-      resolve(lock !== null);
-      return lock && new Promise<never>(() => {});
+    const patience = new AbortController();
+    const timer = setTimeout(() => patience.abort(), waitMs);
+    const request = navigator.locks.request(`${DATABASE} ${page}`, { signal: patience.signal }, () => {
+      clearTimeout(timer);
+      resolve(true);
+      return new Promise<never>(() => {});
     });
+    request.catch(() => resolve(false));
   });
 }

@@ -1,5 +1,7 @@
 /** The token that opens a connection, renewed before it expires: when the network drops, one that still holds is at hand. */
 
+import { AudioStreamError } from "./errors.ts";
+
 /** A JSON Web Token, and when it expires if it does not say so itself (epoch ms). */
 export type Token = string | { token: string; expiresAt?: number };
 
@@ -7,6 +9,8 @@ export type Token = string | { token: string; expiresAt?: number };
 const EARLY_MS = 60_000;
 /** Not used for a new connection if it expires within this. */
 const MARGIN_MS = 5_000;
+/** Where no new token is to be had, the one at hand is used so seldom. */
+const EVERY = 4;
 /** The longest delay that a timer takes. */
 const LONGEST_MS = 2 ** 31 - 1;
 
@@ -15,24 +19,30 @@ export class TokenSource {
   #token: string | undefined;
   #expiresAt = 0;
   #doubted = false;
+  #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(give: () => Promise<Token>) {
     this.#give = give;
   }
 
-  /** A token that holds. */
+  /**
+   * A token that holds. Where none is to be had, the network is away, as a rule: then a WebSocket would fail too, and Firefox makes
+   * those that follow wait for up to a minute. The issuer alone may be away, so now and then the token at hand is given.
+   */
   async get(): Promise<string> {
     const holds = this.#token !== undefined && Date.now() < this.#expiresAt - MARGIN_MS;
     if (holds && !this.#doubted) return this.#token as string;
-    const given = await this.#give().catch((cause: unknown) => {
-      if (holds) return { token: this.#token as string, expiresAt: this.#expiresAt }; // no network: the one at hand still does
-      throw cause;
+    const given = await this.#give().catch((cause: unknown): Token => {
+      if (!holds) throw new AudioStreamError(cause instanceof TypeError ? "NOT_CONNECTED" : "TOKEN_FAILED", { cause }); // `fetch` says so
+      if (this.#failures++ % EVERY) throw new AudioStreamError("NOT_CONNECTED", { cause });
+      return { token: this.#token as string, expiresAt: this.#expiresAt };
     });
     this.#doubted = false;
     const token = typeof given === "string" ? given : given.token;
     const expiresAt = (typeof given === "string" ? undefined : given.expiresAt) ?? expiry(token);
     this.stop();
+    if (token !== this.#token) this.#failures = 0; // a fresh one
     this.#token = token;
     this.#expiresAt = expiresAt ?? 0; // unknown: asked for each time
     if (expiresAt !== undefined) {

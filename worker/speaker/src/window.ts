@@ -1,8 +1,10 @@
 /** Which chunk is sent next, and what has become of those that were. No timers and no sockets: the time is an argument. */
 
 import type { Chunk } from "./chunk.ts";
+import { duration } from "./chunk.ts";
 import type { SessionStatus } from "./status.ts";
 import { fate } from "./status.ts";
+import type { Totals } from "./store.ts";
 
 /** Chunks sent and not acknowledged yet. Fewer than the ten records that the writer sees at once, so that it can put them in order. */
 const IN_FLIGHT = 8;
@@ -25,7 +27,10 @@ interface Entry {
   notBefore: number;
 }
 
-/** Sound by where it is, in ms. Every chunk is in exactly one of the four. */
+/**
+ * The session's sound by where it is, in ms, as far as this browser recorded it: earlier loads of the page count, for a day. Every
+ * chunk is in exactly one of the four.
+ */
 export interface Counts {
   /** Not acknowledged: only this browser has it. */
   waiting: number;
@@ -49,6 +54,13 @@ export class SendWindow {
   /** Takes a chunk; those of an earlier page must come before those of a later one. */
   add(chunk: Chunk): void {
     this.#queue.push({ chunk, flying: false, via: 0, sentAt: 0, tries: 0, notBefore: 0 });
+  }
+
+  /** Takes over what earlier loads of the page had sent, and what became of the rest. */
+  takeOver(sent: Chunk[], { stored, refused }: Totals): void {
+    this.#sent.unshift(...sent);
+    this.#storedMs += stored;
+    this.#refusedMs += refused;
   }
 
   /** Nothing waits for its acknowledgement. */
@@ -157,24 +169,26 @@ export class SendWindow {
     return this.#queue.find((entry) => entry.flying && now - entry.sentAt >= ms);
   }
 
-  /** Settles what the session's status tells of. */
-  settle(status: SessionStatus): void {
+  /** Settles what the session's status tells of. Returns what has become known to be stored. */
+  settle(status: SessionStatus): Chunk[] {
     this.#missing.clear();
+    const stored: Chunk[] = [];
     this.#sent = this.#sent.filter((chunk) => {
       const what = fate(status, chunk);
       if (what === "missing") this.#missing.add(chunk);
-      if (what === "stored") this.#storedMs += chunk.ms;
+      if (what === "stored") stored.push(chunk);
       return what !== "stored";
     });
+    this.#storedMs += duration(stored);
+    return stored;
   }
 
   /** Where the sound is. */
   get counts(): Counts {
-    const sum = (chunks: Iterable<Chunk>) => [...chunks].reduce((ms, chunk) => ms + chunk.ms, 0);
-    const missing = sum(this.#missing);
+    const missing = duration(this.#missing);
     return {
-      waiting: sum(this.waiting),
-      sent: sum(this.#sent) - missing,
+      waiting: duration(this.waiting),
+      sent: duration(this.#sent) - missing,
       stored: this.#storedMs,
       missing: missing + this.#refusedMs,
     };

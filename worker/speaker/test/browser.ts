@@ -16,13 +16,16 @@ export const BEGIN = 1_795_335_000_000;
 
 export class Browser {
   now = 0;
+  /** By how much its clock was set. */
+  setMs = 0;
   /** Errors that a real browser would show in its console. */
   errors: unknown[] = [];
   #timers: Timer[] = [];
   #ids = 0;
   #window = new EventTarget();
   #document = new EventTarget();
-  #locks = new Set<string>();
+  /** By name: what its holder's successor waits for. */
+  #locks = new Map<string, (() => void)[]>();
   onLine = true;
   userAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36";
   visibilityState = "visible";
@@ -64,7 +67,7 @@ export class Browser {
         wakeLock: { request: this.#wakeLock },
       },
     });
-    Date.now = () => BEGIN + this.now;
+    Date.now = () => BEGIN + this.now + this.setMs;
   }
 
   /** Lets time pass, and everything that is due in it. */
@@ -131,15 +134,32 @@ export class Browser {
     });
   }
 
-  /** Another document holds this lock. */
-  lock(name: string): void {
-    this.#locks.add(name);
+  get locks(): string[] {
+    return [...this.#locks.keys()];
   }
 
-  #request = async (name: string, _: unknown, callback: (lock: object | null) => unknown): Promise<void> => {
-    const free = !this.#locks.has(name);
-    this.#locks.add(name);
-    await callback(free ? { name } : null);
+  /** Another document holds this lock. */
+  lock(name: string): void {
+    this.#locks.set(name, []);
+  }
+
+  /** And lets it go. */
+  unlock(name: string): void {
+    const [next, ...others] = this.#locks.get(name) ?? [];
+    if (next) this.#locks.set(name, others);
+    else this.#locks.delete(name);
+    next?.();
+  }
+
+  #request = async (name: string, { signal }: { signal: AbortSignal }, callback: () => unknown): Promise<void> => {
+    const waiting = this.#locks.get(name);
+    if (!waiting) this.#locks.set(name, []);
+    else
+      await new Promise<void>((resolve, reject) => {
+        waiting.push(resolve);
+        signal.addEventListener("abort", () => reject(signal.reason));
+      });
+    await callback();
   };
 
   #wakeLock = async () => {

@@ -113,7 +113,7 @@ test("a reload in mid-outage: the page that comes after sends what the one befor
   await next.talk(5);
   heard(server, [page.said, next.said]);
   assert.ok(server.queue.every((sent, i) => i === 0 || sent.timestamp >= (server.queue[i - 1]?.timestamp ?? 0)));
-  assert.deepEqual(next.counts, { waiting: 0, sent: 10_000, stored: 0, missing: 0 });
+  assert.deepEqual(next.counts, { waiting: 0, sent: 15_000, stored: 0, missing: 0 });
 });
 
 test("opening the page is enough to send what was left, and the connection is let go when it is stored", async () => {
@@ -131,7 +131,7 @@ test("opening the page is enough to send what was left, and the connection is le
   assert.equal(server.open.length, 1);
   server.written = 99;
   await browser.tick(10_000);
-  assert.deepEqual(next.counts, { waiting: 0, sent: 0, stored: 3_000, missing: 0 });
+  assert.deepEqual(next.counts, { waiting: 0, sent: 0, stored: 4_000, missing: 0 });
   assert.equal(server.open.length, 0);
   await new Page(browser).sender.open();
   await browser.tick(5_000);
@@ -144,13 +144,102 @@ test("what another page of the session still holds is that page's to send, and w
   void page.sender.speak();
   await page.talk(3);
   const beside = new Page(browser);
-  await beside.sender.open();
+  await browser.until(beside.sender.open(), 5);
   assert.deepEqual(beside.sender.counts.waiting, 0);
   browser.reload();
   await browser.tick(25 * 3_600_000);
   const later = new Page(browser);
-  await later.sender.open();
+  await browser.until(later.sender.open(), 5);
   assert.deepEqual(later.sender.counts.waiting, 0);
+});
+
+test("a page that is opened beside one that speaks does not take its place, whatever a third one left", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(2);
+  const [lock] = browser.locks;
+  server.up = true;
+  await browser.tick(5_000);
+  const crashed = new Page(browser);
+  server.answer = () => {};
+  void crashed.sender.speak();
+  await crashed.talk(2);
+  browser.reload();
+  browser.lock(lock as string); // the first page still speaks
+  const sockets = server.sockets.length;
+  const beside = new Page(browser);
+  await browser.until(beside.sender.open(), 5);
+  await browser.tick(10_000);
+  assert.deepEqual([server.sockets.length - sockets, beside.sender.counts.waiting], [0, 2_000]);
+  server.answer = (sent, socket) => server.take(sent, socket);
+  await beside.sender.speak();
+  await browser.tick(5_000);
+  assert.equal(beside.sender.counts.waiting, 0, "who starts to speak here takes over");
+});
+
+test("a page that is still being taken down when its next load opens is not another page", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(3);
+  const [lock] = browser.locks;
+  browser.reload();
+  browser.lock(lock as string);
+  const next = new Page(browser);
+  void next.sender.open();
+  await browser.tick(600);
+  browser.unlock(lock as string);
+  server.up = true;
+  await browser.tick(10_000);
+  heard(server, [page.said], "what was left would lie on the disk until the page is loaded once more");
+});
+
+test("after a reload the numbers are the session's, not the load's", async () => {
+  const { browser, server, page } = world({ statusEvery: 2_000 });
+  server.answer = (sent, socket) =>
+    sent.chunkIndex === 2 ? socket.say({ type: "error", code: "BAD_BASE64", chunkIndex: 2 }) : server.take(sent, socket);
+  void page.sender.speak();
+  await page.talk(6);
+  server.written = 3; // the chunks 0, 1 and 3
+  await page.talk(4);
+  server.down();
+  await page.talk(5);
+  const before = page.sender.counts;
+  assert.deepEqual(before, { waiting: 5_000, sent: 6_000, stored: 3_000, missing: 1_000 });
+  browser.reload();
+  const next = new Page(browser, { statusEvery: 2_000 });
+  void next.sender.open();
+  await browser.settle();
+  assert.deepEqual(next.counts, before, "at once, and without a network");
+  server.up = true;
+  server.written = Infinity;
+  await browser.tick(20_000);
+  assert.deepEqual(next.counts, { waiting: 0, sent: 0, stored: 14_000, missing: 1_000 });
+  browser.reload();
+  const last = new Page(browser);
+  await browser.until(last.sender.open(), 5);
+  assert.deepEqual(last.counts, next.counts, "no chunk is counted twice");
+});
+
+test("a disk that is full takes nothing from what it has, and is used again when it has room", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(250, 20_000);
+  const full = () => {
+    throw new DOMException("full", "QuotaExceededError");
+  };
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = full;
+  await page.talk(3, 20_000);
+  IDBObjectStore.prototype.put = put;
+  assert.ok(page.problems.includes("NO_STORAGE"), "the person is told not to close the page");
+  server.up = true;
+  await browser.tick(30_000);
+  await page.talk(1, 20_000);
+  assert.ok(page.solved.includes("NO_STORAGE"));
+  heard(server, [page.said], "what was only on disk came too");
 });
 
 test("where the browser keeps nothing on disk the person is told, and all goes on", async () => {
@@ -224,12 +313,44 @@ test("acknowledgements that are lost, late, doubled and out of order change noth
 });
 
 test("a planned hand-over in mid-speech loses nothing and sends nothing twice", async () => {
-  const { server, page } = world({ statusEvery: 0 });
-  void page.sender.speak();
-  await page.talk(125 * 60, 10);
+  const { browser, server, page } = world({ statusEvery: 0 });
+  await speakUntilHandOver(browser, page);
+  await page.talk(60, 10);
   assert.equal(server.sockets.length, 2);
   heard(server, [page.said]);
-  assert.equal(chunks(server).length, 125 * 60);
+  assert.equal(chunks(server).length, 61);
+});
+
+/** Up to 10 s before the first connection is left for another one. */
+async function speakUntilHandOver(browser: Browser, page: Page): Promise<void> {
+  Math.random = () => 0;
+  void page.sender.speak();
+  await page.talk(1);
+  await browser.tick(110 * 60_000 - 11_000);
+}
+
+test("what is said while a hand-over is under way is taken for no other page's, whichever way the hand-over ends", async () => {
+  for (const fails of [false, true]) {
+    const { browser, server, page } = world({ statusEvery: 0 });
+    await speakUntilHandOver(browser, page);
+    server.handshakeMs = fails ? 15_000 : 1_800; // the door knows the new connection before the page does
+    await page.talk(30, 10);
+    server.handshakeMs = 0;
+    await page.talk(60, 10);
+    assert.deepEqual(page.problems, [], "the recording ends in mid-speech");
+    assert.deepEqual([server.sockets.length, server.open.length], [fails ? 3 : 2, 1]);
+    heard(server, [page.said]);
+    assert.equal(page.sender.counts.waiting, 0);
+  }
+});
+
+test("another page that takes over is believed", async () => {
+  const { page } = world({ statusEvery: 0 });
+  void page.sender.speak();
+  await page.talk(3);
+  const other = new WebSocket("wss://service/live");
+  await page.talk(2);
+  assert.deepEqual([other.readyState, page.problems[0]], [WebSocket.OPEN, "REPLACED"]);
 });
 
 test("a service that is silent is left for another connection, with all that was on its way", async () => {

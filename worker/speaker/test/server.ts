@@ -17,6 +17,14 @@ export class Server {
   sockets: FakeSocket[] = [];
   /** Whether a new connection is accepted, and messages arrive. */
   up = true;
+  /** How long a connection takes to open. */
+  handshakeMs = 0;
+  /** Firefox opens no socket soon after one failed; how long it waits grows with each failure, by what was measured. */
+  isFirefox = false;
+  failedAt = -Infinity;
+  heldBackMs = 200;
+  /** The connection that speaks: the last one that was asked for, from then on. */
+  speaker = { socket: 0, since: 0 };
   /** What becomes of a message: answered at once, or as the test says. */
   answer: (sent: Sent, socket: FakeSocket) => void;
   /** Every message as it arrived, with its time. */
@@ -121,7 +129,11 @@ export class FakeSocket {
     this.#server = server;
     this.url = url;
     this.number = server.sockets.push(this);
-    queueMicrotask(() => (server.up ? this.#opened() : this.end(1006)));
+    if (server.up) server.speaker = { socket: this.number, since: server.browser.now };
+    const opened = () => (server.up ? this.#opened() : this.end(1006));
+    const heldBack = server.isFirefox ? Math.max(0, server.failedAt + server.heldBackMs - server.browser.now) : 0;
+    if (server.handshakeMs + heldBack) setTimeout(opened, server.handshakeMs + heldBack);
+    else queueMicrotask(opened);
   }
 
   send(text: string): void {
@@ -129,8 +141,11 @@ export class FakeSocket {
     const sent = JSON.parse(text) as Sent;
     if (text.length > 32 * 1024) throw new Error(`a frame of ${text.length} bytes is too large for API Gateway`);
     if (!this.#server.up) return;
+    const { speaker, browser } = this.#server;
+    const isReplaced = sent.action === "audioChunk" && speaker.socket !== this.number && speaker.since < browser.now;
+    const replaced = { type: "error", code: "REPLACED", message: "…", hint: "…", chunkIndex: sent.chunkIndex };
     this.#server.heard.push({ at: this.#server.browser.now, socket: this.number, sent });
-    queueMicrotask(() => this.#server.answer(sent, this));
+    queueMicrotask(() => (isReplaced ? this.say(replaced) : this.#server.answer(sent, this)));
   }
 
   say(answer: object): void {
@@ -143,6 +158,10 @@ export class FakeSocket {
 
   end(code: number): void {
     if (this.readyState === 3) return;
+    if (this.readyState === 0) {
+      this.#server.failedAt = this.#server.browser.now;
+      this.#server.heldBackMs *= 1.5;
+    }
     this.readyState = 3;
     queueMicrotask(() => this.onclose?.({ code }));
   }

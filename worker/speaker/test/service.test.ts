@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AudioStreamService } from "../src/service.ts";
 import type { AudioStreamOptions, State } from "../src/service.ts";
-import { Browser } from "./browser.ts";
+import { BEGIN, Browser } from "./browser.ts";
 import { Devices, FakeRecorder } from "./microphone.ts";
 import type { Sent } from "./server.ts";
 import { Server } from "./server.ts";
@@ -98,6 +98,17 @@ test("mute sends silence: time goes on", async () => {
   assert.deepEqual(loud, [2, 0, 0, 0, 0, 0, 2, 2]);
   assert.equal(FakeRecorder.all.length, 1, "a muted microphone is not a silent one");
   assert.deepEqual(world.problems, []);
+});
+
+test("a clock that is set back in mid-speech puts no sound before what was said earlier", async () => {
+  const world = new World();
+  await world.start();
+  await world.browser.tick(3_000);
+  world.browser.setMs = -3_600_000;
+  await world.browser.tick(3_000);
+  const times = world.server.queue.map(({ timestamp }) => timestamp - BEGIN);
+  assert.deepEqual(times, [1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
+  assert.equal((await world.stop()).stored, true, "the service's word is about the same times");
 });
 
 test("an empty blob gets no number", async () => {

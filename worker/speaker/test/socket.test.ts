@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { ConnectionState } from "../src/socket.ts";
 import { Connection } from "../src/socket.ts";
 import { TokenSource } from "../src/token.ts";
-import { BEGIN, Browser } from "./browser.ts";
+import { BEGIN, Browser, random } from "./browser.ts";
 import type { FakeSocket } from "./server.ts";
 import { Server } from "./server.ts";
 
@@ -201,4 +201,24 @@ test("where the issuer is away too, the token at hand opens the next connection"
   owner.server.down();
   await owner.browser.tick(10 * MINUTE);
   assert.ok(owner.problems.includes("TOKEN_FAILED"), "an expired one does not");
+});
+
+test("after a minute without a network Firefox, which holds back who failed often, is back within 10 s", async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    Math.random = random(seed);
+    const owner: Owner = new Owner(
+      new TokenSource(async () => {
+        if (!owner.server.up) throw new Error("no network");
+        return jwt(Date.now() + 60 * MINUTE);
+      }),
+    );
+    owner.server.isFirefox = true;
+    owner.connection.open();
+    await owner.browser.tick(MINUTE);
+    owner.server.down();
+    await owner.browser.tick(MINUTE + seed * 500);
+    owner.server.up = true;
+    await owner.browser.tick(10_000);
+    assert.deepEqual(owner.opened, [1, 2], `seed ${seed}: ${owner.server.sockets.length} sockets were tried`);
+  }
 });

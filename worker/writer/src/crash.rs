@@ -3,7 +3,7 @@
 //! A defect that one session's chunks bring to light is that session's alone. A panic is caught and counted. The end of a process
 //! (memory, a time-out in code that does not yield) cannot be caught: chunks whose deliveries lie suspiciously far apart
 //! are therefore worked on under a mark in the state, which says until when its worker lives. A mark that outlives its worker counts as a crash.
-//! After [`MAX_CRASHES`] in a row the chunks at hand are parked. An attempt that has a lease is counted by that as well.
+//! The next one after [`MAX_CRASHES`] in a row parks the chunks at hand. An attempt that has a lease is counted by that as well.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -26,7 +26,8 @@ use crate::work::SessionWork;
 const MAX_CRASHES: u32 = 3;
 /// Deliveries from which on a chunk may be suspicious.
 const SUSPICIOUS_DELIVERIES: u32 = 3;
-/// Average time between its deliveries from which on it is: a deferral takes 6 s at most, the queue's VisibilityTimeout is 15 s.
+/// Average time between its deliveries from which on it is: a deferral takes 6 s at most (but where audio would lie in the future),
+/// the queue's VisibilityTimeout is 15 s.
 const SUSPICIOUS_AWAY_MS: u64 = 8_000;
 
 impl<P: Ports> SessionWork<'_, P> {

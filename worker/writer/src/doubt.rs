@@ -9,9 +9,9 @@ use crate::ports::Ports;
 use crate::state::State;
 use crate::work::{Batch, SessionWork};
 
-/// Time after the newest chunk at hand from which on no burst is under way,
+/// No burst is under way if the newest chunk at hand is at least this old and was delivered [`CALM_LOOKS`] times.
 const CALM_MS: u64 = 1_000;
-/// if it was delivered so often.
+/// See [`CALM_MS`].
 const CALM_LOOKS: u32 = 3;
 
 impl<P: Ports> SessionWork<'_, P> {

@@ -33,7 +33,7 @@ pub enum Event {
         attempts: u32,
         /// A gap was filled, at its true time.
         backfill: bool,
-        /// The speaker's clock minus the media clock since the recording began.
+        /// The speaker's clock minus the media clock, since the last hole in the audio.
         drift_ms: i64,
         /// W3C trace context of its first chunk, where the page or the gateway gave one.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,15 +167,15 @@ pub enum Event {
     },
     /// The work on a session panicked: a defect. Its chunks come again, and are parked after a few times.
     Crashed {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// What the panic says.
         message: String,
     },
-    /// The stream holds two fragments of the same audio: one that nobody knew of was stored later than the service was thought
-    /// to need, and it was written again meanwhile. Readers take the same producer time and chunk range for one.
+    /// The stream holds two fragments of the same audio: one try was stored later than the service was thought to need, and the
+    /// audio had been written again meanwhile. Readers take two of the same producer time, numbering and chunk range for one.
     FragmentTwice {
-        /// Whose.
+        /// The session.
         session_id: String,
         /// The one that was committed.
         fragment_number: String,

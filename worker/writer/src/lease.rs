@@ -200,7 +200,7 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// Whether a fragment is all of the batch: a connection that broke amid the body may leave a beginning of it.
+/// Whether a fragment is all of the batch: a connection that broke inside the body may leave a beginning of it.
 pub(crate) fn is_whole(found: &Found, batch: &Advance) -> bool {
     let length_ms = batch.until.ms_since(batch.at);
     found.bytes >= 2 * batch.samples.0 && found.length_ms + LAST_BLOCK_MS >= length_ms

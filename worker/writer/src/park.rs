@@ -23,7 +23,7 @@ use crate::stop::Stop;
 use crate::work::{Batch, SessionWork};
 use crate::writer::{Writer, lock};
 
-/// Why messages are parked; every variant is a row of SPECIFICATION.md's table of failures.
+/// Why messages are parked; SPECIFICATION.md's two tables of failures have each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Reason {
     #[error(transparent)]
@@ -285,7 +285,7 @@ impl<P: Ports> SessionWork<'_, P> {
         self.park_pieces(&delivered, reason, attempts, since).await
     }
 
-    /// Lets the live audio go on behind the chunk that a lease ends amid of, as if the rest of it had not come if it is not at hand.
+    /// Lets the live audio go on behind the chunk that a lease ends inside, as if the rest of it had not come if it is not at hand.
     /// Returns the gap that is left of the chunk if the lease is stored, and whether the audio behind it has to search for its place.
     async fn pass_chunk(&self, leased: &mut Advance, chunk: Option<&Piece>) -> Result<(Gap, bool), Stop> {
         let end = match &leased.snapshot {

@@ -39,7 +39,7 @@ pub struct Parked {
     pub group_id: String,
     /// Body, unchanged.
     pub body: String,
-    /// Reason, class, attempts, first failure time, chunk range, worker version (name, value).
+    /// Reason, class, message, attempts, first failure time, chunk range, worker version, trace context (name, value).
     pub attributes: Vec<(&'static str, String)>,
 }
 
@@ -131,7 +131,7 @@ pub struct ParkedNote {
 pub enum SessionStatus {
     /// May be written.
     Active,
-    /// Ended; chunks captured after `at` are refused (`None`: no time is known).
+    /// Ended; chunks captured after `at` and a grace are refused (`None`: no time is known).
     Ended {
         /// When, by the Sessions table's `endedAt`.
         at: Option<EpochMs>,

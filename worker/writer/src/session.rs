@@ -3,7 +3,7 @@
 
 use futures::future::{Either, select};
 use ingest::batch::Because;
-use ingest::decide::{Decision, End, View, decide, longest};
+use ingest::decide::{Crowd, Decision, End, View, decide, longest};
 use ingest::fold::{Folded, fold, take_apart};
 use ingest::message::Entry;
 use ingest::piece::Piece;
@@ -118,7 +118,7 @@ impl<P: Ports> SessionWork<'_, P> {
         decoder: Option<Decoder>,
         sorted: &Sorted,
     ) -> Result<Turn, Stop> {
-        let (now, policy, delivered) = (self.now(), &self.writer.config.policy, batch.pieces);
+        let delivered = batch.pieces;
         let leased = leased_before(&state.checkpoint, &batch);
         if leased.is_none() && self.waits_for_leased(state, &batch) {
             self.defer(delivered, &sorted.ends, 1, "leased").await;
@@ -126,22 +126,14 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
         let apart;
-        let lengths = (policy.most_behind, longest(delivered, now, policy));
+        let policy = &self.writer.config.policy;
+        let lengths = (policy.most_behind, longest(delivered, self.now(), policy));
         if let Some(pieces) = take_apart(&batch.start, delivered, &folded, lengths) {
             apart = pieces;
             batch.pieces = &apart;
             folded = fold(&batch.start, batch.pieces, around);
         }
-        let view = View {
-            pieces: batch.pieces,
-            folded: &folded,
-            place: batch.start.position.place(),
-            end: end(&batch, &folded, sorted),
-            delivery_full: self.delivery_full,
-            crowd,
-            now,
-        };
-        let chunks = match decide(&view, policy) {
+        let chunks = match self.decide(&batch, &folded, crowd, sorted) {
             Decision::Write { chunks } => chunks,
             Decision::SetAside => {
                 self.set_aside(state, delivered).await?;
@@ -166,6 +158,19 @@ impl<P: Ports> SessionWork<'_, P> {
                 Ok(Turn::Moved)
             }
         }
+    }
+
+    fn decide(&self, batch: &Batch<'_>, folded: &Folded, crowd: Crowd, sorted: &Sorted) -> Decision {
+        let view = View {
+            pieces: batch.pieces,
+            folded,
+            place: batch.start.position.place(),
+            end: end(batch, folded, sorted),
+            delivery_full: self.delivery_full,
+            crowd,
+            now: self.now(),
+        };
+        decide(&view, &self.writer.config.policy)
     }
 
     /// Attempts a planned batch, once its audio lies in the past.

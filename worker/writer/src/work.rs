@@ -45,7 +45,7 @@ impl<'a> Batch<'a> {
         (self.pieces, self.after) = all.split_at(pieces);
     }
 
-    /// The batch with all of its last chunk, if it ends amid one that is too long for a fragment.
+    /// The batch with all of its last chunk, if it ends inside one that is too long for a fragment.
     pub(crate) fn to_chunk_end(&self) -> Option<Vec<Piece>> {
         let rest =
             self.after.first().filter(|_| self.pieces.last().is_some_and(|last| !last.ends_chunk()))?;

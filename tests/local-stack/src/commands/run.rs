@@ -1,5 +1,6 @@
 //! `local-stack run`: the stack stays up.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use local_stack::backend::BackendKind;
 use local_stack::resources::SessionStatus;
 use local_stack::stack::{Stack, StackConfig};
 use local_stack::studio::{Studio, StudioConfig};
+use local_stack::{kept_logs, project};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How to run it.
@@ -31,13 +33,28 @@ pub struct Arguments {
     rust_log: String,
 }
 
-/// Starts the stack, prints where everything is, and ends it at Ctrl-C or TERM.
+/// Runs the stack until Ctrl-C or TERM, and keeps its logs.
 pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let folder = project::run_folder().context("no folder for the logs")?;
+    let ended = up(arguments, &folder).await;
+    let place = kept_logs::place();
+    match kept_logs::keep(&folder, &place) {
+        Ok(()) => eprintln!("the logs of this run are in {}", place.display()),
+        Err(error) => {
+            eprintln!("the logs of this run are in {} ({}: {error})", folder.display(), place.display())
+        }
+    }
+    ended
+}
+
+/// Starts the stack, prints where everything is, and ends it at Ctrl-C or TERM.
+async fn up(arguments: Arguments, folder: &Path) -> anyhow::Result<ExitCode> {
     // Listened for before anything starts, so that an early Ctrl-C ends cleanly too.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut config = StackConfig::for_sessions(arguments.sessions.len());
     config.backend = arguments.backend;
+    config.folder = Some(folder.to_owned());
     config.gateway.port = arguments.port;
     config.rust_log = arguments.rust_log;
     // For the studio: its fault switches, and its view of the chunks.
@@ -99,7 +116,7 @@ fn description(stack: &Stack, studio: &str, sessions: &[String]) -> String {
          \n  DLQ             {}\
          \n  tables          {}, {}, {}\
          \n  sessions        {}\
-         \n  logs            {}\n\
+         \n  logs            {}; of the last run they stay in {}\n\
          \nTalk to it:\n{}\
          \nOperate it:\n{}",
         stack.backend(),
@@ -112,6 +129,7 @@ fn description(stack: &Stack, studio: &str, sessions: &[String]) -> String {
         resources.state_table,
         sessions.join(", "),
         stack.folder().display(),
+        kept_logs::place().display(),
         talk(stack, session, &ws),
         operate(stack, session),
     )
@@ -156,10 +174,8 @@ fn credentials(stack: &Stack) -> &'static str {
 fn operate(stack: &Stack, session: &str) -> String {
     let variables = stack.writer().config().environment.iter().filter(|(name, _)| of_kvsw(name));
     let variables: String = variables.map(|(name, value)| format!("  export {name}={value}\n")).collect();
-    let (connections, credentials) = (&stack.resources().connections_table, credentials(stack));
-    format!(
-        "{credentials}{variables}  export CONNECTIONS_TABLE={connections}\n  cargo run -p kvsw -- session show {session}\n"
-    )
+    let credentials = credentials(stack);
+    format!("{credentials}{variables}  cargo run -p kvsw -- session show {session}\n")
 }
 
 /// Whether kvsw needs this variable of the writer's to find everything. Credentials are nobody's business.

@@ -90,6 +90,12 @@ impl Gateway {
         });
     }
 
+    /// Whether a session's network is away; may be asked for as long as anybody likes.
+    pub fn is_away(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+        let outages = self.outages.clone();
+        move |session_id| is_cut(&outages.borrow(), session_id)
+    }
+
     /// Closes all connections (1001), and returns when their `$disconnect` has been handled.
     pub async fn shutdown(self) {
         self.server.abort();

@@ -200,11 +200,13 @@ impl Stack {
     pub fn grants(&self) -> Grants {
         let (door, dynamodb) = (Arc::clone(&self.door), self.dynamodb.clone());
         let table = (self.backend() != BackendKind::Aws).then(|| self.resources.sessions_table.clone());
-        let url = self.ws_url();
+        let (url, is_away) = (self.ws_url(), self.gateway.is_away());
         Arc::new(move |session| {
             let (door, dynamodb) = (Arc::clone(&door), dynamodb.clone());
             let (table, url) = (table.clone(), url.clone());
+            let away = is_away(session.as_str());
             Box::pin(async move {
+                anyhow::ensure!(!away, "the network was cut on purpose");
                 if let Some(table) = table {
                     resources::begin_session(&dynamodb, &table, session.as_str()).await?;
                 }

@@ -45,7 +45,7 @@ pub type Grants =
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "what", rename_all = "camelCase")]
 pub enum Act {
-    /// The network between the session's pages and the gateway is gone for so long.
+    /// The network between the session's pages and the service is gone for so long: the gateway's, and that of tokens.
     DropSocket {
         /// At most [`Act::SECONDS_MAX`].
         seconds: u64,

@@ -160,7 +160,7 @@ async fn token(config: &StudioConfig, session: SessionId) -> Response<Body> {
         Ok(Grant { url, token }) => json_response(&json!({"url": url, "token": token})),
         Err(error) => {
             tracing::warn!(%error, "the studio could not give a token");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "no token could be made; the stack's log says why")
+            plain(StatusCode::SERVICE_UNAVAILABLE, "no token could be made; the stack's log says why")
         }
     }
 }

@@ -13,6 +13,7 @@ const session = query.get("session") ?? "demo-1";
 /** Of this tab: a reload in mid-speech goes on by itself. */
 const SPEAKING = `studio.speaking.${session}`;
 const CONSENT = `studio.consent.${session}`;
+const SERVICE = "studio.service";
 
 interface Grant {
   url: string;
@@ -23,6 +24,14 @@ async function grant(): Promise<Grant> {
   const response = await fetch("token", { method: "POST", body: JSON.stringify({ session }) });
   if (!response.ok) throw new Error(await response.text());
   return (await response.json()) as Grant;
+}
+
+/** Where the service is; known from an earlier load while the network is away. */
+async function serviceUrl(): Promise<string> {
+  const known = sessionStorage.getItem(SERVICE);
+  const url = await grant().then(({ url }) => url, (error) => known ?? Promise.reject(error));
+  sessionStorage.setItem(SERVICE, url);
+  return url;
 }
 
 /** What `?timeslice=250&bitrate=32000&processing=off` changes. */
@@ -195,7 +204,7 @@ class Studio {
 
 element("session").textContent = session;
 try {
-  const { url } = await grant();
+  const url = await serviceUrl();
   element("service").textContent = url;
   new View(session);
   await new Studio(url).open();

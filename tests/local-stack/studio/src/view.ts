@@ -89,7 +89,7 @@ export class View {
     if (!ledger) return;
     const { audioMs, pauseMs, gapMs, unknownMs, overlapMs } = ledger.time;
     const ms = (n: number) => `${n.toLocaleString("en")} ms`;
-    const text = `${ms(audioMs)} of sound, ${ms(pauseMs)} of pauses, ${ms(gapMs)} in gaps, ${ms(unknownMs)} unknown, ${ms(overlapMs)} twice.`;
+    const text = `${ms(audioMs)} of sound, ${ms(pauseMs)} of pauses, ${ms(gapMs)} in gaps, ${ms(unknownMs)} unknown, ${ms(overlapMs)} of fragments that overlap.`;
     element("ledger").textContent = text;
   }
 
@@ -130,11 +130,8 @@ export class View {
     for (const { index, from, at, state } of this.#model.chunks) mark(0, from, at, state, `chunk ${index}: ${state}`);
     for (const { at, ms, first, last, backfill } of this.#model.fragments)
       mark(1, at, at + ms, backfill ? "backfill" : "persisted", `fragment of chunks ${first} to ${last}`);
-    for (const { first, last, state } of this.#model.holes) {
-      const own = this.#model.chunks.filter(({ index }) => index >= first && index <= last);
-      const [begin, end] = [own[0], own.at(-1)];
-      if (begin && end) mark(2, begin.from, end.at, state === "closed" ? "backfill" : "parked", `chunks ${first} to ${last}: ${state}`);
-    }
+    for (const { first, last, from, to, state } of this.#model.holes)
+      if (from && to) mark(2, from, to, state === "closed" ? "backfill" : "parked", `chunks ${first} to ${last}: ${state}`);
     element("timeline").replaceChildren(...marks);
   }
 }

@@ -79,8 +79,8 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     let handed_out_ms = |at: usize| first.chunks.get(at).map_or(0, |chunk| chunk.handed_out_ms);
     let ends_ms = handed_out_ms(first.chunks.len() - 1);
     let begin_ms = if kinds.has(Kind::SecondPage) {
-        // Who connects last is the speaker: no reconnect of the first page comes later.
-        let connected_ms = first.reconnects.iter().map(|at| handed_out_ms(*at) + APART_MS).max();
+        // Who connects last is the speaker: the first page has spoken before over each of its connections, or the door refuses it.
+        let connected_ms = [0].iter().chain(&first.reconnects).map(|at| handed_out_ms(*at) + APART_MS).max();
         let earliest_ms = ends_ms.saturating_sub(20_000).max(2_000).max(connected_ms.unwrap_or_default());
         (earliest_ms + APART_MS < ends_ms).then(|| rng.u64(earliest_ms..ends_ms - APART_MS / 2))?
     } else {

@@ -226,3 +226,20 @@ impl From<ServiceFailure> for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_specification_lists_every_code() {
+        let specification = include_str!("../../../../SPECIFICATION.md");
+        let is_code =
+            |text: &&str| text.len() > 4 && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        let source = include_str!("refusal.rs").split("#[cfg(test)]").next().unwrap();
+        let codes: Vec<&str> = source.split('"').filter(is_code).collect();
+        assert!(codes.len() > 10, "{codes:?}");
+        for code in codes {
+            let listed = specification.contains(&format!("`{code}`"));
+            assert!(listed, "a page may get {code}, and SPECIFICATION.md does not list it");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use media::opus::OutputGain;
-use media::time::{MediaTime, Samples};
+use media::time::{EpochMs, MediaTime, Samples};
 
 use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
@@ -12,7 +12,7 @@ use crate::piece::{Head, Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
-/// The longest loss inside chunks that is concealed; a longer one is left as silence that nobody pretends to know.
+/// How much of a loss inside chunks is concealed. The rest takes no time: the next chunk comes with a lag.
 const MAX_CONCEALED: Samples = Samples(16_000);
 /// Why a chunk is refused that may well be sound.
 const CLUSTER_MISSING: &str =
@@ -21,7 +21,7 @@ const CLUSTER_MISSING: &str =
 const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
-/// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
+/// Audio behind a hole told by container time may begin this much later than it was captured before the hole is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
 
 /// Codecs of sound, as they are called in Ogg; WebM says it in their name.
@@ -44,6 +44,8 @@ pub(super) struct Taken {
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
     elapsed_ms: u64,
+    /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
+    room_ms: u64,
     /// The recording that begins in it.
     pub(super) recording: Option<String>,
     pub(super) refusal: Option<Refusal>,
@@ -57,7 +59,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    fn nothing(elapsed_ms: u64) -> Self {
+    fn nothing(elapsed_ms: u64, room_ms: u64) -> Self {
         Self {
             steps: Vec::new(),
             samples: Samples(0),
@@ -68,12 +70,29 @@ impl Taken {
             packet: Samples(0),
             too_early: None,
             elapsed_ms,
+            room_ms,
             recording: None,
             refusal: None,
             hole: None,
             residue: Vec::new(),
             withheld: false,
             undecoded: Undecoded::default(),
+        }
+    }
+
+    /// Whether the audio behind this hole was not captured before it was spoken.
+    fn has_room_for(&self, hole: Samples) -> bool {
+        hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
+    }
+
+    /// When its audio had ended at the earliest; `before`: the same of the audio before it.
+    fn ended_at(&self, before: EpochMs, captured_at: EpochMs) -> EpochMs {
+        match self.joint {
+            Joint::Clock => captured_at,
+            Joint::Continues => before.plus(self.samples).min(captured_at),
+            Joint::Missing(hole) | Joint::AtLeast { hole, .. } => {
+                before.plus(hole + self.samples).min(captured_at)
+            }
         }
     }
 
@@ -112,6 +131,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     let mut place = start.position.place();
     let mut amid = start.position.amid;
     let mut captured_before = start.position.last_captured;
+    let mut ended_before = start.position.timeline.ended_at(captured_before);
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
     for piece in pieces {
@@ -127,8 +147,9 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         amid = piece.head;
         let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.ended_at());
-        let mut out = Taken::nothing(elapsed_ms);
+        let mut out = Taken::nothing(elapsed_ms, piece.ended_at().ms_since(ended_before));
         take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
+        ended_before = out.ended_at(ended_before, piece.ended_at());
         taken.push(out);
         if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
             pass_undecided(&mut media, &mut taken);
@@ -154,8 +175,7 @@ fn tell_holes(taken: &mut [Taken]) {
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
         let untold = told.is_none()
             && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
-        let believed = hole.ms_floor() <= chunk.elapsed_ms + HOLE_TOLERANCE_MS;
-        chunk.joint = match (believed, untold) {
+        chunk.joint = match (chunk.has_room_for(hole), untold) {
             (false, _) => Joint::Clock,
             (true, false) => Joint::Missing(hole),
             (true, true) => Joint::AtLeast { hole, packet: chunk.packet },
@@ -311,8 +331,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
             let hole = Samples(chunk.0.saturating_mul(lost));
-            let believed = hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS;
-            if believed { Joint::Missing(hole) } else { Joint::Clock }
+            if out.has_room_for(hole) { Joint::Missing(hole) } else { Joint::Clock }
         }
         _ => Joint::Clock,
     };
@@ -346,7 +365,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
             out.reset();
             (out.basis, out.packet) = (packet.time_basis, packet.duration);
             out.joint = match hole_before(media, &packet) {
-                Some(hole) if hole.ms_floor() <= out.elapsed_ms + HOLE_TOLERANCE_MS => Joint::Missing(hole),
+                Some(hole) if out.has_room_for(hole) => Joint::Missing(hole),
                 _ => Joint::Clock,
             };
         }

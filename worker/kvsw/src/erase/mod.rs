@@ -24,7 +24,7 @@ use crate::output::{Output, Pen, Show, Tone};
 use crate::stop::Stop;
 use crate::world::World;
 
-/// A writer that is warm believes a session active for 10 s, and an invocation lasts 10 s.
+/// A writer that is warm believes a session active for 2 s, and an invocation lasts 10 s.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// What kvsw cannot reach.

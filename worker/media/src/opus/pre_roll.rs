@@ -3,8 +3,8 @@
 use crate::time::Samples;
 
 /// How much audio before a batch its packets must cover for a fresh decoder to go on as if it had never stopped. CELT
-/// streams, the browsers' default, are then equal sample for sample; SILK and hybrid ones come within 48 dB, and need
-/// [`PRE_ROLL_SILK`] to be equal.
+/// streams, the browsers' default, are then equal sample for sample; SILK and hybrid ones differ (48 dB SNR or better), and
+/// need [`PRE_ROLL_SILK`] to be equal.
 pub const PRE_ROLL: Samples = Samples::from_ms(1_000);
 
 /// The same for SILK and hybrid packets: what the speech decoder predicts from fades more slowly.

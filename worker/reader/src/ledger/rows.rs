@@ -33,7 +33,7 @@ pub enum HoleKind {
     Pause,
     /// An open gap: its chunks may still come.
     Gap,
-    /// Nobody knows: fragments expired, or a gap was given up.
+    /// Not known: fragments expired, or a gap was given up.
     Unknown,
 }
 
@@ -137,7 +137,7 @@ pub struct Time {
     pub pause_ms: u64,
     /// In open gaps.
     pub gap_ms: u64,
-    /// Nobody knows.
+    /// Where fragments expired or a gap was given up.
     pub unknown_ms: u64,
     /// With the audio of two fragments at once; counted as audio once.
     pub overlap_ms: u64,

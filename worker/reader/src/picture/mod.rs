@@ -41,13 +41,13 @@ const COLUMNS: usize = (WIDTH - LEFT as u32 - RIGHT as u32) as usize;
 /// What a time without audio is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blank {
-    /// Nobody recorded.
+    /// Nothing was recorded.
     Pause,
     /// A gap whose chunks are nowhere.
     Gap,
     /// A gap whose chunks are parked.
     Parked,
-    /// Nobody knows.
+    /// Fragments expired, or a gap was given up.
     Unknown,
 }
 
