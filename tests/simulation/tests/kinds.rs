@@ -56,6 +56,7 @@ fn shows(kind: Kind, session: &Session) -> bool {
         (Kind::Resend, count(session, |chunk| chunk.restamped_after_ms.is_some()) > 1),
         (Kind::End, session.ended.is_some()),
         (Kind::Pcm, session.takes.iter().any(|take| tape(take.tape).browser == Browser::Worklet)),
+        (Kind::Recorders, session.takes.iter().any(|take| take.muxer.is_some())),
         (Kind::Pieces, count(session, |chunk| chunk.continues) > 3),
         (Kind::Hostile, count(session, |chunk| chunk.misstamped_ms.abs() > 1_000_000) == 1),
     ];

@@ -40,11 +40,13 @@ pub enum Kind {
     Late,
     /// ListFragments is away, and for longer than PutMedia.
     Archive,
+    /// Recorders of any muxer, in WebM and Ogg: laced blocks, groups, other tracks, pages of any size.
+    Recorders,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Steady,
         Self::Stall,
         Self::Burst,
@@ -61,6 +63,7 @@ impl Kind {
         Self::Pieces,
         Self::Late,
         Self::Archive,
+        Self::Recorders,
     ];
 
     /// Whether it is the services' trouble, not a speaker's.
@@ -68,8 +71,8 @@ impl Kind {
         matches!(self, Self::Late | Self::Archive)
     }
 
-    fn bit(self) -> u16 {
-        1 << self as u16
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// Its name on the command line.
@@ -87,13 +90,13 @@ impl Kind {
 
 /// A set of kinds.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kinds(u16);
+pub struct Kinds(u32);
 
 impl Kinds {
     /// No kind: cases are drawn as they were before there were kinds.
     pub const NONE: Self = Self(0);
     /// Every kind.
-    pub const ALL: Self = Self(u16::MAX >> (16 - Kind::ALL.len()));
+    pub const ALL: Self = Self(u32::MAX >> (16 - Kind::ALL.len()));
 
     /// The set of these.
     pub fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {

@@ -215,8 +215,15 @@ fn take(rng: &mut Rng, number: usize, new_page: bool, connection: u32, begin_ms:
     for block in &tape(number).blocks {
         ends.push(ends.last().copied().unwrap_or_default() + block.len());
     }
-    let mut take =
-        Take { tape: number, uid, new_page, connection, reconnects: Vec::new(), chunks: Vec::new() };
+    let mut take = Take {
+        tape: number,
+        uid,
+        muxer: None,
+        new_page,
+        connection,
+        reconnects: Vec::new(),
+        chunks: Vec::new(),
+    };
     let ragged = rng.u8(0..4) == 0;
     let mischief = rng.u8(0..3) == 0;
     let (mut packets, mut paused_ms) = (0, 0);
