@@ -223,7 +223,11 @@ fn passes_hole(view: &View<'_>, policy: &Policy, in_order: usize, backlog: Optio
 /// or if it brings old chunks for the first time.
 fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let delivered = || delivered(view);
-    let newest = delivered().map(|record| record.sent_at).max()?;
+    let Some(newest) = delivered().map(|record| record.sent_at).max() else {
+        // All that was delivered is written by now. How far the queue was seen, what is set aside tells.
+        let newest = view.pieces.iter().map(|piece| piece.record.sent_at).max();
+        return newest.filter(|_| view.delivery_full);
+    };
     let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
     let is_new_here = delivered().any(|record| record.receive_count <= 1);
     let looked = delivered().map(|record| record.receive_count).max()?;
@@ -264,10 +268,12 @@ fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usi
     let mut samples = Samples(0);
     let room = (0..in_order).take_while(|&i| {
         let chunk = folded.chunks.get(i);
+        // What is too short for a fragment of its own goes with the chunk behind it, however long that is.
+        let too_short = samples < policy.least;
         samples += chunk.and_then(|chunk| chunk.audio.as_ref().ok()).copied().unwrap_or_default();
         let until = chunk.and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && samples <= most
+            && (samples <= most || too_short)
             && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)
@@ -292,24 +298,41 @@ mod tests {
     const NOW: EpochMs = EpochMs(1_732_622_790_000);
 
     /// Chunks of 300 ms, the first sent `age_ms` ago, with the given indices.
-    fn decide_on(indices: &[u64], age_ms: u64, deliveries: u32, end: End) -> Decision {
-        let samples = Samples::from_ms(300);
+    fn pieces(indices: &[u64], age_ms: u64, deliveries: u32) -> Vec<Piece> {
         let piece = |(i, index): (usize, &u64)| {
             let sent_at = EpochMs(NOW.0 - age_ms + 300 * i as u64);
             let record = Record { sent_at, receive_count: deliveries, ..Record::default() };
             Piece::new(0, Chunk { record, index: *index, captured_at: sent_at, ..Chunk::default() })
         };
-        let pieces: Vec<Piece> = indices.iter().enumerate().map(piece).collect();
+        indices.iter().enumerate().map(piece).collect()
+    }
+
+    fn decide_on(indices: &[u64], age_ms: u64, deliveries: u32, end: End) -> Decision {
+        let pieces = pieces(indices, age_ms, deliveries);
+        let crowd = if pieces.len() >= 10 { Crowd::NoRoom } else { Crowd::No };
+        decide_in(&pieces, end, pieces.len() >= 10, crowd)
+    }
+
+    fn decide_in(pieces: &[Piece], end: End, delivery_full: bool, crowd: Crowd) -> Decision {
+        let samples = Samples::from_ms(300);
         let outcome = Outcome { audio: Ok(samples), span: None };
         let folded = Folded {
             chunks: vec![outcome; pieces.len()],
             ..fold(&Snapshot::default(), &[], Around::default())
         };
-        let delivery_full = pieces.len() >= 10;
         let place = Place { numbering: 0, next: 5 };
-        let crowd = if delivery_full { Crowd::NoRoom } else { Crowd::No };
-        let view = View { pieces: &pieces, folded: &folded, place, end, delivery_full, crowd, now: NOW };
+        let view = View { pieces, folded: &folded, place, end, delivery_full, crowd, now: NOW };
         decide(&view, &Policy::default())
+    }
+
+    #[test]
+    fn what_is_set_aside_waits_for_what_lies_behind_a_full_delivery_that_is_written() {
+        let mut aside = pieces(&[5, 6, 8, 9], 12_000, 2);
+        aside.iter_mut().for_each(|piece| piece.set_aside = true);
+        let more_behind = decide_in(&aside, End::Open, true, Crowd::Room);
+        assert_eq!(more_behind, Decision::SetAside, "chunk 7 may be the next one in the queue");
+        let all_seen = decide_in(&aside, End::Open, false, Crowd::No);
+        assert_eq!(all_seen, write(4), "chunk 7 was waited for, and holds up nothing any longer");
     }
 
     fn write(chunks: usize) -> Decision {

@@ -79,7 +79,7 @@ impl Position {
             // A page's first chunks came back.
             self.numbering_began = self.numbering_began.min(piece.captured_at);
         }
-        if piece.index == 0 && self.within_of(piece) == 0 {
+        if piece.index == 0 && self.passed_of(piece).is_none() {
             self.opened_by.clone_from(&recording);
         }
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
@@ -93,6 +93,11 @@ impl Position {
             None => self.recent.note(self.next, piece),
         }
         (self.next, self.amid) = (Place::behind(piece).next, piece.head);
+    }
+
+    /// What of a chunk is passed.
+    pub fn passed_of(&self, piece: &Piece) -> Option<Head> {
+        self.amid.filter(|_| self.place() == piece.place())
     }
 
     /// Whether the chunk's bytes were passed with its index, where that is known. A header alone may be the same in each of a
@@ -111,11 +116,6 @@ impl Position {
     pub fn opened_otherwise(&self, piece: &Piece) -> bool {
         let opened = self.opened_by.as_ref();
         piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
-    }
-
-    /// How many bytes of a chunk are passed.
-    pub fn within_of(&self, piece: &Piece) -> usize {
-        self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)
     }
 
     /// The latest capture time of a chunk that is passed, or of the one that this stands inside.

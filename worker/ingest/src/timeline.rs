@@ -209,6 +209,12 @@ impl Timeline {
         EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
     }
 
+    /// When the audio so far had ended, by the speaker's clock, at the earliest. Its last chunk was captured at `captured_at`.
+    pub fn ended_at(&self, captured_at: EpochMs) -> EpochMs {
+        let by_speaker = |end: EpochMs| EpochMs(end.0.saturating_add_signed(-self.skew_ms));
+        self.end().map_or(captured_at, |end| by_speaker(end).min(captured_at))
+    }
+
     /// What the queue's clock is ahead of the speaker's when it takes a chunk, as a rule; `None` before the first.
     pub fn usually_behind_ms(&self) -> Option<i64> {
         self.last.map(|last| last.usually_behind_ms)

@@ -2,12 +2,13 @@
 
 use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use media::opus::OutputGain;
-use media::time::{MediaTime, Samples};
+use media::time::{EpochMs, MediaTime, Samples};
 
 use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
+use super::own::Own;
 use crate::message::Format;
-use crate::piece::{Piece, Place};
+use crate::piece::{Head, Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
@@ -20,7 +21,7 @@ const CLUSTER_MISSING: &str =
 const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
-/// A hole told by container time may exceed the capture clock's by this much before it is disbelieved.
+/// Audio behind a hole told by container time may begin this much later than it was captured before the hole is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
 
 /// Codecs of sound, as they are called in Ogg; WebM says it in their name.
@@ -43,8 +44,8 @@ pub(super) struct Taken {
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
     elapsed_ms: u64,
-    /// The same, and what of the time before that no audio fills: a page that stood still hands out much at once.
-    unfilled_ms: u64,
+    /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
+    room_ms: u64,
     /// The recording that begins in it.
     pub(super) recording: Option<String>,
     pub(super) refusal: Option<Refusal>,
@@ -58,7 +59,7 @@ pub(super) struct Taken {
 }
 
 impl Taken {
-    fn nothing(elapsed_ms: u64, unfilled_ms: u64) -> Self {
+    fn nothing(elapsed_ms: u64, room_ms: u64) -> Self {
         Self {
             steps: Vec::new(),
             samples: Samples(0),
@@ -69,7 +70,7 @@ impl Taken {
             packet: Samples(0),
             too_early: None,
             elapsed_ms,
-            unfilled_ms,
+            room_ms,
             recording: None,
             refusal: None,
             hole: None,
@@ -79,15 +80,20 @@ impl Taken {
         }
     }
 
-    /// Whether the capture clock has time for such a hole.
-    fn has_time_for(&self, hole: Samples) -> bool {
-        hole.ms_floor() <= self.unfilled_ms.saturating_add(HOLE_TOLERANCE_MS)
+    /// Whether the audio behind this hole was not captured before it was spoken.
+    fn has_room_for(&self, hole: Samples) -> bool {
+        hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
     }
 
-    /// What is left of the capture clock's time behind the chunk.
-    fn still_unfilled_ms(&self) -> u64 {
-        let hole = if let Joint::Missing(hole) = self.joint { hole } else { Samples(0) };
-        self.unfilled_ms.saturating_sub((hole + self.samples).ms_floor())
+    /// When its audio had ended at the earliest; `before`: the same of the audio before it.
+    fn ended_at(&self, before: EpochMs, captured_at: EpochMs) -> EpochMs {
+        match self.joint {
+            Joint::Clock => captured_at,
+            Joint::Continues => before.plus(self.samples).min(captured_at),
+            Joint::Missing(hole) | Joint::AtLeast { hole, .. } => {
+                before.plus(hole + self.samples).min(captured_at)
+            }
+        }
     }
 
     fn reset(&mut self) {
@@ -125,7 +131,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
     let mut place = start.position.place();
     let mut amid = start.position.amid;
     let mut captured_before = start.position.last_captured;
-    let mut unfilled_ms = u64::try_from(start.position.timeline.drift_ms()).unwrap_or(0);
+    let mut ended_before = start.position.timeline.ended_at(captured_before);
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
     for piece in pieces {
@@ -135,15 +141,15 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
         }
-        let from = amid.filter(|_| place == piece.place()).map_or(0, |head| head.until);
+        let from = amid.filter(|_| place == piece.place());
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
         place = Place::behind(piece);
         amid = piece.head;
         let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.ended_at());
-        let mut out = Taken::nothing(elapsed_ms, unfilled_ms.saturating_add(elapsed_ms));
+        let mut out = Taken::nothing(elapsed_ms, piece.ended_at().ms_since(ended_before));
         take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
-        unfilled_ms = out.still_unfilled_ms();
+        ended_before = out.ended_at(ended_before, piece.ended_at());
         taken.push(out);
         if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
             pass_undecided(&mut media, &mut taken);
@@ -169,8 +175,7 @@ fn tell_holes(taken: &mut [Taken]) {
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
         let untold = told.is_none()
             && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
-        let believed = chunk.has_time_for(hole);
-        chunk.joint = match (believed, untold) {
+        chunk.joint = match (chunk.has_room_for(hole), untold) {
             (false, _) => Joint::Clock,
             (true, false) => Joint::Missing(hole),
             (true, true) => Joint::AtLeast { hole, packet: chunk.packet },
@@ -197,8 +202,8 @@ struct Before {
     missing: bool,
     /// So many chunks, where both are of one page.
     lost: Option<u64>,
-    /// So many of its bytes: they were taken before.
-    from: usize,
+    /// What was taken of it before.
+    from: Option<Head>,
 }
 
 /// `unsure`: the container's times since the last loss are not known.
@@ -214,12 +219,11 @@ fn take_chunk<'a>(
         media.lose_chunks();
     }
     let before = Undo::of(media);
-    let to = piece.head.map_or(usize::MAX, |head| head.until);
-    let own = |bytes: &'a [u8]| bytes.get(lies.from..to.min(bytes.len())).unwrap_or_default();
+    let own = |bytes: &'a [u8]| Own::of(bytes, lies.from, piece.head);
     match (&piece.audio, piece.format) {
         (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes), lies.lost, out),
-        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, own(bytes), unsure, out),
+        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes).bytes, lies.lost, out),
+        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, &own(bytes), unsure, out),
     }
     if out.refusal.is_some() {
         let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
@@ -264,13 +268,15 @@ impl Undo {
     }
 }
 
-fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Taken) {
+fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mut Taken) {
     let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
     out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
+    let (items, began) = own.items(&mut media.demuxer);
+    out.gain = began.map_or(out.gain, |head| head.gain);
     let mut packets = 0;
     let mut passed = Vec::new();
     let mut fault = None;
-    for item in media.demuxer.push(bytes) {
+    for item in items {
         match item {
             Item::RecordingStart(head) => {
                 begin_recording(media, &head, out);
@@ -304,7 +310,7 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
     if was_searching && out.refusal.is_none() {
         let withheld = packets == 0 && media.demuxer.undecided().is_empty();
         if packets == 0 {
-            media.withheld.take(bytes.len()); // what the demuxer holds back is kept, too
+            media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
@@ -325,7 +331,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
             let hole = Samples(chunk.0.saturating_mul(lost));
-            if out.has_time_for(hole) { Joint::Missing(hole) } else { Joint::Clock }
+            if out.has_room_for(hole) { Joint::Missing(hole) } else { Joint::Clock }
         }
         _ => Joint::Clock,
     };
@@ -359,7 +365,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
             out.reset();
             (out.basis, out.packet) = (packet.time_basis, packet.duration);
             out.joint = match hole_before(media, &packet) {
-                Some(hole) if out.has_time_for(hole) => Joint::Missing(hole),
+                Some(hole) if out.has_room_for(hole) => Joint::Missing(hole),
                 _ => Joint::Clock,
             };
         }
