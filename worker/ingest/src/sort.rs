@@ -214,7 +214,7 @@ impl Walk {
             let opens_other =
                 self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
-            let later = turned || (later_ms > 0 && (piece.opens() || opens_other));
+            let later = turned || (later_ms > 0 && (piece.opens() || piece.starts_recording()));
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.

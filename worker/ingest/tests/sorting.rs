@@ -8,6 +8,7 @@ use ingest::checkpoint::{Checkpoint, PastNumbering};
 use ingest::gap::{ChunkRange, Gap, Search};
 use ingest::message::{Chunk, Entry, Record, parse};
 use ingest::opening::Opening;
+use ingest::piece::Piece;
 use ingest::position::Position;
 use ingest::snapshot::Snapshot;
 use ingest::sort::{Sorted, sort};
@@ -225,4 +226,63 @@ fn a_late_chunk_of_a_page_that_was_never_seen_is_parked_and_not_taken_for_a_dupl
     checkpoint.live.numbering_began = EpochMs(1000);
     let sorted = sort(&checkpoint, &[chunk(1, 400, 110, None)], &[]);
     assert_eq!((sorted.duplicates.len(), sorted.unplaceable.len()), (0, 1), "it would be lost");
+}
+
+fn with_bytes(entry: Entry, bytes: &[u8]) -> Entry {
+    let Entry::Chunk(mut chunk) = entry else { panic!("{entry:?} is no chunk") };
+    Arc::make_mut(&mut chunk).audio = Ok(bytes.to_vec());
+    Entry::Chunk(chunk)
+}
+
+/// A chunk with bytes of its own.
+fn sound(index: u64, captured: u64, sequence: u128, connection: &str) -> Entry {
+    with_bytes(
+        chunk(index, captured, sequence, Some(connection)),
+        &[index as u8, connection.as_bytes()[1], 9],
+    )
+}
+
+/// A session that has passed so many chunks of connection `c1`, captured from 1000 on, one a ms.
+fn passed(chunks: u64) -> Checkpoint {
+    let mut live = Position::default();
+    for index in 0..chunks {
+        let Entry::Chunk(chunk) = sound(index, 1000 + index, 100 + u128::from(index), "c1") else { continue };
+        live.pass(&Piece::of(0, chunk), None);
+    }
+    Checkpoint { live, ..Checkpoint::default() }
+}
+
+#[test]
+fn a_parked_chunk_is_known_by_its_bytes_whatever_its_time() {
+    let checkpoint = Checkpoint { gaps: vec![gap(3, 6)], ..passed(10) };
+    let redriven = sort(&checkpoint, &[sound(4, 1, 200, "c1")], &[]);
+    assert_eq!((redriven.backfill.len(), redriven.duplicates.len()), (1, 0), "a parked chunk is lost");
+    let other = with_bytes(chunk(4, 1004, 201, Some("c0")), &[7, 7, 8]);
+    let other = sort(&checkpoint, &[other], &[]);
+    assert_eq!((other.backfill.len(), other.unplaceable.len()), (0, 1), "another page's sound fills the gap");
+}
+
+#[test]
+fn a_page_whose_first_blobs_are_empty_begins_at_its_header() {
+    for chunks in [10, 100] {
+        let checkpoint = passed(chunks);
+        let ended = 1000 + chunks;
+        let empty = with_bytes(chunk(0, ended + 10, 300, Some("c2")), &[]);
+        let header = with_bytes(chunk(3, ended + 30, 303, Some("c2")), HEADER);
+        let sorted = sort(&checkpoint, &[empty, header], &[]);
+        assert_eq!(live(&sorted), [(1, 3)], "the page's sound is dropped or parked");
+    }
+}
+
+#[test]
+fn an_empty_blob_of_another_page_takes_no_ones_place() {
+    let empty = with_bytes(chunk(0, 1020, 101, Some("c2")), &[]);
+    let sorted = sort(&Checkpoint::default(), &[chunk(0, 1000, 100, Some("c1")), empty], &[]);
+    assert_eq!((live(&sorted), sorted.duplicates.len(), sorted.unplaceable.len()), (vec![(0, 0)], 1, 0));
+}
+
+#[test]
+fn a_chunk_of_long_ago_that_is_sent_again_with_a_new_time_opens_no_page() {
+    let sorted = sort(&passed(100), &[sound(20, 1099 + 156, 300, "c2")], &[]);
+    assert_eq!((live(&sorted), sorted.duplicates.len()), (vec![], 1), "it would be in the stream twice");
 }

@@ -170,6 +170,15 @@ fn a_large_blob_after_a_pause_lies_at_its_true_time_however_much_of_it_is_in_sig
 }
 
 #[test]
+fn a_blob_lies_where_the_piece_that_came_first_shows() {
+    // The clock is 1.5 s ahead, and the network was away while the blob's first piece was sent.
+    let mut pieces = blob(7_500, &[1_400; 4]);
+    pieces.iter_mut().for_each(|piece| piece.sent_at = EpochMs(T0 + 6_040));
+    pieces[0].sent_at = EpochMs(T0 + 9_500);
+    assert_eq!(place_all(&pieces), [440, 1_840, 3_240, 4_640]);
+}
+
+#[test]
 fn a_large_blob_of_a_page_that_stood_still_is_no_pause() {
     // 6 s of a stall: the small blob that was due, then the large one 280 ms later, in pieces.
     let pieces = [
