@@ -155,11 +155,14 @@ impl Ogg {
             if at == 0 && HeaderHash::of(page.whole).id() != id {
                 return None;
             }
+            let is_beside = self.others.contains(&page.serial);
             let ahead = page.sequence.wrapping_sub(self.sequence);
-            if page.serial != self.serial || ahead < u32::MAX / 2 {
+            if !is_beside && (page.serial != self.serial || ahead < u32::MAX / 2) {
                 break;
             }
-            heard_to = page.granule.max(heard_to);
+            if !is_beside {
+                heard_to = page.granule.max(heard_to);
+            }
             at += page.whole.len();
         }
         let as_far = self.position.is_none_or(|known_to| heard_to.saturating_add(CLOCKS_DIFFER) > known_to);
