@@ -80,7 +80,7 @@ fn last_ms(session: &Session) -> u64 {
 
 #[test]
 fn each_kind_is_drawn_by_itself() {
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_of_services()) {
         let speakers = speakers(kind);
         let in_trouble = speakers.iter().filter(|session| shows(kind, session)).count();
         // Some have nothing that can be empty or small, or end too soon to be sent again.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
+use crate::piece::Piece;
 use crate::position::Position;
 use crate::schema::{FIRST, Schema, schema_of};
 use crate::snapshot::{SnapshotKey, or_empty};
@@ -143,6 +144,15 @@ impl Checkpoint {
     /// The gap of this name.
     pub fn gap(&self, id: GapId) -> Option<&Gap> {
         self.gaps.iter().find(|gap| gap.id() == id)
+    }
+
+    /// The open gaps that may have this chunk by its index, where the current page is `at`.
+    pub(crate) fn gaps_for(&self, at: &Position, piece: &Piece) -> impl DoubleEndedIterator<Item = &Gap> {
+        let another = at.has_passed_another(piece);
+        let (index, current) = (piece.index, at.numbering);
+        self.gaps
+            .iter()
+            .filter(move |gap| gap.chunks.holds(index) && !(another && gap.chunks.numbering == current))
     }
 
     /// A fragment to look at again.

@@ -79,6 +79,11 @@ impl Piece {
         self.index == 0 && (self.begins_pcm().is_some() || self.starts_recording())
     }
 
+    /// Whether the chunk has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.audio.as_ref().is_ok_and(|bytes| bytes.is_empty())
+    }
+
     /// Whether the chunk begins with a recording's header.
     pub fn starts_recording(&self) -> bool {
         self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))

@@ -100,6 +100,18 @@ impl Position {
         self.amid.filter(|_| self.place() == piece.place())
     }
 
+    /// Whether the chunk's bytes were passed with its index, where that is known. A header alone may be the same in each of a
+    /// page's recordings.
+    pub fn has_passed(&self, piece: &Piece) -> Option<bool> {
+        let same = self.recent.is_same(self.next, piece)?;
+        (!same || !piece.opens() || piece.holds_audio()).then_some(same)
+    }
+
+    /// Whether another chunk than this was passed with its index, as far as is known.
+    pub fn has_passed_another(&self, piece: &Piece) -> bool {
+        self.has_passed(piece) == Some(false) || self.opened_otherwise(piece)
+    }
+
     /// Whether the chunk opens another recording than the numbering's chunk 0 did.
     pub fn opened_otherwise(&self, piece: &Piece) -> bool {
         let opened = self.opened_by.as_ref();

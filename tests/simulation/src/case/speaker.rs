@@ -23,7 +23,7 @@ const RUNNING_MS: u64 = 500;
 
 /// Draws a speaker with some of `kinds`.
 pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
-    let kinds = kinds.draw(rng);
+    let kinds = kinds.of_speakers().draw(rng);
     let skews = if kinds.has(Kind::Clock) { &SKEW_MS[..] } else { &SKEW_MS[..6] };
     let mut session = Session {
         begins_ms: BEGIN_MS + rng.u64(0..3_000),
