@@ -18,6 +18,8 @@ use writer::ports::SessionStatus;
 /// A blob, when it was handed out, and when it reaches the queue; both after the session's start.
 struct Blob {
     bytes: Vec<u8>,
+    /// A piece of a blob that goes on in the next one.
+    continues: bool,
     captured_ms: u64,
     sent_ms: Option<u64>,
 }
@@ -32,7 +34,7 @@ fn blobs(recording: &Recording, cut: &Cut) -> Vec<Blob> {
             done += 1;
         }
         let captured_ms = us / 1_000 + 20;
-        Blob { bytes, captured_ms, sent_ms: Some(captured_ms + 40) }
+        Blob { bytes, continues: false, captured_ms, sent_ms: Some(captured_ms + 40) }
     };
     recording.blobs(cut).into_iter().map(&mut blob).collect()
 }
@@ -47,10 +49,13 @@ fn written(recorder: &Recorder, blobs: &[Blob], faults: Vec<Fault>) -> Outcome {
     let mut arrivals = vec![Arrival { at_ms: BEGIN_MS, what: active }];
     for (index, blob) in blobs.iter().enumerate() {
         let Some(sent_ms) = blob.sent_ms else { continue };
-        let body = json!({
+        let mut body = json!({
             "action": "writeToStream", "sessionId": "s", "audioData": STANDARD.encode(&blob.bytes),
             "timestamp": BEGIN_MS + blob.captured_ms, "format": format, "chunkIndex": index,
         });
+        if blob.continues {
+            body["continues"] = true.into();
+        }
         let (group, deduplication) = ("s".to_owned(), index.to_string());
         let what = Incident::Message { group, deduplication, body: body.to_string() };
         arrivals.push(Arrival { at_ms: BEGIN_MS + sent_ms, what });
@@ -200,7 +205,9 @@ fn a_minute_of_audio_in_one_message_becomes_several_fragments() {
         for cut in [Cut::Whole, Cut::Every(20_000)] {
             let mut all = blobs(&recording, &cut);
             let last_ms = all.iter().map(|blob| blob.captured_ms).max().unwrap();
-            all.iter_mut().for_each(|blob| (blob.captured_ms, blob.sent_ms) = (last_ms, Some(last_ms + 40)));
+            for (n, blob) in all.iter_mut().rev().enumerate() {
+                (blob.captured_ms, blob.sent_ms, blob.continues) = (last_ms, Some(last_ms + 40), n > 0);
+            }
             let outcome = written(recorder, &all, Vec::new());
             let told = format!("{seconds} s of {recorder:?}, cut {cut:?}");
             let parked: Vec<_> = outcome.parked.iter().map(|dead| &dead.attributes["reason"]).collect();

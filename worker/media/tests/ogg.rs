@@ -8,6 +8,7 @@ use common::{Rng, chunks, demux, heads, packets, push_all, reference, skipped};
 use media::demux::{Container, Demuxer, Item, SkipReason, sniff, starts_recording};
 use media::opus::Decoder;
 use media::time::{OpusTicks, Samples};
+use recorder::{Container as Written, Cut, Ogg, Other, Recorder, packets as sound};
 
 /// A recording's packets in Ogg, cut into its pages as Firefox cuts: both header pages are one chunk.
 fn ogg_chunks(name: &str) -> Vec<Vec<u8>> {
@@ -202,6 +203,23 @@ fn another_streams_pages_are_never_taken_for_sound() {
                     found.len()
                 );
             }
+        }
+    }
+}
+
+/// Each run of a muxer that draws no serial number has the same first page.
+#[test]
+fn a_restarted_muxer_begins_anew_although_another_stream_is_beside() {
+    for beside in [None, Some(Other::Before), Some(Other::After)] {
+        let ogg = Ogg { serial: 7, beside, ..Ogg::default() };
+        let recorder = Recorder { container: Written::Ogg(ogg), pre_skip: 312, ..Recorder::default() };
+        let runs = [1, 2].map(|seed| recorder.record(&sound(20_000, 40, seed)));
+        let mut demuxer = Demuxer::new();
+        for run in &runs {
+            let first = &run.blobs(&Cut::AtElement { timeslice_us: 250_000 })[0];
+            let items = demuxer.push(first);
+            assert_eq!(heads(&items).len(), 1, "{beside:?}: its beginning is taken for a repeated header");
+            assert_eq!(packets(&items).len(), 13, "{beside:?}");
         }
     }
 }

@@ -18,8 +18,6 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Where the header ends, and then each packet: at its block's or page's end.
     pub ends: Vec<usize>,
-    /// The format's name, as pages send it.
-    pub format: &'static str,
 }
 
 impl File {
@@ -32,11 +30,7 @@ impl File {
             let recording = recorder.record(&packets);
             let ends = recording.packets.iter().map(|packet| packet.end);
             let ends = std::iter::once(recording.header_len).chain(ends).collect();
-            let format = match recorder.container {
-                Container::Webm(_) => "webm-opus",
-                Container::Ogg(_) => "ogg-opus",
-            };
-            return Self { bytes: recording.bytes, ends, format };
+            return Self { bytes: recording.bytes, ends };
         }
         let mut bytes = header(tape.browser, uid);
         let mut ends = vec![bytes.len()];
@@ -44,7 +38,15 @@ impl File {
             bytes.extend_from_slice(block);
             ends.push(bytes.len());
         }
-        Self { bytes, ends, format: tape.browser.format() }
+        Self { bytes, ends }
+    }
+}
+
+/// The format's name, as pages send it, of what the recorder that this number draws writes of a tape.
+pub fn drawn_format(number: usize, uid: u64, seed: u64) -> &'static str {
+    match draw(tape(number).browser, uid, seed).container {
+        Container::Webm(_) => "webm-opus",
+        Container::Ogg(_) => "ogg-opus",
     }
 }
 

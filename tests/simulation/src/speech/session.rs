@@ -8,7 +8,7 @@ use media::time::EpochMs;
 use serde_json::json;
 use writer::ports::SessionStatus;
 
-use super::file::File;
+use super::file::{File, drawn_format};
 use super::tape::{FRAME, tape};
 use super::webm::{Browser, header};
 use crate::case::kinds::Kinds;
@@ -252,7 +252,7 @@ impl Take {
 impl Take {
     fn format(&self) -> &'static str {
         match self.muxer {
-            Some(_) => self.file().format,
+            Some(seed) => drawn_format(self.tape, self.uid, seed),
             None => tape(self.tape).browser.format(),
         }
     }

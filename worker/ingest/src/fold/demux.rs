@@ -44,6 +44,8 @@ pub(super) struct Taken {
     too_early: Option<Samples>,
     /// The capture clock's time since the chunk before.
     elapsed_ms: u64,
+    /// So many chunks of its page are missing before it.
+    lost: u64,
     /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
     room_ms: u64,
     /// The recording that begins in it.
@@ -70,6 +72,7 @@ impl Taken {
             packet: Samples(0),
             too_early: None,
             elapsed_ms,
+            lost: 0,
             room_ms,
             recording: None,
             refusal: None,
@@ -148,6 +151,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.ended_at());
         let mut out = Taken::nothing(elapsed_ms, piece.ended_at().ms_since(ended_before));
+        out.lost = lost.unwrap_or_default();
         take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
         ended_before = out.ended_at(ended_before, piece.ended_at());
         taken.push(out);
@@ -161,9 +165,12 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
 }
 
 /// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
-/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts.
+/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts: by much, or as much as the number of
+/// missing chunks does.
 fn tell_holes(taken: &mut [Taken]) {
     let mut too_early = None;
+    let chunks = taken.iter().filter(|chunk| chunk.samples > Samples(0)).count().max(1) as u64;
+    let chunk_ms = taken.iter().map(|chunk| chunk.samples).sum::<Samples>().ms_floor() / chunks;
     for chunk in taken.iter_mut().rev() {
         too_early = chunk.too_early.or(too_early);
         let Joint::Missing(least) = chunk.joint else { continue };
@@ -173,8 +180,10 @@ fn tell_holes(taken: &mut [Taken]) {
         }
         let hole = least + told.unwrap_or_default();
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
-        let untold = told.is_none()
-            && (chunk.basis == TimeBasis::NotBefore || by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS);
+        let by_both_ms = by_clock_ms.min(chunk.lost.saturating_mul(chunk_ms));
+        let is_hidden =
+            by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS || by_both_ms > (hole + chunk.packet).ms_ceil();
+        let untold = told.is_none() && (chunk.basis == TimeBasis::NotBefore || is_hidden);
         chunk.joint = match (chunk.has_room_for(hole), untold) {
             (false, _) => Joint::Clock,
             (true, false) => Joint::Missing(hole),

@@ -53,7 +53,8 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
 fn timing(piece: &Piece, taken: &Taken) -> Timing {
     Timing {
         samples: taken.samples,
-        captured_at: piece.ended_at(),
+        // The pieces of a blob share its time, and so do the parts of such a piece.
+        captured_at: if piece.continues { piece.captured_at } else { piece.ended_at() },
         sent_at: piece.record.sent_at,
         joint: taken.joint,
         continues: piece.continues,

@@ -16,7 +16,7 @@ use super::opus_head::{self, OpusHead};
 use super::outcome::Step;
 use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, packet_samples};
-use crate::time::{MediaTime, OpusTicks, Samples};
+use crate::time::{MediaTime, Samples};
 
 /// What must be remembered from page to page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,11 +155,14 @@ impl Ogg {
             if at == 0 && HeaderHash::of(page.whole).id() != id {
                 return None;
             }
+            let is_beside = self.others.contains(&page.serial);
             let ahead = page.sequence.wrapping_sub(self.sequence);
-            if page.serial != self.serial || ahead < u32::MAX / 2 {
+            if !is_beside && (page.serial != self.serial || ahead < u32::MAX / 2) {
                 break;
             }
-            heard_to = page.granule.max(heard_to);
+            if !is_beside {
+                heard_to = page.granule.max(heard_to);
+            }
             at += page.whole.len();
         }
         let as_far = self.position.is_none_or(|known_to| heard_to.saturating_add(CLOCKS_DIFFER) > known_to);
@@ -251,16 +254,21 @@ impl Ogg {
         if !packets.is_empty() && time_basis.is_known() {
             self.position = Some(start.saturating_add(total));
         }
-        let mut trims = vec![Samples::ZERO; packets.len()];
-        for (slot, &duration) in trims.iter_mut().zip(&durations).rev() {
-            let dropped = trim.clamp(0, ticks(duration));
-            *slot = Samples((dropped as u64).div_ceil(TICKS_PER_SAMPLE as u64)).min(duration);
-            trim -= dropped;
-        }
-        let mut at = start;
-        for ((data, duration), discard_end) in packets.into_iter().zip(durations).zip(trims) {
-            out.push(Item::Packet(Packet { time: media_time(at), time_basis, duration, data, discard_end }));
+        let (mut at, first) = (start, out.len());
+        for (data, duration) in packets.into_iter().zip(durations) {
+            let (time, discard_end) = (media_time(at), Samples::ZERO);
+            out.push(Item::Packet(Packet { time, time_basis, duration, data, discard_end }));
             at = at.saturating_add(ticks(duration));
+        }
+        if trim <= 0 {
+            return;
+        }
+        for item in out[first..].iter_mut().rev() {
+            let Item::Packet(packet) = item else { continue };
+            let dropped = trim.min(ticks(packet.duration));
+            packet.discard_end =
+                Samples((dropped as u64).div_ceil(TICKS_PER_SAMPLE as u64)).min(packet.duration);
+            trim -= dropped;
         }
     }
 }
@@ -270,8 +278,11 @@ fn ticks(samples: Samples) -> i64 {
 }
 
 fn media_time(ticks: i64) -> MediaTime {
-    let ns = i128::from(ticks) * 1_000_000_000 / i128::from(OpusTicks::RATE_HZ);
-    MediaTime(ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+    // 10^9 / 48,000, in lowest terms.
+    match ticks.checked_mul(62_500) {
+        Some(thirds) => MediaTime(thirds / 3),
+        None => MediaTime((i128::from(ticks) * 62_500 / 3).clamp(i64::MIN.into(), i64::MAX.into()) as i64),
+    }
 }
 
 fn printable(byte: u8) -> char {
@@ -282,6 +293,7 @@ fn printable(byte: u8) -> char {
 mod tests {
     use super::page::tests::page;
     use super::*;
+    use crate::time::OpusTicks;
 
     const HEAD: &[u8] = b"OpusHead\x01\x01\x38\x01\x80\xbb\x00\x00\x00\x00\x00";
     const TOC_20_MS: u8 = 31 << 3;
