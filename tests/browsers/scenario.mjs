@@ -280,6 +280,8 @@ async function lose(speaker, pulse, name) {
     await until("another recorder goes on", 5_000, () => page.evaluate((count) => window.testRecorders.length > count, count));
   });
   await sleep(3_000);
+  await silence(speaker, pulse, `${name}-1`);
+  await sleep(3_000);
   await speaker.cut("microphone unplugged", async () => {
     await pulse.unplug(`${name}-1`);
     await page.says("say", new RegExp(`Recording from (?!.*${name}-1)`), 15_000);
@@ -288,6 +290,18 @@ async function lose(speaker, pulse, name) {
   await sleep(3_000);
   await reload(speaker);
   await sleep(5_000);
+}
+
+/** A microphone that gives only zeros is left for another one, until the person comes back to it. */
+async function silence(speaker, pulse, microphone) {
+  const { page } = speaker;
+  await speaker.cut("microphone silent", async () => {
+    pulse.silence(microphone, true);
+    await page.says("say", new RegExp(`Recording from (?!.*${microphone})`), 20_000);
+    pulse.silence(microphone, false);
+    await page.choose("device", microphone);
+    await page.says("say", new RegExp(`Recording from .*${microphone}`), 20_000);
+  });
 }
 
 async function stop(speaker) {
