@@ -136,7 +136,7 @@ impl Show for Sessions {
             let quiet = match (session.quiet_ms, session.parked) {
                 (Some(ms), _) => format!("{} ago", length(ms)),
                 (None, 0) => "never sent a chunk".to_owned(),
-                (None, _) => "nothing written".to_owned(),
+                (None, _) => "no checkpoint".to_owned(),
             };
             let parked = if session.parked > 0 { session.parked.to_string() } else { "-".into() };
             [session.session_id.clone(), session.status.into(), quiet, parked]

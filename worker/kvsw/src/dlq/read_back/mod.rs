@@ -240,22 +240,12 @@ impl<'a> Session<'a> {
         }
         if !planned.appended.is_empty() {
             let written = planned.appended.and(&fates.chunks);
-            let time = self.live_time(planned, world.now());
+            let time = time_of_live(planned.live_ends_at, self.sent, world.now());
             let fragments = if written.is_empty() { 0 } else { reader.list(Some(time)).await?.len() };
             let session_id = self.group.to_owned();
             found.live.push(LiveVerdict { session_id, written, fragments });
         }
         Ok(())
-    }
-
-    /// Where the chunks that join the live audio lie: behind what was live audio before. Where the writer had no state left, the
-    /// stream may hold later audio all the same, and only their own capture times tell.
-    fn live_time(&self, planned: &SessionPlan, now: EpochMs) -> (EpochMs, EpochMs) {
-        let captured = || self.sent.iter().filter_map(|sent| Some(sent.chunk.as_ref()?.captured_at));
-        match (planned.live_ends_at, captured().min(), captured().max()) {
-            (None, Some(first), Some(last)) => (EpochMs(first.0.saturating_sub(LONGEST_FRAGMENT_MS)), last),
-            (ends_at, ..) => (EpochMs(ends_at.unwrap_or_default()), now),
-        }
     }
 
     /// What became of each message, by the session's state and the writer's notes.
@@ -316,6 +306,18 @@ impl<'a> Session<'a> {
             listed_ms: audio_ms(&listed, gap.ends_at)
                 .min(gap.ends_at.map_or(u64::MAX, |end| end.saturating_sub(gap.begins_at))),
         })
+    }
+}
+
+/// Where the chunks that join the live audio lie: behind what was live audio before. Where the writer had no state left, the stream
+/// may hold later audio all the same, and only their own capture times tell.
+fn time_of_live(ends_at: Option<u64>, sent: &[SentMessage], now: EpochMs) -> (EpochMs, EpochMs) {
+    let captured = || sent.iter().filter_map(|sent| Some(sent.chunk.as_ref()?.captured_at.0));
+    match (ends_at, captured().min(), captured().max()) {
+        (None, Some(first), Some(last)) => {
+            (EpochMs(first.saturating_sub(LONGEST_FRAGMENT_MS)), EpochMs(last.saturating_sub(1)))
+        }
+        (ends_at, ..) => (EpochMs(ends_at.unwrap_or_default()), now),
     }
 }
 
@@ -408,6 +410,19 @@ mod tests {
         let (closed, text) = told(ReadBack { live: vec![live(1)], ..ReadBack::default() });
         assert!(closed && text.contains("owl chunks 4-5: in the live audio, 1 new fragment"), "{text}");
         assert!(!told(ReadBack { live: vec![live(0)], ..ReadBack::default() }).0);
+    }
+
+    #[test]
+    fn audio_that_was_in_the_stream_before_is_not_new() {
+        let (sent, now) = ([sent("a", 100), sent("b", 109)], EpochMs(90_000));
+        let time = |ends_at| time_of_live(ends_at, &sent, now);
+        assert_eq!(time(Some(31_000)), (EpochMs(31_000), now), "what lies behind the live audio is new");
+        let (from, to) = time(None);
+        assert!(
+            from.0 < 31_000 && to == EpochMs(33_699),
+            "without a checkpoint, only what was sent is: {to}"
+        );
+        assert_eq!(time_of_live(None, &[], now), (EpochMs(0), now));
     }
 
     #[test]
