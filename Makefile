@@ -8,7 +8,7 @@ RECORDING ?=
 OUT ?= out/replay
 SPEED ?= 8
 SESSIONS ?= 1
-# chaos: how long things go wrong; which things (a random seed if empty)
+# chaos: how long things go wrong; the first seed (a random one if empty); SEEDS: how many of them
 SECONDS ?= 60
 SEED ?=
 # simulate: how many, from which on, with which kinds of trouble (tests/simulation/README.md)
@@ -63,9 +63,10 @@ run: setup-demo programs environment ## The local stack stays up and prints its 
 	@$(STACK) run
 
 chaos: PROGRAMS += kvsw
-chaos: setup-demo programs environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=n]: break everything that can break, then count
+chaos: setup-demo programs environment ## [SEEDS=1] [SEED=n] [RECORDING=folder] [SESSIONS=10] [SECONDS=60]: break everything that can break, then count
 	@echo "3/3 breaking things for $(SECONDS) s"
 	@$(STACK) chaos $(if $(RECORDING),--recording "$(RECORDING)") $(if $(SEED),--seed "$(SEED)") --seconds "$(SECONDS)" \
+		--seeds "$(if $(filter file,$(origin SEEDS)),1,$(SEEDS))" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it

@@ -24,7 +24,7 @@ fn ten_thousand_seeds_break_no_promise() {
 }
 
 /// Kinds of trouble that pass, and for how many seeds. Other mixtures are drawn by hand (`--kinds`) until they do.
-const PASS: [(&[Kind], u64); 12] = [
+const PASS: [(&[Kind], u64); 15] = [
     (&[Kind::Steady, Kind::Burst, Kind::Drift], 400),
     (&[Kind::Steady, Kind::Disorder, Kind::Drift], 400),
     (&[Kind::Clock], 110),  // 111 loses one packet (20 ms) of a chunk stamped a day ahead
@@ -37,6 +37,9 @@ const PASS: [(&[Kind], u64); 12] = [
     (&[Kind::Small], 100),
     (&[Kind::Pcm], 40),
     (&[Kind::Pieces], 40),
+    (&[Kind::Late], 300),
+    (&[Kind::Archive], 300),
+    (&[Kind::Late, Kind::Archive, Kind::Steady, Kind::Burst], 300),
 ];
 
 #[test]

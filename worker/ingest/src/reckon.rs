@@ -101,7 +101,7 @@ impl<'c> Walk<'c> {
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
     fn probably_at(&self, piece: &Piece) -> EpochMs {
         let at = moved(piece.record.sent_at, -self.behind_ms.unwrap_or_default());
-        let gap = self.checkpoint.gaps.iter().rfind(|gap| gap.chunks.holds(piece.index));
+        let gap = self.checkpoint.gaps_for(&self.checkpoint.live, piece).next_back();
         match gap {
             Some(gap) => at.min(gap.captured.1).max(gap.captured.0),
             None if piece.index < self.next => at.min(self.latest),
@@ -123,12 +123,8 @@ impl<'c> Walk<'c> {
 
     /// A chunk that comes back into a gap was stamped as its neighbours were.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
-        let Checkpoint { live, gaps, .. } = self.checkpoint;
-        let may_be_of = |gap: &&Gap| {
-            let current = gap.chunks.numbering == live.numbering;
-            gap.chunks.holds(piece.index) && !(current && live.opened_otherwise(piece))
-        };
-        let gaps: Vec<&Gap> = gaps.iter().filter(may_be_of).collect();
+        let live = &self.checkpoint.live;
+        let gaps: Vec<&Gap> = self.checkpoint.gaps_for(live, piece).collect();
         live.clock.settings().find(|ms| {
             let captured_at = moved(piece.captured_at, *ms);
             gaps.iter().any(|gap| gap.is_of_time(captured_at))

@@ -14,6 +14,7 @@ struct Memory {
     checkpoint: Option<Vec<u8>>,
     failing: Option<ServiceFailure>,
     sessions: Option<Away>,
+    connections_silent: bool,
 }
 
 /// How the Sessions table is away.
@@ -53,6 +54,9 @@ impl Backend for Memory {
     }
 
     async fn speaker(&self, _: &SessionId) -> Outcome<Option<Speaker>> {
+        if self.connections_silent {
+            std::future::pending::<()>().await;
+        }
         self.failing.clone().map_or(Ok(()), Err)?;
         Ok(self.speaker.lock().unwrap().clone())
     }
@@ -268,6 +272,18 @@ async fn a_sessions_table_that_fails_or_is_silent_holds_up_no_audio() {
         assert_eq!(taken, (200, Value::Null), "{away:?}");
         assert_eq!(memory.queue.lock().unwrap().len(), 1, "{away:?}: the writer judges it");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connections_table_holds_up_a_chunk_for_a_second_and_the_chunk_is_taken() {
+    let memory = Memory { connections_silent: true, ..replaced_after(-20) };
+    let began = tokio::time::Instant::now();
+    let taken = memory.event("MESSAGE", as_authorized("live", "speaker"), Some(CHUNK)).await;
+    assert_eq!(taken, (200, Value::Null), "nobody can tell who speaks: the writer sorts the pages out");
+    assert_eq!(began.elapsed(), KNOWN_WITHIN, "the page's next chunks wait behind this one");
+    assert_eq!(memory.queue.lock().unwrap().len(), 1, "the chunk is lost");
+    memory.event("DISCONNECT", as_authorized("live", "speaker"), None).await;
+    assert_eq!(memory.queue.lock().unwrap().len(), 2, "the end of the stream is lost");
 }
 
 #[tokio::test]
