@@ -15,7 +15,7 @@ use simulation::faults::{Failure, Fate, Fault, On, Op};
 use simulation::invariants::check;
 use simulation::model::queue::Dead;
 use simulation::run::{Arrival, Incident, Outcome, Scenario, run};
-use simulation::speech::session::{Passage, Session, Take};
+use simulation::speech::session::{Chunk, Passage, Session, Take};
 use simulation::speech::webm::{Browser, header};
 use writer::event::Event;
 use writer::ports::SessionStatus;
@@ -296,4 +296,42 @@ fn every_refusal_of_the_specification_happens_and_says_its_name() {
         assert!(reasons.contains(code.as_str()), "{code}: the DLQ holds {reasons:?}");
         assert!(!alone || reasons.len() == 1, "{code}: others are parked too: {reasons:?}");
     }
+}
+
+// --- what is withheld -------------------------------------------------------------------------------------------------
+
+/// A packet in four chunks, the second of them lost: the third cannot be decoded, nor told from noise. Then half of each chunk is lost.
+#[test]
+fn what_is_withheld_is_counted_and_comes_into_the_dlq_where_its_gap_is_given_up() {
+    let mut take = Take::steady(0, 50);
+    let (bytes, ends) = take.recording();
+    let steady = take.chunks.clone();
+    let lost = |chunk: Chunk| Chunk { passage: Passage::Lost, ..chunk };
+    let packet = ends.iter().position(|end| *end > steady[5].until).unwrap();
+    let (begins, ends) = (ends[packet], ends[packet + 1]);
+    let cut = |n: usize| Chunk { until: begins + (ends - begins) * n / 4, ..steady[6] };
+    take.chunks.splice(6.., [cut(1), lost(cut(2)), cut(3), steady[6]]);
+    for pair in steady[6..].windows(2) {
+        let half = Chunk { until: (pair[0].until + pair[1].until) / 2, ..pair[1] };
+        take.chunks.extend([lost(half), pair[1]]);
+    }
+    let mut case = speaker(0);
+    case.sessions[0].takes = vec![take];
+    let outcome = alone(&case);
+
+    let withheld = outcome.world.events.iter().filter_map(|(_, event)| match event {
+        Event::Withheld { chunks, chunk_first, .. } => Some((*chunks, *chunk_first)),
+        _ => None,
+    });
+    assert_eq!(withheld.collect::<Vec<_>>(), [(1, 8)], "an alarm counts what no fragment and no DLQ holds");
+    let given_up =
+        outcome.world.events.iter().any(|(_, e)| matches!(e, Event::GapGivenUp { chunk_first: 7, .. }));
+    assert!(given_up, "the test loses too few chunks");
+    let parked: Vec<Value> =
+        outcome.parked.iter().map(|dead| serde_json::from_str(&dead.body).unwrap()).collect();
+    assert_eq!(parked.len(), 1, "{:?}", outcome.parked);
+    assert_eq!(reason(&outcome.parked[0]), "UNDECODABLE_AUDIO");
+    assert_eq!((&parked[0]["chunkIndex"], &parked[0]["format"]), (&json!(8), &json!("webm-opus")));
+    let audio = STANDARD.decode(parked[0]["audioData"].as_str().unwrap()).unwrap();
+    assert!(audio == bytes[cut(2).until..cut(3).until], "acknowledged bytes are gone");
 }

@@ -171,6 +171,7 @@ fn metrics(event: &Event) -> Metrics<'static> {
             dimensions: &[],
         },
         Event::GapClosed { .. } => of("INFO", ("gapsClosed", 1), &[]),
+        Event::Withheld { chunks, .. } => of("WARN", ("chunksWithheld", *chunks), &[]),
         Event::GapGivenUp { .. } => of("ERROR", ("gapsGivenUp", 1), &[]),
         Event::SeveralAudioTracks { .. } => of("WARN", ("recordingsWithSeveralAudioTracks", 1), &[]),
         Event::EncryptedBlocks { blocks, .. } => of("WARN", ("encryptedBlocks", *blocks), &[]),
@@ -235,6 +236,7 @@ mod tests {
             },
             Event::GapOpened { session_id: session_id(), chunk_first: 3, chunk_last: 5 },
             Event::GapGivenUp { session_id: session_id(), chunk_first: 0, chunk_last: u64::MAX },
+            Event::Withheld { session_id: session_id(), chunks: 2, chunk_first: 6, chunk_last: 7 },
             Event::DuplicatesDropped { session_id: session_id(), messages: 4 },
             Event::SeveralAudioTracks {
                 session_id: session_id(),

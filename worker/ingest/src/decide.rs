@@ -268,10 +268,12 @@ fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usi
     let mut samples = Samples(0);
     let room = (0..in_order).take_while(|&i| {
         let chunk = folded.chunks.get(i);
+        // What is too short for a fragment of its own goes with the chunk behind it, however long that is.
+        let too_short = samples < policy.least;
         samples += chunk.and_then(|chunk| chunk.audio.as_ref().ok()).copied().unwrap_or_default();
         let until = chunk.and_then(|chunk| chunk.span).unwrap_or_default().1;
         Some(view.pieces[i].numbering) == numbering
-            && samples <= most
+            && (samples <= most || too_short)
             && until.ms_since(begins) <= policy.most_span_ms
     });
     room.count().max(1)

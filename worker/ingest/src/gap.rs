@@ -49,6 +49,11 @@ impl ChunkRange {
         (self.from..self.to).contains(&index)
     }
 
+    /// How many it holds.
+    pub fn count(&self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+
     /// The last index.
     pub fn last(&self) -> u64 {
         self.to.saturating_sub(1)

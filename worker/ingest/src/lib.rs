@@ -34,3 +34,4 @@ pub mod schema;
 pub mod snapshot;
 pub mod sort;
 pub mod timeline;
+pub mod withheld;

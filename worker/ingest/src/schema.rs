@@ -7,7 +7,7 @@ pub const SCHEMA: u32 = 2;
 /// What versions of the first schema can go on from has it still, so that a deployment can be taken back.
 pub(crate) const FIRST: u32 = 1;
 
-/// The schema of a state. One that stands amid a chunk has the second: a version of the first would write the chunk's beginning
+/// The schema of a state. One that stands inside a chunk has the second: a version of the first would write the chunk's beginning
 /// again.
 pub(crate) fn schema_of(stands_amid_chunk: bool) -> u32 {
     if stands_amid_chunk { SCHEMA } else { FIRST }

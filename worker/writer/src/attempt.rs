@@ -12,6 +12,7 @@ use ingest::gap::{ChunkRange, Gap};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::render::prime;
+use ingest::withheld::withheld_by;
 use media::opus::Decoder;
 use media::time::EpochMs;
 
@@ -196,13 +197,16 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         let closes = advance.line != Line::Live && gaps.is_empty();
         let (chunk_first, chunk_last) = (advance.chunks.from, advance.chunks.last());
+        let withheld = withheld_by(&advance);
         let given_up = state.checkpoint.commit(advance);
+        self.park_withheld(&given_up).await?;
         self.save(state).await?;
         self.emit(event);
         if closes {
             self.emit(Event::GapClosed { session_id: self.session.to_string(), chunk_first, chunk_last });
         }
         self.report_gaps(&gaps, &given_up);
+        self.report_withheld(&withheld);
         Ok(())
     }
 
@@ -243,9 +247,12 @@ impl<P: Ports> SessionWork<'_, P> {
         self.save_snapshots(&plan.snapshots).await?;
         let gaps = plan.advance.gaps.clone();
         let chunks = plan.advance.chunks;
+        let withheld = withheld_by(&plan.advance);
         let given_up = state.checkpoint.carry(plan.advance);
+        self.park_withheld(&given_up).await?;
         self.save(state).await?;
         self.report_gaps(&gaps, &given_up);
+        self.report_withheld(&withheld);
         self.report_undecoded(&plan.undecoded, chunks);
         self.settle_pieces(batch, plan.refused).await
     }

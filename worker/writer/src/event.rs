@@ -134,6 +134,17 @@ pub enum Event {
         /// Last chunkIndex of the gap.
         chunk_last: u64,
     },
+    /// Chunks behind a gap cannot be decoded without it: they are acknowledged, and the session's state keeps their bytes.
+    Withheld {
+        /// The session.
+        session_id: String,
+        /// How many.
+        chunks: u64,
+        /// First chunkIndex.
+        chunk_first: u64,
+        /// Last chunkIndex.
+        chunk_last: u64,
+    },
     /// Too many gaps: the oldest one's checkpoint was given up; its chunks can no longer be placed.
     GapGivenUp {
         /// The session.

@@ -20,6 +20,7 @@ mod session;
 mod state;
 mod stop;
 mod warm;
+mod withheld;
 mod work;
 mod writer;
 

@@ -324,6 +324,7 @@ impl<P: Ports> SessionWork<'_, P> {
         (gap.unsure, gap.tries) = (unsure.map(Box::new), tries);
         gap.parked = Some(ParkedBatch { first: batch.chunks.from, at: self.now() });
         let given_up = state.checkpoint.park(batch, gap.clone());
+        self.park_withheld(&given_up).await?;
         self.save(state).await?;
         if is_live {
             self.report_gaps(&[gap], &given_up);
