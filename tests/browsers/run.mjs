@@ -67,7 +67,7 @@ function report({ name, session, notes, ledger, ages, windows, worst, moved, stu
   const s = (ms) => `${(ms / 1_000).toFixed(1)} s`;
   const { audioMs, pauseMs } = ledger.time;
   console.log(`browsers: ${name}, session ${session}: ${notes.join(", ")}`);
-  console.log(`browsers: ${name}: ${s(audioMs)} of sound, ${s(pauseMs)} of pauses, ${windows.length} windows of 1 s compared: correlation >= ${worst.toFixed(4)}, moved <= ${moved.toFixed(0)} ms${stumbles ? `; ${stumbles} more as the browser recorded them, which had stumbled itself` : ""}`);
+  console.log(`browsers: ${name}: ${s(audioMs)} of sound, ${s(pauseMs)} of pauses, ${windows.length - stumbles} windows of 1 s compared: correlation >= ${worst.toFixed(4)}, moved <= ${moved.toFixed(0)} ms${stumbles ? `; ${stumbles} more as the browser recorded them, which had stumbled itself` : ""}`);
   if (ages) console.log(`browsers: ${name}: from the mouth to PERSISTED p50 ${s(ages.p50)}, p99 ${s(ages.p99)}`);
   for (const fault of wrong) console.error(`browsers: ${name}: FAILED: ${fault}`);
 }

@@ -75,7 +75,7 @@ function correlation(piece, source, lag, every) {
 
 /**
  * Where in the source the piece is: the lag (source samples) from `from` to `to` where they are most alike, and how much. Looks at every
- * quarter of a millisecond and a fifth of the samples first.
+ * quarter of a millisecond and each 20th sample first.
  */
 export function find(piece, source, from, to) {
   let best = { lag: 0, likeness: -1 };
@@ -85,7 +85,7 @@ export function find(piece, source, from, to) {
       if (likeness > best.likeness) best = { lag, likeness };
     }
   };
-  look(from, to, 12, 5);
+  look(from, to, 12, 20);
   best.likeness = -1;
   look(best.lag - 24, best.lag + 24, 1, 1);
   return best;
