@@ -8,7 +8,7 @@ RECORDING ?=
 OUT ?= out/replay
 SPEED ?= 8
 SESSIONS ?= 1
-# chaos: how long things go wrong; which things (a random seed if empty)
+# chaos: how long things go wrong; the first seed (a random one if empty); SEEDS: how many of them
 SECONDS ?= 60
 SEED ?=
 # simulate: how many, from which on, with which kinds of trouble (tests/simulation/README.md)
@@ -63,13 +63,14 @@ run: setup-demo programs environment ## The local stack stays up and prints its 
 	@$(STACK) run
 
 chaos: PROGRAMS += kvsw
-chaos: setup-demo programs environment ## [RECORDING=folder] [SESSIONS=10] [SECONDS=60] [SEED=n]: break everything that can break, then count
+chaos: setup-demo programs environment ## [SEEDS=1] [SEED=n] [RECORDING=folder] [SESSIONS=10] [SECONDS=60]: break everything that can break, then count
 	@echo "3/3 breaking things for $(SECONDS) s"
 	@$(STACK) chaos $(if $(RECORDING),--recording "$(RECORDING)") $(if $(SEED),--seed "$(SEED)") --seconds "$(SECONDS)" \
+		--seeds "$(if $(filter file,$(origin SEEDS)),1,$(SEEDS))" \
 		--sessions "$(if $(filter file,$(origin SESSIONS)),10,$(SESSIONS))"
 
 ##@ Work on it
-test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
+test: setup-test build .venv-ministack .venv-localstack .venv-aws .venv-smoke .venv-lint ## All tests; the end-to-end ones run on MiniStack and on LocalStack
 	cargo test --workspace
 	.venv-lint/bin/python infra/test_template.py
 
@@ -175,7 +176,7 @@ smoke-test: setup-build ## ENV=dev TOKEN_COMMAND=... | TOKEN=... | QUEUE=yes (pa
 teardown: ## ENV=dev: deletes the deployment; parked audio, its places and its sessions stay for the next one
 	scripts/teardown.sh --env "$(ENV)" --yes
 
-cdk: setup-speaker .venv-lint ## The CDK example of docs/deploy.md, synthesized and linted; the sample of a Cognito trigger
+cdk: setup-speaker .venv-lint .venv-ministack ## The CDK example of docs/deploy.md, synthesized, linted, deployed to MiniStack; the sample of a Cognito trigger
 	cd infra/cdk && npm ci --silent && npm test --silent
 
 deployed: setup-test build .venv-ministack .venv-localstack .venv-aws ## [PACKAGES=target/package]: deploys to MiniStack and LocalStack; their own mapping runs the packages

@@ -63,9 +63,18 @@ def record_what_is_not_emulated() -> None:
     _RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = {**alarms, "create": create_alarm}
 
 
+def transform_nested_templates() -> None:
+    """MiniStack 1.5.33 applies the transforms of a template (AWS::Serverless) only where it is not a nested stack's."""
+    from ministack.services.cloudformation import engine
+
+    parse = engine._parse_template  # nested stacks look it up when they are made; all else did when it was loaded
+    engine._parse_template = lambda body: engine._apply_transforms(parse(body), [])
+
+
 services = os.environ.get("SERVICES", "").split(",")
 if services == [""] or "cloudformation" in services:
     record_what_is_not_emulated()
+    transform_nested_templates()
 
 if __name__ == "__main__":
     uvicorn.run(

@@ -10,8 +10,8 @@ const STEP = WINDOW / 2;
 const LIKENESS_MIN = 0.99;
 /** What lies between playing and hearing, and what a start of the player takes: looked for so far. */
 const REACH_S = 3;
-/** How far the time of a piece may be from where the first one is: a recorder's own delay at its start, rounding, a clock's drift. */
-const TIME_MS = 200;
+/** How far the time of a piece may be from where the first one is: so far the writer lets a sample clock drift. */
+const TIME_MS = 300;
 /** Within one run of the recorder no sample may be missing, or be there twice. */
 const LOST_MS = 1;
 

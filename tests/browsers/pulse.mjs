@@ -71,6 +71,11 @@ export class Pulse {
     await this.#command(...listeners.map(([listener]) => `kill-source-output ${listener}`));
   }
 
+  /** It gives nothing but zeros, as one that the system or a switch has muted. */
+  silence(name, is) {
+    this.#pactl("set-source-mute", name, is ? "1" : "0");
+  }
+
   /** What pactl cannot say. */
   #command(...lines) {
     return new Promise((resolve, reject) => {

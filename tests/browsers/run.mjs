@@ -7,7 +7,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BROWSERS, program } from "./page.mjs";
 import { Pulse } from "./pulse.mjs";
-import { everything, hugeBlob, speak } from "./scenario.mjs";
+import { everything, hugeBlob, judge, speak } from "./scenario.mjs";
 import { speech } from "./sound.mjs";
 import { Stack } from "./stack.mjs";
 
@@ -53,13 +53,14 @@ async function tell(story, query, folder) {
   const source = speech(long ? 300 : 200);
   const began = Date.now();
   pulse.play(source);
-  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, source, began, folder, story, query })));
-  for (const { value, reason } of ends) {
-    if (reason) console.error(`browsers: FAILED: ${reason.message}; pictures in ${folder}`);
-    else report(value);
-    failed ||= reason !== undefined || value.wrong.length > 0;
-  }
+  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, folder, story, query })));
   pulse.clear();
+  for (const { value, reason } of ends) {
+    const judged = value && judge(value, source, began);
+    if (judged) report(judged);
+    else console.error(`browsers: FAILED: ${reason.message}; pictures in ${folder}`);
+    failed ||= !judged || judged.wrong.length > 0;
+  }
 }
 
 function report({ name, session, notes, ledger, ages, windows, worst, moved, stumbles, wrong }) {

@@ -80,8 +80,8 @@ class Speaker {
   }
 }
 
-/** One browser, from an empty page to a stream that is accounted for. */
-export async function speak(name, { stack, pulse, source, began, folder, query = "", story }) {
+/** One browser, from an empty page to a stream; returns what is to be judged. */
+export async function speak(name, { stack, pulse, folder, query = "", story }) {
   const session = `${name}-${Date.now().toString(36)}`;
   const url = `${stack.url}?session=${session}&processing=off${query}`;
   const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
@@ -93,15 +93,7 @@ export async function speak(name, { stack, pulse, source, began, folder, query =
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
-    const found = account(sound, ledger.fragments, source, began, speaker.cuts, () => speaker.recordings.map(decode));
-    const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
-    const ages = speaker.steady && events.ages(...speaker.steady);
-    if (speaker.back) {
-      const took = events.storedAfter(speaker.back);
-      speaker.notes.push(`all of it stored ${(took / 1_000).toFixed(1)} s after the network was back`);
-      if (!(took <= STORED_WITHIN_MS)) wrong.push(`what waited was stored only ${took} ms after the network was back`);
-    }
-    return { name, session, notes: speaker.notes, ledger, ages, ...found, wrong };
+    return { name, speaker, outcome, ledger, sound, events };
   } catch (error) {
     await page.look("failed").catch(() => {});
     throw new Error(`${name}: ${error.message}; the page complained: ${page.complaints.join("; ") || "of nothing"}`, { cause: error });
@@ -109,6 +101,19 @@ export async function speak(name, { stack, pulse, source, began, folder, query =
     writeFileSync(join(folder, name, "events.jsonl"), events.lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     await page.close();
   }
+}
+
+/** Holds what came of it against `source`, which began to play at `began`. It takes a while, in which nothing else runs here. */
+export function judge({ name, speaker, outcome, ledger, sound, events }, source, began) {
+  const { page, session, notes, cuts, recordings, steady, back } = speaker;
+  const found = account(sound, ledger.fragments, source, began, cuts, () => recordings.map(decode));
+  const wrong = [...page.complaints, ...found.wrong, ...ledgerFaults(ledger), ...truth(outcome, ledger)];
+  if (back) {
+    const took = events.storedAfter(back);
+    notes.push(`all of it stored ${(took / 1_000).toFixed(1)} s after the network was back`);
+    if (!(took <= STORED_WITHIN_MS)) wrong.push(`what waited was stored only ${took} ms after the network was back`);
+  }
+  return { name, session, notes, ledger, ages: steady && events.ages(...steady), ...found, wrong };
 }
 
 /** A recorder's file as ffmpeg hears it. */
@@ -275,6 +280,8 @@ async function lose(speaker, pulse, name) {
     await until("another recorder goes on", 5_000, () => page.evaluate((count) => window.testRecorders.length > count, count));
   });
   await sleep(3_000);
+  await silence(speaker, pulse, `${name}-1`);
+  await sleep(3_000);
   await speaker.cut("microphone unplugged", async () => {
     await pulse.unplug(`${name}-1`);
     await page.says("say", new RegExp(`Recording from (?!.*${name}-1)`), 15_000);
@@ -283,6 +290,18 @@ async function lose(speaker, pulse, name) {
   await sleep(3_000);
   await reload(speaker);
   await sleep(5_000);
+}
+
+/** A microphone that gives only zeros is left for another one, until the person comes back to it. */
+async function silence(speaker, pulse, microphone) {
+  const { page } = speaker;
+  await speaker.cut("microphone silent", async () => {
+    pulse.silence(microphone, true);
+    await page.says("say", new RegExp(`Recording from (?!.*${microphone})`), 20_000);
+    pulse.silence(microphone, false);
+    await page.choose("device", microphone);
+    await page.says("say", new RegExp(`Recording from .*${microphone}`), 20_000);
+  });
 }
 
 async function stop(speaker) {

@@ -1,5 +1,6 @@
 // Waiting for what a real browser does in its own time.
 
+/** How long speech, a pause or an outage lasts. What must come of it is waited for by `until`, never by this. */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** The first value of `probe` that is not false, null, undefined or ""; fails when there is none within `ms`. */

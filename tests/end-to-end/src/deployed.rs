@@ -2,6 +2,8 @@
 //! whose own event source mapping then runs the packaged `bootstrap` on real chunks. Nothing of this project's local stack takes
 //! part but the Kinesis Video emulator, which no other has.
 
+mod import;
+
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -94,19 +96,8 @@ async fn checks(account: &Account, emulator: &Emulator) {
         count: Some(1),
         kind: FaultKind::ErrorAck { id: 4006, code: None, at: Point::Received, bare: false, stored: false },
     });
-    account.begin_sessions(&outputs).await;
-    let spoken = spoken();
-    let mut thirds = spoken.chunks(spoken.len().div_ceil(3));
-    let mut next = || thirds.next().unwrap();
-    account.speak(&outputs, next()).await;
-    account.until("a fragment is written", async || !written(emulator, SESSIONS[1]).is_empty()).await;
-    account.speak(&outputs, next()).await;
-    // The nonsense, and a batch: what is spoken now comes behind them.
-    account.until("a batch is parked", async || account.depth(&outputs.dlq).await >= 2).await;
-    account.speak(&outputs, next()).await;
-    account.end_sessions(&outputs).await;
-    let parked = account.settled(emulator, &outputs).await;
-    account.told("spoken, and one batch parked");
+    let (parked, ()) = futures::join!(account.is_used(emulator, &outputs), account.smoke_test(emulator));
+    account.told("spoken, one batch parked, and the smoke test passed");
 
     if account.keeps_what_is_retained() {
         account.script("teardown.sh", &["--yes"]).await;
@@ -122,6 +113,11 @@ async fn checks(account: &Account, emulator: &Emulator) {
     account.script("teardown.sh", &["--yes", "--everything"]).await;
     other.still_stands(&others).await;
     other.script("teardown.sh", &["--yes", "--everything"]).await;
+    if !account.keeps_what_is_retained() {
+        other.becomes_whole_from_its_import().await;
+        account.told("deployed over the part of the template that an import is made with");
+        other.script("teardown.sh", &["--yes", "--everything"]).await;
+    }
     account.holds_nothing().await;
     account.told("torn down");
 }
@@ -210,7 +206,7 @@ impl Account {
     fn keeps_what_is_retained(&self) -> bool {
         let keeps = self.kind != BackendKind::LocalStack;
         if !keeps {
-            println!("{}: what DeletionPolicy keeps is not checked: it deletes that all the same", self.kind);
+            println!("{}: it deletes what DeletionPolicy keeps: nothing is taken in again", self.kind);
         }
         keeps
     }
@@ -249,8 +245,12 @@ impl Account {
         aws_sdk_sqs::Client::new(&local_sdk_config(&self.endpoint))
     }
 
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&local_sdk_config(&self.endpoint))
+    }
+
     async fn begin_sessions(&self, outputs: &Outputs) {
-        let dynamodb = aws_sdk_dynamodb::Client::new(&local_sdk_config(&self.endpoint));
+        let dynamodb = self.dynamodb();
         for session in SESSIONS.iter().chain([&NONSENSE]) {
             put_session(&dynamodb, &outputs.sessions, session, SessionStatus::Active).await.unwrap();
         }
@@ -267,6 +267,33 @@ impl Account {
                 self.send(outputs, session, id, Value::from(message).to_string()).await;
             }
         }
+    }
+
+    /// Two sessions speak, and one batch is parked; gives its chunks.
+    async fn is_used(&self, emulator: &Emulator, outputs: &Outputs) -> BTreeSet<u64> {
+        self.begin_sessions(outputs).await;
+        let spoken = spoken();
+        let mut thirds = spoken.chunks(spoken.len().div_ceil(3));
+        let mut next = || thirds.next().unwrap();
+        self.speak(outputs, next()).await;
+        self.until("a fragment is written", async || !written(emulator, SESSIONS[1]).is_empty()).await;
+        self.speak(outputs, next()).await;
+        // The nonsense, and a batch: what is spoken now comes behind them.
+        self.until("a batch is parked", async || self.depth(&outputs.dlq).await >= 2).await;
+        self.speak(outputs, next()).await;
+        self.end_sessions(outputs).await;
+        self.settled(emulator, outputs).await
+    }
+
+    /// `make smoke-test QUEUE=yes`, as somebody who has just deployed runs it. (These emulators have no WebSocket APIs.)
+    async fn smoke_test(&self, emulator: &Emulator) {
+        let environment = [
+            ("AWS_ENDPOINT_URL_KINESIS_VIDEO", emulator.endpoint()),
+            ("KVSW", text(&bin_dir().join("kvsw"))),
+        ];
+        let script = project::root().join("scripts/smoke-test.sh");
+        let said = self.run(&script, &["--env", "test", "--queue"], &environment).await;
+        assert!(said.contains("smoke-test: passed"), "{said}");
     }
 
     async fn end_sessions(&self, outputs: &Outputs) {
@@ -497,7 +524,7 @@ fn written(emulator: &Emulator, session: &str) -> BTreeSet<u64> {
 }
 
 /// Where the binaries of this build are: the test's own lies in `deps`, a folder below.
-fn bin_dir() -> PathBuf {
+pub(crate) fn bin_dir() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let chosen = std::env::var_os("KVS_BIN_DIR").map(PathBuf::from);
     chosen.unwrap_or_else(|| program.ancestors().nth(2).unwrap().to_owned())

@@ -11,6 +11,7 @@ pub mod live;
 pub mod recordings;
 pub mod referee;
 pub mod samples;
+pub mod smoke;
 pub mod stalls;
 
 use std::panic::AssertUnwindSafe;
@@ -78,7 +79,17 @@ async fn checks(stack: &Stack) {
         println!("{}: {name}: {:.1} s", stack.backend(), clock.elapsed().as_secs_f64());
     };
     timed("every recording at eight times real time", &mut Box::pin(recordings::all(stack))).await;
-    timed("a live session", &mut Box::pin(live::one_session(stack))).await;
+    let smoke_test = async {
+        match stack.backend() {
+            // What it goes through is the same on each.
+            BackendKind::MiniStack => smoke::through_the_gateway(stack).await,
+            _ => println!("  the smoke test runs on MiniStack only"),
+        }
+    };
+    let live = async {
+        futures::join!(live::one_session(stack), smoke_test);
+    };
+    timed("a live session, and the smoke test", &mut Box::pin(live)).await;
     timed("pages that stand still", &mut Box::pin(stalls::all(stack))).await;
     timed("plain samples, and a blob of 1 MB", &mut Box::pin(samples::all(stack))).await;
     timed("hostile input", &mut Box::pin(hostile::all(stack))).await;

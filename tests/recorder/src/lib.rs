@@ -22,7 +22,7 @@ mod webm;
 
 pub use cut::Cut;
 pub use ebml::element;
-pub use ogg::{Ogg, Other};
+pub use ogg::{Ogg, Other, with_serial};
 pub use packets::{packets, us_of};
 pub use webm::{Beside, Blocks, Extras, Lacing, Size, Webm};
 

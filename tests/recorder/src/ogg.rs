@@ -171,11 +171,33 @@ fn page(flags: u8, granule: i64, serial: u32, sequence: u32, lacing: &[u8], body
     page.push(lacing.len() as u8);
     page.extend(lacing);
     page.extend(body);
+    seal(&mut page);
+    page
+}
+
+/// Writes a page's checksum into it (RFC 3533 section 6).
+fn seal(page: &mut [u8]) {
+    page[22..26].fill(0);
     let sum = page.iter().fold(0_u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte) << 24, |crc, _| {
             crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
         })
     });
     page[22..26].copy_from_slice(&sum.to_le_bytes());
-    page
+}
+
+/// Whole Ogg pages as those of another stream: with this serial number. `None` if the bytes are not whole pages.
+pub fn with_serial(bytes: &[u8], serial: u32) -> Option<Vec<u8>> {
+    let mut pages = bytes.to_vec();
+    let mut rest = pages.as_mut_slice();
+    while !rest.is_empty() {
+        let segments = usize::from(*rest.get(26).filter(|_| rest.starts_with(b"OggS"))?);
+        let lacing = rest.get(27..27 + segments)?;
+        let len = 27 + segments + lacing.iter().map(|&value| usize::from(value)).sum::<usize>();
+        let (page, after) = rest.split_at_mut_checked(len)?;
+        page[14..18].copy_from_slice(&serial.to_le_bytes());
+        seal(page);
+        rest = after;
+    }
+    Some(pages)
 }

@@ -197,7 +197,7 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
     let mut all = Vec::new();
     for (t, take) in session.takes.iter().enumerate() {
         let browser = tape(take.tape).browser;
-        let (_, ends) = take.recording();
+        let (bytes, ends) = take.recording();
         let header_bytes = super::speech::webm::header(browser, take.uid).len();
         let first_fact = facts.iter().position(|fact| fact.take == t).unwrap_or_default();
         let per_packet = browser.frames_per_packet();
@@ -210,7 +210,12 @@ fn spoken(session: &Session, facts: &[Fact]) -> Vec<Spoken> {
             let Some(c) = take.chunks.iter().position(|chunk| chunk.until >= *end) else { continue };
             let cluster = p - p % browser.packets_per_cluster();
             let needs = if cluster == 0 { header_bytes } else { ends[cluster - 1] }..*end;
-            let needs = if cluster == 0 { 0..needs.end } else { needs };
+            let needs = match take.muxer {
+                // Where else a recorder's file can be taken up is not for here to say.
+                Some(_) => 0..bytes.len(),
+                None if cluster == 0 => 0..needs.end,
+                None => needs,
+            };
             let chunk = &take.chunks[c];
             let ends_ms = session.begins_ms + chunk.handed_out_ms - chunk.late_ms;
             let packet_at_ms = ends_ms.saturating_sub((before[c] - p) as u64 * packet_ms);

@@ -12,7 +12,7 @@ use writer::event::Event;
 use crate::case::kinds::Kind;
 use crate::evidence::{Evidence, Heard, SessionEvidence, Spoken};
 use crate::model::stream::Fragment;
-use crate::speech::session::{Fact, Passage};
+use crate::speech::session::{Fact, Passage, Take};
 
 /// Samples of a millisecond.
 const PER_MS: u64 = 16;
@@ -127,7 +127,15 @@ fn gaps(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Option<String
         matches!(event, Event::GapOpened { session_id, .. } if *session_id == session.session.name)
     });
     let (opened, lost) = (opened.count(), session.facts.iter().filter(|fact| is_lost(fact)).count());
-    (opened > lost).then(|| format!("{opened} gaps are opened for {lost} lost chunks"))
+    let allowed = lost + untold_beginnings(session);
+    (opened > allowed).then(|| format!("{opened} gaps are opened for {lost} lost chunks"))
+}
+
+/// Pages that begin with empty chunks while another one speaks: the same would come if that one sent its own again over a new
+/// connection. They are told apart by the header behind them, and the page begins with a gap.
+fn untold_beginnings(session: &SessionEvidence<'_>) -> usize {
+    let untold = |take: &&Take| take.new_page && take.chunks.first().is_some_and(|first| first.until == 0);
+    session.session.takes.iter().filter(untold).count()
 }
 
 /// A chunk that need not be written: it never came, or it cannot be used, or its time is made up.

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod invariants;
 pub mod many;
 pub mod model;
+pub mod once;
 mod ports;
 pub mod real;
 pub mod run;

@@ -8,7 +8,7 @@ use simulation::case::Case;
 use simulation::evidence::Evidence;
 use simulation::faults::{Failure, Fate, Fault, On, Op};
 use simulation::invariants::check;
-use simulation::model::stream::Fragment;
+use simulation::once::{leave_once, reported};
 use simulation::run::{Outcome, Scenario, run};
 use simulation::speech::session::{Session, Take};
 use writer::event::Event;
@@ -42,29 +42,6 @@ fn scenario(case: &Case, faults: Vec<Fault>) -> Scenario {
     scenario
 }
 
-/// A reader takes the same producer time and chunk range for one fragment, and the larger of two. Returns how many it leaves out.
-fn read_once(outcome: &mut Outcome) -> usize {
-    let stored = &mut outcome.world.streams.by_session.get_mut("s0").unwrap().fragments;
-    let before = stored.len();
-    let bytes = |f: &Fragment| f.media.blocks.iter().map(|(_, pcm)| pcm.len()).sum::<usize>();
-    let mut once: BTreeMap<(u64, String, String), Fragment> = BTreeMap::new();
-    for fragment in stored.drain(..) {
-        let tag = |name: &str| fragment.media.tags[name].clone();
-        let identity = (fragment.at.0, tag("chunkFirst"), tag("chunkLast"));
-        match once.get(&identity) {
-            Some(known) if bytes(known) >= bytes(&fragment) => {}
-            _ => _ = once.insert(identity, fragment),
-        }
-    }
-    stored.extend(once.into_values());
-    stored.sort_by_key(|fragment| fragment.number);
-    before - stored.len()
-}
-
-fn twice_reported(outcome: &Outcome) -> usize {
-    outcome.world.events.iter().filter(|(_, event)| matches!(event, Event::FragmentTwice { .. })).count()
-}
-
 /// The longest that audio of `session` was under way from the queue to its fragment.
 fn longest_ms(case: &Case, outcome: &Outcome, session: usize) -> u64 {
     let evidence = Evidence::gather(&case.sessions, outcome, false);
@@ -92,8 +69,8 @@ fn a_fragment_persisted_late_is_there_once_within_the_promise_and_reported_and_r
         for seed in 0..20 {
             let broken = nth(Op::Put, 2, Fate::FailLate(Failure::Disconnected, late_ms));
             let mut outcome = run(&Scenario { seed, ..scenario(&case, vec![broken]) });
-            let (reported, copies) = (twice_reported(&outcome), read_once(&mut outcome));
-            assert_eq!(reported, copies, "persisted after {late_ms} ms, seed {seed}: copies nobody hears of");
+            let (told, copies) = (reported(&outcome), leave_once(&mut outcome));
+            assert_eq!(told, copies, "persisted after {late_ms} ms, seed {seed}: copies nobody hears of");
             let what = format!("persisted after {late_ms} ms, seed {seed}");
             assert!(outcome.parked.is_empty(), "{what}: parked without need");
             holds(&case, &outcome, &what);
@@ -136,7 +113,7 @@ fn live_audio_goes_on_where_no_try_ever_tells_its_outcome() {
 fn half_a_fragment_is_no_proof() {
     let case = long_speaker();
     let mut outcome = run(&scenario(&case, vec![nth(Op::Put, 2, Fate::Torn(Failure::Disconnected))]));
-    assert_eq!((twice_reported(&outcome), read_once(&mut outcome)), (1, 1), "half a fragment is reported");
+    assert_eq!((reported(&outcome), leave_once(&mut outcome)), (1, 1), "half a fragment is reported");
     holds(&case, &outcome, "the half that is not there is lost");
 }
 

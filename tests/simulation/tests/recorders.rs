@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use media::time::{OpusTicks, Samples};
-use recorder::{Beside, Container, Cut, Extras, Recorder, Recording, Webm, packets};
+use recorder::{Beside, Container, Cut, Extras, Lacing, Ogg, Other, Recorder, Recording, Webm, packets};
 use serde_json::json;
 use simulation::faults::Fate;
 use simulation::faults::{Fault, On, Op};
@@ -38,14 +38,18 @@ fn blobs(recording: &Recording, cut: &Cut) -> Vec<Blob> {
 }
 
 /// The writer with these blobs, and an end behind them.
-fn written(blobs: &[Blob], faults: Vec<Fault>) -> Outcome {
+fn written(recorder: &Recorder, blobs: &[Blob], faults: Vec<Fault>) -> Outcome {
+    let format = match recorder.container {
+        Container::Webm(_) => "webm-opus",
+        Container::Ogg(_) => "ogg-opus",
+    };
     let active = Incident::Status("s".into(), SessionStatus::Active);
     let mut arrivals = vec![Arrival { at_ms: BEGIN_MS, what: active }];
     for (index, blob) in blobs.iter().enumerate() {
         let Some(sent_ms) = blob.sent_ms else { continue };
         let body = json!({
             "action": "writeToStream", "sessionId": "s", "audioData": STANDARD.encode(&blob.bytes),
-            "timestamp": BEGIN_MS + blob.captured_ms, "format": "webm-opus", "chunkIndex": index,
+            "timestamp": BEGIN_MS + blob.captured_ms, "format": format, "chunkIndex": index,
         });
         let (group, deduplication) = ("s".to_owned(), index.to_string());
         let what = Incident::Message { group, deduplication, body: body.to_string() };
@@ -107,7 +111,7 @@ fn what_any_recorder_writes_is_in_the_stream_to_the_sample() {
             continue;
         }
         seen += 1;
-        let outcome = written(&all, Vec::new());
+        let outcome = written(&recorder, &all, Vec::new());
         let told = |what: &str| format!("seed {seed}: {what}: {recorder:?}, {us} us, cut {cut:?}");
         assert_eq!(
             outcome.parked.len(),
@@ -130,7 +134,7 @@ fn what_any_recorder_writes_is_in_the_stream_to_the_sample() {
 #[test]
 fn one_missing_chunk_costs_its_own_audio_and_little_else_and_comes_back() {
     const LOST: u64 = 420 * 16;
-    for cluster_us in [300_000, 1_000_000, 10_000_000, 30_000_000] {
+    for cluster_us in [300_000, 1_000_000, 10_000_000, 30_000_000, u64::MAX] {
         for us in [20_000, 60_000] {
             let recorder = Recorder::plain(cluster_us);
             let recording = recorder.record(&packets(us, (33_000_000 / us) as usize, cluster_us));
@@ -140,14 +144,14 @@ fn one_missing_chunk_costs_its_own_audio_and_little_else_and_comes_back() {
             for lost in (1..count - 1).step_by(23) {
                 let mut all = blobs(&recording, &cut);
                 all[lost].sent_ms = None;
-                let away = samples(&written(&all, Vec::new()));
+                let away = samples(&written(&recorder, &all, Vec::new()));
                 assert!(
                     whole - away <= LOST,
                     "Clusters of {cluster_us} us, chunk {lost}: {} ms are lost",
                     (whole - away) / 16
                 );
                 all[lost].sent_ms = Some(60_000);
-                let back = written(&all, Vec::new());
+                let back = written(&recorder, &all, Vec::new());
                 let parked: Vec<_> = back.parked.iter().map(|dead| &dead.attributes["reason"]).collect();
                 assert!(parked.is_empty(), "Clusters of {cluster_us} us, chunk {lost}: {parked:?}");
                 assert_eq!(samples(&back), whole, "Clusters of {cluster_us} us, chunk {lost} is back");
@@ -164,30 +168,65 @@ fn a_parked_batch_of_one_long_cluster_comes_back_whole() {
     let all = blobs(&recording, &Cut::IntoElement { timeslice_us: 300_000 });
     for n in 0..6 {
         let fate = Fate::Fail(simulation::faults::Failure::Ack(4006));
-        let outcome =
-            written(&all, vec![Fault { on: On::Nth { op: Op::Put, session: "s".into(), n }, fate }]);
+        let outcome = written(
+            &recorder,
+            &all,
+            vec![Fault { on: On::Nth { op: Op::Put, session: "s".into(), n }, fate }],
+        );
         assert!(!outcome.parked.is_empty(), "the failure was not met");
         assert_eq!(samples(&outcome), heard(&recorder, &recording), "PutMedia {n} failed");
     }
 }
 
+/// Recorders whose files cannot be cut at any packet: of one Cluster, of pages and blocks that hold as much as they can (30 s).
+fn coarse() -> [Recorder; 4] {
+    let lacing = Lacing::Ebml;
+    let laced = Webm { cluster_us: u64::MAX, lacing, per_block: 256, ..Webm::default() };
+    let ogg = |beside| {
+        let ogg = Ogg { page_us: u64::MAX, beside, ..Ogg::default() };
+        Recorder { container: Container::Ogg(ogg), pre_skip: 312, gain: -1_000, ..Recorder::default() }
+    };
+    let laced = Recorder { container: Container::Webm(laced), ..Recorder::default() };
+    [Recorder::one_cluster(), laced, ogg(None), ogg(Some(Other::After))]
+}
+
 /// As much as fits one message: seconds, a minute, in any cut.
 #[test]
 fn a_minute_of_audio_in_one_message_becomes_several_fragments() {
-    for seconds in [12, 19, 21, 60, 90] {
-        let recorder = Recorder::one_cluster();
+    for (recorder, seconds) in coarse().iter().flat_map(|r| [12, 19, 21, 60, 90].map(|seconds| (r, seconds)))
+    {
         let recording = recorder.record(&packets(120_000, seconds * 1_000 / 120, 3));
-        let mut bytes = recording.bytes.clone();
+        assert!(recording.bytes.len() <= 96 * 1024, "{seconds} s fit one message");
+        for cut in [Cut::Whole, Cut::Every(20_000)] {
+            let mut all = blobs(&recording, &cut);
+            let last_ms = all.iter().map(|blob| blob.captured_ms).max().unwrap();
+            all.iter_mut().for_each(|blob| (blob.captured_ms, blob.sent_ms) = (last_ms, Some(last_ms + 40)));
+            let outcome = written(recorder, &all, Vec::new());
+            let told = format!("{seconds} s of {recorder:?}, cut {cut:?}");
+            let parked: Vec<_> = outcome.parked.iter().map(|dead| &dead.attributes["reason"]).collect();
+            assert!(parked.is_empty(), "{told}: {parked:?}");
+            assert_eq!(samples(&outcome), heard(recorder, &recording), "{told}");
+            let longest = fragments(&outcome)
+                .iter()
+                .map(|f| f.media.blocks.iter().map(|(_, pcm)| pcm.len() / 32).sum::<usize>());
+            assert!(longest.clone().max() <= Some(9_500), "{told}: {:?}", longest.collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Any fragment of a chunk that becomes several may be parked and redriven.
+#[test]
+fn a_parked_part_of_a_long_chunk_comes_back_whole() {
+    for recorder in coarse() {
+        let recording = recorder.record(&packets(120_000, 400, 5));
         let all = blobs(&recording, &Cut::Whole);
-        let captured_ms = all[0].captured_ms;
-        assert!(bytes.len() <= 96 * 1024, "{seconds} s fit one message");
-        let one = [Blob { bytes: std::mem::take(&mut bytes), captured_ms, sent_ms: Some(captured_ms + 40) }];
-        let outcome = written(&one, Vec::new());
-        assert_eq!(samples(&outcome), heard(&recorder, &recording), "{seconds} s");
-        let longest = fragments(&outcome)
-            .iter()
-            .map(|f| f.media.blocks.iter().map(|(_, pcm)| pcm.len() / 32).sum::<usize>());
-        assert!(longest.clone().max() <= Some(9_000), "{seconds} s: {:?}", longest.collect::<Vec<_>>());
+        for n in 0..5 {
+            let fate = Fate::Fail(simulation::faults::Failure::Ack(4006));
+            let fault = Fault { on: On::Nth { op: Op::Put, session: "s".into(), n }, fate };
+            let outcome = written(&recorder, &all, vec![fault]);
+            assert!(!outcome.parked.is_empty(), "the failure was not met");
+            assert_eq!(samples(&outcome), heard(&recorder, &recording), "PutMedia {n} failed: {recorder:?}");
+        }
     }
 }
 
@@ -198,7 +237,8 @@ fn a_second_audio_track_and_encrypted_blocks_are_told() {
     let webm = Webm { cluster_us: 1_000_000, beside: vec![beside], extras, ..Webm::default() };
     let recorder = Recorder { container: Container::Webm(webm), ..Recorder::default() };
     let recording = recorder.record(&packets(20_000, 200, 1));
-    let outcome = written(&blobs(&recording, &Cut::AtElement { timeslice_us: 250_000 }), Vec::new());
+    let outcome =
+        written(&recorder, &blobs(&recording, &Cut::AtElement { timeslice_us: 250_000 }), Vec::new());
     let tracks =
         |event: &Event| matches!(event, Event::SeveralAudioTracks { codecs, .. } if codecs == "A_VORBIS");
     let events = || outcome.world.events.iter().map(|(_, event)| event);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Entry, Record, parse};
 use crate::piece::{Piece, Place};
-use crate::schema::{SCHEMA, Schema, Unreadable};
+use crate::schema::{FIRST, SCHEMA, Schema, Unreadable};
 use crate::snapshot::{Kind, SnapshotKey};
 
 /// The most chunks set aside at a time: two minutes of 250 ms each.
@@ -75,7 +75,7 @@ impl Aside {
             let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
             rest = later;
             let records = now.iter().map(|piece| (piece.numbering, kept(&piece.record))).collect();
-            let stored = rmp_serde::to_vec_named(&StoredItem { schema: SCHEMA, records })
+            let stored = rmp_serde::to_vec_named(&StoredItem { schema: FIRST, records })
                 .expect("records hold only values that MessagePack has");
             let key = SnapshotKey::of(Kind::Aside, first.place(), &stored);
             let last = now.iter().map(|piece| piece.place()).max().unwrap_or_default();

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
+use crate::piece::Piece;
 use crate::position::Position;
-use crate::schema::Schema;
+use crate::schema::{FIRST, Schema, schema_of};
 use crate::snapshot::{SnapshotKey, or_empty};
 
 pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped, Try};
@@ -64,7 +65,7 @@ pub struct PastNumbering {
 /// A session's state between two invocations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// See [`SCHEMA`].
+    /// As it was stored; see [`SCHEMA`].
     pub schema: u32,
     /// Where the live audio goes on.
     pub live: Position,
@@ -119,7 +120,7 @@ fn is_zero(count: &u32) -> bool {
 impl Default for Checkpoint {
     fn default() -> Self {
         Self {
-            schema: SCHEMA,
+            schema: FIRST,
             live: Position::default(),
             live_snapshot: None,
             gaps: Vec::new(),
@@ -143,6 +144,15 @@ impl Checkpoint {
     /// The gap of this name.
     pub fn gap(&self, id: GapId) -> Option<&Gap> {
         self.gaps.iter().find(|gap| gap.id() == id)
+    }
+
+    /// The open gaps that may have this chunk by its index, where the current page is `at`.
+    pub(crate) fn gaps_for(&self, at: &Position, piece: &Piece) -> impl DoubleEndedIterator<Item = &Gap> {
+        let another = at.has_passed_another(piece);
+        let (index, current) = (piece.index, at.numbering);
+        self.gaps
+            .iter()
+            .filter(move |gap| gap.chunks.holds(index) && !(another && gap.chunks.numbering == current))
     }
 
     /// A fragment to look at again.
@@ -314,7 +324,13 @@ impl Checkpoint {
 
     /// As stored.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a checkpoint holds no map with odd keys and no failing serializer")
+        let lease_ends_amid = self.lease.as_ref().is_some_and(|lease| lease.advance.ends_amid_chunk());
+        let schema = schema_of(self.live.amid.is_some() || lease_ends_amid);
+        let stored = match schema == self.schema {
+            true => serde_json::to_vec(self),
+            false => serde_json::to_vec(&Self { schema, ..self.clone() }),
+        };
+        stored.expect("a checkpoint holds no map with odd keys and no failing serializer")
     }
 
     /// From storage.

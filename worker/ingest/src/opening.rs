@@ -130,12 +130,12 @@ pub(crate) fn residue_snapshots(
     (snapshots.iter().map(|(key, _)| key.clone()).collect(), snapshots)
 }
 
-/// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`. The page before may
-/// have ended on the same index; what was captured before a page's chunk 0 may still come.
+/// The earliest capture time of `chunks`, which come behind `before`; their numbering began at `began`, with their chunk 0 if they
+/// have it. The page before may have ended on the same index; what was captured before a page's chunk 0 may still come.
 pub(crate) fn captured_from(before: &Position, chunks: ChunkRange, began: EpochMs) -> EpochMs {
     match (before.numbering == chunks.numbering, chunks.from) {
+        (_, 0) => began,
         (true, _) => before.last_captured,
-        (false, 0) => began,
         (false, _) => EpochMs(before.last_captured.0.saturating_add(1)),
     }
 }

@@ -26,12 +26,19 @@ pub struct Piece {
 }
 
 /// The beginning of a chunk that is too long for one fragment, or of what is left of one. The rest follows as another piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// Where in the chunk's bytes it ends.
+    /// Where in the chunk's bytes it ends; with `packets`, where the block or page begins that it ends in.
     pub until: usize,
+    /// How many packets of that block or page are passed: one may hold more audio than a fragment.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub packets: usize,
     /// The audio of the rest.
     pub behind: Samples,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Piece {
@@ -69,8 +76,17 @@ impl Piece {
 
     /// Whether the chunk can be the first of a numbering.
     pub fn opens(&self) -> bool {
-        let starts = || self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes));
-        self.index == 0 && (self.begins_pcm().is_some() || starts())
+        self.index == 0 && (self.begins_pcm().is_some() || self.starts_recording())
+    }
+
+    /// Whether the chunk has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.audio.as_ref().is_ok_and(|bytes| bytes.is_empty())
+    }
+
+    /// Whether the chunk begins with a recording's header.
+    pub fn starts_recording(&self) -> bool {
+        self.audio.as_ref().is_ok_and(|bytes| starts_recording(bytes))
     }
 
     /// The recording that the chunk begins.

@@ -106,7 +106,7 @@ fn advance(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: &Folde
         to: folded.end.clone(),
         gaps: Vec::new(),
         chunks: range_of(pieces),
-        within: pieces.first().map(|first| start.position.within_of(first)).filter(|bytes| *bytes > 0),
+        within: pieces.first().and_then(|first| start.position.passed_of(first)).map(|passed| passed.until),
         count: whole.filter(|(_, chunk)| chunk.audio.is_ok()).count() as u64,
         at,
         until: folded.end.timeline.end().unwrap_or_default(),

@@ -79,7 +79,7 @@ impl Position {
             // A page's first chunks came back.
             self.numbering_began = self.numbering_began.min(piece.captured_at);
         }
-        if piece.index == 0 && self.within_of(piece) == 0 {
+        if piece.index == 0 && self.passed_of(piece).is_none() {
             self.opened_by.clone_from(&recording);
         }
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
@@ -95,9 +95,27 @@ impl Position {
         (self.next, self.amid) = (Place::behind(piece).next, piece.head);
     }
 
-    /// How many bytes of a chunk are passed.
-    pub fn within_of(&self, piece: &Piece) -> usize {
-        self.amid.filter(|_| self.place() == piece.place()).map_or(0, |head| head.until)
+    /// What of a chunk is passed.
+    pub fn passed_of(&self, piece: &Piece) -> Option<Head> {
+        self.amid.filter(|_| self.place() == piece.place())
+    }
+
+    /// Whether the chunk's bytes were passed with its index, where that is known. A header alone may be the same in each of a
+    /// page's recordings.
+    pub fn has_passed(&self, piece: &Piece) -> Option<bool> {
+        let same = self.recent.is_same(self.next, piece)?;
+        (!same || !piece.opens() || piece.holds_audio()).then_some(same)
+    }
+
+    /// Whether another chunk than this was passed with its index, as far as is known.
+    pub fn has_passed_another(&self, piece: &Piece) -> bool {
+        self.has_passed(piece) == Some(false) || self.opened_otherwise(piece)
+    }
+
+    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
+    pub fn opened_otherwise(&self, piece: &Piece) -> bool {
+        let opened = self.opened_by.as_ref();
+        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
     }
 
     /// The latest capture time of a chunk that is passed, or of the one that this stands inside.

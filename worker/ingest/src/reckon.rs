@@ -8,6 +8,7 @@ use media::time::EpochMs;
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::moved;
+use crate::gap::Gap;
 use crate::piece::Piece;
 
 /// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
@@ -100,7 +101,7 @@ impl<'c> Walk<'c> {
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
     fn probably_at(&self, piece: &Piece) -> EpochMs {
         let at = moved(piece.record.sent_at, -self.behind_ms.unwrap_or_default());
-        let gap = self.checkpoint.gaps.iter().rfind(|gap| gap.chunks.holds(piece.index));
+        let gap = self.checkpoint.gaps_for(&self.checkpoint.live, piece).next_back();
         match gap {
             Some(gap) => at.min(gap.captured.1).max(gap.captured.0),
             None if piece.index < self.next => at.min(self.latest),
@@ -122,12 +123,12 @@ impl<'c> Walk<'c> {
 
     /// A chunk that comes back into a gap was stamped as its neighbours were.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
-        let Checkpoint { live, gaps, .. } = self.checkpoint;
-        let fits = |ms: &i64| {
+        let live = &self.checkpoint.live;
+        let gaps: Vec<&Gap> = self.checkpoint.gaps_for(live, piece).collect();
+        live.clock.settings().find(|ms| {
             let captured_at = moved(piece.captured_at, *ms);
-            gaps.iter().any(|gap| gap.chunks.holds(piece.index) && gap.is_of_time(captured_at))
-        };
-        live.clock.settings().find(fits)
+            gaps.iter().any(|gap| gap.is_of_time(captured_at))
+        })
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.

@@ -2,8 +2,16 @@
 
 use serde::Deserialize;
 
-/// The schema that this version writes. It reads every schema up to it.
-pub const SCHEMA: u32 = 1;
+/// The latest schema. This version reads every schema up to it.
+pub const SCHEMA: u32 = 2;
+/// What versions of the first schema can go on from has it still, so that a deployment can be taken back.
+pub(crate) const FIRST: u32 = 1;
+
+/// The schema of a state. One that stands inside a chunk has the second: a version of the first would write the chunk's beginning
+/// again.
+pub(crate) fn schema_of(stands_amid_chunk: bool) -> u32 {
+    if stands_amid_chunk { SCHEMA } else { FIRST }
+}
 
 /// A stored value that cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,4 +36,37 @@ pub enum Unreadable {
 #[derive(Deserialize)]
 pub(crate) struct Schema {
     pub(crate) schema: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use media::time::Samples;
+
+    use super::*;
+    use crate::checkpoint::Checkpoint;
+    use crate::piece::Head;
+    use crate::snapshot::Snapshot;
+
+    fn schema_of_json(stored: &[u8]) -> u32 {
+        serde_json::from_slice::<Schema>(stored).unwrap().schema
+    }
+
+    /// A version that knows nothing of `amid` would write the chunk from its beginning: its audio would be there twice.
+    #[test]
+    fn a_state_amid_a_chunk_is_refused_by_versions_that_would_write_its_beginning_again() {
+        let amid = Some(Head { until: 7, behind: Samples(16_000), packets: 3 });
+        let mut checkpoint = Checkpoint::default();
+        assert_eq!(schema_of_json(&checkpoint.encode()), FIRST, "older versions go on from it");
+        checkpoint.live.amid = amid;
+        let mut read = Checkpoint::decode(&checkpoint.encode()).unwrap();
+        assert_eq!((read.schema, read.live.amid), (SCHEMA, amid));
+        read.live.amid = None;
+        assert_eq!(schema_of_json(&read.encode()), FIRST, "behind the chunk they do again");
+
+        let mut snapshot = Snapshot::default();
+        snapshot.position.amid = amid;
+        assert_eq!(Snapshot::decode(&snapshot.encode()).unwrap().schema, SCHEMA);
+        snapshot.position.amid = None;
+        assert_eq!(Snapshot::decode(&snapshot.encode()).unwrap().schema, FIRST);
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::fnv;
 use crate::piece::Place;
 use crate::position::Position;
-use crate::schema::{SCHEMA, Schema, Unreadable};
+use crate::schema::{FIRST, SCHEMA, Schema, Unreadable, schema_of};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ pub enum Loss {
 /// A position and its media state, kept for the next batch or for a gap's return.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// See [`SCHEMA`].
+    /// As it was stored; see [`SCHEMA`].
     pub schema: u32,
     /// The place.
     pub position: Position,
@@ -209,7 +209,7 @@ impl Default for Snapshot {
     /// What a session begins with.
     fn default() -> Self {
         Self {
-            schema: SCHEMA,
+            schema: FIRST,
             position: Position::default(),
             media: MediaState::default(),
             placements: Vec::new(),
@@ -232,7 +232,12 @@ impl Snapshot {
 
     /// As stored.
     pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec_named(self).expect("a snapshot holds only values that MessagePack has")
+        let schema = schema_of(self.position.amid.is_some());
+        let stored = match schema == self.schema {
+            true => rmp_serde::to_vec_named(self),
+            false => rmp_serde::to_vec_named(&Self { schema, ..self.clone() }),
+        };
+        stored.expect("a snapshot holds only values that MessagePack has")
     }
 
     /// From storage.

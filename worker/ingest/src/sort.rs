@@ -16,8 +16,10 @@ use crate::piece::Piece;
 use crate::position::Position;
 use crate::reckon::by_one_clock;
 
-/// No page is reloaded faster.
+/// No page is reloaded faster,
 const PAGE_TURN_MS: u64 = 100;
+/// and no recorder hands out chunks faster.
+const SHORTEST_CHUNK_MS: u64 = 20;
 /// How long before the current page a chunk may have been captured and still count as a late chunk of the previous page. A larger
 /// step back means that the clock was set.
 const STRAGGLER_MS: u64 = 5_000;
@@ -143,19 +145,23 @@ fn page_of_connection(piece: &Piece, pieces: &[Piece]) -> usize {
 }
 
 /// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of an
-/// unknown page.
+/// unknown page; an empty one of any page is nothing beside one that is not.
 fn once(pieces: &mut Vec<Piece>, duplicates: &mut Vec<Record>, unplaceable: &mut Vec<Piece>) {
     pieces.sort_by_key(|p| (p.numbering, p.index, !p.set_aside, p.record.sequence_number));
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces.drain(..) {
-        match kept.last() {
-            Some(last) if last.place() == piece.place() => {
-                match last.captured_at == piece.captured_at || last.audio == piece.audio {
-                    true => duplicates.push(piece.record.clone()),
-                    false => unplaceable.push(piece),
-                }
-            }
-            _ => kept.push(piece),
+        let Some(last) = kept.last_mut().filter(|last| last.place() == piece.place()) else {
+            kept.push(piece);
+            continue;
+        };
+        let is_same = last.captured_at == piece.captured_at || last.audio == piece.audio;
+        if is_same || piece.is_empty() {
+            duplicates.push(piece.record.clone());
+        } else if last.is_empty() {
+            let empty = std::mem::replace(last, piece);
+            duplicates.extend((!empty.set_aside).then(|| empty.record.clone()));
+        } else {
+            unplaceable.push(piece);
         }
     }
     *pieces = kept;
@@ -185,7 +191,8 @@ impl Walk {
             return self.pass(piece);
         }
         let same_connection = self.same_connection(piece);
-        if let Some(gap) = self.gap_of(checkpoint, piece) {
+        let same_bytes = self.at.has_passed(piece);
+        if let Some(gap) = self.gap_of(checkpoint, piece, same_bytes) {
             return Whose::Gap(gap);
         }
         if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
@@ -198,18 +205,20 @@ impl Walk {
         if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
             return from_past_numbering(checkpoint, piece);
         }
-        let same_bytes = self.same_bytes(piece);
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
-        let turned = newer && later_ms > PAGE_TURN_MS;
-        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && (turned || piece.opens());
+        let turned = later_ms > PAGE_TURN_MS.saturating_add(piece.index.saturating_mul(SHORTEST_CHUNK_MS));
+        let repeats =
+            piece.index < self.seen_to && same_bytes != Some(true) && ((newer && turned) || piece.opens());
         if piece.index < self.waits_for || repeats {
+            // A page's first blobs may be empty, and tell nothing; then its first header tells.
+            let opens_other =
+                self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
-            let later = later_ms > PAGE_TURN_MS || (later_ms > 0 && piece.opens());
+            let later = turned || (later_ms > 0 && (piece.opens() || opens_other));
             let clock_set_back = newer && !self.is_straggler(piece);
-            let other_page =
-                later || (clock_set_back && self.other_recording(piece) && same_connection == Some(false));
+            let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.
-            let is_nothing = piece.index > 0 && piece.audio.as_ref().is_ok_and(|bytes| bytes.is_empty());
+            let is_nothing = piece.index > 0 && piece.is_empty();
             if other_page && same_bytes != Some(true) && !is_nothing {
                 piece.numbering = self.at.numbering + 1;
                 self.begin_page(piece);
@@ -245,9 +254,9 @@ impl Walk {
         piece.numbering = self.at.numbering;
         let never_seen = piece.index > 0 && piece.captured_at < self.at.numbering_began;
         match same_bytes {
-            Some(true) => return Whose::Written,
+            Some(true) => return written(checkpoint, self.at.numbering, piece),
             Some(false) => return Whose::Nobodys,
-            None if self.other_recording(piece) || never_seen => return Whose::Nobodys,
+            None if self.at.opened_otherwise(piece) || never_seen => return Whose::Nobodys,
             None => {}
         }
         match gap_of_set_clock(checkpoint, piece) {
@@ -257,15 +266,17 @@ impl Walk {
     }
 
     /// The open gap this chunk belongs to: its index lies inside, and so does its capture time, or it is the current page's by its
-    /// connection.
-    fn gap_of<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c Gap> {
-        let same_connection = self.same_connection(piece);
-        let belongs = |gap: &&Gap| {
-            let current = gap.chunks.numbering == self.at.numbering;
-            let in_time = gap.is_of_time(piece.captured_at);
-            gap.chunks.holds(piece.index) && (in_time || (current && same_connection == Some(true)))
-        };
-        checkpoint.gaps.iter().find(belongs)
+    /// connection or (it was passed, and parked) its bytes.
+    fn gap_of<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        piece: &Piece,
+        same_bytes: Option<bool>,
+    ) -> Option<&'c Gap> {
+        let own = self.same_connection(piece) == Some(true) || same_bytes == Some(true);
+        checkpoint.gaps_for(&self.at, piece).find(|gap| {
+            gap.is_of_time(piece.captured_at) || (own && gap.chunks.numbering == self.at.numbering)
+        })
     }
 
     /// Whether the chunk is from a page that another one has replaced.
@@ -285,18 +296,6 @@ impl Walk {
     /// Whether the chunk came over the page's last connection, if both are known.
     fn same_connection(&self, piece: &Piece) -> Option<bool> {
         Some(self.at.connection_id.as_ref()? == piece.connection_id.as_ref()?)
-    }
-
-    /// Whether the chunk's bytes were passed with its index. A header alone may be the same in each of a page's recordings.
-    fn same_bytes(&self, piece: &Piece) -> Option<bool> {
-        let same = self.at.recent.is_same(self.at.next, piece)?;
-        (!same || !piece.opens() || piece.holds_audio()).then_some(same)
-    }
-
-    /// Whether the chunk opens another recording than the numbering's chunk 0 did.
-    fn other_recording(&self, piece: &Piece) -> bool {
-        let opened = self.at.opened_by.as_ref();
-        piece.index == 0 && opened.is_some() && piece.recording().is_some_and(|new| Some(&new) != opened)
     }
 }
 

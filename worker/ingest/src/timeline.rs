@@ -227,6 +227,7 @@ impl Timeline {
 
     /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
+        let chunk = &Timing { sent_at: blob_sent_at(chunk, after), ..*chunk };
         let amid_blob = self.enter(chunk, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
         let Some(end) = self.end() else {
@@ -434,6 +435,14 @@ impl Blob {
 /// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.
 fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
     !chunk.continues || after.iter().any(|next| !next.continues)
+}
+
+/// When the queue took the first piece of the chunk's blob that is in sight: all were captured at once, so that one tells most of the
+/// clock.
+fn blob_sent_at(chunk: &Timing, after: &[Timing]) -> EpochMs {
+    let same_blob = |next: &&Timing| next.captured_at == chunk.captured_at;
+    let pieces = after.iter().take_while(same_blob).filter(|_| chunk.continues);
+    pieces.map(|piece| piece.sent_at).fold(chunk.sent_at, EpochMs::min)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

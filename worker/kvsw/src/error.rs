@@ -95,6 +95,19 @@ pub enum Error {
     },
 }
 
+/// Operations of DynamoDB that kvsw calls: their names do not tell whose they are.
+const DYNAMODB: [&str; 9] = [
+    "Query",
+    "Scan",
+    "GetItem",
+    "BatchGetItem",
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "BatchWriteItem",
+    "DescribeTable",
+];
+
 /// What the SDK says where it finds no credentials, among much else.
 const NO_CREDENTIALS: [&str; 2] = ["loading credentials", "no credentials"];
 
@@ -206,6 +219,9 @@ fn of_service(failure: &ServiceFailure) -> String {
         }
         ServiceFailure::Service { operation, .. } if failure.class() == Class::Lasting => {
             format!("may you call {operation}? docs/runbook.md lists the permissions that kvsw needs")
+        }
+        ServiceFailure::Service { operation, .. } if DYNAMODB.contains(&operation.as_str()) => {
+            "DynamoDB fails; try again in a moment".into()
         }
         _ => "try again in a moment".into(),
     }

@@ -1,6 +1,6 @@
 //! The clients that commands use, and what several of them ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws::config::load_in_region;
 use aws::parked_index::{Entry, ParkedIndex};
@@ -106,6 +106,22 @@ impl World {
         let Some(stored) = stored else { return Ok(None) };
         let checkpoint = Checkpoint::decode(&stored.bytes);
         checkpoint.map(Some).map_err(|source| Error::State { session_id: session.to_string(), source })
+    }
+
+    /// Gaps whose state before them is still stored, by numbering and first index: only these can be filled.
+    ///
+    /// # Errors
+    /// Those of the state table.
+    pub async fn placeable(
+        &self,
+        session: &SessionId,
+        checkpoint: &Checkpoint,
+    ) -> Result<BTreeSet<(u32, u64)>> {
+        // Gaps may share a snapshot.
+        let keys: BTreeSet<&str> = checkpoint.gaps.iter().map(|gap| gap.snapshot.as_str()).collect();
+        let stored = self.state.stored_snapshots(session, &keys).await?;
+        let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(gap.snapshot.as_str()));
+        Ok(gaps.map(|gap| (gap.chunks.numbering, gap.chunks.from)).collect())
     }
 
     /// A session's status, by the Sessions table.

@@ -67,6 +67,7 @@ async fn sessions_are_listed(bench: &Bench) {
         put.item("updatedAt", AttributeValue::N(at.to_string())).send().await.unwrap();
     }
     bench.park("quiet", 0..3, "CRASHED").await;
+    bench.park("stray", 0..2, "SESSION_UNKNOWN").await;
     let listed = run(&bench.kvsw, &["session", "list", "--json"], 0).await.json();
     let of = |i: usize| {
         let session = &listed["sessions"][i];
@@ -74,10 +75,11 @@ async fn sessions_are_listed(bench: &Bench) {
     };
     assert_eq!(of(0), (json!("loud"), json!("ended"), json!(0)), "the latest first: {listed}");
     assert_eq!(of(1), (json!("quiet"), json!("active"), json!(3)), "{listed}");
+    assert_eq!(of(2), (json!("stray"), json!("unknown"), json!(2)), "its row was deleted: {listed}");
     let active = run(&bench.kvsw, &["session", "list", "--status", "active"], 0).await;
     assert!(active.stdout.contains("quiet") && !active.stdout.contains("loud"), "{active:?}");
     let one = run(&bench.kvsw, &["session", "list", "--limit", "1"], 0).await;
-    assert!(one.stdout.ends_with("1 session, 1 more; --limit shows more\n"), "{one:?}");
+    assert!(one.stdout.ends_with("1 session, 2 more; --limit shows more\n"), "{one:?}");
     the_writers_log_is_shown(bench).await;
     what_cannot_be_shown_is_an_error(bench).await;
 }

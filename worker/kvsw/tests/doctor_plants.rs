@@ -492,6 +492,13 @@ fn of_names() -> Vec<Plant> {
             &["it names arn:aws:sqs:us-east-1:000000000000:dlq.fifo, but DLQ_URL is"],
         ),
         env("DLQ_URL is QUEUE_URL", "DLQ_URL", queue, (1, 2), &["DLQ_URL names the chunk queue itself"]),
+        env(
+            "QUEUE_URL is DLQ_URL",
+            "QUEUE_URL",
+            "{url}/000000000000/dlq.fifo",
+            (1, 2),
+            &["name one queue, which has none", "set QUEUE_URL to"],
+        ),
         Plant {
             env: vec![("QUEUE_URL", Some("{url}/000000000000/dlq.fifo")), ("DLQ_URL", Some(queue))],
             findings: 3,
@@ -618,7 +625,7 @@ async fn each_planted_misconfiguration_is_named_with_its_cure_and_nothing_else()
 
     let plants = [of_queues(), of_tables(), of_names(), of_functions()];
     let plants: Vec<Plant> = plants.into_iter().flatten().collect();
-    assert_eq!(plants.len(), 78, "SPECIFICATION.md says how many");
+    assert_eq!(plants.len(), 79, "SPECIFICATION.md says how many");
     let mut wrong = Vec::new();
     for plant in plants {
         *model.lock().unwrap() = planted(&plant);

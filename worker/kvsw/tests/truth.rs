@@ -56,7 +56,7 @@ impl Truth {
         self.send(eel, &self.stack.resources().queue_url).await;
         self.until_parked(eel).await;
         let shown = self.says(&["session", "show", eel], 1).await;
-        let parts = ["is unknown", "the writer has stored nothing of it and parked 20 messages"];
+        let parts = ["is unknown", "the writer keeps no state of it and has parked 20 messages"];
         assert!(parts.iter().all(|part| shown.stdout.contains(part)), "{shown:?}");
         self.stack.put_session(eel, SessionStatus::Active).await.unwrap();
         let told = self.says(&["dlq", "redrive", "--session", eel, "--json"], 0).await.json();

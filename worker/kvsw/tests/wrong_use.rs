@@ -120,26 +120,63 @@ async fn a_service_that_does_not_answer_is_exit_code_3() {
     );
 }
 
+/// All commands, found through their own help: each has an example, and each ends with the exit codes that the help and the runbook
+/// name.
 #[tokio::test]
-async fn help_has_examples_and_is_no_error() {
+async fn each_command_explains_itself_and_ends_with_the_documented_codes() {
     let kvsw = Kvsw::nowhere();
-    let commands: [&[&str]; 9] = [
-        &[],
-        &["dlq", "list"],
-        &["dlq", "show"],
-        &["dlq", "export"],
-        &["dlq", "redrive"],
-        &["dlq", "discard"],
-        &["session", "export"],
-        &["session", "timeline"],
-        &["sweep"],
-    ];
-    for command in commands {
-        let ended = kvsw.run(&[command, &["--help"]].concat()).await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{command:?}");
-        assert!(ended.stdout.contains("Example"), "{command:?} has no example:\n{}", ended.stdout);
-        assert!(!ended.stdout.contains('\u{1b}'), "colour in a pipe");
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    let mut commands = 0;
+    while let Some(path) = open.pop() {
+        let run = async |more: &[String]| {
+            let args: Vec<&str> = path.iter().chain(more).map(String::as_str).collect();
+            kvsw.run(&args).await
+        };
+        let help = run(&["--help".to_owned()]).await;
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{path:?}");
+        assert!(!help.stdout.contains('\u{1b}'), "colour in a pipe");
+        let below = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let below: Vec<&str> = below.map_while(|line| line.split_whitespace().next()).collect();
+        open.extend(below.iter().map(|name| path.iter().cloned().chain([(*name).to_owned()]).collect()));
+        if !below.is_empty() {
+            continue;
+        }
+        commands += 1;
+        assert!(help.stdout.contains("Example"), "{path:?} has no example:\n{}", help.stdout);
+        assert_eq!(run(&["--no-such-flag".to_owned()]).await.code, 2, "{path:?}: wrong use");
+        let usage = help.stdout.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap();
+        let ended = run(&needed(&path, usage)).await;
+        let expected = if path == ["completions"] { 0 } else { 3 };
+        assert_eq!(ended.code, expected, "{path:?} where no service answers: {ended:?}");
     }
+    assert!(commands >= 15, "{commands} commands were found");
+    let help = kvsw.run(&["--help"]).await.stdout;
+    let runbook = include_str!("../../../docs/runbook.md");
+    for code in 0..=3 {
+        assert!(help.contains(&format!("{code} ")) && help.contains("Exit codes: 0 "), "{help}");
+        assert!(runbook.contains(&format!("\n| {code} | ")), "the runbook does not explain exit code {code}");
+    }
+}
+
+/// The arguments without which a command is wrong use, as its usage names them.
+fn needed(path: &[String], usage: &str) -> Vec<String> {
+    let folder = folder(&format!("needed-{}", path.concat()));
+    let words = usage.split_whitespace().skip(1 + path.len()).filter(|word| *word != "[OPTIONS]");
+    let value = |word: &str| match (word, path.last().map(String::as_str)) {
+        ("<SESSION>", _) => "owl".to_owned(),
+        ("<SHELL>", _) => "bash".to_owned(),
+        ("<FOLDER>", Some("import")) => {
+            for file in ["messages.jsonl", "facts.jsonl"] {
+                std::fs::write(folder.join(file), "").unwrap();
+            }
+            folder.display().to_string()
+        }
+        ("<FILE>", Some("timeline")) => folder.join("x.svg").display().to_string(),
+        ("<FILE>", _) => folder.join("x.wav").display().to_string(),
+        ("<FOLDER>", _) => folder.join("x").display().to_string(),
+        (flag, _) => flag.to_owned(),
+    };
+    words.map(value).collect()
 }
 
 /// Exit code 2, what it says, a hint at the end, nothing on stdout.

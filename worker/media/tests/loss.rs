@@ -129,6 +129,25 @@ fn five_a_cluster(packets: &[Vec<u8>]) -> Recording {
     Recorder::plain(100_000).record(packets)
 }
 
+/// Without a Timestamp, blocks behind a loss seem to go on with the recording before it, and their next Cluster contradicts.
+#[test]
+fn a_restart_whose_header_is_lost_goes_on_at_its_next_cluster_however_little_follows() {
+    let before = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]);
+    for packets in 6..9_usize {
+        let restarted = five_a_cluster(&vec![vec![0xf8, 4, 5, 6]; packets]);
+        let second_block =
+            restarted.boundaries.iter().find(|at| **at > restarted.clusters()[0] + 10).unwrap();
+        let mut demuxer = Demuxer::new();
+        demuxer.push(&before.bytes);
+        demuxer.bytes_missing();
+        let items = demuxer.push(&restarted.bytes[*second_block..]);
+        assert!(heads(&items)[0].headerless);
+        assert_eq!(common::packets(&items).len(), packets - 1, "sound behind the Cluster is lost: {items:?}");
+        let known = common::packets(&items).iter().all(|packet| packet.time_basis == TimeBasis::Known);
+        assert!(known, "the Cluster's Timestamp tells when the blocks before it were");
+    }
+}
+
 #[test]
 fn a_false_cluster_id_in_the_sound_does_not_stop_the_search() {
     let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 30]);

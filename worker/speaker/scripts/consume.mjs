@@ -1,6 +1,6 @@
 // Installs the packed package into an empty Vite project, type-checks a page that uses it, and builds that.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -23,22 +23,22 @@ try {
       target: "ES2022", module: "ESNext", moduleResolution: "bundler", strict: true, noEmit: true, skipLibCheck: false,
       lib: ["ES2022", "DOM", "DOM.Iterable"], types: ["vite/client"],
     },
-    include: ["main.ts"],
+    include: ["main.ts", "types.ts"],
   }));
-  write("index.html", '<!doctype html><title>page</title><script type="module" src="/main.ts"></script>');
-  write("main.ts", `
+  const [html, page] = [...readFileSync(join(speaker, "README.md"), "utf8").matchAll(/```(?:html|ts)\n([^]*?)```/g)].map(([, text]) => text);
+  write("index.html", `<!doctype html><html lang="en"><title>page</title><body>${html}</body></html>`);
+  write("main.ts", page); // the example of the README
+  write("types.ts", `
 import { AudioStreamError, AudioStreamService } from "kvs-speaker";
 import type { Counts, State } from "kvs-speaker";
-import workletUrl from "kvs-speaker/pcm-worklet.js?url&no-inline";
 
-const service = new AudioStreamService({ url: "wss://example.com/live", session: "fox", token: async () => "t", workletUrl });
+const service = new AudioStreamService({ url: "wss://example.com/live", session: "fox", token: async () => "t" });
 let state: State = service.state;
 service.on("state", (next) => (state = next));
 service.on("counts", (counts: Counts) => console.log(state, counts.waiting));
 service.on("problem", (problem) => console.log(problem instanceof AudioStreamError && problem.code satisfies string));
 // @ts-expect-error there is no such event
 service.on("nothing", () => {});
-document.body.onclick = () => void service.start().then(() => service.stop()).then(({ stored }) => console.log(stored));
 `);
   npm(folder, "install", "--save-dev", "--no-package-lock", "vite@6.4.6", "typescript@5.9.3", join(folder, packed.filename));
   for (const command of [["tsc", "-p", "."], ["vite", "build", "--logLevel", "warn"]]) npm(folder, "exec", "--", ...command);

@@ -120,6 +120,7 @@ export class Sender {
   /** Connects, and stays connected. */
   async speak(): Promise<void> {
     this.#speaking = true;
+    this.#refusedAll = false; // it starts again, and takes over
     await this.open();
     this.#connect();
   }

@@ -169,6 +169,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       document.addEventListener("visibilitychange", this.#visible);
       void this.#wakeLock.hold();
       this.#to("recording");
+      for (const code of this.#problems) if (isForGood(code)) this.#solved(code);
       await Promise.all([this.#restart(), this.#sender.speak()]);
     } catch (cause) {
       throw this.#failed(cause);

@@ -47,6 +47,8 @@ export class ChunkStore {
   #database: IDBDatabase;
   #session: string;
   #page: string;
+  /** Let its locks go. */
+  #releases: (() => void)[] = [];
 
   private constructor(database: IDBDatabase, session: string, page: string) {
     this.#database = database;
@@ -68,8 +70,8 @@ export class ChunkStore {
     };
     const database = await done(request);
     database.onversionchange = () => database.close(); // a later version wants to change it
-    void hold(page, RELOAD_MS);
     const store = new ChunkStore(database, session, page);
+    void store.#hold(page);
     await store.#forgetOld();
     return store;
   }
@@ -78,7 +80,7 @@ export class ChunkStore {
   async left(): Promise<Left> {
     const rows = (await done(this.#read(CHUNKS).getAll(this.#range()))) as Row[];
     const pages = [...new Set(rows.map(({ page }) => page))].filter((page) => page !== this.#page);
-    const free = new Map(await Promise.all(pages.map(async (page) => [page, await hold(page, RELOAD_MS)] as const)));
+    const free = new Map(await Promise.all(pages.map(async (page) => [page, await this.#hold(page)] as const)));
     const chunks = rows.filter(({ page }) => free.get(page)).map(({ chunk }) => chunk);
     const total = (await done(this.#read(TOTALS).get(this.#session))) as Total | undefined;
     return {
@@ -113,6 +115,25 @@ export class ChunkStore {
 
   close(): void {
     this.#database.close();
+    for (const release of this.#releases) release();
+  }
+
+  /**
+   * Holds a page's lock for as long as this store is open; false: another one holds it. Where there are no locks two pages may send
+   * the same chunks, which the queue takes once.
+   */
+  #hold(page: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (!navigator.locks) return resolve(true);
+      const patience = new AbortController();
+      const timer = setTimeout(() => patience.abort(), RELOAD_MS);
+      const request = navigator.locks.request(`${DATABASE} ${page}`, { signal: patience.signal }, () => {
+        clearTimeout(timer);
+        resolve(true);
+        return new Promise<void>((release) => this.#releases.push(release));
+      });
+      request.catch(() => resolve(false));
+    });
   }
 
   async #forgetOld(): Promise<void> {
@@ -142,23 +163,5 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
     if (request instanceof IDBOpenDBRequest) request.onblocked = () => reject(new Error("the database is in use"));
-  });
-}
-
-/**
- * Holds a page's lock for as long as this document lives; false: another document holds it, for more than `waitMs`. Where there
- * are no locks two pages may send the same chunks, which the queue takes once.
- */
-async function hold(page: string, waitMs: number): Promise<boolean> {
-  if (!navigator.locks) return true;
-  return new Promise((resolve) => {
-    const patience = new AbortController();
-    const timer = setTimeout(() => patience.abort(), waitMs);
-    const request = navigator.locks.request(`${DATABASE} ${page}`, { signal: patience.signal }, () => {
-      clearTimeout(timer);
-      resolve(true);
-      return new Promise<never>(() => {});
-    });
-    request.catch(() => resolve(false));
   });
 }

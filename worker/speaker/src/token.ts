@@ -34,7 +34,7 @@ export class TokenSource {
     const holds = this.#token !== undefined && Date.now() < this.#expiresAt - MARGIN_MS;
     if (holds && !this.#doubted) return this.#token as string;
     const given = await this.#give().catch((cause: unknown): Token => {
-      if (!holds) throw new AudioStreamError("TOKEN_FAILED", { cause });
+      if (!holds) throw new AudioStreamError(cause instanceof TypeError ? "NOT_CONNECTED" : "TOKEN_FAILED", { cause }); // `fetch` says so
       if (this.#failures++ % EVERY) throw new AudioStreamError("NOT_CONNECTED", { cause });
       return { token: this.#token as string, expiresAt: this.#expiresAt };
     });

@@ -160,6 +160,7 @@ export class Browser {
         signal.addEventListener("abort", () => reject(signal.reason));
       });
     await callback();
+    this.unlock(name);
   };
 
   #wakeLock = async () => {

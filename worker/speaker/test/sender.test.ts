@@ -222,6 +222,21 @@ test("after a reload the numbers are the session's, not the load's", async () =>
   assert.deepEqual(last.counts, next.counts, "no chunk is counted twice");
 });
 
+test("what one recording left open, the next one on the same page goes on to follow", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  server.written = Infinity;
+  server.gaps = [{ page: 0, chunkFirst: 1, chunkLast: 1, reason: "PARKED" }];
+  await browser.until(page.sender.finish(), 20);
+  const next = new Page(browser);
+  await browser.until(next.sender.open(), 5);
+  assert.deepEqual(next.counts, { waiting: 0, sent: 1_000, stored: 1_000, missing: 0 });
+  server.gaps = []; // an operator has brought it back
+  await browser.tick(20_000);
+  assert.deepEqual([next.counts.stored, server.open.length], [2_000, 0]);
+});
+
 test("a disk that is full takes nothing from what it has, and is used again when it has room", async () => {
   const { browser, server, page } = world();
   server.up = false;

@@ -340,6 +340,20 @@ test("a session that ends elsewhere ends the recording with a sentence", async (
   assert.equal(world.devices.live, undefined);
 });
 
+test("who was replaced may start again, and all of it is stored then", async () => {
+  const world = new World();
+  await world.start();
+  await world.browser.tick(2_500);
+  new WebSocket("wss://service/live"); // another page speaks
+  await world.browser.tick(2_000);
+  assert.deepEqual([world.states.at(-1), world.problems], ["failed", ["REPLACED"]]);
+  await world.start();
+  assert.deepEqual(world.solved, ["REPLACED"], "the page goes on to say that it was replaced");
+  await world.browser.tick(3_000);
+  const { stored, counts } = await world.stop();
+  assert.deepEqual([stored, counts.waiting, world.server.ends], [true, 0, 1], "what was said before would be forgotten");
+});
+
 test("a listener that fails disturbs nobody", async () => {
   const world = new World();
   world.service.on("state", () => {

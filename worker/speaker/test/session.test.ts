@@ -50,12 +50,20 @@ test("a parked batch is a hole with its reason until a redrive has filled it", (
   const range = { chunkFirst: 0, chunkLast: 1 };
   const parked: Line = { event: "parked", ...range, reason: "ack-4006", message: "refused", timestampMs: 2_100 };
   const session = told(...chunk(0, 1_000), ...chunk(1, 2_000), { event: "gapOpened", ...range, timestampMs: 2_100 }, parked);
-  assert.deepEqual(session.holes, [{ first: 0, last: 1, state: "parked", why: "ack-4006: refused" }]);
+  assert.deepEqual(session.holes, [{ first: 0, last: 1, from: 0, to: 2_000, state: "parked", why: "ack-4006: refused" }]);
   assert.deepEqual(session.chunks.map(({ state, why }) => [state, why]), [["parked", "ack-4006"], ["parked", "ack-4006"]]);
   session.take({ ...written(0, 1, 5_000), backfill: true });
   session.take({ event: "gapClosed", ...range, timestampMs: 5_000 });
   assert.equal(session.holes[0]?.state, "closed");
   assert.deepEqual(session.chunks.map(({ state }) => state), ["persisted", "persisted"]);
+});
+
+test("a hole stays where it was when the page is loaded again and counts from 0", () => {
+  const range = { chunkFirst: 0, chunkLast: 0 };
+  const session = told(...chunk(0, 1_000), { event: "gapOpened", ...range, timestampMs: 1_100 }, ...chunk(0, 60_000));
+  session.take({ ...written(0, 0, 61_000), backfill: true });
+  session.take({ event: "gapClosed", ...range, timestampMs: 61_000 });
+  assert.deepEqual(session.holes.map(({ from, to, state }) => [from, to, state]), [[0, 1_000, "closed"]]);
 });
 
 test("lines of other kinds, and of no range, change nothing", () => {

@@ -48,19 +48,39 @@ pub async fn during<T>(
     let began = Instant::now();
     arm(stack, schedule, began);
     let trouble = async {
-        let mut injected = Injected::default();
-        for kill in &schedule.kills {
-            tokio::time::sleep_until(began + kill.after).await;
-            match kill_at_work(stack, kill).await {
-                true => injected.kills += 1,
-                false => injected.kills_idle += 1,
-            }
-        }
+        let (mut injected, refused) =
+            tokio::join!(kill_all(stack, schedule, began), away(stack, schedule, began));
         tokio::time::sleep_until(began + length).await;
         disarm(stack, &mut injected);
+        injected.media.insert("away".to_owned(), refused);
         injected
     };
     tokio::join!(work, trouble)
+}
+
+async fn kill_all(stack: &Stack, schedule: &Schedule, began: Instant) -> Injected {
+    let mut injected = Injected::default();
+    for kill in &schedule.kills {
+        tokio::time::sleep_until(began + kill.after).await;
+        match kill_at_work(stack, kill).await {
+            true => injected.kills += 1,
+            false => injected.kills_idle += 1,
+        }
+    }
+    injected
+}
+
+/// Kinesis Video's outage; how many calls it refused.
+async fn away(stack: &Stack, schedule: &Schedule, began: Instant) -> u64 {
+    let (Some(emulator), Some((outage, fault))) = (stack.emulator(), schedule.kinesis_video_away()) else {
+        return 0;
+    };
+    tokio::time::sleep_until(began + outage.from).await;
+    let id = emulator.faults().add(fault);
+    tokio::time::sleep_until(began + outage.until).await;
+    let refused = emulator.faults().fired(id);
+    emulator.faults().remove(id);
+    refused
 }
 
 /// Kills a worker that is at work, or after a while without any, an idle one.

@@ -16,6 +16,9 @@ pub type Key = (u32, u64);
 /// end and the place where decoding goes on belong to the chunk before.
 const HOLE_TOLERANCE: usize = 4_800;
 
+/// Times are whole milliseconds, and those of audio that drifts lie up to 1.5 % closer: so much two blocks of 100 ms may overlap that do not.
+const ROUNDING_MS: u64 = 3;
+
 /// A fragment, as its tags and blocks tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
@@ -49,6 +52,11 @@ impl Fragment {
 
     fn samples(&self) -> usize {
         self.blocks.iter().map(|(_, samples)| samples).sum()
+    }
+
+    /// When its last block begins.
+    fn last_ms(&self) -> u64 {
+        self.blocks.iter().map(|(at, _)| *at).max().unwrap_or(self.at_ms)
     }
 
     fn spans(&self, key: Key) -> bool {
@@ -96,10 +104,11 @@ impl Account {
     }
 }
 
-/// Chunks that came so late that their session had passed them, and that no DLQ ever held: those of fragments that arrived after later audio.
+/// Chunks that came so late that their session had passed them, and that no DLQ ever held: those of fragments that arrived after later
+/// audio, also in a hole of one fragment.
 pub fn late_chunks(fragments: &[Fragment], parked: &BTreeSet<Key>) -> BTreeSet<Key> {
     let arrived_late = |fragment: &&Fragment| {
-        fragments.iter().any(|other| other.number < fragment.number && other.at_ms > fragment.at_ms)
+        fragments.iter().any(|other| other.number < fragment.number && other.last_ms() > fragment.at_ms)
     };
     let keys = |fragment: &Fragment| {
         let page = fragment.page;
@@ -184,8 +193,8 @@ fn overlaps(fragments: &[Fragment]) -> Vec<(String, String)> {
     blocks.sort_by_key(|(at, _, fragment)| (*at, &fragment.number));
     let overlap = |pair: &[(u64, usize, &Fragment)]| {
         let [(at, samples, fragment), (next, _, other)] = pair else { return None };
-        let end = at + (*samples as u64).div_ceil(16);
-        (end > *next).then(|| (fragment.name(), other.name()))
+        let end = at + *samples as u64 / 16;
+        (end > *next + ROUNDING_MS).then(|| (fragment.name(), other.name()))
     };
     let pairs: BTreeSet<_> = blocks.windows(2).filter_map(overlap).collect();
     pairs.into_iter().collect()
@@ -268,6 +277,10 @@ mod tests {
         let fragments = [numbered(0, 1, "1"), numbered(2, 2, "5"), numbered(3, 3, "3"), numbered(4, 5, "4")];
         assert_eq!(late_chunks(&fragments, &nothing_parked()), BTreeSet::from([(0, 2)]));
         assert_eq!(late_chunks(&fragments, &BTreeSet::from([(0, 2)])), BTreeSet::new());
+        let mut holed = numbered(0, 3, "1");
+        holed.blocks.remove(1);
+        let into_its_hole = [holed, numbered(1, 1, "2")];
+        assert_eq!(late_chunks(&into_its_hole, &nothing_parked()), BTreeSet::from([(0, 1)]));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub mod reference;
 pub mod report;
 pub mod schedule;
 mod speak;
+pub mod summary;
+pub mod voices;
 pub mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,13 +39,12 @@ use crate::replay::speaker::{SpeakError, now_ms};
 use crate::resources::{ResourceError, SessionStatus};
 use crate::stack::{Stack, StackConfig};
 
-/// The writer's timeout. One PutMedia may take 4 s of it; a shorter one would leave no time to answer.
-pub const WRITER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The queue's visibility timeout: more than twice the writer's, so that a killed worker's write cannot be under way any more, and short
-/// enough that its messages come back several times within a run. (The deployed one is the writer's and 5 s.)
-pub const VISIBILITY: Duration = Duration::from_secs(12);
+/// The writer's timeout, as deployed.
+pub const WRITER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The queue's visibility timeout, as deployed.
+pub const VISIBILITY: Duration = Duration::from_secs(15);
 /// How long the queue may take to become empty once the faults have stopped, each time.
-pub const DRAIN: Duration = Duration::from_secs(60);
+pub const DRAIN: Duration = Duration::from_secs(180);
 /// How often the queue is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long sessions speak on after one stream's trouble.
@@ -54,8 +55,8 @@ const READERS: usize = 4;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is spoken.
-    pub recording: Recording,
+    /// What is spoken: one after the other, session by session.
+    pub recordings: Vec<Recording>,
     /// How many sessions.
     pub sessions: usize,
     /// How long they speak, and faults happen.
@@ -116,7 +117,7 @@ pub fn stack_config(sessions: usize, backend: BackendKind) -> StackConfig {
     config.writer.timeout = WRITER_TIMEOUT;
     config.visibility_timeout = Some(VISIBILITY);
     config.kinesis_video.list_lag_ms = 400;
-    config.kinesis_video.cut_release_ms = 300;
+    config.kinesis_video.cut_release_ms = 2_000;
     config
 }
 
@@ -152,7 +153,6 @@ pub async fn run(stack: &Stack, options: &Options, progress: &dyn Progress) -> R
     Ok(Outcome {
         seed: options.seed,
         schedule: schedule.digest(),
-        recording: options.recording.name.clone(),
         seconds: options.length.as_secs(),
         sessions: counted.sessions,
         injected,
@@ -203,6 +203,7 @@ async fn count_and_redrive(
 
     let outcomes = sessions.iter().zip(before).zip(after).map(|((session, before), after)| SessionOutcome {
         session_id: session.id.clone(),
+        recording: session.recording.clone(),
         pages: session.pages,
         refused: session.refused,
         fragments: after.fragments,
@@ -220,7 +221,7 @@ fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {
             Trouble::Everything => options.length,
             Trouble::OneStream { .. } => options.length + CALM,
         };
-        let pages = pages::pages(&options.recording, length, n % 2 == 1)?;
+        let pages = pages::pages(&options.recordings[n % options.recordings.len()], length, n % 2 == 1)?;
         // Spread over a second, so that no two sessions are in step.
         let delay = Duration::from_secs(1) * n as u32 / options.sessions as u32;
         Ok(Script { session_id: format!("chaos-{:02}", n + 1), pages, delay })
@@ -231,6 +232,7 @@ fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {
 /// A session, and what its stream must hold.
 struct Session {
     id: String,
+    recording: String,
     pages: usize,
     refused: usize,
     expected: Expected,
@@ -246,6 +248,7 @@ fn sessions(spoken: Vec<Spoken>) -> Result<Vec<Session>, ChaosError> {
             keys: keys.collect(),
             expected: one_pass(&id, &spoken.sent)?,
             id: spoken.session_id,
+            recording: spoken.recording,
             pages: spoken.pages,
             refused: spoken.refused,
         })

@@ -15,6 +15,8 @@ use crate::replay::recording::{Line, Recording};
 
 /// Silence between two rounds of the recording.
 const BETWEEN_MS: u64 = 400;
+/// Serial numbers of Ogg recordings that are started again count from here.
+const OGG_SERIAL: u32 = 0x000c_4a05;
 /// A speaker says good-bye, and the page is loaded again.
 const RELOAD: Duration = Duration::from_secs(2);
 
@@ -49,7 +51,9 @@ pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Ve
     let mut left = length;
     while !left.is_zero() && rounds.len() < 1_000 {
         let left_ms = left.as_millis() as u64;
-        let round: Vec<Chunk> = chunks.iter().filter(|chunk| chunk.at_ms < left_ms).cloned().collect();
+        let again =
+            |chunk: &Chunk| Chunk { line: restarted(chunk.line.clone(), rounds.len() as u8), ..*chunk };
+        let round: Vec<Chunk> = chunks.iter().filter(|chunk| chunk.at_ms < left_ms).map(again).collect();
         rounds.push(round);
         left = left
             .saturating_sub(Duration::from_millis(round_ms) + if reload { RELOAD } else { Duration::ZERO });
@@ -66,28 +70,37 @@ pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Ve
         let later = move |chunk: Chunk| Chunk {
             index: chunk.index + before,
             at_ms: chunk.at_ms + round_ms * n as u64,
-            line: restarted(chunk.line, n as u8),
+            ..chunk
         };
         round.into_iter().map(later)
     });
     Ok(vec![page(joined.collect())])
 }
 
-/// A recorder that is started again draws another TrackUID; with the same one, the first blob would be the running recording's once
-/// more. Recordings in Ogg stay as they are.
+/// A recorder that is started again draws another TrackUID or serial number; with the same one, the first blob would be the running
+/// recording's once more. Ogg pages that are cut stay as they are.
 fn restarted(line: Line, round: u8) -> Line {
-    const TRACK_UID: [u8; 2] = [0x73, 0xc5];
-    let (Line::Message(mut fields), Ok((_, mut bytes))) = (line.clone(), audio(&line)) else { return line };
-    let header = bytes.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
-    let uid = bytes.windows(2).position(|id| id == TRACK_UID).filter(|_| header && round > 0);
-    let Some(last) = uid.and_then(|at| Some(at + 2 + usize::from(bytes.get(at + 2)? & 0x0f))) else {
-        return line;
+    let (Line::Message(mut fields), Ok((format, bytes))) = (line.clone(), audio(&line)) else { return line };
+    let renamed = match format {
+        _ if round == 0 => None,
+        Format::OggOpus => recorder::with_serial(&bytes, OGG_SERIAL + u32::from(round)),
+        Format::WebmOpus => with_track_uid(bytes, round),
+        Format::Pcm => None,
     };
-    if let Some(byte) = bytes.get_mut(last) {
-        *byte = byte.wrapping_add(round);
-    }
-    fields.insert("audioData".into(), json!(STANDARD.encode(bytes)));
+    let Some(renamed) = renamed else { return line };
+    fields.insert("audioData".into(), json!(STANDARD.encode(renamed)));
     Line::Message(fields)
+}
+
+/// A blob that begins with a WebM header, with another last byte of its TrackUID.
+fn with_track_uid(mut bytes: Vec<u8>, round: u8) -> Option<Vec<u8>> {
+    const TRACK_UID: [u8; 2] = [0x73, 0xc5];
+    let uid = bytes.windows(2).position(|id| id == TRACK_UID);
+    let at = uid.filter(|_| bytes.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]))?;
+    let last = at + 2 + usize::from(bytes.get(at + 2)? & 0x0f);
+    let byte = bytes.get_mut(last)?;
+    *byte = byte.wrapping_add(round);
+    Some(bytes)
 }
 
 /// The recording's chunks, numbered from 0, times from 0, in the order of their times.

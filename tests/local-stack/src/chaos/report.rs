@@ -97,6 +97,8 @@ fn chunk_at(expected: &Expected, sample: usize) -> Option<Key> {
 pub struct SessionOutcome {
     /// The session.
     pub session_id: String,
+    /// What it said.
+    pub recording: String,
     /// How often its page was loaded.
     pub pages: usize,
     /// Chunks that the door refused; they never went in.
@@ -126,9 +128,7 @@ pub struct Outcome {
     pub seed: u64,
     /// The schedule's short name.
     pub schedule: String,
-    /// What was spoken.
-    pub recording: String,
-    /// How long.
+    /// How long the sessions spoke.
     pub seconds: u64,
     /// Each session.
     pub sessions: Vec<SessionOutcome>,
@@ -162,6 +162,7 @@ impl Outcome {
     pub fn table(&self) -> Table {
         let header = [
             "session",
+            "recording",
             "pages",
             "chunks in",
             "written once",
@@ -182,6 +183,7 @@ impl Outcome {
             let (before, after, audio) = (&session.before, &session.after, &session.audio);
             table.add_row([
                 session.session_id.clone(),
+                session.recording.clone(),
                 session.pages.to_string(),
                 before.chunks_in.to_string(),
                 before.written_once.to_string(),
@@ -204,7 +206,7 @@ impl Outcome {
                 if session.holds() { "holds" } else { "BROKEN" }.to_owned(),
             ]);
         }
-        (1..14).for_each(|column| align_right(&mut table, column));
+        (2..15).for_each(|column| align_right(&mut table, column));
         table
     }
 

@@ -29,6 +29,7 @@ pub(super) struct Script {
 #[derive(Clone, Debug)]
 pub(super) struct Spoken {
     pub(super) session_id: String,
+    pub(super) recording: String,
     pub(super) pages: usize,
     /// Chunks that the door took, in order.
     pub(super) sent: Vec<Sent>,
@@ -44,7 +45,9 @@ pub(super) async fn speak(
 ) -> Result<Spoken, ChaosError> {
     tokio::time::sleep(script.delay).await;
     let session_id = script.session_id.clone();
-    let mut spoken = Spoken { session_id, pages: script.pages.len(), sent: Vec::new(), refused: 0 };
+    let recording = script.pages.first().map(|page| page.name.clone()).unwrap_or_default();
+    let mut spoken =
+        Spoken { session_id, recording, pages: script.pages.len(), sent: Vec::new(), refused: 0 };
     for (page, recording) in script.pages.iter().enumerate() {
         let said = speak_page(stack, &script.session_id, recording, progress).await;
         let said =

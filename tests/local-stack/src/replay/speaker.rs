@@ -4,6 +4,7 @@
 //! function failed, and it sees the connection close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again and sends what may have
 //! been lost once more; the handler's deduplication ids make that harmless.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,12 +26,16 @@ use crate::report::Refusal;
 pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
 /// After a connection was lost, so many of the last messages are sent again.
 const RESEND: usize = 16;
-/// How often a message that found the service busy is sent again, and a lost connection is opened again.
+/// How often a lost connection is opened again.
 const TRIES: u32 = 6;
 /// The wait before the first new try; it doubles with each.
 const BACKOFF: Duration = Duration::from_millis(200);
+/// The longest wait before a message that found the service busy is sent again.
+const BACKOFF_MAX: Duration = Duration::from_millis(1_600);
+/// How often such a message is sent again: for about a minute, as long as a page keeps it.
+const RESENDS: u32 = 40;
 /// How long the gateway may take to go through what it was sent.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_secs(300);
 /// Refusals come at once; after this long without one there will be none.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -69,6 +74,9 @@ pub enum SpeakError {
         /// Why; a status is the `$connect` route's own.
         source: Box<tungstenite::Error>,
     },
+    /// Nobody can tell which of its messages the door took.
+    #[error("the door has not gone through what it was sent within {} s: the machine is too slow for so many sessions", FLUSH.as_secs())]
+    TooSlow,
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -88,6 +96,8 @@ struct Talk {
     socket: Socket,
     messages: Vec<Outgoing>,
     spoken: Spoken,
+    /// Messages that found the service busy, and when they are sent again.
+    again: BTreeMap<usize, Instant>,
     /// The gateway has gone through everything up to our last ping.
     flushed: bool,
 }
@@ -116,7 +126,8 @@ impl Speaker {
             outgoing(line, captured_ms, &own_id, &self.session_id)
         });
         let messages = messages.collect();
-        let mut talk = Talk { url, socket, messages, spoken: Spoken::default(), flushed: false };
+        let spoken = Spoken::default();
+        let mut talk = Talk { url, socket, messages, spoken, again: BTreeMap::new(), flushed: false };
         for (i, slot) in slots.iter().enumerate() {
             talk.listen_until(start + Duration::from_millis(slot.after_ms)).await?;
             talk.send(i).await?;
@@ -153,10 +164,26 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
 }
 
 impl Talk {
-    /// Hears what the door says until it is time.
+    /// Hears what the door says until it is time, and sends again what is due.
     async fn listen_until(&mut self, time: Instant) -> Result<(), SpeakError> {
-        while let Ok(heard) = tokio::time::timeout_at(time, hear(&mut self.socket)).await {
-            self.react(heard).await?;
+        loop {
+            let due = self.again.values().min().copied().filter(|due| *due < time);
+            match tokio::time::timeout_at(due.unwrap_or(time), hear(&mut self.socket)).await {
+                Ok(heard) => self.react(heard).await?,
+                Err(_) if due.is_some() => self.send_due().await?,
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    async fn send_due(&mut self) -> Result<(), SpeakError> {
+        let now = Instant::now();
+        let due: Vec<usize> = self.again.iter().filter(|(_, at)| **at <= now).map(|(i, _)| *i).collect();
+        for i in due {
+            self.again.remove(&i);
+            if self.socket.send(Message::text(&self.messages[i].text)).await.is_err() {
+                return Box::pin(self.reconnect()).await;
+            }
         }
         Ok(())
     }
@@ -226,7 +253,10 @@ impl Talk {
         let chunk_index = answer["chunkIndex"].as_u64();
         let about = self.meant(chunk_index);
         match (field("code"), about) {
-            (Some(code), Some(i)) if code == "RETRY" => self.send_again(i).await,
+            (Some(code), Some(i)) if code == "RETRY" && self.messages[i].tries < RESENDS => {
+                self.send_again(i);
+                Ok(())
+            }
             (Some(code), about) => {
                 let reason = field("message").unwrap_or_default();
                 let refusal = Refusal { message: about, chunk_index, code, reason, hint: field("hint") };
@@ -254,18 +284,12 @@ impl Talk {
         self.spoken.refusals.push(refusal);
     }
 
-    async fn send_again(&mut self, i: usize) -> Result<(), SpeakError> {
+    fn send_again(&mut self, i: usize) {
         let message = &mut self.messages[i];
         message.tries += 1;
-        if message.tries > TRIES {
-            return Ok(());
-        }
         tracing::debug!(index = message.index, tries = message.tries, url = self.url, "sending again");
-        tokio::time::sleep(BACKOFF * 2_u32.pow(message.tries - 1)).await;
-        match self.socket.send(Message::text(&self.messages[i].text)).await {
-            Ok(()) => Ok(()),
-            Err(_) => Box::pin(self.reconnect()).await,
-        }
+        let wait = BACKOFF.saturating_mul(2_u32.saturating_pow(message.tries - 1)).min(BACKOFF_MAX);
+        self.again.insert(i, Instant::now() + wait);
     }
 
     async fn reconnect(&mut self) -> Result<(), SpeakError> {
@@ -288,7 +312,8 @@ impl Talk {
         let sent = self.spoken.sent.len();
         for i in sent.saturating_sub(RESEND)..sent {
             let message = &mut self.messages[i];
-            if self.spoken.sent[i].refused || message.text.len() > FRAME_BYTES_MAX || message.tries > TRIES {
+            if self.spoken.sent[i].refused || message.text.len() > FRAME_BYTES_MAX || message.tries > RESENDS
+            {
                 continue;
             }
             message.tries += 1;
@@ -310,7 +335,11 @@ impl Talk {
         let end =
             json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
         let deadline = Instant::now() + FLUSH;
-        while !self.flushed && Instant::now() < deadline {
+        while !self.again.is_empty() && Instant::now() < deadline {
+            self.listen_until(deadline.min(Instant::now() + BACKOFF)).await?;
+        }
+        while !(self.flushed && self.again.is_empty()) && Instant::now() < deadline {
+            self.flushed = false;
             let written = self.socket.send(Message::text(end.to_string())).await;
             let pinged = self.socket.send(Message::Ping(Vec::new().into())).await;
             if written.is_ok() && pinged.is_ok() {
@@ -321,6 +350,9 @@ impl Talk {
             } else {
                 self.reconnect().await?;
             }
+        }
+        if !self.flushed {
+            return Err(SpeakError::TooSlow);
         }
         while let Ok(heard) = tokio::time::timeout(QUIET, hear(&mut self.socket)).await {
             if matches!(heard, Heard::Closed(_)) {

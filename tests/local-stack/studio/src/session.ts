@@ -48,6 +48,9 @@ export interface Fragment {
 export interface Hole {
   first: number;
   last: number;
+  /** When its sound began and ended, by the page's clock; absent where its chunks are not known. */
+  from?: number;
+  to?: number;
   state: "parked" | "open" | "closed" | "given up";
   why: string;
 }
@@ -100,19 +103,22 @@ export class Session {
     if (this.chunks.length > KEPT) this.chunks.shift();
   }
 
-  /** Each load of a page counts from 0, one after the other: of several chunks with an index, the oldest that is not done. */
   #mark(first: number | null | undefined, last: number | null | undefined, state: Chunk["state"], why?: string): Chunk[] {
-    const marked: Chunk[] = [];
-    const seen = new Set<number>();
-    for (const chunk of this.chunks) {
-      const meant = chunk.index >= (first ?? Infinity) && chunk.index <= (last ?? first ?? -1);
-      if (!meant || chunk.persisted || seen.has(chunk.index)) continue;
-      seen.add(chunk.index);
+    const marked = this.#meant(first, last);
+    for (const chunk of marked) {
       chunk.state = state;
       if (why !== undefined) chunk.why = why;
-      marked.push(chunk);
     }
     return marked;
+  }
+
+  /** Each load of a page counts from 0, one after the other: of several chunks with an index, the oldest that is not done. */
+  #meant(first: number | null | undefined, last: number | null | undefined): Chunk[] {
+    const seen = new Set<number>();
+    return this.chunks.filter(({ index, persisted }) => {
+      const meant = index >= (first ?? Infinity) && index <= (last ?? first ?? -1);
+      return meant && !persisted && !seen.has(index) && seen.add(index);
+    });
   }
 
   #written(line: Line): void {
@@ -129,7 +135,10 @@ export class Session {
   #hole(first: number | null | undefined, last: number | null | undefined, state: Hole["state"], why: string): void {
     if (first == null || last == null) return;
     const known = this.holes.find((hole) => hole.state !== "closed" && hole.first <= last && hole.last >= first);
-    if (!known) return void this.holes.push({ first, last, state, why });
+    const chunks = this.#meant(first, last);
+    const [begin, end] = [chunks[0], chunks.at(-1)];
+    const time = begin && end && { from: begin.from, to: end.at };
+    if (!known) return void this.holes.push({ first, last, state, why, ...time });
     known.first = Math.min(known.first, first);
     known.last = Math.max(known.last, last);
     if (state === "parked") [known.state, known.why] = [state, why];

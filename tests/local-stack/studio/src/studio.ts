@@ -28,9 +28,9 @@ async function grant(): Promise<Grant> {
 
 /** Where the service is; known from an earlier load while the network is away. */
 async function serviceUrl(): Promise<string> {
-  const known = sessionStorage.getItem(SERVICE);
+  const known = localStorage.getItem(SERVICE);
   const url = await grant().then(({ url }) => url, (error) => known ?? Promise.reject(error));
-  sessionStorage.setItem(SERVICE, url);
+  localStorage.setItem(SERVICE, url);
   return url;
 }
 

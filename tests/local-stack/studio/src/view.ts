@@ -130,11 +130,8 @@ export class View {
     for (const { index, from, at, state } of this.#model.chunks) mark(0, from, at, state, `chunk ${index}: ${state}`);
     for (const { at, ms, first, last, backfill } of this.#model.fragments)
       mark(1, at, at + ms, backfill ? "backfill" : "persisted", `fragment of chunks ${first} to ${last}`);
-    for (const { first, last, state } of this.#model.holes) {
-      const own = this.#model.chunks.filter(({ index }) => index >= first && index <= last);
-      const [begin, end] = [own[0], own.at(-1)];
-      if (begin && end) mark(2, begin.from, end.at, state === "closed" ? "backfill" : "parked", `chunks ${first} to ${last}: ${state}`);
-    }
+    for (const { first, last, from, to, state } of this.#model.holes)
+      if (from && to) mark(2, from, to, state === "closed" ? "backfill" : "parked", `chunks ${first} to ${last}: ${state}`);
     element("timeline").replaceChildren(...marks);
   }
 }

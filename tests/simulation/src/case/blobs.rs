@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use fastrand::Rng;
 
+use crate::speech::file::File;
 use crate::speech::tape::{FRAME, tape};
-use crate::speech::webm::{Browser, header};
+use crate::speech::webm::Browser;
 
 /// Samples of a millisecond.
 const PER_MS: usize = 16;
@@ -69,6 +70,8 @@ pub enum Sizes {
 /// A recorder run: which packet ends where in its bytes and when.
 pub struct Recorder {
     browser: Browser,
+    /// A recorder that was drawn: several packets may end together, in a block or page.
+    is_drawn: bool,
     /// Where each packet ends; the header's end first.
     ends: Vec<usize>,
     begin_ms: u64,
@@ -78,14 +81,10 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder that plays a tape; its clock is fast by `drift_ppm`.
-    pub fn new(number: usize, uid: u64, begin_ms: u64, drift_ppm: i64) -> Self {
-        let tape = tape(number);
-        let mut ends = vec![header(tape.browser, uid).len()];
-        for block in &tape.blocks {
-            ends.push(ends.last().copied().unwrap_or_default() + block.len());
-        }
-        Self { browser: tape.browser, ends, begin_ms, drift_ppm, pause: None }
+    /// A recorder that plays a tape and writes a [`File`] of it; its clock is fast by `drift_ppm`.
+    pub fn new((number, uid, muxer): (usize, u64, Option<u64>), begin_ms: u64, drift_ppm: i64) -> Self {
+        let (browser, ends) = (tape(number).browser, File::of(number, uid, muxer).ends);
+        Self { browser, is_drawn: muxer.is_some(), ends, begin_ms, drift_ppm, pause: None }
     }
 
     /// It pauses after so much audio.
@@ -101,8 +100,16 @@ impl Recorder {
     fn whole(&self, packets: usize) -> usize {
         match self.browser {
             Browser::FirefoxOgg => packets - packets % self.browser.packets_per_chunk(),
+            _ if self.is_drawn => {
+                self.ends[..=packets].iter().rposition(|end| *end < self.ends[packets + 1]).unwrap_or(0)
+            }
             _ => packets,
         }
+    }
+
+    /// So many packets, and those that end with the last of them.
+    fn with_its_block(&self, packets: usize) -> usize {
+        if self.is_drawn { self.packets(self.ends[packets]) } else { packets }
     }
 
     /// Packets that are complete within the first `until` bytes.
@@ -139,7 +146,7 @@ impl Recorder {
         while packets < last {
             let pause = self.pause.map(|(at, _)| at).filter(|at| *at > packets);
             let to = packets + self.packets_of_blob(rng, packets, sizes);
-            packets = to.min(pause.unwrap_or(last)).min(last);
+            packets = self.with_its_block(to.min(pause.unwrap_or(last)).min(last));
             let over = match () {
                 () if packets >= last => 0,
                 () if ragged => rng.usize(0..(self.ends[packets + 1] - self.ends[packets]).max(1)),

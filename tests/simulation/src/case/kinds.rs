@@ -36,11 +36,17 @@ pub enum Kind {
     Pcm,
     /// Blobs of 5 to 20 s, which the page cuts into pieces and says that they go on.
     Pieces,
+    /// PutMedia's connection breaks, and its fragment is persisted up to 20 s later.
+    Late,
+    /// ListFragments is away, and for longer than PutMedia.
+    Archive,
+    /// Recorders of any muxer, in WebM and Ogg: laced blocks, groups, other tracks, pages of any size.
+    Recorders,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Steady,
         Self::Stall,
         Self::Burst,
@@ -55,10 +61,18 @@ impl Kind {
         Self::Hostile,
         Self::Pcm,
         Self::Pieces,
+        Self::Late,
+        Self::Archive,
+        Self::Recorders,
     ];
 
-    fn bit(self) -> u16 {
-        1 << self as u16
+    /// Whether it is the services' trouble, not a speaker's.
+    pub fn is_of_services(self) -> bool {
+        matches!(self, Self::Late | Self::Archive)
+    }
+
+    fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// Its name on the command line.
@@ -76,17 +90,22 @@ impl Kind {
 
 /// A set of kinds.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kinds(u16);
+pub struct Kinds(u32);
 
 impl Kinds {
     /// No kind: cases are drawn as they were before there were kinds.
     pub const NONE: Self = Self(0);
     /// Every kind.
-    pub const ALL: Self = Self((1 << Kind::ALL.len()) - 1);
+    pub const ALL: Self = Self(u32::MAX >> (32 - Kind::ALL.len()));
 
     /// The set of these.
     pub fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self(kinds.into_iter().fold(0, |set, kind| set | kind.bit()))
+    }
+
+    /// Those that speakers are in.
+    pub fn of_speakers(self) -> Self {
+        Self::of(self.iter().filter(|kind| !kind.is_of_services()))
     }
 
     /// Whether a kind is in it.

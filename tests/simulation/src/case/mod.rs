@@ -3,16 +3,18 @@
 pub mod blobs;
 pub mod kinds;
 pub mod script;
+mod services;
 mod speaker;
 
 use fastrand::Rng;
 use writer::Config;
 
-use self::kinds::Kinds;
+use self::kinds::{Kind, Kinds};
 use self::speaker::speaker;
 use crate::evidence::Evidence;
 use crate::faults::{Failure, Fate, Fault, On, Op};
 use crate::invariants::{Violation, check};
+use crate::once;
 use crate::run::{Double, Outcome, Scenario, run};
 use crate::speech::session::{BEGIN_MS, Bad, Chunk, Passage, Session, Take};
 use crate::speech::tape::{TAPES, tape};
@@ -55,8 +57,11 @@ impl Case {
     /// Draws a case, with some kinds of trouble.
     pub fn draw(seed: u64, kinds: Kinds) -> Self {
         let mut case = Self::draw_base(seed);
-        if !kinds.is_empty() {
+        if !kinds.of_speakers().is_empty() {
             case.trouble(kinds);
+        }
+        if kinds.iter().any(Kind::is_of_services) {
+            services::trouble(&mut case, kinds);
         }
         case
     }
@@ -133,12 +138,22 @@ impl Case {
 
     /// As [`Case::judge`], with the run.
     pub fn judge_traced(&self, trace: bool) -> (Outcome, Vec<Violation>) {
-        let outcome = run(&self.scenario(trace));
+        let mut outcome = run(&self.scenario(trace));
+        let mut violations = Vec::new();
+        if self.persists_too_late() {
+            violations.extend(once::read_once(&mut outcome));
+        }
         let evidence =
             Evidence { undisturbed: self.undisturbed, ..Evidence::gather(&self.sessions, &outcome, true) };
-        let violations = check(&evidence);
+        violations.extend(check(&evidence));
         drop(evidence);
         (outcome, violations)
+    }
+
+    /// Whether a fragment may be persisted later than the writer waits for: then it may be there twice, once for a reader.
+    fn persists_too_late(&self) -> bool {
+        let within_ms = Config::default().persisted_within_ms;
+        self.faults.iter().any(|fault| matches!(fault.fate, Fate::FailLate(_, ms) if ms > within_ms))
     }
 }
 
@@ -200,8 +215,15 @@ fn take(rng: &mut Rng, number: usize, new_page: bool, connection: u32, begin_ms:
     for block in &tape(number).blocks {
         ends.push(ends.last().copied().unwrap_or_default() + block.len());
     }
-    let mut take =
-        Take { tape: number, uid, new_page, connection, reconnects: Vec::new(), chunks: Vec::new() };
+    let mut take = Take {
+        tape: number,
+        uid,
+        muxer: None,
+        new_page,
+        connection,
+        reconnects: Vec::new(),
+        chunks: Vec::new(),
+    };
     let ragged = rng.u8(0..4) == 0;
     let mischief = rng.u8(0..3) == 0;
     let (mut packets, mut paused_ms) = (0, 0);

@@ -32,6 +32,8 @@ pub struct Window {
 pub struct Script {
     /// Who records.
     pub browser: Browser,
+    /// A recorder that this number draws writes what it records.
+    pub muxer: Option<u64>,
     /// When it begins, after the session's start.
     pub begin_ms: u64,
     /// So much audio, at most 92 s.
@@ -55,6 +57,7 @@ impl Script {
     pub fn new(browser: Browser, speech_ms: u64) -> Self {
         Self {
             browser,
+            muxer: None,
             begin_ms: 0,
             speech_ms,
             window: None,
@@ -70,7 +73,7 @@ impl Script {
     pub fn play(&self, rng: &mut Rng, n: usize) -> Take {
         let tape = self.tape(n);
         let uid = if self.browser == Browser::FirefoxOgg { tape as u64 } else { rng.u64(..) };
-        let mut recorder = Recorder::new(tape, uid, self.begin_ms, self.drift_ppm);
+        let mut recorder = Recorder::new((tape, uid, self.muxer), self.begin_ms, self.drift_ppm);
         if let Some((after_ms, ms)) = self.pause {
             recorder.pause(after_ms, ms);
         }
@@ -91,6 +94,7 @@ impl Script {
         Take {
             tape,
             uid,
+            muxer: self.muxer,
             new_page: false,
             connection: 0,
             reconnects: reconnects.into_iter().collect(),

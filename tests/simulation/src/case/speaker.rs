@@ -23,7 +23,7 @@ const RUNNING_MS: u64 = 500;
 
 /// Draws a speaker with some of `kinds`.
 pub fn speaker(rng: &mut Rng, number: usize, kinds: Kinds) -> Session {
-    let kinds = kinds.draw(rng);
+    let kinds = kinds.of_speakers().draw(rng);
     let skews = if kinds.has(Kind::Clock) { &SKEW_MS[..] } else { &SKEW_MS[..6] };
     let mut session = Session {
         begins_ms: BEGIN_MS + rng.u64(0..3_000),
@@ -63,6 +63,7 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
     let pause_at_ms = rng.u64(1_000..speech_ms.min(SHORT_MS));
     let clear = window.is_none_or(|w| pause_at_ms + 2 * APART_MS < w.from_ms);
     Script {
+        muxer: muxer(rng, kinds, browser),
         window,
         drift_ppm,
         pause: (rng.u8(0..4) == 0 && clear).then(|| (pause_at_ms, rng.u64(700..9_000))),
@@ -78,8 +79,8 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     let handed_out_ms = |at: usize| first.chunks.get(at).map_or(0, |chunk| chunk.handed_out_ms);
     let ends_ms = handed_out_ms(first.chunks.len() - 1);
     let begin_ms = if kinds.has(Kind::SecondPage) {
-        // Who connects last is the speaker: no reconnect of the first page comes later.
-        let connected_ms = first.reconnects.iter().map(|at| handed_out_ms(*at) + APART_MS).max();
+        // Who connects last is the speaker: the first page has spoken before over each of its connections, or the door refuses it.
+        let connected_ms = [0].iter().chain(&first.reconnects).map(|at| handed_out_ms(*at) + APART_MS).max();
         let earliest_ms = ends_ms.saturating_sub(20_000).max(2_000).max(connected_ms.unwrap_or_default());
         (earliest_ms + APART_MS < ends_ms).then(|| rng.u64(earliest_ms..ends_ms - APART_MS / 2))?
     } else {
@@ -87,13 +88,17 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
         (rng.u8(0..5) < 2).then_some(ends_ms + after_ms)?
     };
     let speech_ms = rng.u64(4_000..12_000);
+    let browser = browser(rng, kinds);
+    let muxer = muxer(rng, kinds, browser);
     let script = Script {
+        // Mostly, a page's next recorder is of the same kind.
+        muxer: muxer.map(|muxer| first.muxer.filter(|same| same % 3 > 0).unwrap_or(muxer)),
         begin_ms,
         drift_ppm: if kinds.has(Kind::Drift) { rng.i64(-10_000..=10_000) } else { 0 },
         sizes: sizes(rng, kinds),
         empties: kinds.has(Kind::Empty),
         disorder: kinds.has(Kind::Disorder),
-        ..Script::new(browser(rng, kinds), speech_ms)
+        ..Script::new(browser, speech_ms)
     };
     let mut take = script.play(rng, 1);
     take.new_page = kinds.has(Kind::SecondPage) || rng.bool();
@@ -116,8 +121,15 @@ fn browser(rng: &mut Rng, kinds: Kinds) -> Browser {
         0..4 if kinds.has(Kind::Pcm) => Browser::Worklet,
         0 | 1 => Browser::Chromium,
         2 | 3 => Browser::Firefox,
+        _ if kinds.has(Kind::Recorders) => Browser::Firefox,
         _ => Browser::FirefoxOgg,
     }
+}
+
+/// Which recorder writes what these browsers' recorders encode, if it is another one.
+fn muxer(rng: &mut Rng, kinds: Kinds, browser: Browser) -> Option<u64> {
+    let is_encoded = matches!(browser, Browser::Chromium | Browser::Firefox);
+    (kinds.has(Kind::Recorders) && is_encoded).then(|| rng.u64(..))
 }
 
 fn window(rng: &mut Rng, kinds: Kinds, browser: Browser) -> Option<Window> {

@@ -8,6 +8,7 @@ use media::time::EpochMs;
 use serde_json::json;
 use writer::ports::SessionStatus;
 
+use super::file::File;
 use super::tape::{FRAME, tape};
 use super::webm::{Browser, header};
 use crate::case::kinds::Kinds;
@@ -118,6 +119,8 @@ pub struct Take {
     pub tape: usize,
     /// The recorder's random track number.
     pub uid: u64,
+    /// It is written by the recorder that this number draws, not by the tape's browser.
+    pub muxer: Option<u64>,
     /// A new page numbers its chunks from 0; a restarted recorder goes on counting.
     pub new_page: bool,
     /// Which WebSocket connection its chunks come over.
@@ -188,7 +191,8 @@ impl Take {
         let browser = tape(number).browser;
         let uid = number as u64 + 1;
         let (new_page, connection, reconnects) = (false, 0, Vec::new());
-        let mut take = Self { tape: number, uid, new_page, connection, reconnects, chunks: Vec::new() };
+        let mut take =
+            Self { tape: number, uid, muxer: None, new_page, connection, reconnects, chunks: Vec::new() };
         let mut end = header(browser, take.uid).len();
         let mut ends = tape(number).blocks.iter().map(|block| {
             end += block.len();
@@ -207,6 +211,14 @@ impl Take {
 
     /// The whole recording, and where in it each packet ends.
     pub fn recording(&self) -> (Vec<u8>, Vec<usize>) {
+        if self.muxer.is_some() {
+            let File { mut bytes, mut ends, .. } = self.file();
+            let last = self.chunks.last().map_or(0, |chunk| chunk.until);
+            bytes.truncate(last);
+            ends.remove(0);
+            ends.retain(|end| *end <= last);
+            return (bytes, ends);
+        }
         let tape = tape(self.tape);
         let mut bytes = header(tape.browser, self.uid);
         let last = self.chunks.last().map_or(0, |chunk| chunk.until);
@@ -223,12 +235,26 @@ impl Take {
         (bytes, ends)
     }
 
+    /// All that its recorder would write.
+    pub fn file(&self) -> File {
+        File::of(self.tape, self.uid, self.muxer)
+    }
+
     /// A player's time at the end of the last packet that ends within the first `until` bytes.
     pub fn media_ms(&self, until: usize) -> u64 {
         let browser = tape(self.tape).browser;
         let (_, ends) = self.recording();
         let packets = ends.iter().filter(|end| **end <= until).count();
         (packets * browser.frames_per_packet() * FRAME / PER_MS) as u64
+    }
+}
+
+impl Take {
+    fn format(&self) -> &'static str {
+        match self.muxer {
+            Some(_) => self.file().format,
+            None => tape(self.tape).browser.format(),
+        }
     }
 }
 
@@ -358,7 +384,7 @@ impl Session {
             "sessionId": self.name,
             "audioData": audio,
             "timestamp": timestamp,
-            "format": tape(take.tape).browser.format(),
+            "format": take.format(),
             "chunkIndex": index,
         });
         if chunk.continues {

@@ -4,7 +4,7 @@ use media::time::EpochMs;
 use writer::END_GRACE_MS;
 use writer::ports::SessionStatus;
 
-use super::message::Caller;
+use super::message::{Caller, MAX_OFF_MS};
 use super::refusal::Refusal;
 
 /// Whether a chunk captured at `captured_at` may go into the queue, by what the Sessions table says. What was said before the end may come
@@ -24,6 +24,20 @@ pub fn check(
             Err(Refusal::ended_session(&caller.session))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether the session may be connected to. A page that was offline when it ended has words of before: it may bring them for as long as
+/// their timestamps are taken.
+///
+/// # Errors
+/// `SESSION_ENDED` and `SESSION_UNKNOWN`.
+pub fn check_connection(status: SessionStatus, caller: &Caller, now: EpochMs) -> Result<(), Refusal> {
+    match status {
+        SessionStatus::Unknown => Err(Refusal::unknown_session(&caller.session)),
+        SessionStatus::Ended { at: Some(at) } if now.ms_since(at) <= MAX_OFF_MS => Ok(()),
+        SessionStatus::Ended { .. } => Err(Refusal::ended_session(&caller.session)),
+        SessionStatus::Active => Ok(()),
     }
 }
 

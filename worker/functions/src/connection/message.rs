@@ -119,7 +119,7 @@ pub fn disconnected(caller: &Caller, now: EpochMs) -> Enqueue {
 }
 
 /// A timestamp that is further from the service's time does not show when a chunk was captured.
-const MAX_OFF_MS: u64 = 24 * 3_600_000;
+pub const MAX_OFF_MS: u64 = 24 * 3_600_000;
 
 fn chunk(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<Request, Refusal> {
     check_session(caller, fields)?;

@@ -30,8 +30,9 @@ use self::message::{Ack, Caller, Enqueue, Request};
 use self::refusal::Refusal;
 use self::status::Status;
 
-/// How long the question whether its session is active may hold up a chunk. Without an answer the chunk is taken, and the writer judges it.
-const STATUS_WITHIN: Duration = Duration::from_secs(1);
+/// How long each of the questions whether its session is active and who speaks for it may hold up a chunk. Without an answer the chunk
+/// is taken, and the writer judges it.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What the handler needs of the world.
 pub trait Backend: Send + Sync {
@@ -163,11 +164,8 @@ fn as_json(reply: &impl Serialize) -> String {
 
 async fn connect(backend: &impl Backend, id: &str, context: &Context) -> Result<(), Refusal> {
     let caller = caller(id, authorized(context)?)?;
-    match backend.status(&caller.session).await? {
-        SessionStatus::Active => {}
-        SessionStatus::Ended { .. } => return Err(Refusal::ended_session(&caller.session)),
-        SessionStatus::Unknown => return Err(Refusal::unknown_session(&caller.session)),
-    }
+    let status = backend.status(&caller.session).await?;
+    ended::check_connection(status, &caller, backend.now())?;
     let connection = Connection { session_id: caller.session.as_str().to_owned(), role: caller.role.clone() };
     backend.connect(id, &connection, backend.now()).await?;
     if caller.is_speaker() {
@@ -185,8 +183,9 @@ fn happened_at(backend: &impl Backend, context: &Context) -> EpochMs {
 /// sorts the pages out.
 async fn is_replaced(backend: &impl Backend, caller: &Caller, context: &Context) -> bool {
     let happened_at = happened_at(backend, context);
-    let replaces = |other: Speaker| other.connection_id != caller.connection_id && other.since < happened_at;
-    backend.speaker(&caller.session).await.ok().flatten().is_some_and(replaces)
+    let replaces = |other: &Speaker| other.connection_id != caller.connection_id && other.since < happened_at;
+    let speaker = timeout(KNOWN_WITHIN, backend.speaker(&caller.session)).await;
+    matches!(speaker, Ok(Ok(Some(other))) if replaces(&other))
 }
 
 /// The end goes into the queue before the connection is forgotten: where that fails, a speaker's connection is
@@ -219,7 +218,7 @@ async fn message(
             // Each chunk asks both tables: at the same time.
             let status = async {
                 enqueue.captured_at?;
-                timeout(STATUS_WITHIN, backend.status(&caller.session)).await.ok()?.ok()
+                timeout(KNOWN_WITHIN, backend.status(&caller.session)).await.ok()?.ok()
             };
             let (replaced, status) =
                 tokio::join!(is_replaced(backend, &caller, &event.request_context), status);

@@ -14,6 +14,7 @@ struct Memory {
     checkpoint: Option<Vec<u8>>,
     failing: Option<ServiceFailure>,
     sessions: Option<Away>,
+    connections_silent: bool,
 }
 
 /// How the Sessions table is away.
@@ -35,6 +36,8 @@ impl Backend for Memory {
         Ok(match session.as_str() {
             "live" => SessionStatus::Active,
             "over" => SessionStatus::Ended { at: Some(EpochMs(1_795_335_900_000)) },
+            "long-over" => SessionStatus::Ended { at: Some(EpochMs(1_795_249_500_000)) },
+            "over-some-day" => SessionStatus::Ended { at: None },
             _ => SessionStatus::Unknown,
         })
     }
@@ -51,6 +54,9 @@ impl Backend for Memory {
     }
 
     async fn speaker(&self, _: &SessionId) -> Outcome<Option<Speaker>> {
+        if self.connections_silent {
+            std::future::pending::<()>().await;
+        }
         self.failing.clone().map_or(Ok(()), Err)?;
         Ok(self.speaker.lock().unwrap().clone())
     }
@@ -205,7 +211,8 @@ async fn a_handshake_is_refused_by_its_status_and_leaves_nothing_behind() {
         (json!({"sessionId": 5, "role": "speaker"}), 403, "UNAUTHORIZED"),
         (as_authorized("no such stream/name", "speaker"), 400, "BAD_SESSION_ID"),
         (as_authorized("never-started", "speaker"), 403, "SESSION_UNKNOWN"),
-        (as_authorized("over", "speaker"), 403, "SESSION_ENDED"),
+        (as_authorized("long-over", "speaker"), 403, "SESSION_ENDED"),
+        (as_authorized("over-some-day", "speaker"), 403, "SESSION_ENDED"),
     ] {
         let (told, body) = memory.event("CONNECT", authorizer.clone(), None).await;
         assert_eq!((told, &body["code"]), (status, &json!(code)), "{authorizer}");
@@ -246,6 +253,8 @@ async fn a_page_that_goes_on_after_the_end_is_told_and_its_audio_is_not_enqueued
     assert_eq!(answer["code"], "SESSION_UNKNOWN");
     assert!(memory.queue.lock().unwrap().is_empty(), "4 messages a second would be parked for 2 hours");
 
+    let page = memory.connect_as("over", "speaker").await;
+    assert_eq!(page, (200, Value::Null), "a page that was offline at the end could not bring what it kept");
     let said_before = CHUNK.replace("1795335945729", "1795335899000");
     let taken = memory.event("MESSAGE", as_authorized("over", "speaker"), Some(&said_before)).await;
     assert_eq!(taken, (200, Value::Null), "audio of before the end may come late");
@@ -263,6 +272,18 @@ async fn a_sessions_table_that_fails_or_is_silent_holds_up_no_audio() {
         assert_eq!(taken, (200, Value::Null), "{away:?}");
         assert_eq!(memory.queue.lock().unwrap().len(), 1, "{away:?}: the writer judges it");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connections_table_holds_up_a_chunk_for_a_second_and_the_chunk_is_taken() {
+    let memory = Memory { connections_silent: true, ..replaced_after(-20) };
+    let began = tokio::time::Instant::now();
+    let taken = memory.event("MESSAGE", as_authorized("live", "speaker"), Some(CHUNK)).await;
+    assert_eq!(taken, (200, Value::Null), "nobody can tell who speaks: the writer sorts the pages out");
+    assert_eq!(began.elapsed(), KNOWN_WITHIN, "the page's next chunks wait behind this one");
+    assert_eq!(memory.queue.lock().unwrap().len(), 1, "the chunk is lost");
+    memory.event("DISCONNECT", as_authorized("live", "speaker"), None).await;
+    assert_eq!(memory.queue.lock().unwrap().len(), 2, "the end of the stream is lost");
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ use media::time::{EpochMs, MediaTime, Samples};
 
 use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
+use super::own::Own;
 use crate::message::Format;
-use crate::piece::{Piece, Place};
+use crate::piece::{Head, Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
@@ -140,7 +141,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
         }
-        let from = amid.filter(|_| place == piece.place()).map_or(0, |head| head.until);
+        let from = amid.filter(|_| place == piece.place());
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
         place = Place::behind(piece);
         amid = piece.head;
@@ -201,8 +202,8 @@ struct Before {
     missing: bool,
     /// So many chunks, where both are of one page.
     lost: Option<u64>,
-    /// So many of its bytes: they were taken before.
-    from: usize,
+    /// What was taken of it before.
+    from: Option<Head>,
 }
 
 /// `unsure`: the container's times since the last loss are not known.
@@ -218,12 +219,11 @@ fn take_chunk<'a>(
         media.lose_chunks();
     }
     let before = Undo::of(media);
-    let to = piece.head.map_or(usize::MAX, |head| head.until);
-    let own = |bytes: &'a [u8]| bytes.get(lies.from..to.min(bytes.len())).unwrap_or_default();
+    let own = |bytes: &'a [u8]| Own::of(bytes, lies.from, piece.head);
     match (&piece.audio, piece.format) {
         (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes), lies.lost, out),
-        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, own(bytes), unsure, out),
+        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes).bytes, lies.lost, out),
+        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, &own(bytes), unsure, out),
     }
     if out.refusal.is_some() {
         let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
@@ -268,13 +268,15 @@ impl Undo {
     }
 }
 
-fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut Taken) {
+fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mut Taken) {
     let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
     out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
+    let (items, began) = own.items(&mut media.demuxer);
+    out.gain = began.map_or(out.gain, |head| head.gain);
     let mut packets = 0;
     let mut passed = Vec::new();
     let mut fault = None;
-    for item in media.demuxer.push(bytes) {
+    for item in items {
         match item {
             Item::RecordingStart(head) => {
                 begin_recording(media, &head, out);
@@ -308,7 +310,7 @@ fn take_bytes(media: &mut MediaState, bytes: &[u8], unsure: &mut bool, out: &mut
     if was_searching && out.refusal.is_none() {
         let withheld = packets == 0 && media.demuxer.undecided().is_empty();
         if packets == 0 {
-            media.withheld.take(bytes.len()); // what the demuxer holds back is kept, too
+            media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),

@@ -9,6 +9,7 @@ mod apart;
 mod demux;
 mod folded;
 mod hear;
+mod own;
 mod place;
 
 pub use apart::{cut, take_apart};

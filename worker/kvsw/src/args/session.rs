@@ -68,6 +68,7 @@ Words:
   drift      the speaker's clock minus the audio's; 300 ms and more are corrected while writing
   chunks #0  the chunks of the first page; each reload of the page counts one up, and its chunkIndex begins at 0 again
   processed  chunks that the session has advanced beyond: written, parked or missing
+  no longer in the stream  expired, or deleted together with the stream
   withheld   the middle of a Cluster that begins in a gap: cannot be decoded until the gap is filled
   given up   more than 32 gaps were open; the chunks still play from `kvsw dlq export`
   pause      no audio, and no chunk is missing there
@@ -111,21 +112,29 @@ impl Span {
     }
 }
 
-/// `session export`.
+/// What of which session goes into a file.
 #[derive(Debug, Args)]
-pub struct SessionExport {
+pub struct Portion {
     /// The session
     #[arg(value_parser = parse::session_id)]
     pub session: SessionId,
-    /// The file to make: .wav or .mkv
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
     /// Which part.
     #[command(flatten)]
     pub span: Span,
     /// Replace the file if it exists
     #[arg(long)]
     pub force: bool,
+}
+
+/// `session export`.
+#[derive(Debug, Args)]
+pub struct SessionExport {
+    /// The file to make: .wav or .mkv
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// What of which session.
+    #[command(flatten)]
+    pub portion: Portion,
     /// Silence where nothing was recorded or is missing, so that the file keeps the true time
     #[arg(long)]
     pub fill_gaps: bool,
@@ -134,16 +143,10 @@ pub struct SessionExport {
 /// `session timeline`.
 #[derive(Debug, Args)]
 pub struct Timeline {
-    /// The session
-    #[arg(value_parser = parse::session_id)]
-    pub session: SessionId,
     /// The file to make: .svg
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Which part.
+    /// What of which session.
     #[command(flatten)]
-    pub span: Span,
-    /// Replace the file if it exists
-    #[arg(long)]
-    pub force: bool,
+    pub portion: Portion,
 }

@@ -163,6 +163,11 @@ fn belong_together(queue: &BTreeMap<String, String>, dlq: &BTreeMap<String, Stri
         Some(target) => {
             format!("DLQ_URL names {dlq_arn}, but the dead-letter queue of {queue_arn} is {target}")
         }
+        None if queue_arn == dlq_arn => {
+            format!(
+                "QUEUE_URL and DLQ_URL both name {queue_arn}, which has no redrive policy: is it the dead-letter queue?"
+            )
+        }
         None => format!(
             "QUEUE_URL names {queue_arn}, which has no redrive policy: nothing says that DLQ_URL, {dlq_arn}, is its dead-letter queue"
         ),
@@ -190,6 +195,7 @@ mod tests {
         assert!(belong_together(&live, &dlq).is_ok());
         let wrong = [
             (&dlq, &live, "no redrive policy"),
+            (&dlq, &dlq, "both name arn:dlq"),
             (&live, &live, "DLQ_URL names arn:live"),
             (&live, &queue("arn:other", None), "is arn:dlq"),
             (&queue("arn:live", None), &dlq, "no redrive policy"),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws::failure::{call, has_code};
 use aws::parked_index::Entry;
 use futures::{StreamExt as _, TryStreamExt as _};
-use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use reader::stream::patiently;
 use writer::ports::SessionStatus;
@@ -81,22 +80,9 @@ async fn facts(
         retention_hours(world, &session)
     )?;
     if let Some(checkpoint) = &checkpoint {
-        facts.placeable = placeable(world, &session, checkpoint).await?;
+        facts.placeable = world.placeable(&session, checkpoint).await?;
     }
     Ok(SessionFacts { status, checkpoint, retention_hours: hours, ..facts })
-}
-
-/// Gaps whose snapshot is stored.
-async fn placeable(
-    world: &World,
-    session: &SessionId,
-    checkpoint: &Checkpoint,
-) -> Result<BTreeSet<(u32, u64)>> {
-    // Gaps may share a snapshot.
-    let keys: BTreeSet<&str> = checkpoint.gaps.iter().map(|gap| gap.snapshot.as_str()).collect();
-    let stored = world.state.stored_snapshots(session, &keys).await?;
-    let gaps = checkpoint.gaps.iter().filter(|gap| stored.contains(gap.snapshot.as_str()));
-    Ok(gaps.map(|gap| (gap.chunks.numbering, gap.chunks.from)).collect())
 }
 
 /// `None` where there is no stream; the writer makes one.

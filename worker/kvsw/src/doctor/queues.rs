@@ -177,14 +177,20 @@ fn retention(subject: &'static str, attributes: &Attributes, dlq: Option<&Attrib
 
 fn redrive_policy(attributes: &Attributes, dlq: Option<&Attributes>) -> Finding {
     const SUBJECT: &str = "redrive policy";
+    let dlq_arn = dlq.and_then(arn);
+    let one_queue = dlq_arn.is_some() && dlq_arn == arn(attributes);
     let Some(policy) = policy(attributes) else {
+        if one_queue {
+            let seen = "QUEUE_URL and DLQ_URL name one queue, which has none: is it the DLQ?";
+            let action = "set QUEUE_URL to the chunk queue's URL: the stack's outputs have both";
+            return Finding::new(SUBJECT, Verdict::Wrong, seen, action);
+        }
         let action =
             "set RedrivePolicy with the DLQ's ARN: it is the last net for what the writer cannot even park";
         return Finding::new(SUBJECT, Verdict::Wrong, "the chunk queue has none", action);
     };
     let target = policy["deadLetterTargetArn"].as_str().unwrap_or_default();
-    let dlq_arn = dlq.and_then(arn);
-    if dlq_arn.is_some() && dlq_arn == arn(attributes) {
+    if one_queue {
         let action = format!("set DLQ_URL to the URL of {target}");
         return Finding::new(SUBJECT, Verdict::Wrong, "DLQ_URL names the chunk queue itself", action);
     }

@@ -128,27 +128,26 @@ pub async fn run(world: &World, output: &Output, args: &args::Erase) -> Result<E
 
 /// Refuses a session that may still be spoken in or written.
 fn may_be_erased(world: &World, session: &SessionId, status: SessionStatus) -> Result<()> {
+    let settled_ms = SETTLED.as_millis() as u64;
     match status {
         SessionStatus::Active => Err(usage(
             format!("session {session} is active; nothing was erased"),
             format!(
                 "end it first (docs/runbook.md, Erasure), then run this again after {}",
-                length(SETTLED.as_millis() as u64)
+                length(settled_ms)
             ),
         )),
-        SessionStatus::Ended { at: Some(at) } if world.now().ms_since(at) < SETTLED.as_millis() as u64 => {
-            Err(usage(
-                format!(
-                    "session {session} ended {} ago; nothing was erased",
-                    length(world.now().ms_since(at))
-                ),
-                format!(
-                    "run this again {} after its end: until then it may still be written",
-                    length(SETTLED.as_millis() as u64)
-                ),
-            ))
+        SessionStatus::Ended { at: Some(at) } => {
+            let ago_ms = world.now().ms_since(at);
+            match settled_ms.saturating_sub(ago_ms) {
+                0 => Ok(()),
+                left_ms => Err(usage(
+                    format!("session {session} ended {} ago; nothing was erased", length(ago_ms)),
+                    format!("run this again in {}: until then it may still be written", length(left_ms)),
+                )),
+            }
         }
-        SessionStatus::Ended { .. } | SessionStatus::Unknown => Ok(()),
+        SessionStatus::Ended { at: None } | SessionStatus::Unknown => Ok(()),
     }
 }
 

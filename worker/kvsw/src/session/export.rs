@@ -20,11 +20,11 @@ use crate::world::World;
 /// Those of the services and of the file system; wrong use, where the session or the part has no audio.
 pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result<Exit> {
     let format = format_of(&args.out, &[("wav", AudioFormat::Wav), ("mkv", AudioFormat::Matroska)])?;
-    args.span.check(None)?;
-    writable(&args.out, args.force)?;
-    let reader = world.stream(&args.session);
-    let known = facts(world, &reader, &args.session).await?.with_stream()?;
-    let part = part(&known, args.span)?;
+    args.portion.span.check(None)?;
+    writable(&args.out, args.portion.force)?;
+    let reader = world.stream(&args.portion.session);
+    let known = facts(world, &reader, &args.portion.session).await?.with_stream()?;
+    let part = part(&known, args.portion.span)?;
     if known.listed.is_empty() {
         return Err(no_audio(
             "the stream has no audio of this session: it was never written, or has expired",
@@ -34,7 +34,7 @@ pub async fn run(world: &World, output: &Output, args: &SessionExport) -> Result
         return Err(no_audio("no audio lies in that part of the session"));
     }
     // Without silence the file begins with its first sample.
-    let bare = args.span.from.is_none() && !args.fill_gaps;
+    let bare = args.portion.span.from.is_none() && !args.fill_gaps;
     let from = part.listed.first().filter(|_| bare).map_or(part.from, |first| first.at);
     let exported = export(&reader, output, (args, format), &part, (from, part.to)).await;
     let Some(exported) = exported? else {
@@ -54,7 +54,7 @@ async fn export(
 ) -> Result<Option<Exported>> {
     let out = &args.out;
     let failed = |error: WriteError| write_error(out, error);
-    let create = || AudioFile::create(out, format, args.session.as_str(), span, args.fill_gaps);
+    let create = || AudioFile::create(out, format, args.portion.session.as_str(), span, args.fill_gaps);
     let mut file = None;
     let written = read(reader, output, part.listed, |_, blocks| {
         if file.is_none() && blocks.iter().any(|block| block.at < span.1 && block.end() > span.0) {

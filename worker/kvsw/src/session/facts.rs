@@ -1,5 +1,7 @@
 //! What is known of one session: its state, its parked messages, its fragments.
 
+use std::collections::BTreeSet;
+
 use aws::parked_index::Entry;
 use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
@@ -23,6 +25,8 @@ pub struct SessionFacts {
     pub status: SessionStatus,
     /// The writer's state.
     pub checkpoint: Option<Checkpoint>,
+    /// Gaps whose state before them is still stored, by numbering and first index.
+    pub placeable: BTreeSet<(u32, u64)>,
     /// When that was last written.
     pub last_activity: Option<EpochMs>,
     /// Its parked messages.
@@ -99,11 +103,16 @@ pub async fn facts(world: &World, reader: &StreamReader, session: &SessionId) ->
             "is the name right? It is the sessionId, without the `session-` prefix of its stream's name";
         return Err(usage(format!("there is no session {:?}", session.as_str()), hint));
     }
+    let placeable = match &checkpoint {
+        Some(checkpoint) if !parked.is_empty() => world.placeable(session, checkpoint).await?,
+        _ => BTreeSet::new(),
+    };
     let (last_activity, session) = (activity.into_values().next(), session.clone());
     Ok(SessionFacts {
         session,
         status,
         checkpoint,
+        placeable,
         last_activity,
         parked,
         without_note,
@@ -197,6 +206,7 @@ mod tests {
             session: SessionId::parse("owl").unwrap(),
             status: SessionStatus::Active,
             checkpoint: Some(Checkpoint { gaps, ..Checkpoint::default() }),
+            placeable: BTreeSet::new(),
             last_activity: None,
             parked: Vec::new(),
             without_note: 0,

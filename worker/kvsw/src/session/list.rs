@@ -1,4 +1,5 @@
-//! `kvsw session list`: the sessions of the Sessions table, with what the writer knows of each.
+//! `kvsw session list`: the sessions of the Sessions table, and those of which something is parked, with what the writer knows of
+//! each.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ const MAX_SCANNED: usize = 100_000;
 pub struct Listed {
     /// Which.
     pub session_id: String,
-    /// `active` or `ended`.
+    /// `active`, `ended`, or `unknown` where the table has no row of it and messages of it are parked.
     pub status: &'static str,
     /// When it ended, epoch ms, where the table tells.
     pub ended_at: Option<u64>,
@@ -79,11 +80,14 @@ async fn scan(world: &World, state: Option<SessionState>) -> Result<(Vec<Listed>
         let activity = world.state.last_activity(&ids).await?;
         for (id, item) in rows {
             let last = activity.get(&id).copied();
-            let own = parked.get(id.as_str()).copied().unwrap_or_default();
-            listed.push(of(&id, &item, (last, own), world.now()));
+            let own = parked.remove(id.as_str()).unwrap_or_default();
+            listed.push(of(id.as_str(), status(&item), (last, own), world.now()));
         }
         from = page.last_evaluated_key.filter(|key| !key.is_empty());
         if from.is_none() || scanned >= MAX_SCANNED {
+            if from.is_none() {
+                listed.append(&mut unknown(world, parked).await?);
+            }
             listed.retain(|session| state.is_none_or(|state| state.name() == session.status));
             return Ok((listed, from.is_some()));
         }
@@ -94,12 +98,31 @@ fn row(item: Item) -> Option<(SessionId, Item)> {
     Some((SessionId::parse(string_of(&item, "sessionId")?).ok()?, item))
 }
 
-fn of(id: &SessionId, item: &Item, (last, parked): (Option<EpochMs>, usize), now: EpochMs) -> Listed {
+/// Who has parked messages and no row: a session that was never added, or whose row was deleted.
+async fn unknown(world: &World, parked: BTreeMap<String, usize>) -> Result<Vec<Listed>> {
+    let ids: Vec<SessionId> = parked.keys().filter_map(|id| SessionId::parse(id).ok()).collect();
+    let activity = world.state.last_activity(&ids).await?;
+    let last = |id: &str| activity.get(&SessionId::parse(id).ok()?).copied();
+    let listed = parked.iter().map(|(id, n)| of(id, ("unknown", None), (last(id), *n), world.now()));
+    Ok(listed.collect())
+}
+
+/// What a row says: the status, and when it ended.
+fn status(item: &Item) -> (&'static str, Option<u64>) {
     let ended_at = number_of(item, "endedAt");
     let ended = ended_at.is_some() || string_of(item, "status") == Some("ended");
+    (if ended { "ended" } else { "active" }, ended_at)
+}
+
+fn of(
+    session_id: &str,
+    (status, ended_at): (&'static str, Option<u64>),
+    (last, parked): (Option<EpochMs>, usize),
+    now: EpochMs,
+) -> Listed {
     Listed {
-        session_id: id.to_string(),
-        status: if ended { "ended" } else { "active" },
+        session_id: session_id.to_owned(),
+        status,
         ended_at,
         last_activity: last.map(|at| at.0),
         parked,
@@ -110,9 +133,11 @@ fn of(id: &SessionId, item: &Item, (last, parked): (Option<EpochMs>, usize), now
 impl Show for Sessions {
     fn text(&self, _: Pen) -> String {
         let rows = self.sessions.iter().map(|session| {
-            let quiet = session
-                .quiet_ms
-                .map_or_else(|| "never sent a chunk".to_owned(), |ms| format!("{} ago", length(ms)));
+            let quiet = match (session.quiet_ms, session.parked) {
+                (Some(ms), _) => format!("{} ago", length(ms)),
+                (None, 0) => "never sent a chunk".to_owned(),
+                (None, _) => "nothing written".to_owned(),
+            };
             let parked = if session.parked > 0 { session.parked.to_string() } else { "-".into() };
             [session.session_id.clone(), session.status.into(), quiet, parked]
         });

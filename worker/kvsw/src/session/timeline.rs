@@ -33,13 +33,13 @@ pub struct Drawn {
 pub async fn run(world: &World, output: &Output, args: &args::Timeline) -> Result<Exit> {
     let out = &args.out;
     format_of(out, &[("svg", ())])?;
-    args.span.check(None)?;
-    writable(out, args.force)?;
-    let reader = world.stream(&args.session);
-    let known = facts(world, &reader, &args.session).await?.with_stream()?;
-    let part = part(&known, args.span)?;
+    args.portion.span.check(None)?;
+    writable(out, args.portion.force)?;
+    let reader = world.stream(&args.portion.session);
+    let known = facts(world, &reader, &args.portion.session).await?.with_stream()?;
+    let part = part(&known, args.portion.span)?;
     let all = EpochMs(part.until.0.saturating_add(LAST_BLOCK_MS));
-    let end = if args.span.to.is_some() { part.to } else { all };
+    let end = if args.portion.span.to.is_some() { part.to } else { all };
     let (mut wave, mut fragments) = (Wave::new(part.from, end), Vec::new());
     read(&reader, output, part.around, |fragment, blocks| {
         blocks.iter().for_each(|block| wave.add(block));
@@ -50,7 +50,7 @@ pub async fn run(world: &World, output: &Output, args: &args::Timeline) -> Resul
     let checkpoint = known.checkpoint.clone().unwrap_or_default();
     let ledger = ledger_within(&fragments, &checkpoint, &known.parked_chunks(), (part.from, part.to));
     let begins = known.extent().map_or(part.from, |(begins, _)| begins);
-    let picture = Timeline::of(args.session.as_str(), &ledger, &fragments, wave, begins).svg();
+    let picture = Timeline::of(args.portion.session.as_str(), &ledger, &fragments, wave, begins).svg();
     std::fs::write(out, picture).map_err(|source| Error::File { path: out.clone(), source })?;
     let (fragments, gaps) = (ledger.fragments.len(), ledger.gaps.len());
     output.show(&Drawn { file: out.display().to_string(), fragments, gaps })?;

@@ -14,7 +14,7 @@ use ingest::checkpoint::Checkpoint;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use reader::ranges::Ranges;
-use reader::stream::{LAST_BLOCK_MS, Listed, StreamReader};
+use reader::stream::{LAST_BLOCK_MS, LONGEST_FRAGMENT_MS, Listed, StreamReader};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -73,7 +73,7 @@ pub struct GapVerdict {
     pub open: Ranges,
     /// Fragments that the stream lists in its time.
     pub fragments: usize,
-    /// Their length together, ms, each to the end of its last block.
+    /// Their length together, ms, each to the end of its last block; no more than the gap's.
     pub listed_ms: u64,
 }
 
@@ -240,12 +240,22 @@ impl<'a> Session<'a> {
         }
         if !planned.appended.is_empty() {
             let written = planned.appended.and(&fates.chunks);
-            let since = (EpochMs(planned.live_ends_at.unwrap_or_default()), world.now());
-            let fragments = if written.is_empty() { 0 } else { reader.list(Some(since)).await?.len() };
+            let time = self.live_time(planned, world.now());
+            let fragments = if written.is_empty() { 0 } else { reader.list(Some(time)).await?.len() };
             let session_id = self.group.to_owned();
             found.live.push(LiveVerdict { session_id, written, fragments });
         }
         Ok(())
+    }
+
+    /// Where the chunks that join the live audio lie: behind what was live audio before. Where the writer had no state left, the
+    /// stream may hold later audio all the same, and only their own capture times tell.
+    fn live_time(&self, planned: &SessionPlan, now: EpochMs) -> (EpochMs, EpochMs) {
+        let captured = || self.sent.iter().filter_map(|sent| Some(sent.chunk.as_ref()?.captured_at));
+        match (planned.live_ends_at, captured().min(), captured().max()) {
+            (None, Some(first), Some(last)) => (EpochMs(first.0.saturating_sub(LONGEST_FRAGMENT_MS)), last),
+            (ends_at, ..) => (EpochMs(ends_at.unwrap_or_default()), now),
+        }
     }
 
     /// What became of each message, by the session's state and the writer's notes.
@@ -302,7 +312,9 @@ impl<'a> Session<'a> {
             closed: open.is_empty(),
             open,
             fragments: listed.len(),
-            listed_ms: audio_ms(&listed, gap.ends_at),
+            // Fragments may lie in holes of each other.
+            listed_ms: audio_ms(&listed, gap.ends_at)
+                .min(gap.ends_at.map_or(u64::MAX, |end| end.saturating_sub(gap.begins_at))),
         })
     }
 }

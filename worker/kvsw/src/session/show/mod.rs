@@ -2,11 +2,13 @@
 
 mod text;
 
+use std::collections::BTreeSet;
+
 use aws::parked_index::Entry;
 use ingest::message::SessionId;
 use media::time::EpochMs;
 use reader::fragment::Fragment;
-use reader::ledger::{Ledger, ledger};
+use reader::ledger::{GapRow, Ledger, ledger};
 use serde::Serialize;
 
 use super::facts::{SessionFacts, facts, read};
@@ -39,8 +41,10 @@ pub struct Shown {
     pub parked_messages: usize,
     /// Why the stream could not be asked; then only what the writer's state tells is here.
     pub stream_error: Option<String>,
-    /// A redrive can bring back something that is parked in a gap; where not, the messages themselves are at fault.
+    /// A redrive can bring back something that is parked in a gap.
     pub redrive_helps: bool,
+    /// It could, were the state before those gaps still stored.
+    pub state_lost: bool,
     /// The ledger.
     #[serde(flatten)]
     pub ledger: Ledger,
@@ -70,6 +74,7 @@ pub async fn run(world: &World, output: &Output, session: &SessionId) -> Result<
 fn shown(known: &SessionFacts, fragments: &[Fragment], now: EpochMs) -> Shown {
     let checkpoint = known.checkpoint.clone().unwrap_or_default();
     let ledger = ledger(fragments, &checkpoint, &known.parked_chunks());
+    let (redrive_helps, state_lost) = redrive_helps(&known.parked, &ledger, &known.placeable);
     Shown {
         session_id: known.session.to_string(),
         status: status_name(known.status),
@@ -81,15 +86,20 @@ fn shown(known: &SessionFacts, fragments: &[Fragment], now: EpochMs) -> Shown {
         without_note: known.without_note,
         parked_messages: known.parked.len(),
         stream_error: known.stream_error.as_ref().map(ToString::to_string),
-        redrive_helps: redrive_helps(&known.parked, &ledger),
+        redrive_helps,
+        state_lost,
         ledger,
     }
 }
 
-fn redrive_helps(parked: &[Entry], ledger: &Ledger) -> bool {
-    let in_gap = |index: u64| ledger.gaps.iter().any(|gap| gap.holds(index));
-    let mut notes = parked.iter().map(|entry| &entry.note);
-    notes.any(|note| note.chunk_index.is_some_and(in_gap) && advice(&note.reason).redrive)
+/// Whether a redrive fills some gap; whether it would, were the state before the gap still stored. Where neither, the messages
+/// themselves are at fault.
+fn redrive_helps(parked: &[Entry], ledger: &Ledger, placeable: &BTreeSet<(u32, u64)>) -> (bool, bool) {
+    let curable = parked.iter().map(|entry| &entry.note).filter(|note| advice(&note.reason).redrive);
+    let gap = |index: u64| ledger.gaps.iter().find(|gap| gap.holds(index));
+    let gaps: Vec<&GapRow> = curable.filter_map(|note| gap(note.chunk_index?)).collect();
+    let helps = gaps.iter().any(|gap| placeable.contains(&(gap.numbering, gap.chunk_first)));
+    (helps, !helps && !gaps.is_empty())
 }
 
 impl Shown {
@@ -136,6 +146,7 @@ mod tests {
             parked_messages: 0,
             stream_error: None,
             redrive_helps,
+            state_lost: false,
             ledger,
         }
     }
@@ -184,8 +195,12 @@ mod tests {
         has(&shown(ledger.clone(), false), &["no redrive fills them: kvsw dlq show owl"]);
 
         let (bad, outside) = (note("owl", Some(0), "BAD_BASE64"), note("owl", Some(99), "ack-5001"));
-        assert!(!redrive_helps(&[bad.clone(), outside], &ledger));
-        assert!(redrive_helps(&[bad, note("owl", Some(3), "ack-5001")], &ledger));
+        let (stored, notes) = (BTreeSet::from([(0, 0)]), [bad.clone(), note("owl", Some(3), "ack-5001")]);
+        assert_eq!(redrive_helps(&[bad, outside], &ledger, &stored), (false, false));
+        assert_eq!(redrive_helps(&notes, &ledger, &stored), (true, false));
+        assert_eq!(redrive_helps(&notes, &ledger, &BTreeSet::new()), (false, true));
+        let lost = Shown { state_lost: true, ..whole(ledger, false) };
+        has(&lost.text(Pen::PLAIN), &["the state before them is no longer stored"]);
     }
 
     /// Two stubs of an empty recorder are parked at the tail of a fragment: all three accounts agree.
@@ -233,6 +248,6 @@ mod tests {
         has(&text, &["could not be asked: GetDataEndpoint failed with 503", "14 processed\n", "any gap: 3"]);
         assert!(!text.contains("no longer in the stream") && !text.contains("no audio"), "{text}");
         let refused = Shown { quiet_ms: None, parked_messages: 12, ..well };
-        has(&refused.text(Pen::PLAIN), &["the writer has stored nothing of it and parked 12 messages"]);
+        has(&refused.text(Pen::PLAIN), &["the writer keeps no state of it and has parked 12 messages"]);
     }
 }

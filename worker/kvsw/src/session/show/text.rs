@@ -28,8 +28,8 @@ impl Shown {
         let mut parts = vec![format!("session {} is {}", self.session_id, self.status)];
         parts.push(match (self.quiet_ms, self.parked_messages) {
             (Some(ms), _) => format!("last activity {} ago", length(ms)),
-            (None, 0) => "the writer has stored nothing of it".into(),
-            (None, n) => format!("the writer has stored nothing of it and parked {}", count(n, "message")),
+            (None, 0) => "the writer keeps no state of it".into(),
+            (None, n) => format!("the writer keeps no state of it and has parked {}", count(n, "message")),
         });
         parts.extend(self.drift_ms.map(|ms| format!("drift {ms} ms")));
         if self.writing {
@@ -148,9 +148,12 @@ impl Shown {
         }
         if self.ledger.gaps.iter().any(|gap| !gap.parked.is_empty()) {
             let session = &self.session_id;
-            lines.push(match self.redrive_helps {
-                true => format!("          kvsw dlq redrive --session {session} fills them"),
-                false => format!(
+            lines.push(match (self.redrive_helps, self.state_lost) {
+                (true, _) => format!("          kvsw dlq redrive --session {session} fills them"),
+                (false, true) => format!(
+                    "          no redrive fills them: the state before them is no longer stored; kvsw dlq export --session {session} keeps them"
+                ),
+                (false, false) => format!(
                     "          no redrive fills them: kvsw dlq show {session} says why and what to do"
                 ),
             });

@@ -141,9 +141,10 @@ impl Webm {
         let end = self.end_of(header)?;
         let time = self.cluster.as_ref().and_then(|cluster| cluster.time);
         match (header.id, time) {
-            (id::TIMESTAMP, None) => {
-                self.whole(header, bytes, 8, |webm, _, content| webm.enter_cluster(ebml::be_uint(content)))
-            }
+            (id::TIMESTAMP, None) => self.whole(header, bytes, 8, |webm, element, content| {
+                out.extend(webm.enter_cluster(element, ebml::be_uint(content)).map(Item::RecordingStart));
+                Ok(())
+            }),
             (id::SIMPLE_BLOCK | id::BLOCK_GROUP, Some(time)) => match self.owner(header, bytes)? {
                 None => Ok(Step::Wait),
                 Some(Owner::Other) => self.pass_over(header, limits::BLOCK_BESIDE),
@@ -172,15 +173,17 @@ impl Webm {
     }
 
     /// A Cluster's Timestamp is read. Where that of the Cluster before is missing and this one is no later, another
-    /// recording began whose header is missing, too: it is taken up as one.
-    fn enter_cluster(&mut self, time: u64) -> Result<(), SkipReason> {
+    /// recording began whose header is missing, too: a head is made up for it. Nothing lies between, so nothing is to be proved.
+    fn enter_cluster(&mut self, element: &[u8], time: u64) -> Option<RecordingHead> {
         let began = block_time(time, 0, self.scale_ns);
         let cluster = self.cluster.get_or_insert_default();
-        if !cluster.basis.is_known() && self.latest.is_some_and(|latest| began <= latest) {
-            return Err(SkipReason::Resync);
-        }
+        let is_other = !cluster.basis.is_known() && self.latest.is_some_and(|latest| began <= latest);
         (cluster.time, cluster.basis) = (Some(time), TimeBasis::Known);
-        Ok(())
+        is_other.then(|| {
+            self.hash.add(element);
+            self.latest = None;
+            proof::made_up(self.hash, false)
+        })
     }
 
     /// Whose block it is; `None` if the bytes end too early. A block of no declared track is damage, not to be waited for.

@@ -123,15 +123,7 @@ fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
 /// A recording whose header was lost.
 fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
     let hash = HeaderHash::of(&bytes[..start.block.end]);
-    let head = RecordingHead {
-        container: Container::WebM,
-        id: hash.id(),
-        channels: if start.block.stereo { 2 } else { 1 },
-        pre_skip: OpusTicks(0),
-        headerless: true,
-        gain: OutputGain::default(),
-        beside: Box::default(),
-    };
+    let head = made_up(hash, start.block.stereo);
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },
         None => Cluster { time: Some(0), basis: TimeBasis::NotBefore, end: None },
@@ -147,4 +139,17 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         latest: None,
     };
     (webm, head)
+}
+
+/// The head of a recording whose header was lost.
+pub(super) fn made_up(hash: HeaderHash, stereo: bool) -> RecordingHead {
+    RecordingHead {
+        container: Container::WebM,
+        id: hash.id(),
+        channels: if stereo { 2 } else { 1 },
+        pre_skip: OpusTicks(0),
+        headerless: true,
+        gain: OutputGain::default(),
+        beside: Box::default(),
+    }
 }
