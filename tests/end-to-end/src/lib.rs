@@ -12,6 +12,7 @@ pub mod recordings;
 pub mod referee;
 pub mod samples;
 pub mod smoke;
+pub mod stalls;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use local_stack::stack::{Stack, StackConfig};
 /// How long a replay may take to settle after its last message: more than the worker's own bound for parking.
 pub const SETTLE: Duration = Duration::from_secs(60);
 
-/// The shipped recordings.
+/// The shipped recordings of pages without trouble.
 pub const RECORDINGS: [&str; 5] = [
     "chromium-speech-default",
     "chromium-pause-resume",
@@ -34,6 +35,10 @@ pub const RECORDINGS: [&str; 5] = [
     "chromium-self-contained",
     "firefox-speech",
 ];
+
+/// Those of pages that stood still for some seconds.
+pub const STALLED: [&str; 3] =
+    ["chromium-stall-5s", "chromium-stall-large-blob", "firefox-stall-empty-blobs"];
 
 /// A shipped recording.
 pub fn shipped(name: &str) -> Recording {
@@ -85,6 +90,7 @@ async fn checks(stack: &Stack) {
         futures::join!(live::one_session(stack), smoke_test);
     };
     timed("a live session, and the smoke test", &mut Box::pin(live)).await;
+    timed("pages that stand still", &mut Box::pin(stalls::all(stack))).await;
     timed("plain samples, and a blob of 1 MB", &mut Box::pin(samples::all(stack))).await;
     timed("hostile input", &mut Box::pin(hostile::all(stack))).await;
     timed("readers of others", &mut Box::pin(referee::all(stack))).await;
