@@ -15,7 +15,7 @@ pub async fn through_the_gateway(stack: &Stack) {
     stack.put_session(SESSION, SessionStatus::Active).await.unwrap();
     let token = stack.issuer().token(SESSION, "speaker").unwrap();
     let root = project::root();
-    let venv = process::command(&root.join("scripts/venv.sh")).arg("smoke").output().await.unwrap();
+    let venv = process::command(root.join("scripts/venv.sh")).arg("smoke").output().await.unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     let mut command = process::command(python.trim());
     let path = |below: &str| root.join(below);
