@@ -40,9 +40,9 @@ const PASS: [(&[Kind], u64); 18] = [
     (&[Kind::Pcm], 40),
     (&[Kind::Pieces], 40),
     (&[Kind::Recorders], 60),
-    (&[Kind::Late], 300),
-    (&[Kind::Archive], 300),
-    (&[Kind::Late, Kind::Archive, Kind::Steady, Kind::Burst], 300),
+    (&[Kind::Late], 40),
+    (&[Kind::Archive], 40),
+    (&[Kind::Late, Kind::Archive, Kind::Steady, Kind::Burst], 40),
 ];
 
 #[test]
