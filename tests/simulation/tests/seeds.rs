@@ -27,9 +27,8 @@ fn ten_thousand_seeds_break_no_promise() {
 const PASS: [(&[Kind], u64); 18] = [
     (&[Kind::Steady, Kind::Burst, Kind::Drift], 400),
     (&[Kind::Steady, Kind::Disorder, Kind::Drift], 400),
-    (&[Kind::Steady, Kind::Burst, Kind::Disorder, Kind::Drift, Kind::Pieces], 190),
-    (&[Kind::Clock], 300),
-    (&[Kind::Hostile], 160),
+    (&[Kind::Clock], 160),
+    (&[Kind::Hostile], 75),
     (&[Kind::Stall], 130),
     (&[Kind::SecondPage], 100),
     (&[Kind::Resend, Kind::End], 100),

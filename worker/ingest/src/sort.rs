@@ -16,10 +16,8 @@ use crate::piece::Piece;
 use crate::position::Position;
 use crate::reckon::by_one_clock;
 
-/// No page is reloaded faster,
+/// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
-/// and no recorder hands out chunks faster.
-const SHORTEST_CHUNK_MS: u64 = 20;
 /// How long before the current page a chunk may have been captured and still count as a late chunk of the previous page. A larger
 /// step back means that the clock was set.
 const STRAGGLER_MS: u64 = 5_000;
@@ -206,7 +204,7 @@ impl Walk {
             return from_past_numbering(checkpoint, piece);
         }
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
-        let turned = later_ms > PAGE_TURN_MS.saturating_add(piece.index.saturating_mul(SHORTEST_CHUNK_MS));
+        let turned = later_ms > PAGE_TURN_MS;
         let repeats =
             piece.index < self.seen_to && same_bytes != Some(true) && ((newer && turned) || piece.opens());
         if piece.index < self.waits_for || repeats {

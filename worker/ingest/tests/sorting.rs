@@ -280,9 +280,3 @@ fn an_empty_blob_of_another_page_takes_no_ones_place() {
     let sorted = sort(&Checkpoint::default(), &[chunk(0, 1000, 100, Some("c1")), empty], &[]);
     assert_eq!((live(&sorted), sorted.duplicates.len(), sorted.unplaceable.len()), (vec![(0, 0)], 1, 0));
 }
-
-#[test]
-fn a_chunk_of_long_ago_that_is_sent_again_with_a_new_time_opens_no_page() {
-    let sorted = sort(&passed(100), &[sound(20, 1099 + 156, 300, "c2")], &[]);
-    assert_eq!((live(&sorted), sorted.duplicates.len()), (vec![], 1), "it would be in the stream twice");
-}
