@@ -15,21 +15,20 @@ const CALM_MS: u64 = 1_000;
 const CALM_LOOKS: u32 = 3;
 
 impl<P: Ports> SessionWork<'_, P> {
-    /// Folds the line's chunks; where a place is in doubt and nothing more will tell, as if all had come.
-    pub(crate) fn fold<'b>(
+    /// Where a place is in doubt and nothing more will tell, the chunks are folded as if all had come.
+    pub(crate) fn when_calm<'b>(
         &self,
-        state: &State,
         batch: &Batch<'b>,
+        folded: Folded,
+        crowd: Crowd,
         sorted: &Sorted,
-    ) -> (Around<'b>, Crowd, Folded) {
+    ) -> (Around<'b>, Folded) {
         let around = Around::of(batch.gap);
-        let folded = fold(&batch.start, batch.pieces, around);
-        let crowd = self.crowd(state, batch, folded.doubtful.is_some());
         if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
-            return (around, crowd, folded);
+            return (around, folded);
         }
         let around = Around { calm: true, ..around };
-        (around, crowd, fold(&batch.start, batch.pieces, around))
+        (around, fold(&batch.start, batch.pieces, around))
     }
 
     /// Whether a batch that is leased, without all of its chunks at hand, may come late after all: cut otherwise, its second copy could
@@ -44,7 +43,7 @@ impl<P: Ports> SessionWork<'_, P> {
 
     /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
     /// a doubt a second time.
-    fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
+    pub(crate) fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
         let aside = &state.checkpoint.aside;
         let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
         let seen_again = delivered().all(|piece| piece.record.receive_count > 1);

@@ -4,13 +4,13 @@
 use futures::future::{Either, select};
 use ingest::batch::Because;
 use ingest::decide::{Crowd, Decision, End, View, decide, longest};
-use ingest::fold::{Folded, fold, take_apart};
+use ingest::fold::{Around, Folded, fold, take_apart};
 use ingest::message::Entry;
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::sort::{Sorted, sort};
 use media::opus::Decoder;
-use media::time::EpochMs;
+use media::time::{EpochMs, Samples};
 
 use crate::backfill::Known;
 use crate::ended::is_after_end;
@@ -124,14 +124,15 @@ impl<P: Ports> SessionWork<'_, P> {
             self.defer(delivered, &sorted.ends, 1, "leased").await;
             return Ok(Turn::Waits);
         }
-        let (around, crowd, mut folded) = self.fold(state, &batch, sorted);
+        let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap));
+        let crowd = self.crowd(state, &batch, first_look.doubtful.is_some());
+        let (mut around, mut folded) = self.when_calm(&batch, first_look, crowd, sorted);
         let apart;
-        let policy = &self.writer.config.policy;
-        let lengths = (policy.most_behind, longest(delivered, self.now(), policy));
-        if let Some(pieces) = take_apart(&batch.start, delivered, &folded, lengths) {
+        if let Some(pieces) = take_apart(&batch.start, delivered, &folded, self.lengths(delivered)) {
             apart = pieces;
             batch.pieces = &apart;
-            folded = fold(&batch.start, batch.pieces, around);
+            let look = fold(&batch.start, batch.pieces, Around::of(batch.gap));
+            (around, folded) = self.when_calm(&batch, look, crowd, sorted);
         }
         let chunks = match self.decide(&batch, &folded, crowd, sorted) {
             Decision::Write { chunks } => chunks,
@@ -158,6 +159,12 @@ impl<P: Ports> SessionWork<'_, P> {
                 Ok(Turn::Moved)
             }
         }
+    }
+
+    /// Audio over the first is taken apart, into pieces that fit a fragment of at most the second.
+    fn lengths(&self, pieces: &[Piece]) -> (Samples, Samples) {
+        let policy = &self.writer.config.policy;
+        (policy.most_behind, longest(pieces, self.now(), policy))
     }
 
     fn decide(&self, batch: &Batch<'_>, folded: &Folded, crowd: Crowd, sorted: &Sorted) -> Decision {
