@@ -185,7 +185,7 @@ impl Error {
             Self::Usage { hint, .. } => hint.clone(),
             Self::Service(failure) => of_service(failure),
             Self::NoCredentials { .. } => {
-                "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE of a profile that has keys; for one that logs in or runs a process: eval \"$(aws configure export-credentials --format env)\"; `aws sts get-caller-identity` tells whether there are any".into()
+                "export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE of a profile that has keys or a process, or sign in (`aws sso login`, `aws login`); `aws sts get-caller-identity` tells whether there are any".into()
             }
             Self::NoQueue { variable, .. } => {
                 format!("the stack's outputs have the URL for {variable}; does AWS_REGION fit, and the account?")

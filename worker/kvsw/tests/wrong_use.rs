@@ -107,6 +107,18 @@ async fn missing_credentials_are_told_without_the_sdks_own_words() {
 }
 
 #[tokio::test]
+async fn a_profile_whose_credentials_come_from_a_process_is_enough() {
+    let config = folder("credential-process").join("config");
+    let key = r#"{"Version":1,"AccessKeyId":"A","SecretAccessKey":"s"}"#;
+    std::fs::write(&config, format!("[profile ops]\ncredential_process = /bin/echo '{key}'\n")).unwrap();
+    let kvsw = Kvsw::nowhere().set("AWS_ACCESS_KEY_ID", None).set("AWS_SECRET_ACCESS_KEY", None);
+    let kvsw = kvsw.set("AWS_CONFIG_FILE", config.to_str()).set("AWS_PROFILE", Some("ops"));
+    let ended = kvsw.set("AWS_EC2_METADATA_DISABLED", Some("true")).run(&["dlq", "list"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stderr.contains("hint: is the network up"), "no service was asked: {}", ended.stderr);
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_answer_is_exit_code_3() {
     let kvsw = Kvsw::nowhere();
     for args in [&["dlq", "list"][..], &["session", "show", "owl"], &["sweep", "--dry-run"], &["doctor"]] {
