@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_http_client::tls::{self, TlsContext, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -36,22 +36,29 @@ impl HttpClient for LazyHttpClient {
 }
 
 /// A connector for PutMedia: each request on a connection of its own that is closed behind it, and no limit on the
-/// time between the request's head and the last acknowledgement.
+/// time between the request's head and the last acknowledgement. HTTP/2 where the endpoint offers it, else HTTP/1.1.
 pub fn single_use_connector() -> SharedHttpConnector {
     SharedHttpConnector::new(LazyConnector::new(Some(0)))
+}
+
+/// The same, with other roots than the system's.
+#[cfg(test)]
+pub(crate) fn single_use_connector_that_trusts(context: TlsContext) -> SharedHttpConnector {
+    SharedHttpConnector::new(LazyConnector { context, ..LazyConnector::new(Some(0)) })
 }
 
 /// Two connectors, built when needed: a plain one, which needs no trusted roots, and one with TLS.
 #[derive(Debug)]
 struct LazyConnector {
     idle_per_host: Option<usize>,
+    context: TlsContext,
     plain: OnceLock<Connector>,
     tls: OnceLock<Connector>,
 }
 
 impl LazyConnector {
     fn new(idle_per_host: Option<usize>) -> Self {
-        Self { idle_per_host, plain: OnceLock::new(), tls: OnceLock::new() }
+        Self { idle_per_host, context: TlsContext::default(), plain: OnceLock::new(), tls: OnceLock::new() }
     }
 }
 
@@ -63,7 +70,8 @@ impl HttpConnector for LazyConnector {
         builder.set_pool_idle_timeout(Some(Some(IDLE_TIMEOUT)));
         let connector = if request.uri().starts_with("https:") {
             let provider = tls::Provider::rustls(CryptoMode::AwsLc);
-            self.tls.get_or_init(|| builder.tls_provider(provider).build())
+            let tls = || builder.tls_provider(provider).tls_context(self.context.clone()).build();
+            self.tls.get_or_init(tls)
         } else {
             self.plain.get_or_init(|| builder.build_http())
         };

@@ -177,4 +177,6 @@ fn garbled(error: impl std::fmt::Display) -> ServiceFailure {
 }
 
 #[cfg(test)]
+mod http_versions;
+#[cfg(test)]
 mod tests;
