@@ -96,7 +96,7 @@ impl Kinds {
     /// No kind: cases are drawn as they were before there were kinds.
     pub const NONE: Self = Self(0);
     /// Every kind.
-    pub const ALL: Self = Self(u32::MAX >> (32 - Kind::ALL.len()));
+    pub const ALL: Self = Self((1 << Kind::ALL.len()) - 1);
 
     /// The set of these.
     pub fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {

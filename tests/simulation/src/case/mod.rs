@@ -16,9 +16,9 @@ use crate::faults::{Failure, Fate, Fault, On, Op};
 use crate::invariants::{Violation, check};
 use crate::once;
 use crate::run::{Double, Outcome, Scenario, run};
+use crate::speech::file::File;
 use crate::speech::session::{BEGIN_MS, Bad, Chunk, Passage, Session, Take};
 use crate::speech::tape::{TAPES, tape};
-use crate::speech::webm::header;
 use crate::world::Services;
 
 /// Acknowledgement errors that the service may answer with (aws-facts 1.4), and one that is not documented.
@@ -211,10 +211,7 @@ fn take(rng: &mut Rng, number: usize, new_page: bool, connection: u32, begin_ms:
     let uid = rng.u64(..);
     let count = few(rng, 24);
     let browser = tape(number).browser;
-    let mut ends = vec![header(browser, uid).len()];
-    for block in &tape(number).blocks {
-        ends.push(ends.last().copied().unwrap_or_default() + block.len());
-    }
+    let ends = File::of(number, uid, None).ends;
     let mut take = Take {
         tape: number,
         uid,

@@ -193,11 +193,7 @@ impl Take {
         let (new_page, connection, reconnects) = (false, 0, Vec::new());
         let mut take =
             Self { tape: number, uid, muxer: None, new_page, connection, reconnects, chunks: Vec::new() };
-        let mut end = header(browser, take.uid).len();
-        let mut ends = tape(number).blocks.iter().map(|block| {
-            end += block.len();
-            end
-        });
+        let mut ends = take.file().ends.into_iter().skip(1);
         let packet_ms = (browser.frames_per_packet() * FRAME / PER_MS) as u64;
         for n in 0..chunks {
             let packets = browser.packets_per_chunk();
@@ -211,26 +207,10 @@ impl Take {
 
     /// The whole recording, and where in it each packet ends.
     pub fn recording(&self) -> (Vec<u8>, Vec<usize>) {
-        if self.muxer.is_some() {
-            let File { mut bytes, mut ends, .. } = self.file();
-            let last = self.chunks.last().map_or(0, |chunk| chunk.until);
-            bytes.truncate(last);
-            ends.remove(0);
-            ends.retain(|end| *end <= last);
-            return (bytes, ends);
-        }
-        let tape = tape(self.tape);
-        let mut bytes = header(tape.browser, self.uid);
+        let File { mut bytes, mut ends } = self.file();
         let last = self.chunks.last().map_or(0, |chunk| chunk.until);
-        let mut ends = Vec::new();
-        for block in &tape.blocks {
-            if bytes.len() >= last && !block.is_empty() {
-                break;
-            }
-            bytes.extend_from_slice(block);
-            ends.push(bytes.len());
-        }
         bytes.truncate(last);
+        ends.remove(0);
         ends.retain(|end| *end <= last);
         (bytes, ends)
     }
