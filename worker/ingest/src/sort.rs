@@ -113,7 +113,8 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
 /// a connection the indices give the order, whatever the speaker's clock is set to meanwhile.
 fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut by_index: Vec<usize> = (0..pieces.len()).collect();
-    by_index.sort_by_cached_key(|i| (page_of_connection(&pieces[*i], &pieces), pieces[*i].index));
+    let openers: Vec<&Piece> = pieces.iter().filter(|piece| piece.opens()).collect();
+    by_index.sort_by_cached_key(|i| (page_of_connection(&pieces[*i], &openers), pieces[*i].index));
     let mut latest: HashMap<&str, EpochMs> = HashMap::new();
     let mut order = Vec::with_capacity(pieces.len());
     for i in by_index {
@@ -134,12 +135,12 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// How many pages of its connection have begun with the piece: a page sends what its last load left over its own connection, and first.
-fn page_of_connection(piece: &Piece, pieces: &[Piece]) -> usize {
+fn page_of_connection(piece: &Piece, openers: &[&Piece]) -> usize {
     let is_before = |opener: &Piece| {
         piece.record.sequence_number < opener.record.sequence_number && piece.captured_at < opener.captured_at
     };
-    let of_connection = pieces.iter().filter(|other| other.connection_id == piece.connection_id);
-    of_connection.filter(|other| other.opens() && !is_before(other)).count()
+    let of_connection = openers.iter().filter(|opener| opener.connection_id == piece.connection_id);
+    of_connection.filter(|opener| !is_before(opener)).count()
 }
 
 /// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of an
