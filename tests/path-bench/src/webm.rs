@@ -49,13 +49,8 @@ mod tests {
     fn the_file_gives_the_packets_back() {
         let packets: Vec<Vec<u8>> = (0..5_u8).map(|n| vec![0xfb, 3, n, n, n]).collect();
         let items = Demuxer::new().push(&write(&packets));
-        let found: Vec<Vec<u8>> = items
-            .into_iter()
-            .filter_map(|item| match item {
-                Item::Packet(packet) => Some(packet.data),
-                _ => None,
-            })
-            .collect();
+        let found: Vec<Vec<u8>> =
+            items.iter().filter_map(Item::packet).map(|packet| packet.data.clone()).collect();
         assert_eq!(found, packets);
     }
 }

@@ -11,7 +11,7 @@ use crate::aside::Aside;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::piece::Piece;
 use crate::position::Position;
-use crate::schema::{FIRST, Schema, schema_of};
+use crate::schema::{FIRST, Schema, is_default, schema_of};
 use crate::snapshot::{SnapshotKey, or_empty};
 
 pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped, Try};
@@ -103,7 +103,7 @@ pub struct Checkpoint {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
     /// Workers that ended in a row before they got anywhere with the session.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub crashes: u32,
     /// Chunks that may have ended workers are being worked on, by one that has ended by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,10 +111,6 @@ pub struct Checkpoint {
     /// Whose save this is: no two have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<u64>,
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 impl Default for Checkpoint {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::fnv;
 use crate::message::{Chunk, Format};
+use crate::schema::is_default;
 
 /// A chunk with its place in the session's numbering; a copy shares the chunk's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,14 +32,10 @@ pub struct Head {
     /// Where in the chunk's bytes it ends; with `packets`, where the block or page begins that it ends in.
     pub until: usize,
     /// How many packets of that block or page are passed: one may hold more audio than a fragment.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub packets: usize,
     /// The audio of the rest.
     pub behind: Samples,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 impl Piece {
@@ -100,7 +97,7 @@ impl Piece {
 
     /// Whether the chunk, which begins a recording, holds audio of it.
     pub fn holds_audio(&self) -> bool {
-        self.begins_pcm().is_some() || self.items().iter().any(|item| matches!(item, Item::Packet(_)))
+        self.begins_pcm().is_some() || self.items().iter().any(|item| item.packet().is_some())
     }
 
     fn items(&self) -> Vec<Item> {

@@ -13,6 +13,11 @@ pub(crate) fn schema_of(stands_amid_chunk: bool) -> u32 {
     if stands_amid_chunk { SCHEMA } else { FIRST }
 }
 
+/// Whether a field may be left out of what is stored.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A stored value that cannot be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {

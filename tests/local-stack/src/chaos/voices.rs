@@ -38,13 +38,8 @@ fn in_ogg(recording: &Recording) -> Recording {
     let mut demuxer = Demuxer::new();
     let blobs = recording.lines.iter().filter_map(|line| Some(audio(line).ok()?.1));
     let items: Vec<Item> = blobs.flat_map(|blob| demuxer.push(&blob)).collect();
-    let packets: Vec<Vec<u8>> = items
-        .into_iter()
-        .filter_map(|item| match item {
-            Item::Packet(packet) => Some(packet.data),
-            _ => None,
-        })
-        .collect();
+    let packets: Vec<Vec<u8>> =
+        items.iter().filter_map(Item::packet).map(|packet| packet.data.clone()).collect();
     let ogg = Recorder::firefox_ogg().record(&packets);
     let began_ms = recording.lines.iter().find_map(Line::captured_ms).unwrap_or_default();
     let mut end = 0;

@@ -53,7 +53,8 @@ fn head_of(mut demuxer: Demuxer, bytes: &[u8], mut from: Head, audio: Samples) -
     let mut left = audio;
     while left > Samples(0) {
         let (items, used) = demuxer.push_until(bytes.get(from.until..)?, Samples(1));
-        let durations = || items.iter().filter_map(duration).skip(from.packets);
+        let durations =
+            || items.iter().filter_map(Item::packet).map(|packet| packet.duration).skip(from.packets);
         let block: Samples = durations().sum();
         if block == Samples(0) {
             return None; // there is no more
@@ -72,13 +73,6 @@ fn head_of(mut demuxer: Demuxer, bytes: &[u8], mut from: Head, audio: Samples) -
         from = Head { until: from.until + used, ..Head::default() };
     }
     Some(from)
-}
-
-fn duration(item: &Item) -> Option<Samples> {
-    match item {
-        Item::Packet(packet) => Some(packet.duration),
-        _ => None,
-    }
 }
 
 fn behind(start: &Snapshot, pieces: &[Piece]) -> Place {

@@ -46,7 +46,7 @@ impl<'a> Own<'a> {
 
 /// Where the first `count` packets end.
 fn end_of_packets(items: &[Item], count: usize) -> usize {
-    let is_packet = |(_, item): &(usize, &Item)| matches!(item, Item::Packet(_));
+    let is_packet = |(_, item): &(usize, &Item)| item.packet().is_some();
     let last = count.checked_sub(1).and_then(|last| items.iter().enumerate().filter(is_packet).nth(last));
     last.map_or(0, |(at, _)| at + 1)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::header_hash::HeaderHash;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks, Samples};
 
@@ -15,6 +16,16 @@ pub enum Item {
     Packet(Packet),
     /// Bytes that could not be used, and why.
     Skipped(Skipped),
+}
+
+impl Item {
+    /// The packet, if it is one.
+    pub fn packet(&self) -> Option<&Packet> {
+        match self {
+            Self::Packet(packet) => Some(packet),
+            _ => None,
+        }
+    }
 }
 
 /// The container format of a recording.
@@ -46,6 +57,21 @@ pub struct RecordingHead {
     /// The codecs of the tracks beside the one that is decoded, the first Opus track. Their blocks are passed over.
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     pub beside: Box<[String]>,
+}
+
+impl RecordingHead {
+    /// The head of a recording whose own was lost; `hash` is of what was found of it first.
+    pub(super) fn made_up(container: Container, hash: HeaderHash, stereo: bool) -> Self {
+        Self {
+            container,
+            id: hash.id(),
+            channels: if stereo { 2 } else { 1 },
+            pre_skip: OpusTicks(0),
+            headerless: true,
+            gain: OutputGain::default(),
+            beside: Box::default(),
+        }
+    }
 }
 
 /// An Opus packet with its place in time.

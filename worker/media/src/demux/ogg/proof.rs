@@ -7,7 +7,6 @@ use super::super::limits;
 use super::super::outcome::Proof;
 use super::page::Page;
 use super::{Ogg, ticks};
-use crate::opus::OutputGain;
 use crate::time::OpusTicks;
 
 /// A place to go on from.
@@ -88,13 +87,5 @@ fn prove_opus(first: &Page<'_>, bytes: &[u8], effort: &mut Effort) -> Proof<usiz
 fn head_of(page: &Page<'_>) -> RecordingHead {
     let first = page.parts().into_iter().nth(usize::from(page.continues()));
     let stereo = first.and_then(|part| part.bytes.first().copied()).is_some_and(|toc| toc & 0x04 != 0);
-    RecordingHead {
-        container: Container::Ogg,
-        id: HeaderHash::of(page.whole).id(),
-        channels: if stereo { 2 } else { 1 },
-        pre_skip: OpusTicks(0),
-        headerless: true,
-        gain: OutputGain::default(),
-        beside: Box::default(),
-    }
+    RecordingHead::made_up(Container::Ogg, HeaderHash::of(page.whole), stereo)
 }

@@ -58,8 +58,8 @@ pub(super) fn read_block(
 /// Spreads a block's DiscardPadding over its packets, from the last one on. One that is longer than the block says nothing:
 /// GStreamer writes such for short packets.
 fn discard(block: &mut [Item], mut padding: Samples) {
-    let length = |item: &Item| if let Item::Packet(packet) = item { packet.duration } else { Samples::ZERO };
-    if padding == Samples::ZERO || block.iter().map(length).sum::<Samples>() < padding {
+    let length: Samples = block.iter().filter_map(Item::packet).map(|packet| packet.duration).sum();
+    if padding == Samples::ZERO || length < padding {
         return;
     }
     for item in block.iter_mut().rev() {

@@ -182,7 +182,7 @@ impl Webm {
         is_other.then(|| {
             self.hash.add(element);
             self.latest = None;
-            proof::made_up(self.hash, false)
+            RecordingHead::made_up(Container::WebM, self.hash, false)
         })
     }
 

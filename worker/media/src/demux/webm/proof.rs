@@ -9,8 +9,7 @@ use super::state::{Cluster, DEFAULT_SCALE_NS, Webm};
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
 use crate::ebml::id;
-use crate::opus::OutputGain;
-use crate::time::{MediaTime, OpusTicks};
+use crate::time::MediaTime;
 
 /// A place to go on from.
 pub(in super::super) struct Proven {
@@ -123,7 +122,7 @@ fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
 /// A recording whose header was lost.
 fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
     let hash = HeaderHash::of(&bytes[..start.block.end]);
-    let head = made_up(hash, start.block.stereo);
+    let head = RecordingHead::made_up(Container::WebM, hash, start.block.stereo);
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },
         None => Cluster { time: Some(0), basis: TimeBasis::NotBefore, end: None },
@@ -139,17 +138,4 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         latest: None,
     };
     (webm, head)
-}
-
-/// The head of a recording whose header was lost.
-pub(super) fn made_up(hash: HeaderHash, stereo: bool) -> RecordingHead {
-    RecordingHead {
-        container: Container::WebM,
-        id: hash.id(),
-        channels: if stereo { 2 } else { 1 },
-        pre_skip: OpusTicks(0),
-        headerless: true,
-        gain: OutputGain::default(),
-        beside: Box::default(),
-    }
 }
