@@ -12,7 +12,7 @@ use writer::event::Event;
 use crate::case::kinds::Kind;
 use crate::evidence::{Evidence, Heard, SessionEvidence, Spoken};
 use crate::model::stream::Fragment;
-use crate::speech::session::{Fact, Passage, Take};
+use crate::speech::session::{Chunk, Fact, Passage, Take};
 
 /// Samples of a millisecond.
 const PER_MS: u64 = 16;
@@ -20,8 +20,6 @@ const PER_MS: u64 = 16;
 const FRAME_MS: u64 = 20;
 /// How far audio may be from its true time: a lag that is not a pause, and the jitter of a recorder's events.
 const TRUE_WITHIN_MS: i64 = 600;
-/// The same where another page takes over: its first chunk holds audio from before.
-const TAKEN_OVER_WITHIN_MS: i64 = 1_600;
 /// No fragment is shorter while its session goes on.
 const SHORTEST: Samples = Samples(16_000);
 /// Where less than this was at hand, two short fragments may come of it: a delivery need not show all there is.
@@ -38,38 +36,68 @@ const FELT_MS: u64 = 15_000;
 const LATE_MS: u64 = 400;
 /// Why the chunks of a page are parked that another one has replaced.
 const REPLACED: &str = "REPLACED";
+/// Why a chunk is parked whose page is not known.
+const NO_PLACE: &str = "NO_PLACE";
 
 /// What breaks the promise of true times: each recording lies where it was spoken, up to what the speaker's clock was behind when
 /// the session began. (A clock that is behind can be taken for right; what is ahead shows, since nothing arrives before it is sent.)
 pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
-    let mut by_take: BTreeMap<usize, Vec<(i64, &Spoken)>> = BTreeMap::new();
+    let mut by_take: BTreeMap<usize, Vec<(&Heard, &Spoken)>> = BTreeMap::new();
     for heard in &session.heard {
         if let Some(spoken) = spoken(session, heard) {
-            let off_ms = (heard.at / PER_MS) as i64 - spoken.true_ms as i64;
-            by_take.entry(spoken.take).or_default().push((off_ms, spoken));
+            by_take.entry(spoken.take).or_default().push((heard, spoken));
         }
     }
-    by_take.into_iter().flat_map(|(take, offs)| take_off_true_time(session, take, &offs)).collect()
+    let mut taken_until_ms = 0_u64;
+    let mut broken = Vec::new();
+    for (take, frames) in by_take {
+        // Where two pages spoke at once, the later one's audio begins when the earlier one's has ended.
+        let begins_ms = frames.iter().map(|(_, spoken)| spoken.true_ms).min().unwrap_or_default();
+        let later_ms = taken_until_ms.saturating_sub(begins_ms).max(unseen_ms(session, &frames)) as i64;
+        broken.extend(take_off_true_time(session, take, &frames, later_ms));
+        let ends = frames.iter().map(|(heard, _)| (heard.at + heard.samples) / PER_MS);
+        taken_until_ms = ends.fold(taken_until_ms, u64::max);
+    }
+    broken
 }
 
-fn take_off_true_time(session: &SessionEvidence<'_>, take: usize, offs: &[(i64, &Spoken)]) -> Vec<String> {
-    let mut sorted: Vec<i64> = offs.iter().map(|(off_ms, _)| *off_ms).collect();
+/// By how much this audio may lie later than spoken, because nothing had shown better when it was placed: every chunk before it had
+/// been handed out late by a page that had stalled, or held up on its way, so that a clock that is ahead seemed right.
+fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
+    let first = frames.iter().map(|(heard, _)| heard.number).min().unwrap_or_default();
+    let stored_ms = session.fragments.iter().find(|fragment| fragment.number == first).map(|f| f.stored_ms);
+    let chunks = session.session.takes.iter().flat_map(|take| &take.chunks).zip(&session.arrived_ms);
+    let seen =
+        || chunks.clone().filter_map(|(chunk, at)| Some((chunk, at.filter(|at| Some(*at) <= stored_ms)?)));
+    let began_ms = session.session.begins_ms;
+    let on_its_way = |(chunk, at): (&Chunk, u64)| at.saturating_sub(began_ms + chunk.handed_out_ms);
+    let ahead_ms = session.session.skew_ms.max(0).unsigned_abs();
+    let late_ms = seen().map(|(chunk, _)| chunk.late_ms).min().unwrap_or_default();
+    late_ms + seen().map(on_its_way).min().unwrap_or_default().min(ahead_ms)
+}
+
+/// `later_ms`: it may lie so much later than spoken.
+fn take_off_true_time(
+    session: &SessionEvidence<'_>,
+    take: usize,
+    frames: &[(&Heard, &Spoken)],
+    later_ms: i64,
+) -> Vec<String> {
+    let off_ms = |(heard, spoken): &(&Heard, &Spoken)| (heard.at / PER_MS) as i64 - spoken.true_ms as i64;
+    let mut sorted: Vec<i64> = frames.iter().map(off_ms).collect();
     sorted.sort_unstable();
     let usual_ms = sorted[sorted.len() / 2];
-    let within_ms = match session.session.kinds.has(Kind::SecondPage) {
-        true => TAKEN_OVER_WITHIN_MS,
-        false => TRUE_WITHIN_MS,
-    };
+    let within_ms = TRUE_WITHIN_MS + later_ms;
     let mut broken = Vec::new();
-    if !(session.session.skew_ms.min(0) - within_ms..=within_ms).contains(&usual_ms) {
+    if !(session.session.skew_ms.min(0) - TRUE_WITHIN_MS..=within_ms).contains(&usual_ms) {
         broken.push(format!("take {take} is {usual_ms} ms off its true time"));
     }
-    let wrong: Vec<_> = offs.iter().filter(|(off_ms, _)| (off_ms - usual_ms).abs() > within_ms).collect();
-    if let Some((off_ms, spoken)) = wrong.first() {
-        let (count, off_ms) = (wrong.len(), off_ms - usual_ms);
+    let wrong = || frames.iter().filter(|frame| (off_ms(frame) - usual_ms).abs() > within_ms);
+    if let Some(first) = wrong().next() {
+        let (count, apart_ms) = (wrong().count(), off_ms(first) - usual_ms);
         broken.push(format!(
-            "{count} frames of take {take} are apart from the rest, the first, frame {}, by {off_ms} ms",
-            spoken.frame
+            "{count} frames of take {take} are apart from the rest, the first, frame {}, by {apart_ms} ms",
+            first.1.frame
         ));
     }
     broken
@@ -97,7 +125,9 @@ fn parked(session: &SessionEvidence<'_>) -> Vec<String> {
     let taken_over_ms = taken_over_ms(session);
     let rightly = |fact: usize, reason: &str| {
         let after = taken_over_ms.is_some_and(|ms| session.arrived_ms[fact].is_some_and(|at| at + 100 >= ms));
-        reason == REPLACED && session.facts[fact].take == 0 && after
+        // Where its clock was set meanwhile, a replaced page's chunk looks like a late one.
+        let replaced = reason == REPLACED || (reason == NO_PLACE && session.session.kinds.has(Kind::Clock));
+        replaced && session.facts[fact].take == 0 && after
     };
     let reason =
         |attributes: &BTreeMap<String, String>| attributes.get("reason").cloned().unwrap_or_default();

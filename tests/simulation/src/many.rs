@@ -1,9 +1,7 @@
 //! Many seeds on several threads.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crate::case::Case;
@@ -13,7 +11,7 @@ use crate::invariants::Violation;
 
 /// Runs all seeds (0 threads: one per core) until `failures` of them failed; returns those, by seed. `done` is called for each.
 pub fn run_seeds(
-    seeds: Range<u64>,
+    seeds: impl Iterator<Item = u64> + Send,
     kinds: Kinds,
     threads: usize,
     failures: usize,
@@ -23,14 +21,11 @@ pub fn run_seeds(
         0 => thread::available_parallelism().map_or(1, usize::from),
         n => n,
     };
-    let next = AtomicU64::new(seeds.start);
+    let seeds = Mutex::new(seeds);
     let failed = Mutex::new(Vec::new());
     let work = || {
         while lock(&failed).len() < failures {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                break;
-            }
+            let Some(seed) = lock(&seeds).next() else { break };
             let violations = judge(seed, kinds);
             done(seed, &violations);
             if !violations.is_empty() {

@@ -6,7 +6,7 @@
 
 use media::time::EpochMs;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, PastNumbering};
 use crate::clock::moved;
 use crate::gap::Gap;
 use crate::piece::Piece;
@@ -31,10 +31,12 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
     let mut walk = Walk::new(checkpoint);
+    let mut made_up = Vec::new();
     for i in order {
         let piece = &mut pieces[i];
         let sequence_number = piece.record.sequence_number;
         if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
+            made_up.push((i, walk.gap(piece).is_some()));
             (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
             continue;
         }
@@ -44,6 +46,21 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
         };
         piece.captured_at = moved(piece.captured_at, piece.clock_ms);
     }
+    for (i, in_gap) in made_up {
+        pieces[i].captured_at = beside(pieces, &pieces[i], in_gap);
+    }
+}
+
+/// A time that is not known, between those of the chunks beside it that are at hand. When a chunk came back into a gap tells nothing.
+fn beside(pieces: &[Piece], piece: &Piece, in_gap: bool) -> EpochMs {
+    let at = |index: Option<u64>| {
+        let same = |p: &&Piece| Some(p.index) == index && p.connection_id == piece.connection_id;
+        pieces.iter().find(same).map(|same| same.captured_at)
+    };
+    let (before, after) = (at(piece.index.checked_sub(1)), at(piece.index.checked_add(1)));
+    let latest = after.or(before.filter(|_| in_gap));
+    let captured_at = latest.map_or(piece.captured_at, |latest| latest.min(piece.captured_at));
+    captured_at.max(before.unwrap_or_default())
 }
 
 /// Goes through a delivery in the queue's order.
@@ -101,12 +118,16 @@ impl<'c> Walk<'c> {
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
     fn probably_at(&self, piece: &Piece) -> EpochMs {
         let at = moved(piece.record.sent_at, -self.behind_ms.unwrap_or_default());
-        let gap = self.checkpoint.gaps_for(&self.checkpoint.live, piece).next_back();
-        match gap {
+        match self.gap(piece) {
             Some(gap) => at.min(gap.captured.1).max(gap.captured.0),
             None if piece.index < self.next => at.min(self.latest),
             None => at,
         }
+    }
+
+    /// The gap that has the chunk's index.
+    fn gap(&self, piece: &Piece) -> Option<&'c Gap> {
+        self.checkpoint.gaps_for(&self.checkpoint.live, piece).next_back()
     }
 
     fn pass(&mut self, piece: &Piece, opens: bool) {
@@ -153,12 +174,18 @@ impl<'c> Walk<'c> {
             || (opens && back_ms > SET_BEFORE_PAGE_MS)
     }
 
-    /// Whether the chunk came over the connection of a page before the current one: it comes back, and opens no page.
+    /// Whether the chunk is of a page before the current one, by its connection or as the one that began it: it comes back, and opens
+    /// no page.
     fn is_of_past_page(&self, piece: &Piece) -> bool {
         let Checkpoint { live, past, .. } = self.checkpoint;
-        piece.connection_id.is_some()
-            && piece.connection_id != live.connection_id
-            && past.iter().any(|past| past.connection_id == piece.connection_id)
+        let began = |past: &PastNumbering| {
+            live.clock.settings().any(|ms| moved(piece.captured_at, ms) == past.captured.0)
+        };
+        let other_connection = piece.connection_id.is_some() && piece.connection_id != live.connection_id;
+        past.iter().any(|past| {
+            (other_connection && past.connection_id == piece.connection_id)
+                || (piece.index == 0 && began(past))
+        })
     }
 
     /// Whether the session had begun then.

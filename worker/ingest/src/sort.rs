@@ -98,6 +98,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
                 }
             }
             Whose::Replaced => sorted.replaced.push(piece),
+            Whose::Nobodys if piece.is_empty() => sorted.duplicates.push(piece.record.clone()),
             Whose::Nobodys => sorted.unplaceable.push(piece),
             Whose::Written => sorted.duplicates.push(piece.record.clone()),
         }
@@ -213,7 +214,9 @@ impl Walk {
             let opens_other =
                 self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
-            let later = turned || (later_ms > 0 && (piece.opens() || piece.starts_recording()));
+            let begins = piece.opens() || piece.starts_recording();
+            // Over the connection of a page, another one begins with its header; all else is the page's, sent again.
+            let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && begins);
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.

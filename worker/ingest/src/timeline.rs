@@ -233,7 +233,9 @@ impl Timeline {
         let Some(end) = self.end() else {
             let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
             let placed = self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
-            return Placement { doubtful: !whole && !sight.calm && !sight.in_gap, ..placed };
+            // What a page handed out after a stall ends the earlier, the more of it is in sight.
+            let known = settled && whole;
+            return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
         let told = matches!(chunk.joint, Joint::Continues | Joint::Missing(_));

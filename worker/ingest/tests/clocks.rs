@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ingest::checkpoint::Checkpoint;
+use ingest::checkpoint::{Checkpoint, PastNumbering};
 use ingest::gap::{ChunkRange, Gap, Search};
 use ingest::message::{Chunk, Entry, Record};
 use ingest::opening::Opening;
@@ -118,4 +118,29 @@ fn a_redriven_chunk_from_before_the_clock_was_set_finds_its_gap() {
     let came_back =
         sorted.backfill.iter().flat_map(|(_, pieces)| pieces).map(|piece| piece.captured_at.0 - T0);
     assert_eq!(came_back.collect::<Vec<_>>(), [28_500], "its audio would stay in the DLQ: {sorted:?}");
+}
+
+#[test]
+fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
+    // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
+    let kept = |index: u64, spoken_ms: i64| chunk(index, 39_000 + index, spoken_ms - 39_000);
+    let entries = [kept(10, 30_000), chunk(11, 39_011, (1 << 53) - 2 * T0 as i64), kept(12, 30_600)];
+    let sorted = sort(&written(), &entries, &[]);
+    let captured: Vec<u64> = live(&sorted).into_iter().map(|(.., at_ms)| at_ms).collect();
+    let (before, after) = (captured[0], captured[2]);
+    assert!(
+        (before..=after).contains(&captured[1]),
+        "the others would wait 20 s for a stall to end: {captured:?}"
+    );
+}
+
+#[test]
+fn a_page_s_first_chunk_that_comes_again_does_not_set_the_clock_back() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering = 1;
+    let captured = (EpochMs(T0 + 10_000 - DELAY_MS), EpochMs(T0 + 20_000));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 30, captured, connection_id: None }];
+    // Redriven: it was written after all.
+    let sorted = sort(&checkpoint, &[chunk(0, 90_000, -80_000)], &[]);
+    assert_eq!((live(&sorted), sorted.duplicates.len()), (vec![], 1), "it would be written twice");
 }

@@ -280,3 +280,29 @@ fn an_empty_blob_of_another_page_takes_no_ones_place() {
     let sorted = sort(&Checkpoint::default(), &[chunk(0, 1000, 100, Some("c1")), empty], &[]);
     assert_eq!((live(&sorted), sorted.duplicates.len(), sorted.unplaceable.len()), (vec![(0, 0)], 1, 0));
 }
+
+#[test]
+fn a_chunk_from_long_ago_that_is_sent_again_with_a_new_time_opens_no_page() {
+    let mut checkpoint = written();
+    checkpoint.live.next = 200;
+    let sorted = sort(&checkpoint, &[chunk(20, 9_000, 300, Some("c1"))], &[]);
+    assert_eq!(
+        (live(&sorted).len(), sorted.duplicates.len()),
+        (0, 1),
+        "its audio would be there twice: {sorted:?}"
+    );
+}
+
+#[test]
+fn an_empty_chunk_without_a_place_is_dropped() {
+    let mut checkpoint = written();
+    (checkpoint.live.numbering, checkpoint.live.connection_id) = (1, None);
+    let Entry::Chunk(chunk) = chunk(3, 500, 300, None) else { unreachable!("it is a chunk") };
+    let empty = Entry::Chunk(Arc::new(Chunk { audio: Ok(Vec::new()), ..Arc::unwrap_or_clone(chunk) }));
+    let sorted = sort(&checkpoint, &[empty], &[]);
+    assert_eq!(
+        (sorted.unplaceable.len(), sorted.duplicates.len()),
+        (0, 1),
+        "an operator would find silence parked"
+    );
+}

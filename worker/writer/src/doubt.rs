@@ -24,6 +24,10 @@ impl<P: Ports> SessionWork<'_, P> {
         sorted: &Sorted,
     ) -> (Around<'b>, Folded) {
         let around = Around::of(batch.gap);
+        if crowd == Crowd::NoRoom {
+            // The burst has outgrown what can be set aside: it is the stall that it looks like. A pause shows at its end.
+            return (around, Folded { doubtful: None, ..folded });
+        }
         if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
             return (around, folded);
         }

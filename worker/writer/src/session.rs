@@ -3,6 +3,7 @@
 
 use futures::future::{Either, select};
 use ingest::batch::Because;
+use ingest::checkpoint::Checkpoint;
 use ingest::decide::{Crowd, Decision, End, View, decide, longest};
 use ingest::fold::{Around, Folded, fold, take_apart};
 use ingest::message::Entry;
@@ -59,7 +60,7 @@ impl<P: Ports> SessionWork<'_, P> {
             let resolved = self.resolve(&mut state).await?;
             let aside = self.load_aside(&mut state).await?;
             *keeps_some = !state.checkpoint.aside.is_empty();
-            self.refuse(&mut state, status, entries).await?;
+            self.refuse(&mut state, status, entries, &aside).await?;
             let sorted = sort(&state.checkpoint, entries, &aside);
             self.drop_duplicates(&sorted);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
@@ -209,6 +210,7 @@ impl<P: Ports> SessionWork<'_, P> {
         state: &mut State,
         status: SessionStatus,
         entries: &mut Vec<Entry>,
+        aside: &[Piece],
     ) -> Result<(), Stop> {
         if status == SessionStatus::Active {
             return Ok(());
@@ -228,9 +230,10 @@ impl<P: Ports> SessionWork<'_, P> {
                     Some(at) => at,
                     None => self.note_end(state).await?,
                 };
+                let ahead_ms = ahead_ms(&state.checkpoint, aside.iter().chain(&sorted.live));
                 let late = |p: &&Piece| {
-                    let chunk = (p.captured_at, p.record.sent_at);
-                    is_after_end(&state.checkpoint, &self.writer.config, at, chunk)
+                    let captured_at = EpochMs(p.captured_at.0.saturating_sub(ahead_ms));
+                    is_after_end(&state.checkpoint, &self.writer.config, at, (captured_at, p.record.sent_at))
                 };
                 (Reason::SessionEnded, sorted.live.iter().filter(late).collect())
             }
@@ -266,6 +269,12 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         waits_aside || !entries.is_empty()
     }
+}
+
+/// By how much more than is known the speaker's clock is ahead: nothing is sent before it is captured.
+fn ahead_ms<'p>(checkpoint: &Checkpoint, pieces: impl Iterator<Item = &'p Piece>) -> u64 {
+    let corrected = |piece: &Piece| checkpoint.live.timeline.corrected(piece.captured_at);
+    pieces.map(|piece| corrected(piece).ms_since(piece.record.sent_at)).max().unwrap_or_default()
 }
 
 /// Whether more may come for the batch's line. A gap's last chunks fill it, unless some between them are missing.

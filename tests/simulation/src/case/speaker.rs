@@ -76,11 +76,11 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
 
 /// A restarted recorder, a reloaded page, or a second page beside the first one.
 fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
-    let handed_out_ms = |at: usize| first.chunks.get(at).map_or(0, |chunk| chunk.handed_out_ms);
-    let ends_ms = handed_out_ms(first.chunks.len() - 1);
+    let ends_ms = first.chunks.last().map_or(0, |chunk| chunk.handed_out_ms);
     let begin_ms = if kinds.has(Kind::SecondPage) {
         // Who connects last is the speaker: the first page has spoken before over each of its connections, or the door refuses it.
-        let connected_ms = [0].iter().chain(&first.reconnects).map(|at| handed_out_ms(*at) + APART_MS).max();
+        let arrives_ms = |at: &usize| first.chunks.get(*at).and_then(Chunk::arrives_ms).unwrap_or_default();
+        let connected_ms = [0].iter().chain(&first.reconnects).map(|at| arrives_ms(at) + APART_MS).max();
         let earliest_ms = ends_ms.saturating_sub(20_000).max(2_000).max(connected_ms.unwrap_or_default());
         (earliest_ms + APART_MS < ends_ms).then(|| rng.u64(earliest_ms..ends_ms - APART_MS / 2))?
     } else {
@@ -146,6 +146,7 @@ fn window(rng: &mut Rng, kinds: Kinds, browser: Browser) -> Option<Window> {
     };
     let from_ms = rng.u64(1_500..7_000);
     let style = match (browser, rng.u8(0..3)) {
+        (Browser::Worklet, _) => Style::Heap, // samples come in blobs of the page's own size
         (Browser::Chromium, 0 | 1) => Style::SmallThenLarge { pieces: rng.usize(1..=6) },
         (_, 0) => Style::One { pieces: rng.usize(1..=6) },
         _ => Style::Heap,
@@ -156,10 +157,10 @@ fn window(rng: &mut Rng, kinds: Kinds, browser: Browser) -> Option<Window> {
 /// After a reconnect the last chunks before it are sent again, with new times.
 fn resend(rng: &mut Rng, take: &mut Take) {
     let at = rng.usize(10..take.chunks.len().max(12));
-    let Some(before_ms) = take.chunks.get(at - 1).map(|chunk| chunk.handed_out_ms) else { return };
+    let Some(before_ms) = take.chunks.get(at - 1).and_then(Chunk::arrives_ms) else { return };
     let count = rng.usize(2..=8);
     for (n, chunk) in take.chunks[at - count..at].iter_mut().enumerate() {
-        chunk.restamped_after_ms = Some(before_ms + 150 + 3 * n as u64 - chunk.handed_out_ms);
+        chunk.restamped_after_ms = Some(before_ms + 110 + 3 * n as u64 - chunk.handed_out_ms);
     }
     take.reconnects.push(at);
     take.reconnects.sort_unstable();

@@ -33,6 +33,21 @@ fn a_late_first_event_does_not_move_the_audio_into_the_future() {
 }
 
 #[test]
+fn a_session_that_begins_with_a_stall_waits_for_its_burst() {
+    // The page stood still from the beginning; of what it hands out then, the queue shows the first blob alone.
+    let burst = [
+        chunk(9_000, 3_000, Joint::Clock),
+        chunk(9_000, 6_000, Joint::Continues),
+        chunk(12_000, 3_000, Joint::Continues),
+    ];
+    let busy = Sight { calm: false, ..CALM };
+    let first = |in_sight: usize| Timeline::default().place(&burst[0], &burst[1..in_sight], busy);
+    assert!(first(1).doubtful, "all of the session would lie 6 s too late");
+    let placed = first(3);
+    assert_eq!((placed.at.0 - T0, placed.doubtful), (0, false));
+}
+
+#[test]
 fn a_pause_shows_in_the_time_although_the_container_hides_it() {
     let chunks = [
         chunk(300, 300, Joint::Clock),
