@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::hash::fnv;
 use crate::piece::Place;
 use crate::position::Position;
-use crate::schema::{FIRST, SCHEMA, Schema, Unreadable, schema_of};
+use crate::schema::{FIRST, SCHEMA, Schema, Unreadable, is_default, schema_of};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,9 @@ pub struct MediaState {
     /// What is kept of the search under way.
     #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
     pub withheld: Withheld,
+    /// So many chunks since the last packet are missing, or kept with the gap before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub missing: u32,
 }
 
 /// What was passed in search of a Cluster, and is kept with the gap before it.
@@ -139,6 +142,11 @@ impl MediaState {
     pub fn lose_chunks(&mut self) {
         self.demuxer.bytes_missing();
         self.loss = Some(Loss::Chunks);
+    }
+
+    /// Counts chunks whose audio is missing before the next packet.
+    pub(crate) fn miss(&mut self, chunks: u64) {
+        self.missing = self.missing.saturating_add(u32::try_from(chunks).unwrap_or(u32::MAX));
     }
 
     /// The last chunk's length, where that was plain samples: these have no container time.

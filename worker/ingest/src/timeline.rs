@@ -125,6 +125,8 @@ pub enum Joint {
     },
     /// A new recording, or nothing is known about what lies between: only the speaker's clock can place it.
     Clock,
+    /// The same, and chunks are missing that held about as much as this.
+    ClockBehind(Samples),
 }
 
 impl Timing {
@@ -139,7 +141,7 @@ impl Joint {
     fn hole(self) -> Samples {
         match self {
             Self::Missing(hole) | Self::AtLeast { hole, .. } => hole,
-            Self::Continues | Self::Clock => Samples(0),
+            Self::Continues | Self::Clock | Self::ClockBehind(_) => Samples(0),
         }
     }
 }
@@ -228,6 +230,7 @@ impl Timeline {
     /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
         let chunk = &Timing { sent_at: blob_sent_at(chunk, after), ..*chunk };
+        let ahead_ms = self.skew_ms - self.lag_ms;
         let amid_blob = self.enter(chunk, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
         let Some(end) = self.end() else {
@@ -244,7 +247,8 @@ impl Timeline {
         let tells = if amid_blob { whole && !sight.in_gap } else { whole || sight.in_gap };
         let jumps = tells && ((known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0));
         let jump_ms = if jumps { lowest_ms.unsigned_abs() } else { 0 };
-        let at = end.0 + if by_clock { whole_packets(jump_ms, chunk.joint) } else { jump_ms };
+        let hole_ms = if by_clock { whole_packets(jump_ms, chunk.joint) } else { jump_ms };
+        let at = end.0 + hole_ms.max(room_ms(chunk.joint, lowest_ms + (ahead_ms - self.skew_ms).max(0)));
         let lag_ms = if whole { lowest_ms } else { self.lag_ms };
         let in_step = sight.in_gap || !whole;
         let time = if in_step { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
@@ -394,7 +398,7 @@ impl Timeline {
             }
             match next.joint {
                 Joint::Continues | Joint::Missing(_) | Joint::AtLeast { .. } => before += next.joint.hole(),
-                Joint::Clock => {
+                Joint::Clock | Joint::ClockBehind(_) => {
                     lag.settled = true; // its recorder was stopped: nothing of it is still to come
                     break;
                 }
@@ -452,6 +456,12 @@ fn whole_packets(ms: u64, joint: Joint) -> u64 {
     let Joint::AtLeast { packet, .. } = joint else { return ms };
     let packet_ms = packet.ms_ceil().max(1);
     (ms + CLOCK_OFF_MS.max(packet_ms / 2)) / packet_ms * packet_ms
+}
+
+/// How much of a hole what is missing before the chunk needs, of the `by_clock_ms` that lie between the chunks around it.
+fn room_ms(joint: Joint, by_clock_ms: i64) -> u64 {
+    let Joint::ClockBehind(missing) = joint else { return 0 };
+    missing.ms_ceil().min(by_clock_ms.max(0).unsigned_abs())
 }
 
 /// Whether the speaker's clock was set back between two chunks.

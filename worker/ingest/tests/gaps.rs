@@ -13,7 +13,7 @@ use ingest::snapshot::{Snapshot, SnapshotKey};
 use ingest::sort::sort;
 use media::time::EpochMs;
 use proptest::prelude::*;
-use recorder::{Cut, Recorder};
+use recorder::{Container, Cut, Recorder};
 
 /// A recording without the stubs at its end, which hold no audio and are parked for good.
 fn pieces(folder: &std::path::Path) -> Vec<Piece> {
@@ -385,6 +385,61 @@ fn a_lost_timestamp_of_a_long_cluster_leaves_room_for_what_comes_back() {
             let (begins, ends) = (session.stream[0].0, session.stream.last().unwrap().1);
             let surplus_ms = (ends - begins) as i64 - whole as i64 / 16;
             assert!(surplus_ms.abs() <= 90, "packets of {us} us, seed {seed}: {surplus_ms} ms off");
+        }
+    }
+}
+
+/// A page whose recorder is started again 100 ms after its end, and where its second header is. Its sound has come to lie `ahead_ms`
+/// before the speaker's clock by then.
+fn started_again(mut recorder: Recorder, us: u64, ahead_ms: u64) -> (Vec<Piece>, usize) {
+    let (mut pieces, mut header, mut begins_ms) = (Vec::new(), 0, 1_795_335_900_000);
+    for run in 0..2_u64 {
+        match &mut recorder.container {
+            Container::Webm(webm) => webm.uid += run,
+            Container::Ogg(ogg) => ogg.serial += run as u32,
+        }
+        header = pieces.len();
+        let recording = recorder.record(&recorder::packets(us, 6_000_000 / us as usize, run));
+        let (mut end, mut captured_ms) = (0, begins_ms);
+        for audio in recording.blobs(&Cut::AtElement { timeslice_us: 300_000 }) {
+            end += audio.len();
+            let index = pieces.len() as u64;
+            let spoken = recording.packets.iter().filter(|packet| packet.end <= end).map(|packet| packet.us);
+            captured_ms = begins_ms + spoken.sum::<u64>() / 1_000 - ahead_ms.min(15 * index);
+            let captured_at = EpochMs(captured_ms);
+            let sent_at = EpochMs(captured_ms + 40);
+            let record = Record { sent_at, sequence_number: index.into(), ..Record::default() };
+            pieces.push(Piece::new(
+                0,
+                Chunk { record, index, captured_at, audio: Ok(audio), ..Chunk::default() },
+            ));
+        }
+        begins_ms = captured_ms + 100 + ahead_ms;
+    }
+    (pieces, header)
+}
+
+/// The clock alone places what is behind a lost header, and the audio before may be ahead of it by nearly as much as is missing.
+#[test]
+fn a_late_header_of_a_recorder_that_was_started_again_finds_room() {
+    let recorders = [Recorder::firefox_ogg(), Recorder::chromium(), Recorder::firefox(), Recorder::safari()];
+    for (recorder, ahead_ms) in recorders.iter().flat_map(|recorder| [(recorder, 0), (recorder, 280)]) {
+        let (pieces, header) = started_again(recorder.clone(), 60_000, ahead_ms);
+        let mut whole = Session::default();
+        pieces.chunks(7).for_each(|batch| whole.write(batch));
+        let ends = whole.stream.last().unwrap().1;
+        for (from, to, at_once) in [(0, 1, 1), (0, 1, 5), (0, 2, 3), (1, 1, 1), (1, 1, 5), (1, 2, 3)] {
+            let lost = header - from..header + to;
+            let mut session = Session::default();
+            pieces[..lost.start].chunks(7).for_each(|batch| session.write(batch));
+            let (first, later) = pieces[lost.end..].split_at(at_once);
+            session.write(first);
+            later.chunks(7).for_each(|batch| session.write(batch));
+            session.backfill(&pieces[lost.clone()]);
+            let told = format!("{ahead_ms} ms ahead, {lost:?} are late: {recorder:?}");
+            assert_eq!(session.audio().len(), whole.audio().len(), "{told}");
+            let later_ms = session.stream.last().unwrap().1.abs_diff(ends);
+            assert!(later_ms <= 110, "{later_ms} ms off, {told}");
         }
     }
 }

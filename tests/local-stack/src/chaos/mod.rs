@@ -221,7 +221,10 @@ fn scripts(options: &Options) -> Result<Vec<Script>, ChaosError> {
             Trouble::Everything => options.length,
             Trouble::OneStream { .. } => options.length + CALM,
         };
-        let pages = pages::pages(&options.recordings[n % options.recordings.len()], length, n % 2 == 1)?;
+        // In steps of two: the first and the last of `voices` are one recording, spoken by two pages.
+        let count = options.recordings.len();
+        let own: Vec<&Recording> = (0..count).map(|k| &options.recordings[(n + 2 * k) % count]).collect();
+        let pages = pages::pages(&own, length, n % 2 == 1)?;
         // Spread over a second, so that no two sessions are in step.
         let delay = Duration::from_secs(1) * n as u32 / options.sessions as u32;
         Ok(Script { session_id: format!("chaos-{:02}", n + 1), pages, delay })

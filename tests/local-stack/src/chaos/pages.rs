@@ -43,38 +43,47 @@ struct Chunk {
     at_ms: u64,
 }
 
-/// What a session says: its pages, one after the other.
-pub fn pages(recording: &Recording, length: Duration, reload: bool) -> Result<Vec<Arc<Recording>>, Unusable> {
-    let chunks = chunks(recording)?;
-    let round_ms = chunks.last().map_or(0, |chunk| chunk.at_ms) + BETWEEN_MS;
-    let mut rounds = Vec::new();
-    let mut left = length;
-    while !left.is_zero() && rounds.len() < 1_000 {
-        let left_ms = left.as_millis() as u64;
-        let again =
-            |chunk: &Chunk| Chunk { line: restarted(chunk.line.clone(), rounds.len() as u8), ..*chunk };
-        let round: Vec<Chunk> = chunks.iter().filter(|chunk| chunk.at_ms < left_ms).map(again).collect();
-        rounds.push(round);
+/// What a session says: its pages, one after the other. A page that is loaded again speaks the next of `recordings`, since no two pages
+/// record the same bytes; a recorder that is started again speaks the first one.
+pub fn pages(
+    recordings: &[&Recording],
+    length: Duration,
+    reload: bool,
+) -> Result<Vec<Arc<Recording>>, Unusable> {
+    let (mut pages, mut joined) = (Vec::new(), Vec::new());
+    let (mut left, mut at_ms, mut index) = (length, 0, 0);
+    for (n, recording) in recordings.iter().cycle().take(1_000).enumerate() {
+        if left.is_zero() {
+            break;
+        }
+        let recording = if reload { recording } else { recordings[0] };
+        let chunks = chunks(recording)?;
+        let (round_ms, left_ms) =
+            (chunks.last().map_or(0, |chunk| chunk.at_ms) + BETWEEN_MS, left.as_millis());
+        let again = |chunk: &Chunk| Chunk { line: restarted(chunk.line.clone(), n as u8), ..*chunk };
+        let round = chunks.iter().filter(|chunk| u128::from(chunk.at_ms) < left_ms).map(again);
+        if reload {
+            pages.push(page(recording, round.collect()));
+        } else {
+            joined.extend(round.map(|chunk| Chunk {
+                index: chunk.index + index,
+                at_ms: chunk.at_ms + at_ms,
+                ..chunk
+            }));
+            (index, at_ms) = (index + chunks.len() as u64, at_ms + round_ms);
+        }
         left = left
             .saturating_sub(Duration::from_millis(round_ms) + if reload { RELOAD } else { Duration::ZERO });
     }
-    let page = |chunks: Vec<Chunk>| {
-        let lines = chunks.into_iter().map(renumbered).collect();
-        Arc::new(Recording { lines, name: recording.name.clone(), folder: recording.folder.clone() })
-    };
-    if reload {
-        return Ok(rounds.into_iter().map(page).collect());
+    if !reload {
+        pages.push(page(recordings[0], joined));
     }
-    let joined = rounds.into_iter().enumerate().flat_map(|(n, round)| {
-        let before = chunks.len() as u64 * n as u64;
-        let later = move |chunk: Chunk| Chunk {
-            index: chunk.index + before,
-            at_ms: chunk.at_ms + round_ms * n as u64,
-            ..chunk
-        };
-        round.into_iter().map(later)
-    });
-    Ok(vec![page(joined.collect())])
+    Ok(pages)
+}
+
+fn page(recording: &Recording, chunks: Vec<Chunk>) -> Arc<Recording> {
+    let lines = chunks.into_iter().map(renumbered).collect();
+    Arc::new(Recording { lines, name: recording.name.clone(), folder: recording.folder.clone() })
 }
 
 /// A recorder that is started again draws another TrackUID or serial number; with the same one, the first blob would be the running
@@ -164,14 +173,14 @@ mod tests {
 
     #[test]
     fn a_recorder_that_starts_again_counts_on() {
-        let pages = pages(&recording(4), Duration::from_millis(2_000), false).unwrap();
+        let pages = pages(&[&recording(4)], Duration::from_millis(2_000), false).unwrap();
         let expected = [(0, 0), (1, 300), (2, 600), (3, 900), (4, 1_300), (5, 1_600), (6, 1_900)];
         assert_eq!((pages.len(), told(&pages[0])), (1, expected.to_vec()));
     }
 
     #[test]
     fn a_page_that_is_loaded_again_counts_from_zero() {
-        let pages = pages(&recording(4), Duration::from_millis(3_700), true).unwrap();
+        let pages = pages(&[&recording(4)], Duration::from_millis(3_700), true).unwrap();
         assert_eq!(
             pages.iter().map(|page| told(page)).collect::<Vec<_>>(),
             [vec![(0, 0), (1, 300), (2, 600), (3, 900)], vec![(0, 0), (1, 300)],]
@@ -182,9 +191,9 @@ mod tests {
     fn a_recording_with_a_bad_line_is_refused_by_its_number() {
         let mut bad = recording(3);
         bad.lines[1] = Line::Raw("nope".into());
-        assert!(matches!(pages(&bad, RELOAD, false), Err(Unusable::Line { line: 2, .. })));
+        assert!(matches!(pages(&[&bad], RELOAD, false), Err(Unusable::Line { line: 2, .. })));
         let mut holed = recording(3);
         holed.lines.remove(1);
-        assert!(matches!(pages(&holed, RELOAD, false), Err(Unusable::Line { line: 2, .. })));
+        assert!(matches!(pages(&[&holed], RELOAD, false), Err(Unusable::Line { line: 2, .. })));
     }
 }

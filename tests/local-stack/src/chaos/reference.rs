@@ -142,7 +142,7 @@ mod tests {
         let reference = recording.reference().unwrap().len();
         let session = SessionId::parse("s").unwrap();
         for reload in [false, true] {
-            let pages = pages(&recording, Duration::from_secs(44), reload).unwrap();
+            let pages = pages(&[&recording], Duration::from_secs(44), reload).unwrap();
             let sent = sent(&pages);
             let expected = one_pass(&session, &sent).unwrap();
             assert_eq!(expected.chunks.len(), sent.len());

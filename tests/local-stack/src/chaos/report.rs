@@ -15,7 +15,7 @@ use super::reference::Expected;
 use super::waits::Waits;
 use crate::report::{align_right, plain_table};
 
-/// The longest Opus packet: a chunk's end may hold the beginning of one. 16 kHz samples.
+/// The longest Opus packet: a chunk's end may hold the beginning of one, and decoding goes on behind it. 16 kHz samples.
 const PACKET_MAX: usize = 1_920;
 
 /// How a stream's sound compares with that of the undisturbed run.
@@ -58,7 +58,7 @@ impl AudioCheck {
         let beside: Vec<Range<usize>> = late
             .iter()
             .filter_map(|key| expected.chunks.get(key))
-            .map(|range| range.start.saturating_sub(PACKET_MAX)..range.end + PRE_ROLL.0 as usize)
+            .map(|range| range.start.saturating_sub(PACKET_MAX)..range.end + PACKET_MAX + PRE_ROLL.0 as usize)
             .collect();
         let common = pcm.len().min(expected.pcm.len());
         let (near, far): (Vec<usize>, Vec<usize>) = (0..common)

@@ -27,12 +27,8 @@ const SLOW_PERSIST_MAX_MS: u64 = 9_000;
 const KILL_EVERY_S: f64 = 5.0;
 /// How long each service is away, once per run, but no longer than an eighth of it.
 const DYNAMODB_AWAY: Duration = Duration::from_secs(8);
-/// The same of SQS, whoever asks.
+/// The same of SQS, whoever asks: the writer, and the door for what a speaker sends.
 const SQS_AWAY: Duration = Duration::from_secs(6);
-/// SendMessage is back sooner. A speaker sends again what the queue did not take, so chunks come later than those behind them. One that is
-/// later than the writer's 3 s is backfilled, but the audio after it was decoded without it, and if it began a recording, its gap was
-/// measured too short (NO_PLACE). No redrive can restore that, so a run that must end equal does not ask for it.
-const SEND_AWAY: Duration = Duration::from_millis(600);
 /// The same of Kinesis Video: every operation, on all streams.
 const KINESIS_VIDEO_AWAY: Duration = Duration::from_secs(8);
 /// The name of Kinesis Video's outage: its calls do not pass the proxy.
@@ -136,10 +132,8 @@ impl Schedule {
             return proxy::Fault::None;
         }
         let sends = call.operation == "SendMessage";
-        let away = |outage: &Outage| {
-            let until = if sends { outage.until.min(outage.from + SEND_AWAY) } else { outage.until };
-            outage.service == call.service && (outage.from..until).contains(&now)
-        };
+        let away =
+            |outage: &Outage| outage.service == call.service && (outage.from..outage.until).contains(&now);
         if self.outages.iter().any(away) {
             return refuse(503, "ServiceUnavailable");
         }

@@ -1,10 +1,11 @@
 //! One speaker: a recording played over a WebSocket, as its page would have sent it.
 //!
-//! A page hears nothing when all is well. It hears an error message when one of its messages was refused, or API Gateway's own when a
-//! function failed, and it sees the connection close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again and sends what may have
-//! been lost once more; the handler's deduplication ids make that harmless.
+//! A page hears an acknowledgement of each chunk, or an error message where one was refused, or API Gateway's own when a function failed.
+//! It sees the connection close when API Gateway itself will not take a message (1009: too long) or is tired of it. Then it connects again
+//! and sends what was not acknowledged once more; the handler's deduplication ids make that harmless. While the service is busy, nothing
+//! overtakes what waits. It leaves when all of its chunks are answered.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,16 +25,20 @@ use crate::report::Refusal;
 
 /// API Gateway closes the connection (1009) at a frame longer than this, and no page can send a message in several.
 pub(super) const FRAME_BYTES_MAX: usize = 32 * 1024;
-/// After a connection was lost, so many of the last messages are sent again.
+/// Chunks that were sent and not answered yet, as many as a page's (worker/speaker): while the service is busy, the others wait in order.
+const IN_FLIGHT: usize = 8;
+/// After a connection was lost, so many of the last messages that nobody acknowledges are sent again.
 const RESEND: usize = 16;
+/// When nothing is heard for so long, what was not answered is sent again.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How often a lost connection is opened again.
 const TRIES: u32 = 6;
 /// The wait before the first new try; it doubles with each.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait before a message that found the service busy is sent again.
-const BACKOFF_MAX: Duration = Duration::from_millis(1_600);
-/// How often such a message is sent again: for about a minute, as long as a page keeps it.
-const RESENDS: u32 = 40;
+/// The longest wait before messages that found the service busy are sent again.
+const BACKOFF_MAX: Duration = Duration::from_millis(800);
+/// How often such a message is sent again: for about a minute.
+const RESENDS: u32 = 80;
 /// How long the gateway may take to go through what it was sent.
 const FLUSH: Duration = Duration::from_secs(300);
 /// Refusals come at once; after this long without one there will be none.
@@ -86,6 +91,8 @@ struct Outgoing {
     text: String,
     index: Option<u64>,
     captured_ms: Option<u64>,
+    /// The door acknowledges it.
+    is_answered: bool,
     /// The handler will refuse it, as far as can be seen from here: tells which of two messages with one index is meant.
     doubtful: bool,
     tries: u32,
@@ -96,8 +103,14 @@ struct Talk {
     socket: Socket,
     messages: Vec<Outgoing>,
     spoken: Spoken,
-    /// Messages that found the service busy, and when they are sent again.
-    again: BTreeMap<usize, Instant>,
+    /// Messages that are to be sent, or sent again, in order.
+    waiting: BTreeSet<usize>,
+    /// Not before then.
+    due: Instant,
+    /// Chunks that were sent, and neither acknowledged nor refused.
+    unanswered: BTreeSet<usize>,
+    /// Since when nothing was heard of them.
+    silent_since: Instant,
     /// The gateway has gone through everything up to our last ping.
     flushed: bool,
 }
@@ -127,7 +140,10 @@ impl Speaker {
         });
         let messages = messages.collect();
         let spoken = Spoken::default();
-        let mut talk = Talk { url, socket, messages, spoken, again: BTreeMap::new(), flushed: false };
+        let (waiting, unanswered) = (BTreeSet::new(), BTreeSet::new());
+        let (due, silent_since, flushed) = (start, start, false);
+        let mut talk =
+            Talk { url, socket, messages, spoken, waiting, due, unanswered, silent_since, flushed };
         for (i, slot) in slots.iter().enumerate() {
             talk.listen_until(start + Duration::from_millis(slot.after_ms)).await?;
             talk.send(i).await?;
@@ -142,7 +158,8 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
     let fields = match line {
         Line::Message(fields) => fields,
         Line::Raw(text) => {
-            return Outgoing { text: text.clone(), index: None, captured_ms: None, doubtful: true, tries: 0 };
+            let (text, index, captured_ms) = (text.clone(), None, None);
+            return Outgoing { text, index, captured_ms, is_answered: false, doubtful: true, tries: 0 };
         }
     };
     let mut fields = fields.clone();
@@ -156,36 +173,61 @@ fn outgoing(line: &Line, captured_ms: Option<u64>, own_id: &str, session_id: &st
         fields.insert("timestamp".into(), json!(captured_ms));
     }
     let is_chunk = fields.get("action").is_some_and(|action| action == "audioChunk");
+    if is_chunk {
+        fields.insert("ack".into(), json!(true));
+    }
     let heard = || audio(string(&fields, "audioData")?, format(string(&fields, "format")?)?);
     let fine = is_chunk && heard().is_ok() && time(&fields, "timestamp").is_ok();
     let index = number(&fields, "chunkIndex").ok();
     let captured_ms = number(&fields, "timestamp").ok();
-    Outgoing { text: Value::Object(fields).to_string(), index, captured_ms, doubtful: !fine, tries: 0 }
+    let is_answered = fine && index.is_some();
+    let text = Value::Object(fields).to_string();
+    Outgoing { text, index, captured_ms, is_answered, doubtful: !fine, tries: 0 }
 }
 
 impl Talk {
-    /// Hears what the door says until it is time, and sends again what is due.
+    /// Hears what the door says until it is time, and sends what waits.
     async fn listen_until(&mut self, time: Instant) -> Result<(), SpeakError> {
         loop {
-            let due = self.again.values().min().copied().filter(|due| *due < time);
-            match tokio::time::timeout_at(due.unwrap_or(time), hear(&mut self.socket)).await {
-                Ok(heard) => self.react(heard).await?,
-                Err(_) if due.is_some() => self.send_due().await?,
-                Err(_) => return Ok(()),
+            self.send_waiting().await?;
+            let due = Some(self.due).filter(|due| !self.waiting.is_empty() && *due > Instant::now());
+            let silence = Some(self.silent_since + SILENCE).filter(|_| !self.unanswered.is_empty());
+            let wake = [due, silence].into_iter().flatten().fold(time, Instant::min);
+            match tokio::time::timeout_at(wake, hear(&mut self.socket)).await {
+                Ok(heard) => {
+                    self.silent_since = Instant::now();
+                    self.react(heard).await?;
+                }
+                Err(_) if Some(wake) == silence => {
+                    self.silent_since = Instant::now();
+                    self.resend(Duration::ZERO);
+                }
+                Err(_) if wake == time => return Ok(()),
+                Err(_) => {}
             }
         }
     }
 
-    async fn send_due(&mut self) -> Result<(), SpeakError> {
-        let now = Instant::now();
-        let due: Vec<usize> = self.again.iter().filter(|(_, at)| **at <= now).map(|(i, _)| *i).collect();
-        for i in due {
-            self.again.remove(&i);
-            if self.socket.send(Message::text(&self.messages[i].text)).await.is_err() {
+    /// Sends what waits, as far as it is due and the door has answered what was sent before.
+    async fn send_waiting(&mut self) -> Result<(), SpeakError> {
+        while self.unanswered.len() < IN_FLIGHT && Instant::now() >= self.due {
+            let Some(i) = self.waiting.pop_first() else { break };
+            if !self.write(i).await {
                 return Box::pin(self.reconnect()).await;
             }
         }
         Ok(())
+    }
+
+    /// Whether the connection took the message.
+    async fn write(&mut self, i: usize) -> bool {
+        if self.messages[i].is_answered {
+            if self.unanswered.is_empty() {
+                self.silent_since = Instant::now();
+            }
+            self.unanswered.insert(i);
+        }
+        self.socket.send(Message::text(&self.messages[i].text)).await.is_ok()
     }
 
     async fn react(&mut self, heard: Heard) -> Result<(), SpeakError> {
@@ -200,21 +242,19 @@ impl Talk {
         }
     }
 
-    /// Sends a message of the recording. One that is too long ends the connection, which is then opened again.
+    /// Sends a message of the recording, behind those that wait. One that is too long ends the connection, which is then opened again.
     async fn send(&mut self, i: usize) -> Result<(), SpeakError> {
         let Outgoing { index, captured_ms, ref text, .. } = self.messages[i];
         let too_long = text.len() > FRAME_BYTES_MAX;
-        let written = self.socket.send(Message::text(text)).await;
         if i == self.spoken.sent.len() {
             self.spoken.sent.push(Sent { index, captured_ms, at_ms: now_ms(), refused: false });
         }
         if too_long {
+            self.write(i).await;
             return self.see_the_door_close(i).await;
         }
-        match written {
-            Ok(()) => Ok(()),
-            Err(_) => self.reconnect().await,
-        }
+        self.waiting.insert(i);
+        self.send_waiting().await
     }
 
     /// The message is too long for the door: it says so by closing.
@@ -251,10 +291,17 @@ impl Talk {
         let Ok(answer) = serde_json::from_str::<Value>(text) else { return Ok(()) };
         let field = |name: &str| answer[name].as_str().map(str::to_owned);
         let chunk_index = answer["chunkIndex"].as_u64();
-        let about = self.meant(chunk_index);
+        let about = match answer["timestamp"].as_u64() {
+            Some(captured_ms) => self.acknowledged(chunk_index, captured_ms),
+            None => self.meant(chunk_index),
+        };
         match (field("code"), about) {
             (Some(code), Some(i)) if code == "RETRY" && self.messages[i].tries < RESENDS => {
                 self.send_again(i);
+                Ok(())
+            }
+            (None, Some(i)) if answer["type"] == "ack" => {
+                self.settle(i);
                 Ok(())
             }
             (Some(code), about) => {
@@ -267,7 +314,10 @@ impl Talk {
                 Ok(())
             }
             // API Gateway's own error, with connectionId and requestId, names no message: it may be any that is in flight.
-            (None, _) if answer["message"] == "Internal server error" => self.resend_last().await,
+            (None, _) if answer["message"] == "Internal server error" => {
+                self.resend(BACKOFF);
+                Ok(())
+            }
             (None, _) => Ok(()),
         }
     }
@@ -279,7 +329,20 @@ impl Talk {
         (0..self.spoken.sent.len()).filter(fits).max_by_key(|i| (self.messages[*i].doubtful, *i))
     }
 
+    fn acknowledged(&self, index: Option<u64>, captured_ms: u64) -> Option<usize> {
+        let is_it = |i: &usize| {
+            (self.messages[*i].index, self.messages[*i].captured_ms) == (index, Some(captured_ms))
+        };
+        self.unanswered.iter().chain(&self.waiting).copied().find(is_it)
+    }
+
+    fn settle(&mut self, i: usize) {
+        self.unanswered.remove(&i);
+        self.waiting.remove(&i);
+    }
+
     fn refuse(&mut self, i: usize, refusal: Refusal) {
+        self.settle(i);
         self.spoken.sent[i].refused = true;
         self.spoken.refusals.push(refusal);
     }
@@ -289,7 +352,9 @@ impl Talk {
         message.tries += 1;
         tracing::debug!(index = message.index, tries = message.tries, url = self.url, "sending again");
         let wait = BACKOFF.saturating_mul(2_u32.saturating_pow(message.tries - 1)).min(BACKOFF_MAX);
-        self.again.insert(i, Instant::now() + wait);
+        self.due = Instant::now() + wait;
+        self.unanswered.remove(&i);
+        self.waiting.insert(i);
     }
 
     async fn reconnect(&mut self) -> Result<(), SpeakError> {
@@ -304,22 +369,32 @@ impl Talk {
             }
             tries += 1;
         };
-        self.resend_last().await
+        self.resend(Duration::ZERO);
+        Ok(())
     }
 
-    /// Sends the last messages again: nobody knows which of them were taken.
-    async fn resend_last(&mut self) -> Result<(), SpeakError> {
+    /// Sends again, after a while, what was not answered, and the last of what nobody answers: nobody knows which of them were taken.
+    fn resend(&mut self, after: Duration) {
+        self.due = Instant::now() + after;
+        for i in std::mem::take(&mut self.unanswered) {
+            self.messages[i].tries += 1;
+            self.waiting.insert(i);
+        }
         let sent = self.spoken.sent.len();
         for i in sent.saturating_sub(RESEND)..sent {
-            let message = &mut self.messages[i];
-            if self.spoken.sent[i].refused || message.text.len() > FRAME_BYTES_MAX || message.tries > RESENDS
-            {
+            let Outgoing { is_answered, tries, ref text, .. } = self.messages[i];
+            if is_answered || self.spoken.sent[i].refused || text.len() > FRAME_BYTES_MAX || tries > RESENDS {
                 continue;
             }
-            message.tries += 1;
-            if self.socket.send(Message::text(&self.messages[i].text)).await.is_err() {
-                return Ok(()); // seen as a closed connection by whoever listens next
-            }
+            self.messages[i].tries += 1;
+            self.waiting.insert(i);
+        }
+    }
+
+    /// Hears the answers to all chunks, or gives up when it is time.
+    async fn hear_all(&mut self, deadline: Instant) -> Result<(), SpeakError> {
+        while !(self.waiting.is_empty() && self.unanswered.is_empty()) && Instant::now() < deadline {
+            self.listen_until(deadline.min(Instant::now() + BACKOFF)).await?;
         }
         Ok(())
     }
@@ -335,10 +410,8 @@ impl Talk {
         let end =
             json!({"action": "endStream", "chunkIndex": accepted.and_then(|(message, _)| message.index)});
         let deadline = Instant::now() + FLUSH;
-        while !self.again.is_empty() && Instant::now() < deadline {
-            self.listen_until(deadline.min(Instant::now() + BACKOFF)).await?;
-        }
-        while !(self.flushed && self.again.is_empty()) && Instant::now() < deadline {
+        self.hear_all(deadline).await?;
+        while !self.flushed && Instant::now() < deadline {
             self.flushed = false;
             let written = self.socket.send(Message::text(end.to_string())).await;
             let pinged = self.socket.send(Message::Ping(Vec::new().into())).await;
@@ -351,7 +424,7 @@ impl Talk {
                 self.reconnect().await?;
             }
         }
-        if !self.flushed {
+        if !(self.flushed && self.unanswered.is_empty()) {
             return Err(SpeakError::TooSlow);
         }
         while let Ok(heard) = tokio::time::timeout(QUIET, hear(&mut self.socket)).await {
@@ -401,7 +474,7 @@ mod tests {
             "timestamp": 5, "format": "ogg-opus", "chunkIndex": 3}));
         let sent = outgoing(&recorded, Some(77), "a", "a-01");
         let expected = json!({"action": "audioChunk", "sessionId": "a-01", "audioData": "AAAA",
-            "timestamp": 77, "format": "ogg-opus", "chunkIndex": 3});
+            "timestamp": 77, "format": "ogg-opus", "chunkIndex": 3, "ack": true});
         assert_eq!(serde_json::from_str::<Value>(&sent.text).unwrap(), expected);
         assert_eq!((sent.index, sent.captured_ms, sent.doubtful), (Some(3), Some(77), false));
     }

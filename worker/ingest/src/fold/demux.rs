@@ -46,6 +46,8 @@ pub(super) struct Taken {
     elapsed_ms: u64,
     /// So many chunks of its page are missing before it.
     lost: u64,
+    /// So many are missing or withheld between its audio and the audio before.
+    behind: u32,
     /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
     room_ms: u64,
     /// The recording that begins in it.
@@ -73,6 +75,7 @@ impl Taken {
             too_early: None,
             elapsed_ms,
             lost: 0,
+            behind: 0,
             room_ms,
             recording: None,
             refusal: None,
@@ -88,10 +91,18 @@ impl Taken {
         hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
     }
 
+    /// Only the clock places it. Chunks that are missing before it were, as a rule, as long as those that are there.
+    fn by_clock(&self, chunk_ms: u64) -> Joint {
+        match self.behind {
+            0 => Joint::Clock,
+            missing => Joint::ClockBehind(Samples::from_ms(chunk_ms.saturating_mul(missing.into()))),
+        }
+    }
+
     /// When its audio had ended at the earliest; `before`: the same of the audio before it.
     fn ended_at(&self, before: EpochMs, captured_at: EpochMs) -> EpochMs {
         match self.joint {
-            Joint::Clock => captured_at,
+            Joint::Clock | Joint::ClockBehind(_) => captured_at,
             Joint::Continues => before.plus(self.samples).min(captured_at),
             Joint::Missing(hole) | Joint::AtLeast { hole, .. } => {
                 before.plus(hole + self.samples).min(captured_at)
@@ -143,6 +154,7 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         if !same_page {
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
+            media.missing = 0;
         }
         let from = amid.filter(|_| place == piece.place());
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
@@ -173,6 +185,9 @@ fn tell_holes(taken: &mut [Taken]) {
     let chunk_ms = taken.iter().map(|chunk| chunk.samples).sum::<Samples>().ms_floor() / chunks;
     for chunk in taken.iter_mut().rev() {
         too_early = chunk.too_early.or(too_early);
+        if chunk.joint == Joint::Clock {
+            chunk.joint = chunk.by_clock(chunk_ms);
+        }
         let Joint::Missing(least) = chunk.joint else { continue };
         let told = too_early.take();
         if chunk.basis.is_known() {
@@ -185,9 +200,12 @@ fn tell_holes(taken: &mut [Taken]) {
             by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS || by_both_ms > (hole + chunk.packet).ms_ceil();
         let untold = told.is_none() && (chunk.basis == TimeBasis::NotBefore || is_hidden);
         chunk.joint = match (chunk.has_room_for(hole), untold) {
-            (false, _) => Joint::Clock,
+            (false, _) => chunk.by_clock(chunk_ms),
             (true, false) => Joint::Missing(hole),
-            (true, true) => Joint::AtLeast { hole, packet: chunk.packet },
+            (true, true) => {
+                let packets = Samples::from_ms(by_both_ms).0 / chunk.packet.0.max(1);
+                Joint::AtLeast { hole: hole.max(Samples(packets * chunk.packet.0)), packet: chunk.packet }
+            }
         };
     }
 }
@@ -201,6 +219,7 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
             last.residue.extend(skipped.bytes);
         }
     }
+    media.miss((!last.withheld && last.steps.is_empty()).into());
     last.withheld = last.steps.is_empty();
 }
 
@@ -226,6 +245,7 @@ fn take_chunk<'a>(
     if lies.missing {
         out.hole = Some(media.clone());
         media.lose_chunks();
+        media.miss(lies.lost.unwrap_or_default());
     }
     let before = Undo::of(media);
     let own = |bytes: &'a [u8]| Own::of(bytes, lies.from, piece.head);
@@ -315,11 +335,13 @@ fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mu
     }
     if packets > 0 {
         media.withheld = Withheld::default();
+        out.behind = std::mem::take(&mut media.missing);
     }
     if was_searching && out.refusal.is_none() {
         let withheld = packets == 0 && media.demuxer.undecided().is_empty();
         if packets == 0 {
             media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
+            media.miss(withheld.into());
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
@@ -344,6 +366,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
         }
         _ => Joint::Clock,
     };
+    out.behind = media.missing;
     if media.pcm_chunk().is_none() || lost.is_none() {
         out.reset();
         out.recording = piece.begins_pcm();
