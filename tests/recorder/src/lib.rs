@@ -16,12 +16,14 @@
 mod cut;
 mod draw;
 mod ebml;
+mod hostile;
 mod ogg;
 mod packets;
 mod webm;
 
 pub use cut::Cut;
 pub use ebml::element;
+pub use hostile::{CHUNK_BYTES, baits, full_of};
 pub use ogg::{Ogg, Other, with_serial};
 pub use packets::{packets, us_of};
 pub use webm::{Beside, Blocks, Extras, Lacing, Size, Webm};

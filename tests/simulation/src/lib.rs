@@ -7,6 +7,7 @@ mod clock;
 pub mod evidence;
 pub mod faults;
 pub mod flow;
+pub mod hostile;
 pub mod invariants;
 pub mod many;
 pub mod model;

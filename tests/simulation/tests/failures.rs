@@ -242,6 +242,21 @@ fn straggler() -> Scenario {
     seeds.into_iter().find(in_two).expect("SQS fills deliveries as it likes")
 }
 
+/// A chunk is missing, those behind it are set aside, and then the Sessions table is away for good.
+fn received_too_often() -> Scenario {
+    let mut case = speaker(30);
+    let chunks = &mut case.sessions[0].takes[0].chunks;
+    let sent_ms = chunks[29].handed_out_ms;
+    chunks.iter_mut().for_each(|chunk| chunk.passage = Passage::Sent(sent_ms - chunk.handed_out_ms));
+    chunks[3].passage = Passage::Lost;
+    let from_ms = case.begins_ms() + sent_ms + 1_500;
+    let on = On::During { op: Op::Status, session: None, from_ms, to_ms: u64::MAX / 2 };
+    case.faults.push(Fault { on, fate: Fate::Fail(Failure::Denied) });
+    let mut scenario = Scenario { redrives: 0, full_deliveries: true, ..case.scenario(false) };
+    scenario.config.last_receive = 9;
+    scenario
+}
+
 /// A run in which something is refused for this reason, and whether nothing else is.
 fn refusing(code: &str) -> (Scenario, bool) {
     let big = |bytes: usize| json!("A".repeat(bytes));
@@ -279,6 +294,7 @@ fn refusing_among_others(code: &str) -> Scenario {
         "REPLACED" => Case::draw(1, Kinds::of([Kind::SecondPage])).scenario(false),
         "STREAM_FAILING" => put_fails(speaker(76), [Fate::Fail(Failure::Ack(5000))], 60_000),
         "BATCH_PARKED" => straggler(),
+        "RECEIVED_TOO_OFTEN" => received_too_often(),
         "CRASHED" => put_fails(speaker(8), [const { Fate::CrashBefore }; 4], 0),
         _ => panic!("{code} is in SPECIFICATION.md, but nothing here makes it happen"),
     }

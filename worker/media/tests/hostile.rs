@@ -10,7 +10,7 @@ use common::{Rng, chunks, demux, packets};
 use media::demux::{Demuxer, Item, Packet, SkipReason, Skipped};
 use media::opus::{Decoder, MAX_CONCEALED};
 use media::time::Samples;
-use recorder::{Beside, Blocks, Container, Lacing, Recorder, element};
+use recorder::{Beside, Blocks, Container, Lacing, Recorder, baits, element};
 
 /// Good streams of every kind, about 40 kB each.
 fn seeds() -> Vec<Vec<u8>> {
@@ -140,54 +140,6 @@ fn pure_noise_stays_bounded() {
         }
         push_checked(&mut demuxer, &noise, &mut rng);
     }
-}
-
-/// A Cluster's start that claims the largest block there may be, laced into 256 frames, and never comes true.
-fn costly_cluster() -> Vec<u8> {
-    let mut bait = vec![0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x81, 1, 0xa3, 0x22, 0x00, 0x00];
-    bait.extend([0x81, 0, 0, 0x04, 0xff]);
-    bait
-}
-
-/// A page's header that claims 65 kB, all of which its checksum must cover.
-fn costly_page() -> Vec<u8> {
-    [&b"OggS\0\0"[..], &[0; 20], &[0xff], &[0xff; 20]].concat()
-}
-
-/// What costs most to look at and is worth nothing, to fill chunks with.
-fn baits() -> Vec<(&'static str, Vec<u8>)> {
-    let block = |packet: &[u8]| element(0xa3, &[&[0x81, 0, 0, 0x80], packet].concat());
-    let padded = [&[0xfb, 0x41][..], &[0xff; 700]].concat();
-    let false_pages = [costly_page().repeat(15), firefox_page()].concat();
-    let laced = element(0xa3, &[&[0x81, 0, 0, 0x04, 0xff][..], &[0xe0; 256]].concat());
-    vec![
-        ("Clusters", costly_cluster()),
-        ("pages", costly_page()),
-        ("pages before a sound one", false_pages),
-        ("half a Cluster's ID", vec![0x1f]),
-        ("EBML headers", vec![0x1a, 0x45, 0xdf, 0xa3, 0x43, 0xff]),
-        ("half a page", b"O".to_vec()),
-        (
-            "blocks that claim 60 kB of padding",
-            vec![0xa3, 0x20, 0xf0, 0x00, 0x81, 0, 0, 0x80, 0xfb, 0x41, 0xff, 0xff],
-        ),
-        ("blocks of padding", block(&padded)),
-        ("blocks of one time", block(&[0xf8])),
-        ("blocks laced with 256 packets", laced.clone()),
-        ("Timestamps", vec![0xe7, 0x80]),
-        ("BlockGroups", element(0xa0, &element(0xa1, &[0x81, 0, 0, 0x80, 0xfb, 0x41, 0xff]))),
-        ("empty elements of no meaning", vec![0xc0, 0x80]),
-        ("large elements of no meaning", vec![0x4d, 0xe0, 0x20, 0xff, 0x00, 0xa3]),
-        ("elements of no meaning before a block", [[0xc0, 0x80].repeat(15), laced].concat()),
-        ("Void", vec![0xec, 0x80]),
-        ("zeros", vec![0]),
-    ]
-}
-
-/// A page of sound.
-fn firefox_page() -> Vec<u8> {
-    let recording = Recorder::firefox_ogg().record(&recorder::packets(20_000, 1, 1));
-    recording.bytes[recording.header_len..].to_vec()
 }
 
 /// CPU time of this thread in ms; wall time where there is no Linux `/proc`.

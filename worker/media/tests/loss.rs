@@ -7,7 +7,7 @@ mod common;
 use common::{Rng, STREAMS, chunks, demux, heads, packets, push_all, same_sound, skipped};
 use media::demux::{Container, Demuxer, Item, Packet, SkipReason, TimeBasis};
 use media::time::MediaTime;
-use recorder::{Recorder, Recording};
+use recorder::{Recorder, Recording, element};
 
 #[test]
 fn a_hole_anywhere_costs_no_more_than_its_surroundings_and_can_be_healed() {
@@ -199,6 +199,34 @@ fn of_two_places_the_one_proved_first_is_taken_however_the_bytes_are_cut() {
             let pieces = push_all(&mut before(), outer.chunks(most));
             assert_eq!(packets(&pieces), packets(&whole), "track {track}, {most} bytes at a time");
             assert_eq!(heads(&pieces), heads(&whole));
+        }
+    }
+}
+
+/// A Cluster that contradicts the running recording holds its blocks back, but not those that were proved before it was.
+#[test]
+fn blocks_in_the_block_of_an_earlier_cluster_are_the_same_however_the_bytes_are_cut() {
+    let recording = five_a_cluster(&vec![vec![0xf8, 1, 2, 3]; 10]);
+    let (file, clusters) = (&recording.bytes, recording.clusters());
+    let block = |ms: u8, packet: &[u8]| element(0xa3, &[&[0x81, 0, ms, 0x80], packet].concat());
+    let inner = [block(100, &[0xf8, 1]), block(120, &[0xf8, 2])].concat();
+    let first = block(0, &[&[0xf8], &inner[..], &[9; 20]].concat());
+    let cluster = [0x1f, 0x43, 0xb6, 0x75, 0xff, 0xe7, 0x81, 0];
+    for more in 0..6 {
+        let others: Vec<u8> = (1..=more).flat_map(|n| block(n * 20, &[0xf8, n])).collect();
+        let bytes = [&cluster[..], &first, &others].concat();
+        let before = || {
+            let mut demuxer = Demuxer::new();
+            demuxer.push(&file[..clusters[1]]);
+            demuxer.bytes_missing();
+            demuxer
+        };
+        let whole = before().push(&bytes);
+        let data: Vec<_> = packets(&whole).iter().map(|packet| packet.data.clone()).collect();
+        assert_eq!(data[..2], [[0xf8, 1], [0xf8, 2]], "the inner blocks are proved first");
+        for most in 1..bytes.len() {
+            let pieces = push_all(&mut before(), bytes.chunks(most));
+            assert_eq!(packets(&pieces), packets(&whole), "{more} blocks behind, {most} bytes at a time");
         }
     }
 }

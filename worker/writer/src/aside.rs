@@ -1,10 +1,13 @@
 //! Setting chunks aside: they are acknowledged once the state holds them, so that the queue shows the chunks behind them.
 
+use ingest::aside::Aside;
 use ingest::batch::Because;
+use ingest::message::Entry;
 use ingest::piece::Piece;
 use ingest::snapshot::SnapshotKey;
 
 use crate::event::Event;
+use crate::park::Reason;
 use crate::ports::{Ports, Store as _};
 use crate::state::State;
 use crate::stop::Stop;
@@ -35,6 +38,31 @@ impl<P: Ports> SessionWork<'_, P> {
             pieces.extend(item);
         }
         Ok(pieces)
+    }
+
+    /// Parks what is set aside, and takes it off the list.
+    pub(crate) async fn park_aside(&self, state: &mut State, reason: &Reason) -> Result<(), Stop> {
+        let pieces = self.load_aside(state).await?;
+        self.park_all(&pieces, reason.clone()).await?;
+        state.checkpoint.aside = Aside::default();
+        Ok(())
+    }
+
+    /// Parks what is delivered with all that is set aside, if the queue would soon move what is delivered: then nothing would be left
+    /// that brings the session back to the rest.
+    pub(crate) async fn give_up(&self, entries: &[Entry], stop: Option<&Stop>) -> Result<bool, Stop> {
+        let open = entries.iter().map(Entry::record).filter(|record| !self.is_settled(record));
+        let receives = open.map(|record| record.receive_count).max().unwrap_or_default();
+        if receives < self.writer.config.last_receive {
+            return Ok(false);
+        }
+        let mut state = self.load().await?;
+        if state.checkpoint.aside.is_empty() {
+            return Ok(false);
+        }
+        let why = stop.map_or_else(String::new, |stop| format!(": {}", stop.told().message));
+        self.park_all_there_is(&mut state, entries, Reason::ReceivedTooOften { receives, why }).await?;
+        Ok(true)
     }
 
     /// Sets all delivered ones of `pieces` aside but the newest, which brings the next delivery at once.

@@ -40,6 +40,9 @@ pub struct Config {
     pub retry_ms: u64,
     /// Jitter of that wait, 0 to 1 (0 in simulations).
     pub retry_jitter: f64,
+    /// Chunks that were received so often are parked with all that is set aside behind them: after 100 receives the queue would move
+    /// them (`maxReceiveCount`), and nothing would bring the session back to the others.
+    pub last_receive: u32,
     /// How long a live snapshot is kept: a session may pause that long.
     pub live_snapshot_seconds: u64,
     /// How long a gap's snapshot is kept: longer than the DLQ keeps messages (14 days).
@@ -66,6 +69,7 @@ impl Default for Config {
             end_grace_ms: END_GRACE_MS,
             retry_ms: 100,
             retry_jitter: 0.5,
+            last_receive: 90,
             live_snapshot_seconds: 24 * 3_600,
             gap_snapshot_seconds: 15 * 24 * 3_600,
             worker_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -43,6 +43,7 @@ impl<P: Ports> SessionWork<'_, P> {
             Err(panic) => {
                 let message = text(panic.as_ref());
                 let is_parked = self.count_crash(&mut self.load().await?, entries, &message).await?;
+                *keeps_some &= !is_parked;
                 return if is_parked { Ok(()) } else { Err(Stop::Crashed(message)) };
             }
         };
@@ -51,8 +52,9 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         match result {
             Err(Stop::Failed { failure, .. }) if failure.refuses_item() => {
-                let page = self.load().await.map_or(0, |state| state.checkpoint.live.numbering);
-                self.park_entries(entries, page, Reason::Service(failure)).await
+                *keeps_some = false;
+                let mut state = self.load().await?;
+                self.park_all_there_is(&mut state, entries, Reason::Service(failure)).await
             }
             result => result,
         }
@@ -91,20 +93,38 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Counts a worker that ended. After a few in a row the chunks at hand are parked: `true`.
+    /// Counts a worker that ended. After a few in a row the chunks at hand are parked, those that are set aside among them: `true`.
     async fn count_crash(&self, state: &mut State, entries: &[Entry], message: &str) -> Result<bool, Stop> {
         let session_id = self.session.to_string();
         self.emit(Event::Crashed { session_id, message: message.to_owned() });
         let crashes = state.checkpoint.crashes + 1;
         let too_often = crashes > MAX_CRASHES;
         if too_often {
-            let page = state.checkpoint.live.numbering;
-            self.park_entries(entries, page, Reason::Crashed { attempts: crashes }).await?;
+            let reason = Reason::Crashed { attempts: crashes };
+            self.park_aside(state, &reason).await?;
+            self.park_entries(entries, state.checkpoint.live.numbering, reason).await?;
         }
         state.checkpoint.crashes = if too_often { 0 } else { crashes };
         state.checkpoint.worked_on_until = None;
         self.save(state).await?;
         Ok(too_often)
+    }
+
+    /// Parks what is set aside and what is delivered: where the store takes nothing more of the session, its list stays as it is, and
+    /// what is written of it later is a duplicate in the DLQ.
+    pub(crate) async fn park_all_there_is(
+        &self,
+        state: &mut State,
+        entries: &[Entry],
+        reason: Reason,
+    ) -> Result<(), Stop> {
+        if !state.checkpoint.aside.is_empty() {
+            self.park_aside(state, &reason).await?;
+            if let Err(stop) = self.save(state).await {
+                tracing::warn!(session = %self.session, ?stop, "chunks that were set aside are parked and stay listed");
+            }
+        }
+        self.park_entries(entries, state.checkpoint.live.numbering, reason).await
     }
 
     /// Parks the chunks that are delivered as they are, as the current page's: nothing was made of them. A marker among them ends

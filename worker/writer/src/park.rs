@@ -42,19 +42,22 @@ pub(crate) enum Reason {
     StreamFailing { since: EpochMs },
     #[error("the batch that this belongs to was parked")]
     BatchParked,
+    #[error("it was received {receives} times and could not be written{why}")]
+    ReceivedTooOften { receives: u32, why: String },
     #[error("{attempts} workers ended without finishing this batch")]
     Crashed { attempts: u32 },
 }
 
 impl Reason {
     /// Every code but those of refused messages and chunks, and of service failures.
-    pub(crate) const CODES: [&'static str; 7] = [
+    pub(crate) const CODES: [&'static str; 8] = [
         "SESSION_UNKNOWN",
         "SESSION_ENDED",
         "NO_PLACE",
         "REPLACED",
         "STREAM_FAILING",
         "BATCH_PARKED",
+        "RECEIVED_TOO_OFTEN",
         "CRASHED",
     ];
 
@@ -68,6 +71,7 @@ impl Reason {
             Self::Service(failure) => failure.reason(),
             Self::StreamFailing { .. } => "STREAM_FAILING".into(),
             Self::BatchParked => "BATCH_PARKED".into(),
+            Self::ReceivedTooOften { .. } => "RECEIVED_TOO_OFTEN".into(),
             Self::Crashed { .. } => "CRASHED".into(),
         }
     }
@@ -78,7 +82,10 @@ impl Reason {
             Self::Refused(Refusal::Audio(_) | Refusal::TooLong { .. }) => "audio",
             Self::SessionUnknown | Self::SessionEnded | Self::NoPlace | Self::Replaced => "session",
             Self::Service(failure) => failure.class().as_str(),
-            Self::StreamFailing { .. } | Self::BatchParked | Self::Crashed { .. } => "passing",
+            Self::StreamFailing { .. }
+            | Self::BatchParked
+            | Self::ReceivedTooOften { .. }
+            | Self::Crashed { .. } => "passing",
         }
     }
 }
@@ -390,6 +397,7 @@ mod tests {
             Reason::Replaced,
             Reason::StreamFailing { since },
             Reason::BatchParked,
+            Reason::ReceivedTooOften { receives: 90, why: String::new() },
             Reason::Crashed { attempts: 4 },
         ];
         for reason in &reasons {
@@ -402,6 +410,7 @@ mod tests {
                 | Reason::Replaced
                 | Reason::StreamFailing { .. }
                 | Reason::BatchParked
+                | Reason::ReceivedTooOften { .. }
                 | Reason::Crashed { .. } => {}
             }
         }

@@ -42,8 +42,14 @@ impl<P: Ports> SessionWork<'_, P> {
             Either::Left((result, _)) => result.err(),
             Either::Right(_) => Some(Stop::TimeIsUp { seconds: None }),
         };
-        if let Some(stop) = stop {
-            self.give_back(&entries, &stop).await;
+        if let Some(stop) = &stop {
+            self.give_back(&entries, stop).await;
+        }
+        match self.give_up(&entries, stop.as_ref()).await {
+            Ok(given_up) => keeps_some &= !given_up,
+            Err(stop) => {
+                tracing::warn!(session = %self.session, ?stop, "what may be set aside could not be parked");
+            }
         }
         if keeps_some {
             self.stay_awake(&delivered).await;

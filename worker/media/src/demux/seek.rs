@@ -1,5 +1,7 @@
 //! Where a recording can begin or go on: at its header, and after a loss at a Cluster, block or page that proves itself.
 
+use std::ops::Range;
+
 use super::effort::Effort;
 use super::ogg::{self, Page};
 use super::outcome::{Proof, Step};
@@ -58,8 +60,8 @@ impl Demuxer {
         let (mut at, mut waits, mut found) = (0, None, None);
         // Once a place is found, those behind it are tried with the bytes before its proof's last one.
         let mut within = bytes;
-        // No block or Timestamp is a place before so many bytes are there: an earlier place holds them back.
-        let mut held_back = 0;
+        // No block or Timestamp is a place while so many bytes are there: an earlier place holds them back.
+        let mut held_back: Vec<Range<usize>> = Vec::new();
         while at < within.len() {
             at += next_signature(&within[at..], signatures);
             if at == within.len() {
@@ -69,21 +71,22 @@ impl Demuxer {
                 waits = None;
                 break;
             }
-            let until = if within[at] >= 0x80 { held_back } else { 0 };
-            if until > within.len() {
-                at += 1;
-                continue;
-            }
-            let mut holds_back = 0;
-            let proof = self.prove(&within[at..], signatures, effort, &mut holds_back);
-            held_back = held_back.max(at.saturating_add(holds_back));
-            match proof {
+            let mut holds_back = 0..0;
+            match self.prove(&within[at..], signatures, effort, &mut holds_back) {
                 Proof::Holds(place) => {
-                    within = &within[..until.max(at + place.proof) - 1];
-                    found = Some((at, place));
+                    let is_block = within[at] >= 0x80;
+                    let proved = at + place.proof;
+                    let proved = if is_block { behind(&held_back, proved) } else { proved };
+                    if proved <= within.len() {
+                        within = &within[..proved - 1];
+                        found = Some((at, place));
+                    }
                 }
                 Proof::Wait => _ = waits.get_or_insert(at),
                 Proof::Fails => {}
+            }
+            if !holds_back.is_empty() {
+                held_back.push(at + holds_back.start..at.saturating_add(holds_back.end));
             }
             at += 1;
         }
@@ -115,7 +118,7 @@ impl Demuxer {
         bytes: &[u8],
         signatures: Signatures,
         effort: &mut Effort,
-        holds_back: &mut usize,
+        holds_back: &mut Range<usize>,
     ) -> Proof<Place> {
         let known = &bytes[..bytes.len().min(EBML.len())];
         if OGG.starts_with(known) {
@@ -179,6 +182,14 @@ impl Demuxer {
             Err(_) => Proof::Fails,
         }
     }
+}
+
+/// The first number from `at` on that lies in none of the ranges.
+fn behind(ranges: &[Range<usize>], mut at: usize) -> usize {
+    while let Some(range) = ranges.iter().find(|range| range.contains(&at)) {
+        at = range.end;
+    }
+    at
 }
 
 /// The recording header at the start of `bytes`; `None` if they end too early.

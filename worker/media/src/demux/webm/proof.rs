@@ -1,5 +1,7 @@
 //! Where a recording goes on after a loss, at the place that a search has come upon; [`super::walk`] proves that it is one.
 
+use std::ops::Range;
+
 use super::super::effort::Effort;
 use super::super::header_hash::HeaderHash;
 use super::super::item::{Container, RecordingHead, TimeBasis};
@@ -26,12 +28,12 @@ pub(in super::super) struct Proven {
 /// Tries to go on at the Cluster, Timestamp, SimpleBlock or BlockGroup that `bytes` begin with. `before` is the recording that
 /// was left, if there was one: it goes on if the blocks are of its tracks, and a Cluster's time is later than what was read;
 /// otherwise a recording begins whose header was lost, and a head is made up for it. Where the run is sound but of another recording,
-/// the blocks in it must not be taken for the running one's while that is not decided: `holds_back` says how many bytes it takes.
+/// the blocks in it must not be taken for the running one's while that is not decided: `holds_back` says from how many bytes to how many.
 pub(in super::super) fn prove(
     before: Option<&Webm>,
     bytes: &[u8],
     effort: &mut Effort,
-    holds_back: &mut usize,
+    holds_back: &mut Range<usize>,
 ) -> Proof<Proven> {
     effort.spend(0);
     let (mut refuted, mut other) = (None, None);
@@ -54,12 +56,13 @@ pub(in super::super) fn prove(
     match (other, &proof) {
         (None, _) => {}
         (Some(from), Proof::Fails) => {
-            *holds_back = least(from, bytes.len(), |end| {
+            let until = least(from, bytes.len(), |end| {
                 let proof = Walk::headerless(DEFAULT_SCALE_NS).prove(&bytes[..end], effort);
                 !matches!(proof, Proof::Wait)
             });
+            *holds_back = from..until;
         }
-        (Some(_), Proof::Wait | Proof::Holds(_)) => *holds_back = usize::MAX,
+        (Some(from), Proof::Wait | Proof::Holds(_)) => *holds_back = from..usize::MAX,
     }
     match proof {
         Proof::Holds(start) => {
