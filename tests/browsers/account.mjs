@@ -15,6 +15,8 @@ const TIME_MS = 350;
 /** Within one run of the recorder no sample may be missing, or be there twice. */
 const LOST_MS = 1;
 
+/** The next window that a browser stumbled in is so near, as a rule. */
+const NEAR_S = 5;
 /** A busy machine makes a browser stumble over its microphone; more often than this it is no test. */
 const STUMBLES_MAX = 0.15;
 
@@ -42,8 +44,8 @@ export function account(wav, fragments, source, began, cuts, recorded) {
     windows.push({ ms, piece, likeness, from, at: at / STREAM_RATE, movedMs: ((lag - due - expected) / RATE) * 1_000 });
   }
   if (!windows.length) return { windows, wrong: ["the stream has no whole second"], worst: 0, moved: 0, stumbles: 0 };
-  const sound = windows.some(({ likeness }) => likeness < LIKENESS_MIN) ? recorded() : [];
-  for (const window of windows) window.stumbled = window.likeness < LIKENESS_MIN && wasRecorded(window.piece, sound);
+  const wasRecorded = lookedForIn(windows.some(({ likeness }) => likeness < LIKENESS_MIN) ? recorded() : []);
+  for (const window of windows) window.stumbled = window.likeness < LIKENESS_MIN && wasRecorded(window.piece);
   const sane = windows.filter(({ stumbled }) => !stumbled);
   const stumbles = windows.length - sane.length;
   const wrong = faults(windows, cuts);
@@ -69,9 +71,16 @@ function clock(fragments) {
 
 const isCut = (cuts, from, to) => cuts.some(([start, end]) => from < end && to > start);
 
-/** Whether a recorder handed this very sound out. */
-function wasRecorded(piece, recordings) {
-  return recordings.some((sound) => find(piece, sound, 0, sound.length - WINDOW * (RATE / STREAM_RATE)).likeness >= LIKENESS_MIN);
+/** Tells whether a recorder handed a piece out. Looks behind the one before it first: all of a recording takes minutes on a busy machine. */
+function lookedForIn(recordings) {
+  let before;
+  const has = (sound, piece, from, to) => {
+    const { lag, likeness } = find(piece, sound, from, Math.min(to, sound.length - WINDOW * (RATE / STREAM_RATE)));
+    if (likeness >= LIKENESS_MIN) before = { sound, lag };
+    return likeness >= LIKENESS_MIN;
+  };
+  return (piece) =>
+    (before && has(before.sound, piece, before.lag, before.lag + NEAR_S * RATE)) || recordings.some((sound) => has(sound, piece, 0, Infinity));
 }
 
 function faults(windows, cuts) {
@@ -93,10 +102,17 @@ function faults(windows, cuts) {
 
 /** Sound whose clock ran late is put closer together, by so much at the most: its samples overlap in the ledger, and none is there twice. */
 const CLOSER = 0.015;
+/** So much of that shows between two fragments: what the last block of one, 100 ms, is put closer, and two times that are rounded up. */
+const SEAM_MS = 4;
 
 /** What the operator's ledger says of it. */
-export function ledgerFaults({ time, gaps, chunks, parkedElsewhere }) {
+export function ledgerFaults({ time, gaps, chunks, fragments, parkedElsewhere }) {
   const wrong = [];
+  const inTime = [...fragments].sort((a, b) => a.at - b.at);
+  for (const [i, { at, spanMs }] of inTime.slice(0, -1).entries()) {
+    const over = at + spanMs - inTime[i + 1].at;
+    if (over > SEAM_MS) wrong.push(`a fragment of ${spanMs} ms is still heard ${over} ms after the next one begins`);
+  }
   if (time.overlapMs > CLOSER * time.audioMs) wrong.push(`${time.overlapMs} ms are in the stream twice`);
   if (time.unknownMs) wrong.push(`${time.unknownMs} ms are missing, and nobody knows why`);
   if (gaps.length) wrong.push(`${gaps.length} open gaps, ${time.gapMs} ms`);

@@ -81,15 +81,17 @@ class Speaker {
 }
 
 /** One browser, from an empty page to a stream; returns what is to be judged. */
-export async function speak(name, { stack, pulse, folder, query = "", story }) {
+export async function speak(name, { stack, pulse, folder, query = "", story, meeting }) {
   const session = `${name}-${Date.now().toString(36)}`;
   const url = `${stack.url}?session=${session}&processing=off${query}`;
   const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
   const events = new Events(stack.url, session);
   const speaker = new Speaker(page, session);
+  let met;
+  const meet = () => (met ??= meeting.arrive());
   try {
     await prepare(speaker, `${name}-1`);
-    await story(speaker, { stack, pulse, name });
+    await story(speaker, { stack, pulse, name, events, meet });
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
@@ -98,6 +100,7 @@ export async function speak(name, { stack, pulse, folder, query = "", story }) {
     await page.look("failed").catch(() => {});
     throw new Error(`${name}: ${error.message}; the page complained: ${page.complaints.join("; ") || "of nothing"}`, { cause: error });
   } finally {
+    void meet();
     writeFileSync(join(folder, name, "events.jsonl"), events.lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     await page.close();
   }
@@ -124,8 +127,11 @@ function decode(recording) {
 }
 
 /** Everything, with a network that is away for `outage` s. */
-export const everything = (outage) => async (speaker, { stack, pulse, name }) => {
+export const everything = (outage) => async (speaker, { stack, pulse, name, events, meet }) => {
   await talk(speaker, stack, outage);
+  // A worker that is killed stops its sessions for the queue's 15 s. That is another story than how soon an outage is made up for.
+  await until("what waited is stored", 3 * STORED_WITHIN_MS, () => Number.isFinite(events.storedAfter(speaker.back)));
+  await meet();
   await lose(speaker, pulse, name);
 };
 
@@ -200,6 +206,7 @@ async function parkAndRedrive({ page, notes }) {
   await page.press("refuse", "Enter");
   const isParked = () => page.evaluate(() => /parked: ack-4006/.test(document.getElementById("holes").textContent));
   await until("the refused fragment is shown as parked", 20_000, isParked);
+  await page.says("causes", /ack-4006/, 10_000);
   await page.look("parked");
   await page.press("redrive", "Enter");
   await page.says("say", /sent again, 1 of 1 gaps are closed/, 60_000);

@@ -3,6 +3,23 @@
 /** How long speech, a pause or an outage lasts. What must come of it is waited for by `until`, never by this. */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Where so many wait for one another. Who is not coming must say so by `arrive`, too. */
+export class Meeting {
+  #missing;
+  #begin;
+  #begins = new Promise((resolve) => (this.#begin = resolve));
+
+  constructor(count) {
+    this.#missing = count;
+  }
+
+  /** Until all are there. */
+  arrive() {
+    if (--this.#missing === 0) this.#begin();
+    return this.#begins;
+  }
+}
+
 /** The first value of `probe` that is not false, null, undefined or ""; fails when there is none within `ms`. */
 export async function until(what, ms, probe) {
   const end = Date.now() + ms;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ingest::checkpoint::Checkpoint;
 use ingest::failure::ServiceFailure;
 use media::time::EpochMs;
 use serde_json::{Value, json};
@@ -40,6 +41,12 @@ fn alone(case: &Case) -> Outcome {
 
 fn reason(dead: &Dead) -> &str {
     &dead.attributes["reason"]
+}
+
+/// Why chunks of the session's gaps were parked, as a page is told.
+fn causes(outcome: &Outcome) -> BTreeSet<String> {
+    let stored = outcome.world.store.load("s").map(|stored| Checkpoint::decode(&stored.bytes).unwrap());
+    stored.unwrap_or_default().gaps.into_iter().map(|gap| gap.cause).collect()
 }
 
 // --- services ---------------------------------------------------------------------------------------------------------
@@ -137,6 +144,9 @@ fn every_failure_of_a_service_has_the_consequence_of_the_specification() {
         let case = failing(&failure);
         let outcome = alone(&case);
         assert_eq!(consequence(&outcome, &row.failure), row.consequence, "{}", row.failure);
+        let parks = row.consequence.contains("park") && !row.failure.starts_with("PutItem"); // it refuses the gap, too
+        let causes = causes(&outcome);
+        assert_eq!(causes.contains(&row.failure), parks, "{}: a page is told {causes:?}", row.failure);
         assert_eq!(case.judge(), [], "{}: a redrive does not restore", row.failure);
     }
 }
@@ -300,6 +310,18 @@ fn refusing_among_others(code: &str) -> Scenario {
     }
 }
 
+/// What leaves a gap when it is parked, by itself or as a batch.
+const PASSED: [&str; 8] = [
+    "WRONG_TYPE",
+    "BAD_BASE64",
+    "HALF_SAMPLE",
+    "AUDIO_TOO_LARGE",
+    "UNSUPPORTED_FORMAT",
+    "CHUNK_TOO_LONG",
+    "UNDECODABLE_AUDIO",
+    "CRASHED",
+];
+
 #[test]
 fn every_refusal_of_the_specification_happens_and_says_its_name() {
     let codes = codes();
@@ -311,6 +333,8 @@ fn every_refusal_of_the_specification_happens_and_says_its_name() {
         let reasons: BTreeSet<&str> = outcome.parked.iter().map(reason).collect();
         assert!(reasons.contains(code.as_str()), "{code}: the DLQ holds {reasons:?}");
         assert!(!alone || reasons.len() == 1, "{code}: others are parked too: {reasons:?}");
+        let of_gap = PASSED.contains(&code.as_str());
+        assert!(!of_gap || causes(&outcome).contains(&code), "{code}: a page is told {:?}", causes(&outcome));
     }
 }
 

@@ -187,6 +187,7 @@ impl Checkpoint {
         };
         self.lease = None;
         if let Some(gap) = self.gap_mut(id) {
+            gap.cause = left.cause;
             gap.unsure = left.unsure.or(gap.unsure.take());
             gap.tries.extend(left.tries);
             let surplus = gap.tries.len().saturating_sub(MAX_TRIES);

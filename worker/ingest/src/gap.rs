@@ -107,6 +107,10 @@ pub struct Gap {
     /// What of it was parked last.
     #[serde(default)]
     pub parked: Option<ParkedBatch>,
+    /// Why chunks of it were parked last, as a batch or each by itself: the short code of the DLQ's `reason`. Empty: none were, or by an
+    /// older writer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
     /// Audio of earlier chunks that were backfilled reaches up to here; this gap's audio must begin later.
     #[serde(default)]
     pub taken_until: Option<EpochMs>,
@@ -163,6 +167,14 @@ pub struct ParkedBatch {
     pub at: EpochMs,
 }
 
+/// Characters of a [`Gap::cause`] that are stored: a service may make up codes of any length.
+const MAX_CAUSE_CHARS: usize = 64;
+
+/// A [`Gap::cause`] that is short enough to be stored.
+pub fn cause(code: &str) -> String {
+    code.chars().take(MAX_CAUSE_CHARS).collect()
+}
+
 impl Gap {
     /// Its name.
     pub fn id(&self) -> GapId {
@@ -198,6 +210,9 @@ impl Gap {
         self.captured.1 = next.captured.1;
         self.ends_at = next.ends_at;
         self.search = next.search.clone();
+        if !next.cause.is_empty() {
+            self.cause.clone_from(&next.cause);
+        }
         true
     }
 

@@ -42,6 +42,7 @@ impl Opening {
             unsure: None,
             tries: Vec::new(),
             parked: None,
+            cause: String::new(),
             taken_until: None,
         };
         snapshots.insert(0, (key, self.snapshot));

@@ -85,7 +85,9 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
     for mut opening in folded.gaps {
         opening.snapshot.position.timeline.learn_skew(&skew_from);
         opening.search.goes_on_at = on(opening.search.goes_on_at);
-        plan.leave_hole(start, gap, opening);
+        let of_hole = |(i, _): &&(usize, Refusal)| opening.chunks.holds(pieces[*i].index);
+        let refusal = plan.refused.iter().find(of_hole).map(|(_, refusal)| refusal.code());
+        plan.leave_hole(start, gap, opening, refusal);
     }
     if !folded.residue.is_empty() {
         let (keys, snapshots) = residue_snapshots(&start.position, folded.residue);
@@ -157,13 +159,20 @@ fn placements(pieces: &[Piece], folded: &Folded) -> Vec<(u64, EpochMs)> {
 }
 
 impl Plan {
-    /// A gap inside the batch.
-    fn leave_hole(&mut self, start: &Snapshot, of: Option<&Gap>, mut opening: Opening) {
+    /// A gap inside the batch; `refusal`: why a chunk of it is parked by itself.
+    fn leave_hole(
+        &mut self,
+        start: &Snapshot,
+        of: Option<&Gap>,
+        mut opening: Opening,
+        refusal: Option<&'static str>,
+    ) {
         opening.snapshot.placements.clone_from(&start.placements);
         let (mut gap, snapshots) = opening.open();
         self.snapshots.extend(snapshots);
         gap.ends_at = gap.ends_at.or(of.and_then(|of| of.ends_at));
         gap.parked = of.and_then(|of| of.parked);
+        gap.cause = refusal.map(str::to_owned).or(of.map(|of| of.cause.clone())).unwrap_or_default();
         self.advance.gaps.push(gap);
     }
 

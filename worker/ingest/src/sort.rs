@@ -205,6 +205,13 @@ impl Walk {
         if from_before && same_connection != Some(true) && !(odd && newer && piece.index == self.waits_for) {
             return from_past_numbering(checkpoint, piece);
         }
+        // The page's own connection has also brought what its last load left.
+        if from_before
+            && !newer
+            && let Some(past) = past_with(checkpoint, piece)
+        {
+            return written(checkpoint, past.numbering, piece);
+        }
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = later_ms > PAGE_TURN_MS;
         let repeats =
@@ -321,11 +328,16 @@ fn written<'c>(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Whose<
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
 fn from_past_numbering<'c>(checkpoint: &Checkpoint, piece: &Piece) -> Whose<'c> {
-    let seen = |past: &&PastNumbering| {
-        (past.captured.0..=past.captured.1).contains(&piece.captured_at) && piece.index < past.next
-    };
-    match checkpoint.past.iter().find(seen) {
+    match past_with(checkpoint, piece) {
         Some(past) => written(checkpoint, past.numbering, piece),
         None => Whose::Nobodys,
     }
+}
+
+/// The earlier numbering that has passed the chunk, by its time.
+fn past_with<'c>(checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c PastNumbering> {
+    let seen = |past: &&PastNumbering| {
+        (past.captured.0..=past.captured.1).contains(&piece.captured_at) && piece.index < past.next
+    };
+    checkpoint.past.iter().find(seen)
 }

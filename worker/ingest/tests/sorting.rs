@@ -111,6 +111,36 @@ fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
     }
 }
 
+/// A worker died behind its commit: what it had written of the old load comes again, with chunks of the new one.
+#[test]
+fn what_a_pages_last_load_left_is_a_duplicate_when_it_comes_again_over_the_new_loads_connection() {
+    let connection = Some("c2");
+    let mut checkpoint = written();
+    let past = PastNumbering {
+        numbering: 0,
+        next: 12,
+        captured: (EpochMs(1000), EpochMs(1011)),
+        connection_id: connection.map(str::to_owned),
+    };
+    checkpoint.past.push(past);
+    checkpoint.live = Position {
+        numbering: 1,
+        next: 3,
+        numbering_began: EpochMs(5000),
+        last_captured: EpochMs(5002),
+        last_sequence: 114,
+        connection_id: connection.map(str::to_owned),
+        ..Position::default()
+    };
+    for (index, captured, sequence) in [(11, 1011, 111), (2, 1002, 102), (0, 1000, 100)] {
+        let entries = [chunk(index, captured, sequence, connection), chunk(3, 5003, 115, connection)];
+        let sorted = sort(&checkpoint, &entries, &[]);
+        assert_eq!(live(&sorted), [(1, 3)], "chunk {index} would be heard twice");
+        let (duplicates, parked) = (sorted.duplicates.len(), sorted.unplaceable.len());
+        assert_eq!((duplicates, parked), (1, 0), "chunk {index} is written, and the DLQ would hold it");
+    }
+}
+
 #[test]
 fn a_first_delivery_may_hold_two_numberings() {
     let entries =

@@ -8,5 +8,6 @@ export type { Level, MicrophoneInfo } from "./microphone.ts";
 export { AudioStreamService } from "./service.ts";
 export type { AudioStreamEvents, AudioStreamOptions, Outcome, State } from "./service.ts";
 export type { ConnectionState } from "./socket.ts";
+export type { SessionStatus } from "./status.ts";
 export type { Token } from "./token.ts";
 export type { Counts } from "./window.ts";

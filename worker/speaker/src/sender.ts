@@ -25,6 +25,7 @@ export interface SenderOptions {
 
 export interface SenderEvents {
   counts(counts: Counts): void;
+  status(status: SessionStatus): void;
   connection(state: ConnectionState): void;
   problem(error: AudioStreamError): void;
   solved(code: ErrorCode): void;
@@ -368,6 +369,7 @@ export class Sender {
     this.#statusTimer = undefined;
     const stored = this.#window.settle(status);
     if (stored.length) this.#store?.settle(stored, "stored").catch(() => {});
+    this.#events.status(status);
     if (status.session === "ended" && this.#speaking && !this.#finishing) this.#events.problem(new AudioStreamError("SESSION_ENDED", { fatal: true }));
   }
 

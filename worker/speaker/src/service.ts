@@ -11,6 +11,7 @@ import type { Recorder } from "./recorder.ts";
 import { record } from "./recorder.ts";
 import { Sender } from "./sender.ts";
 import type { ConnectionState } from "./socket.ts";
+import type { SessionStatus } from "./status.ts";
 import type { Token } from "./token.ts";
 import { WakeLock } from "./wake-lock.ts";
 import type { Counts } from "./window.ts";
@@ -54,6 +55,8 @@ export interface AudioStreamEvents {
   connection: ConnectionState;
   /** After each change; see `Counts`. */
   counts: Counts;
+  /** The service's word on what is in the stream, each time that it was asked: which chunks are missing there, and why. */
+  status: SessionStatus;
   /** How the sound is recorded, and why so. */
   format: FormatChoice;
   microphone: MicrophoneInfo;
@@ -99,6 +102,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
     this.#options = options;
     this.#sender = new Sender(options, {
       counts: (counts) => this.emit("counts", counts),
+      status: (status) => this.emit("status", status),
       connection: (state) => this.emit("connection", state),
       problem: (error) => this.#problem(error),
       solved: (code) => this.#solved(code),

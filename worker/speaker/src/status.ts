@@ -2,11 +2,12 @@
 
 import type { Chunk } from "./chunk.ts";
 
-/** The answer to `{"action":"status"}`, as far as it is used here. */
+/** The answer to `{"action":"status"}`: the service's `Status`, as far as pages use it. */
 export interface SessionStatus {
   session: "active" | "ended" | "unknown";
   pages: { page: number; firstCapturedAt: number; lastCapturedAt: number; nextChunkIndex: number }[];
-  gaps: { page: number; chunkFirst: number; chunkLast: number; reason: string }[];
+  /** `reason`: `PARKED`, `MISSING` or `GIVEN_UP`; `cause`: why chunks of it were parked, such as `ack-4006`, where that is known. */
+  gaps: { page: number; chunkFirst: number; chunkLast: number; reason: string; cause?: string }[];
 }
 
 /** Whether a chunk is in the stream. A page is known by its time: all count their chunks from 0. */

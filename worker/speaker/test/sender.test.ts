@@ -12,12 +12,14 @@ class Page {
   solved: string[] = [];
   room: boolean[] = [];
   counts: Counts | undefined;
+  causes: (string | undefined)[] = [];
   said = "";
   sender: Sender;
 
   constructor(readonly browser: Browser, options: Partial<SenderOptions> = {}) {
     this.sender = new Sender({ url: "wss://service/live", session: "fox", ...options }, {
       counts: (counts) => (this.counts = counts),
+      status: ({ gaps }) => (this.causes = gaps.map(({ cause }) => cause)),
       connection: () => {},
       problem: (error) => this.problems.push(error.code),
       solved: (code) => this.solved.push(code),
@@ -227,8 +229,9 @@ test("what one recording left open, the next one on the same page goes on to fol
   void page.sender.speak();
   await page.talk(2);
   server.written = Infinity;
-  server.gaps = [{ page: 0, chunkFirst: 1, chunkLast: 1, reason: "PARKED" }];
+  server.gaps = [{ page: 0, chunkFirst: 1, chunkLast: 1, reason: "PARKED", cause: "ack-4006" }];
   await browser.until(page.sender.finish(), 20);
+  assert.deepEqual(page.causes, ["ack-4006"], "the person cannot tell the operator why a second is missing");
   const next = new Page(browser);
   await browser.until(next.sender.open(), 5);
   assert.deepEqual(next.counts, { waiting: 0, sent: 1_000, stored: 1_000, missing: 0 });

@@ -1,6 +1,7 @@
 /** The service for tests: WebSockets, connection-handler's answers, a queue that takes each message once, a writer. */
 
 import type { Browser } from "./browser.ts";
+import type { SessionStatus } from "../src/status.ts";
 
 export interface Sent {
   action: string;
@@ -35,7 +36,7 @@ export class Server {
   /** Chunks of the queue that the writer has written. */
   written = 0;
   session = "active";
-  gaps: { page: number; chunkFirst: number; chunkLast: number; reason: string }[] = [];
+  gaps: SessionStatus["gaps"] = [];
 
   constructor(browser: Browser) {
     this.browser = browser;

@@ -7,7 +7,7 @@ use ingest::batch::{Because, Settled};
 use ingest::checkpoint::{Advance, Lease, Line, Try};
 use ingest::failure::ServiceFailure;
 use ingest::fold::{Around, Refusal};
-use ingest::gap::{Gap, ParkedBatch};
+use ingest::gap::{Gap, ParkedBatch, cause};
 use ingest::message::{Record, Rejected, TRACEPARENT};
 use ingest::opening::Opening;
 use ingest::piece::Piece;
@@ -218,7 +218,7 @@ impl<P: Ports> SessionWork<'_, P> {
             Some(pieces) => (&pieces[..], plan::plan(&batch.start, pieces, Around::of(batch.gap))),
             None => (batch.pieces, plan),
         };
-        let gap = match batch.gap {
+        let mut gap = match batch.gap {
             Some(gap) => {
                 self.renew(gap).await?;
                 gap.clone()
@@ -235,6 +235,7 @@ impl<P: Ports> SessionWork<'_, P> {
         for (reason, pieces) in aside {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
+        gap.cause = cause(&reason.code());
         self.pass(state, plan.advance, gap, (unsure, lease.tries.clone())).await?;
         for (reason, pieces) in delivered {
             self.park_pieces(&pieces, reason, attempts, since).await?;
@@ -266,7 +267,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let mut leased = lease.advance;
         let mut unsure = leased.clone();
         state.checkpoint.failed_at = Some(self.now());
-        let gap = match leased.line {
+        let mut gap = match leased.line {
             Line::Live => {
                 let start = self.live_start(&state.checkpoint).await?.snapshot;
                 let mut goes_on_at = leased.search_goes_on_at();
@@ -288,6 +289,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
         self.park_pieces(&aside, reason.clone(), attempts, since).await?;
+        gap.cause = cause(&reason.code());
         self.pass(state, leased, gap, (Some(unsure), tries)).await?;
         self.park_pieces(&delivered, reason, attempts, since).await
     }

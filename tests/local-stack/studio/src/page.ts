@@ -1,6 +1,6 @@
 /** The page's elements, and what is written into them. */
 
-import type { AudioStreamError, ConnectionState, Counts, ErrorCode, State } from "../../../../worker/speaker/src/index.ts";
+import type { AudioStreamError, ConnectionState, Counts, ErrorCode, SessionStatus, State } from "../../../../worker/speaker/src/index.ts";
 
 /** An element of index.html. */
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -51,6 +51,12 @@ export function showCounts({ waiting, sent, stored, missing }: Counts): void {
   element("stored").textContent = seconds(Math.floor(stored / 1_000));
   element("missing").textContent = seconds(Math.ceil(missing / 1_000));
   element("missing-row").hidden = missing === 0;
+}
+
+/** Why sound is missing, in the words of the operator's tools. */
+export function showCauses({ gaps }: SessionStatus): void {
+  const causes = new Set(gaps.map(({ reason, cause }) => cause ?? reason.toLowerCase().replace("_", " ")));
+  element("causes").textContent = [...causes].join(", ");
 }
 
 function seconds(count: number): string {

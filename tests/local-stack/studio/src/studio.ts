@@ -5,7 +5,7 @@ import { AudioStreamService } from "../../../../worker/speaker/src/index.ts";
 import { offerDevices, rememberedDevice, showDevice } from "./devices.ts";
 import { listenToKeys } from "./keys.ts";
 import { followLevel } from "./meter.ts";
-import { element, say, showConnection, showCounts, showProblem, showSolved, showState, showTime } from "./page.ts";
+import { element, say, showCauses, showConnection, showCounts, showProblem, showSolved, showState, showTime } from "./page.ts";
 import { View } from "./view.ts";
 
 const query = new URLSearchParams(location.search);
@@ -120,6 +120,7 @@ class Studio {
     service.on("state", (state) => this.#to(state));
     service.on("connection", showConnection);
     service.on("counts", showCounts);
+    service.on("status", showCauses);
     service.on("problem", showProblem);
     service.on("solved", (code) => showSolved(code, this.#isOn ? this.#microphone : undefined));
     service.on("format", ({ why }) => (element("format").textContent = why));

@@ -1,7 +1,7 @@
 //! How far a session's audio has come, as the writer's checkpoint shows it. Nothing else in this crate knows that layout.
 
 use ingest::checkpoint::{Checkpoint, Unreadable};
-use ingest::gap::{ChunkRange, Gap};
+use ingest::gap::{ChunkRange, Gap, State};
 use media::time::EpochMs;
 use serde::Serialize;
 use writer::ports::SessionStatus;
@@ -59,7 +59,7 @@ pub struct Page {
 }
 
 /// Chunks that are not in the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Missing {
     /// The page they belong to.
@@ -73,15 +73,19 @@ pub struct Missing {
     pub ms: Option<u64>,
     /// What became of them.
     pub reason: MissingReason,
+    /// Why they, or some of them, were parked last: a code of SPECIFICATION.md's two tables of failures, such as `UNDECODABLE_AUDIO` or
+    /// `ack-4006`. Absent where they were not, or where an older writer parked them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cause: String,
 }
 
 /// Why chunks are not in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum MissingReason {
-    /// Their batch is in the DLQ; an operator can bring it back.
+    /// They, or some of them, are in the DLQ; an operator can bring them back.
     Parked,
-    /// They did not arrive in time, or each was parked by itself. If they arrive, they are written at their true time.
+    /// They did not arrive in time. If they arrive, they are written at their true time.
     Missing,
     /// So many gaps opened after this one that its place is no longer known.
     GivenUp,
@@ -137,26 +141,33 @@ fn pages(checkpoint: &Checkpoint) -> Vec<Page> {
 }
 
 fn missing(checkpoint: &Checkpoint) -> Vec<Missing> {
-    let given_up = checkpoint.given_up.iter().map(|range| of_range(range, None, MissingReason::GivenUp));
+    let given_up = checkpoint.given_up.iter().map(|range| of_range(range, MissingReason::GivenUp));
     let open = checkpoint.gaps.iter().map(|gap| {
         // Chunks behind the gap that cannot be decoded without it are kept with it.
-        let range = gap.with_withheld();
-        of_range(&range, gap.ends_at.map(|end| end.ms_since(gap.begins_at)), reason(gap))
+        Missing {
+            ms: gap.ends_at.map(|end| end.ms_since(gap.begins_at)),
+            cause: gap.cause.clone(),
+            ..of_range(&gap.with_withheld(), reason(gap))
+        }
     });
     given_up.chain(open).collect()
 }
 
 fn reason(gap: &Gap) -> MissingReason {
-    if gap.parked.is_some() || gap.unsure.is_some() { MissingReason::Parked } else { MissingReason::Missing }
+    match gap.state() == State::Open && gap.cause.is_empty() {
+        true => MissingReason::Missing,
+        false => MissingReason::Parked,
+    }
 }
 
-fn of_range(range: &ChunkRange, ms: Option<u64>, reason: MissingReason) -> Missing {
+fn of_range(range: &ChunkRange, reason: MissingReason) -> Missing {
     Missing {
         page: range.numbering,
         chunk_first: range.from,
         chunk_last: range.to.saturating_sub(1),
-        ms,
+        ms: None,
         reason,
+        cause: String::new(),
     }
 }
 

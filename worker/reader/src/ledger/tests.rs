@@ -39,6 +39,7 @@ pub(crate) fn gap(from: u64, to: u64, begins_at: u64, ends_at: Option<u64>) -> G
         unsure: None,
         tries: Vec::new(),
         parked: None,
+        cause: String::new(),
         taken_until: None,
     }
 }

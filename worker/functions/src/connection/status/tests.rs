@@ -27,6 +27,7 @@ fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         unsure: None,
         tries: Vec::new(),
         parked: None,
+        cause: String::new(),
         taken_until: None,
     }
 }
@@ -80,7 +81,9 @@ fn what_is_not_in_the_stream_is_named_with_its_fate_and_nothing_counts_as_comple
     checkpoint.given_up = vec![ChunkRange { numbering: 0, from: 1, to: 2 }];
     let parked = ParkedBatch { first: 5, at: EpochMs(2_000) };
     checkpoint.gaps = vec![
-        Gap { parked: Some(parked), ..gap(0, 5, 8) },
+        Gap { parked: Some(parked), cause: "ack-4006".into(), ..gap(0, 5, 8) },
+        Gap { parked: Some(parked), ..gap(0, 20, 22) }, // by an older writer
+        Gap { cause: "UNDECODABLE_AUDIO".into(), ..gap(1, 2, 3) },
         Gap { ends_at: None, search: withheld_to(11), ..gap(1, 7, 9) },
     ];
     checkpoint.failing_since = Some(EpochMs(3_000));
@@ -91,15 +94,19 @@ fn what_is_not_in_the_stream_is_named_with_its_fate_and_nothing_counts_as_comple
         [
             (0, 1, 1, None, MissingReason::GivenUp),
             (0, 5, 7, Some(900), MissingReason::Parked),
+            (0, 20, 21, Some(900), MissingReason::Parked),
+            (1, 2, 2, Some(900), MissingReason::Parked),
             (1, 7, 10, None, MissingReason::Missing),
         ],
         "chunks that are kept with a gap are not in the stream either"
     );
     assert!(!status.complete);
     assert_eq!(status.failing_since, Some(3_000));
-    let reasons = serde_json::to_value(&status).unwrap()["gaps"].clone();
-    let reasons: Vec<_> = reasons.as_array().unwrap().iter().map(|gap| gap["reason"].clone()).collect();
-    assert_eq!(reasons, ["GIVEN_UP", "PARKED", "MISSING"]);
+    let told = serde_json::to_value(&status).unwrap()["gaps"].clone();
+    let of = |field: &str| told.as_array().unwrap().iter().map(|gap| gap[field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("reason"), ["GIVEN_UP", "PARKED", "PARKED", "PARKED", "MISSING"]);
+    let causes = json!([null, "ack-4006", null, "UNDECODABLE_AUDIO", null]);
+    assert_eq!(json!(of("cause")), causes, "the person cannot say why sound is missing");
 }
 
 #[test]
@@ -122,7 +129,9 @@ fn the_longest_answer_fits_into_one_frame_of_the_websocket() {
         connection_id: None,
     };
     checkpoint.past = (0..16).map(past).collect();
-    checkpoint.gaps = (0..32).map(|n| gap(n, large(n), large(n) + 5)).collect();
+    let longest = ingest::gap::cause(&"C".repeat(500));
+    checkpoint.gaps =
+        (0..32).map(|n| Gap { cause: longest.clone(), ..gap(n, large(n), large(n) + 5) }).collect();
     checkpoint.given_up =
         (0..16).map(|n| ChunkRange { numbering: n, from: large(n), to: large(n) + 5 }).collect();
     let bytes = serde_json::to_string(&status(&checkpoint)).unwrap().len();

@@ -40,6 +40,7 @@ pub(crate) fn gap(numbering: u32, from: u64, to: u64) -> Gap {
         unsure: None,
         tries: Vec::new(),
         parked: None,
+        cause: String::new(),
         taken_until: None,
     }
 }
