@@ -34,6 +34,8 @@ const MOST_AGE_ALONE_MS: u64 = 25_000;
 const FELT_MS: u64 = 15_000;
 /// A chunk that is later than this makes trouble.
 const LATE_MS: u64 = 400;
+/// A chunk that comes so long after the one behind it is overdue.
+const OVERDUE_MS: u64 = 2_500;
 /// Why the chunks of a page are parked that another one has replaced.
 const REPLACED: &str = "REPLACED";
 /// Why a chunk is parked whose page is not known.
@@ -151,12 +153,13 @@ fn taken_over_ms(session: &SessionEvidence<'_>) -> Option<u64> {
     arrived.min().filter(|_| session.session.kinds.has(Kind::SecondPage))
 }
 
-/// A gap is opened for chunks that are lost, and for nothing else.
+/// A gap is opened for chunks that are lost or overdue, and for nothing else.
 fn gaps(evidence: &Evidence<'_>, session: &SessionEvidence<'_>) -> Option<String> {
     let opened = evidence.outcome.world.events.iter().filter(|(_, event)| {
         matches!(event, Event::GapOpened { session_id, .. } if *session_id == session.session.name)
     });
-    let (opened, lost) = (opened.count(), session.facts.iter().filter(|fact| is_lost(fact)).count());
+    let missing = (0..session.facts.len()).filter(|fact| is_missing(session, *fact));
+    let (opened, lost) = (opened.count(), missing.count());
     let allowed = lost + untold_beginnings(session);
     (opened > allowed).then(|| format!("{opened} gaps are opened for {lost} lost chunks"))
 }
@@ -171,6 +174,14 @@ fn untold_beginnings(session: &SessionEvidence<'_>) -> usize {
 /// A chunk that need not be written: it never came, or it cannot be used, or its time is made up.
 fn is_lost(fact: &Fact) -> bool {
     !matches!(fact.passage, Passage::Sent(_)) || fact.is_misstamped()
+}
+
+/// A chunk that the audio need not wait for.
+fn is_missing(session: &SessionEvidence<'_>, fact: usize) -> bool {
+    let arrived_ms = |fact: usize| session.arrived_ms.get(fact).copied().flatten();
+    let overdue =
+        arrived_ms(fact).zip(arrived_ms(fact + 1)).is_some_and(|(own, next)| own > next + OVERDUE_MS);
+    overdue || is_lost(&session.facts[fact])
 }
 
 /// A live fragment, with the last of its audio.
@@ -228,7 +239,7 @@ impl<'a> Flow<'a> {
     /// What is lost may be waited for, and written around.
     fn beside_loss(&self, chunk: usize) -> bool {
         let near = chunk.saturating_sub(3)..(chunk + 12).min(self.session.facts.len());
-        self.session.facts[near].iter().any(is_lost)
+        near.into_iter().any(|fact| is_missing(self.session, fact))
     }
 
     /// Live fragments are ingested in order of time.

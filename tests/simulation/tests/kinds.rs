@@ -224,3 +224,27 @@ fn what_is_parked_without_need_is_noticed() {
     );
     assert!(park("{}".into(), "NO_PLACE").contains("a chunk that came again is parked: NO_PLACE"));
 }
+
+/// Whether the recorder was started again, and its header comes after what is behind it.
+fn has_late_header(session: &Session) -> bool {
+    let mut restarted = session.takes.iter().skip(1).filter(|take| !take.new_page);
+    restarted.any(|take| network_ms(&take.chunks[0]) >= 4_000)
+}
+
+#[test]
+fn a_late_header_of_a_recorder_that_was_started_again_is_drawn_and_has_a_place() {
+    let kinds = Kinds::of([Kind::Disorder, Kind::Drift]);
+    let cases = (0..400).map(|seed| Case::draw(seed, kinds));
+    let late: Vec<Case> =
+        cases.filter(|case| case.undisturbed && case.sessions.iter().any(has_late_header)).collect();
+    let of = |browser| {
+        let speaks = |session: &Session| session.takes.iter().any(|take| tape(take.tape).browser == browser);
+        late.iter().flat_map(|case| &case.sessions).filter(|s| has_late_header(s) && speaks(s)).count()
+    };
+    for browser in [Browser::Chromium, Browser::Firefox, Browser::FirefoxOgg] {
+        assert!(of(browser) > 1, "{browser:?} is not drawn with a late header");
+    }
+    for case in late {
+        assert_eq!(case.judge(), [], "seed {}", case.seed);
+    }
+}

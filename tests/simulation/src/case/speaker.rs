@@ -18,6 +18,8 @@ const SET_MS: [i64; 9] =
 const HOSTILE_MS: i64 = (1 << 53) - 2_000_000_000_000;
 /// No clock is set this near to a time of other trouble: the two could not be distinguished.
 const APART_MS: u64 = 1_000;
+/// How late the first chunk of a restarted recorder may be at the least: the audio goes on without it.
+const HEADER_LATE_MS: u64 = 4_000;
 /// The longest time between two chunks of a recorder that runs.
 const RUNNING_MS: u64 = 500;
 
@@ -87,6 +89,9 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
         let after_ms = rng.u64(20..400) + if rng.bool() { rng.u64(500..8_000) } else { 0 };
         (rng.u8(0..5) < 2).then_some(ends_ms + after_ms)?
     };
+    let is_late = begin_ms % 3 == 0 && may_be_late(kinds);
+    // So soon after the first that drift has taken its time, where the recorder's clock is fast.
+    let begin_ms = if is_late { ends_ms + 20 + begin_ms % 60 } else { begin_ms };
     let speech_ms = rng.u64(4_000..12_000);
     let browser = browser(rng, kinds);
     let muxer = muxer(rng, kinds, browser);
@@ -103,7 +108,16 @@ fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
     let mut take = script.play(rng, 1);
     take.new_page = kinds.has(Kind::SecondPage) || rng.bool();
     take.connection = if take.new_page { 10 } else { 1 };
+    if !take.new_page && is_late {
+        take.chunks[0].passage = Passage::Sent(HEADER_LATE_MS + begin_ms % 8_000);
+    }
     Some(take)
+}
+
+/// Whether chunks overtake each other, and nothing else hides where a late one belongs.
+fn may_be_late(kinds: Kinds) -> bool {
+    kinds.has(Kind::Disorder)
+        && kinds.iter().all(|kind| matches!(kind, Kind::Disorder | Kind::Drift | Kind::Steady))
 }
 
 fn sizes(rng: &mut Rng, kinds: Kinds) -> Sizes {
