@@ -1,11 +1,14 @@
 //! What the media path costs: base64 → demux → decode → mux of 2 s batches, over libopus decoding the same packets alone, and beside one
 //! ffmpeg process per batch.
 //!
+//! [`hostile`] measures what chunks cost that were made to cost much.
+//!
 //! All figures are CPU time (user and system), not wall time, and the rivals take turns round by round; so other work on the machine
 //! hits all of them alike, and the middle round decides.
 
 pub mod batches;
 pub mod cpu;
+pub mod hostile;
 pub mod path;
 pub mod webm;
 

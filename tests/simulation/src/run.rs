@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use ingest::message::Record;
 use media::time::EpochMs;
@@ -84,6 +85,8 @@ pub struct Scenario {
     pub trace: bool,
     /// Whether to keep all that services are handed to store.
     pub journal: bool,
+    /// The CPU time so far, where it is to be known what the writer takes of it.
+    pub cpu: Option<fn() -> Duration>,
 }
 
 impl Default for Scenario {
@@ -102,6 +105,7 @@ impl Default for Scenario {
             until_ms: None,
             trace: false,
             journal: false,
+            cpu: None,
         }
     }
 }
@@ -129,6 +133,8 @@ pub struct Outcome {
     pub drained: bool,
     /// Invocations made.
     pub invocations: u64,
+    /// CPU time of the writer: in all, and the longest that one invocation held up everybody else.
+    pub busy: (Duration, Duration),
     /// When it ended.
     pub end_ms: u64,
 }
@@ -164,6 +170,7 @@ struct Run<'a> {
     started: u64,
     arrived: usize,
     redriven: Vec<Dead>,
+    busy: (Duration, Duration),
 }
 
 /// How long an operator waits after the last failure.
@@ -185,6 +192,7 @@ pub fn run(scenario: &Scenario) -> Outcome {
         started: 0,
         arrived: 0,
         redriven: Vec::new(),
+        busy: (Duration::ZERO, Duration::ZERO),
     };
     run.idle = (0..scenario.processes).map(|_| run.process()).collect();
     let mut drained = run.drain(scenario.until_ms.unwrap_or_else(|| run.most_ms()));
@@ -274,8 +282,13 @@ impl Run<'_> {
             let mut done = None;
             if invocation.woken.0.swap(false, Ordering::Relaxed) {
                 let waker = Waker::from(invocation.woken.clone());
+                let from = self.scenario.cpu.map(|cpu| cpu());
                 if let Poll::Ready(answer) = invocation.work.as_mut().poll(&mut Context::from_waker(&waker)) {
                     done = Some(answer);
+                }
+                if let Some((cpu, from)) = self.scenario.cpu.zip(from) {
+                    let took = cpu().saturating_sub(from);
+                    self.busy = (self.busy.0 + took, self.busy.1.max(took));
                 }
             }
             let killed = invocation.process.worker.is_dead() || invocation.ends_ms <= now_ms;
@@ -365,11 +378,11 @@ impl Run<'_> {
     }
 
     fn outcome(self, drained: bool, parked: Vec<Dead>) -> Outcome {
-        let Self { clock, world, idle, invocations, redriven, .. } = self;
+        let Self { clock, world, idle, invocations, redriven, busy, .. } = self;
         let (invocations_made, end_ms) = (self.started, clock.now_ms());
         drop((idle, invocations));
         let world = Arc::into_inner(world).expect("no worker is left that could hold the world");
         let world = world.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Outcome { world, parked, redriven, drained, invocations: invocations_made, end_ms }
+        Outcome { world, parked, redriven, drained, invocations: invocations_made, busy, end_ms }
     }
 }

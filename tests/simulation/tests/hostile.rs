@@ -15,23 +15,21 @@ use writer::event::Event;
 
 const SESSION: &str = "s";
 const WEBM: &str = "webm-opus";
-/// Audio of one chunk of the burst.
-const CHUNK_S: usize = 30;
-
-/// Ten chunks of 30 s of sound.
-fn long_chunks(each_a_recording: bool) -> Vec<Vec<u8>> {
-    let sound = |chunks: usize, seed: usize| {
+/// Ten chunks of so many seconds of sound.
+fn long_chunks(seconds: usize, each_a_recording: bool) -> Vec<Vec<u8>> {
+    let sound = |chunks: usize, run: u8| {
         let mut recorder = Recorder::chromium();
         if let Container::Webm(webm) = &mut recorder.container {
-            webm.uid += seed as u64; // each run of a recorder draws another
+            webm.uid += u64::from(run); // each run of a recorder draws another
         }
-        let recording = recorder.record(&packets(60_000, chunks * CHUNK_S * 1_000 / 60, seed as u64));
+        let packet = |n: usize| [&[0xfb, 3, run][..], &n.to_le_bytes()[..2], &[7; 30]].concat(); // three frames of 20 ms
+        let recording = recorder.record(&(0..chunks * seconds * 1_000 / 60).map(packet).collect::<Vec<_>>());
         (recording.bytes, recording.packets)
     };
     if each_a_recording {
-        return (0..10).map(|n| sound(1, n).0).collect();
+        return (0..10).map(|run| sound(1, run).0).collect();
     }
-    let (bytes, written) = sound(10, 1);
+    let (bytes, written) = sound(10, 0);
     let ends: Vec<usize> = (1..=10).map(|n| written[n * written.len() / 10 - 1].end).collect();
     let begins = [&[0][..], &ends].concat();
     begins.iter().zip(&ends).map(|(from, to)| bytes[*from..*to].to_vec()).collect()
@@ -63,8 +61,8 @@ fn parked(outcome: &Outcome) -> (BTreeSet<u64>, BTreeSet<String>) {
     )
 }
 
-/// Each chunk is written or in the DLQ, and the queue and the list of what is set aside are empty.
-fn assert_told(outcome: &Outcome, chunks: usize, what: &str) {
+/// Each of ten chunks of so many seconds is written or in the DLQ, and the queue and the list of what is set aside are empty.
+fn assert_told(outcome: &Outcome, seconds: usize, what: &str) {
     assert!(outcome.drained, "{what}: the queue never drains");
     let aside = checkpoint(outcome).aside.chunks();
     assert_eq!(
@@ -72,23 +70,33 @@ fn assert_told(outcome: &Outcome, chunks: usize, what: &str) {
         "{what}: {aside} chunks are acknowledged, and no message brings the session back to them"
     );
     let (parked, reasons) = parked(outcome);
-    let (written_ms, expected_ms) =
-        (written_ms(outcome), (chunks - parked.len()) as u64 * CHUNK_S as u64 * 1_000);
+    let chunk_ms = (seconds * 1_000 / 60 * 60) as u64;
+    let (written_ms, expected_ms) = (written_ms(outcome), (10 - parked.len()) as u64 * chunk_ms);
     println!("{what}: {written_ms} ms written, {} chunks parked: {reasons:?}", parked.len());
-    assert_eq!(written_ms, expected_ms, "{what}: {} chunks are parked: {reasons:?}", parked.len());
+    // A chunk may be parked whose beginning is written already.
+    let most_ms = expected_ms + u64::from(!parked.is_empty()) * chunk_ms;
+    assert!(
+        (expected_ms..=most_ms).contains(&written_ms),
+        "{what}: {written_ms} ms of {expected_ms} are written"
+    );
+    assert!(!reasons.contains("maxReceiveCount"), "{what}: chunks are parked without a reason");
 }
 
 /// Once chunk 9 was in doubt until SQS gave it up, and chunks 0 to 8 were set aside with nothing left to bring them back.
 #[test]
-fn ten_chunks_of_30_s_sent_at_once_are_written_or_parked() {
-    for each_a_recording in [false, true] {
-        let chunks = long_chunks(each_a_recording);
+fn ten_long_chunks_sent_at_once_are_written_or_parked() {
+    for (seconds, each_a_recording) in [(30, false), (30, true), (110, false), (110, true)] {
+        let chunks = long_chunks(seconds, each_a_recording);
         assert!(chunks.iter().all(|chunk| chunk.len() <= recorder::CHUNK_BYTES), "they fit the queue");
-        for seed in 0..12 {
+        for seed in 0..6 {
             let full_deliveries = seed % 2 == 0;
-            let outcome =
-                run(&Scenario { full_deliveries, ..scenario(seed, burst(SESSION, 0, &chunks, WEBM, 0)) });
-            assert_told(&outcome, 10, &format!("each a recording: {each_a_recording}, seed {seed}"));
+            let arrivals = burst(SESSION, 0, &chunks, WEBM, 0);
+            let outcome = run(&Scenario { full_deliveries, ..scenario(seed, arrivals) });
+            assert_told(
+                &outcome,
+                seconds,
+                &format!("{seconds} s, each a recording: {each_a_recording}, seed {seed}"),
+            );
         }
     }
 }

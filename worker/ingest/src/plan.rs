@@ -36,6 +36,7 @@ pub struct Plan {
 /// Plans the batch of `pieces` (of one numbering) that goes on from `start`: with the live audio, or in the gap that it fills;
 /// `start` then holds all that was skipped behind it.
 pub fn plan(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> Plan {
+    let around = Around { sight: None, ..around }; // all of a batch is in it
     let folded = match around.gap.filter(|gap| closes(gap, pieces)) {
         Some(_) => fold_with_residue(start, pieces, around),
         None => fold(start, pieces, around),

@@ -103,7 +103,7 @@ fn each_part_of_a_long_chunk_has_no_more_tags_than_the_service_takes() {
         let chunk = std::slice::from_ref(&chunk);
         let folded = fold(&start, chunk, Around::default());
         let lengths = (Samples::from_ms(9_000), Samples::from_ms(9_000));
-        let apart = take_apart(&start, chunk, &folded, lengths);
+        let apart = take_apart(&start, chunk, &folded, lengths, None);
         let (plan, samples, bytes) = batch(&start, None, apart.as_ref().map_or(chunk, |apart| &apart[..1]));
         pcm.extend(samples);
         traced.push(read_fragments(&bytes).unwrap()[0].tags.contains_key(TRACEPARENT));

@@ -17,13 +17,13 @@ const CALM_LOOKS: u32 = 3;
 impl<P: Ports> SessionWork<'_, P> {
     /// Where a place is in doubt and nothing more will tell, the chunks are folded as if all had come.
     pub(crate) fn when_calm<'b>(
-        &self,
+        &'b self,
         batch: &Batch<'b>,
         folded: Folded,
         crowd: Crowd,
         sorted: &Sorted,
     ) -> (Around<'b>, Folded) {
-        let around = Around::of(batch.gap);
+        let around = Around::of(batch.gap, &self.writer.vain);
         if crowd == Crowd::NoRoom {
             // The burst has outgrown what can be set aside: it is the stall that it looks like. A pause shows at its end.
             return (around, Folded { doubtful: None, ..folded });

@@ -30,6 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::future::{Either, join, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use ingest::batch::{self, Settled};
+use ingest::fold::Vain;
 use ingest::message::Record;
 use media::time::EpochMs;
 
@@ -58,7 +59,7 @@ pub struct Answer {
 impl<P: Ports> Writer<P> {
     /// A writer on these ports.
     pub fn new(ports: P, config: Config) -> Self {
-        Self { ports, config, warm: WarmSessions::default() }
+        Self { ports, config, warm: WarmSessions::default(), vain: Vain::default() }
     }
 
     /// The ports, for telemetry and tests.

@@ -215,7 +215,9 @@ impl<P: Ports> SessionWork<'_, P> {
         // A chunk is parked as a whole.
         let to_chunk_end = batch.to_chunk_end();
         let (pieces, plan) = match &to_chunk_end {
-            Some(pieces) => (&pieces[..], plan::plan(&batch.start, pieces, Around::of(batch.gap))),
+            Some(pieces) => {
+                (&pieces[..], plan::plan(&batch.start, pieces, Around::of(batch.gap, &self.writer.vain)))
+            }
             None => (batch.pieces, plan),
         };
         let mut gap = match batch.gap {

@@ -1,7 +1,7 @@
 //! What a batch is written as: as it was leased before, or as much of it as fits.
 
 use ingest::checkpoint::Checkpoint;
-use ingest::fold::{Around, Folded, cut};
+use ingest::fold::{Around, Folded, Vain, cut};
 use ingest::gap::Advance;
 use ingest::piece::Piece;
 use ingest::plan::{Plan, plan, plan_as_decided};
@@ -27,7 +27,12 @@ pub(crate) fn leased_before(checkpoint: &Checkpoint, batch: &Batch<'_>) -> Optio
 }
 
 /// A batch that was leased before is tried again as it was, at the same times.
-pub(crate) fn as_leased<'a>(advance: &Advance, pieces: &'a [Piece], batch: &mut Batch<'a>) -> Plan {
+pub(crate) fn as_leased<'a>(
+    advance: &Advance,
+    pieces: &'a [Piece],
+    batch: &mut Batch<'a>,
+    vain: &Vain,
+) -> Plan {
     let amid = advance.ends_amid_chunk();
     let range = advance.chunks;
     let is_leased = |p: &&Piece| (p.numbering, p.index) < (range.numbering, range.to);
@@ -36,7 +41,7 @@ pub(crate) fn as_leased<'a>(advance: &Advance, pieces: &'a [Piece], batch: &mut 
     let placed = |(index, _): &(u64, EpochMs)| batch.start.placements.iter().all(|(known, _)| known != index);
     let again: Vec<_> = advance.placements.iter().filter(|place| placed(place)).copied().collect();
     batch.start.placements.extend(again);
-    let around = Around { ends_at: amid.then_some(advance.until), ..Around::of(batch.gap) };
+    let around = Around { ends_at: amid.then_some(advance.until), ..Around::of(batch.gap, vain) };
     plan(&batch.start, batch.pieces, around)
 }
 

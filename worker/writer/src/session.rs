@@ -131,14 +131,18 @@ impl<P: Ports> SessionWork<'_, P> {
             self.defer(delivered, &sorted.ends, 1, "leased").await;
             return Ok(Turn::Waits);
         }
-        let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap));
+        let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain));
         let crowd = self.crowd(state, &batch, first_look.doubtful.is_some());
+        batch.pieces = &delivered[..first_look.chunks.len()];
         let (mut around, mut folded) = self.when_calm(&batch, first_look, crowd, sorted);
         let apart;
-        if let Some(pieces) = take_apart(&batch.start, delivered, &folded, self.lengths(delivered)) {
+        let lengths = self.lengths(delivered);
+        if let Some(pieces) =
+            take_apart(&batch.start, batch.pieces, &folded, lengths, Some(&self.writer.vain))
+        {
             apart = pieces;
-            batch.pieces = &apart;
-            let look = fold(&batch.start, batch.pieces, Around::of(batch.gap));
+            let look = fold(&batch.start, &apart, Around::of(batch.gap, &self.writer.vain));
+            batch.pieces = &apart[..look.chunks.len()];
             (around, folded) = self.when_calm(&batch, look, crowd, sorted);
         }
         let chunks = match self.decide(&batch, &folded, crowd, sorted) {
@@ -155,7 +159,10 @@ impl<P: Ports> SessionWork<'_, P> {
                 return Ok(Turn::Waits);
             }
         };
-        let planned = match leased.as_ref().map(|(advance, pieces)| as_leased(advance, pieces, &mut batch)) {
+        let planned = match leased
+            .as_ref()
+            .map(|(advance, pieces)| as_leased(advance, pieces, &mut batch, &self.writer.vain))
+        {
             Some(plan) => Ok(plan),
             None => fitting(&mut batch, chunks, around, folded),
         };

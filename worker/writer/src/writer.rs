@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ingest::batch::Settled;
+use ingest::fold::Vain;
 use ingest::message::Record;
 
 use crate::config::Config;
@@ -13,6 +14,8 @@ pub struct Writer<P> {
     pub(crate) ports: P,
     pub(crate) config: Config,
     pub(crate) warm: WarmSessions,
+    /// What chunks without sound came to, of whichever session.
+    pub(crate) vain: Vain,
 }
 
 /// What the queue knows a delivered message by.

@@ -6,6 +6,7 @@ pub mod cold_start;
 pub mod memory;
 
 use comfy_table::Table;
+use path_bench::hostile::Hostile;
 use serde::Serialize;
 
 use crate::report::{align_right, plain_table};
@@ -43,7 +44,14 @@ pub struct Figures {
     pub recording: String,
     /// Rounds that the middle one was taken of.
     pub rounds: usize,
+    /// What ten hostile chunks of each kind cost.
+    pub hostile: Vec<Hostile>,
 }
+
+/// Ten hostile chunks without sound may cost so much of a core, ms.
+const HOSTILE_MS: f64 = 500.0;
+/// No piece of work may hold up the others of an invocation for over 2 s on a third of a core, ms.
+const HELD_UP_MS: f64 = 2_000.0 / 3.0;
 
 impl Figures {
     /// The table for a person: figure, bar, verdict.
@@ -79,6 +87,20 @@ impl Figures {
         row("  of session-authorizer", Some(authorizer), " ms", Some(('<', 15.0)));
         row("resident memory after 1,000 batches", Some(self.rss_mb), " MB", Some(('<', 40.0)));
         row("worker binary, stripped", Some(self.binary_mb), " MB", Some(('<', 12.0)));
+        let most = |of: fn(&Hostile) -> Option<f64>| {
+            let measured = self.hostile.iter().filter_map(|kind| Some((kind, of(kind)?)));
+            measured.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(kind, ms)| (kind.kind.as_str(), ms))
+        };
+        let mut hostile = |what: &str, most: Option<(&str, f64)>, unit: &str, bar: Option<(char, f64)>| {
+            let kind = most.map_or_else(String::new, |(kind, _)| format!(": {kind}"));
+            row(&format!("{what}{kind}"), most.map(|(_, figure)| figure), unit, bar);
+        };
+        let silent = most(|kind| (kind.audio_s < 1.0).then_some(kind.core_ms));
+        hostile("ten chunks of 96 KB without sound", silent, " ms", Some(('<', HOSTILE_MS)));
+        let with_sound = most(|kind| (kind.audio_s >= 1.0).then(|| kind.core_ms / kind.audio_s));
+        hostile("  with sound, per second of it", with_sound, " ms", None);
+        let longest = most(|kind| Some(kind.longest_ms));
+        hostile("  the longest that others are held up", longest, " ms", Some(('<', HELD_UP_MS)));
         row("libopus alone, CPU per second of audio", Some(self.libopus_ms_per_audio_s), " ms", None);
         align_right(&mut table, 1);
         table

@@ -15,7 +15,8 @@ use media::time::EpochMs;
 use super::ledger::Key;
 
 /// All that was spoken is at hand.
-const CALM: Around<'static> = Around { gap: None, after: &[], calm: true, ends_at: None };
+const CALM: Around<'static> =
+    Around { gap: None, after: &[], calm: true, ends_at: None, vain: None, sight: None };
 /// Chunks in one batch of the pass: about 2 s. The size changes nothing, as long as a fragment holds it.
 const BATCH: usize = 7;
 

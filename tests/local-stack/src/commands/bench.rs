@@ -12,6 +12,7 @@ use local_stack::project;
 use local_stack::replay::write_json;
 use local_stack::stack::{Stack, StackConfig};
 use path_bench::batches::{Batch, cut, messages};
+use path_bench::hostile::Hostile;
 use path_bench::{PathFigures, cpu};
 
 use super::bar::Bar;
@@ -51,6 +52,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Bar(bar) = Bar::of_phases();
     bar.set_message("CPU of the media path");
     let path = path_figures(&path_bench, &recording, &out, arguments.rounds)?;
+    bar.set_message("hostile chunks");
+    let hostile = hostile_figures(&path_bench)?;
     bar.set_message("cold starts");
     let starts = starts_ms(&worker, arguments.starts)?;
     let median_of = |name: &str| median(starts_ms(&arguments.release.join(name), arguments.starts)?);
@@ -75,6 +78,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         batches_before_rss: arguments.batches,
         recording: recording.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         rounds: arguments.rounds,
+        hostile,
     };
     println!("{}", figures.table());
     write_json(&out, "report.json", &figures)?;
@@ -106,6 +110,12 @@ async fn memory(
 
 fn missing(program: &Path) -> String {
     format!("{} is not there; `make bench` builds it", program.display())
+}
+
+fn hostile_figures(program: &Path) -> anyhow::Result<Vec<Hostile>> {
+    let output = Command::new(program).arg("hostile").output().with_context(|| missing(program))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    String::from_utf8(output.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 fn path_figures(

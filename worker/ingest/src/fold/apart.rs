@@ -6,6 +6,7 @@ use media::time::Samples;
 
 use super::demux::take;
 use super::folded::{Folded, Outcome};
+use super::vain::Vain;
 use crate::message::Format;
 use crate::piece::{Head, Piece, Place};
 use crate::snapshot::Snapshot;
@@ -24,13 +25,14 @@ pub fn take_apart(
     pieces: &[Piece],
     folded: &Folded,
     (long, most): (Samples, Samples),
+    vain: Option<&Vain>,
 ) -> Option<Vec<Piece>> {
     let is_long = |chunk: &Outcome| chunk.audio.as_ref().is_ok_and(|samples| *samples > long);
     let i = folded.chunks.iter().position(is_long)?;
     let piece = pieces.get(i).filter(|piece| piece.format != Format::Pcm)?;
     let room = most.saturating_sub(folded.samples_of(i));
     let head = if room < LEAST { most } else { room }.saturating_sub(PACKET);
-    let (mut before, _) = take(start, &pieces[..i]);
+    let (mut before, _) = take(start, &pieces[..i], (vain, None));
     let place = behind(start, &pieces[..i]);
     if place.numbering != piece.numbering {
         before.demuxer = Demuxer::new();
@@ -41,7 +43,7 @@ pub fn take_apart(
     let from = start.position.passed_of(piece).filter(|_| i == 0).unwrap_or_default();
     let head = head_of(before.demuxer, piece.audio.as_ref().ok()?, from, head)?;
     let mut apart = cut(pieces, i, head)?;
-    let (_, taken) = take(start, &apart);
+    let (_, taken) = take(start, &apart[..i + 2], (vain, None));
     let rest = taken.get(i + 1)?.samples;
     apart[i].head = apart[i].head.map(|head| Head { behind: rest, ..head });
     (rest > Samples(0)).then_some(apart)

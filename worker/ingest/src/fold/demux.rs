@@ -6,7 +6,8 @@ use media::time::{EpochMs, MediaTime, Samples};
 
 use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
 use super::hear::hear;
-use super::own::Own;
+use super::own::{Items, Own};
+use super::vain::Vain;
 use crate::message::Format;
 use crate::piece::{Head, Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
@@ -17,6 +18,8 @@ const MAX_CONCEALED: Samples = Samples(16_000);
 /// Why a chunk is refused that may well be sound.
 const CLUSTER_MISSING: &str =
     "the chunk with the beginning of its Cluster is missing, and what is kept behind that is full";
+/// What a chunk may hold beside its audio: the pre-skip, and what is dropped at its end. What holds more is not looked at to its end.
+const MOST_DROPPED: Samples = Samples::from_ms(5_000);
 /// What the demuxer may hold back between two chunks of a search: it is stored with a gap's state.
 const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
@@ -28,6 +31,7 @@ const HOLE_TOLERANCE_MS: u64 = 2_000;
 const AUDIO_IN_OGG: [&str; 6] = ["Opus", "Vorbis", "FLAC", "Speex", "CELT", "PCM"];
 
 /// A chunk after the first pass.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Taken {
     pub(super) steps: Vec<Step>,
     pub(super) samples: Samples,
@@ -139,8 +143,14 @@ impl Taken {
     }
 }
 
-/// Demuxes all chunks; returns the media state behind them.
-pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken>) {
+/// Demuxes all chunks, but for those behind `sight`; returns the media state behind them. What was made of those without sound may
+/// be known.
+pub(super) fn take(
+    start: &Snapshot,
+    pieces: &[Piece],
+    (vain, sight): (Option<&Vain>, Option<Samples>),
+) -> (MediaState, Vec<Taken>) {
+    let (mut audio, sight) = (Samples(0), sight.unwrap_or(Samples(u64::MAX)));
     let mut media = start.media.clone();
     let mut place = start.position.place();
     let mut amid = start.position.amid;
@@ -164,11 +174,22 @@ pub(super) fn take(start: &Snapshot, pieces: &[Piece]) -> (MediaState, Vec<Taken
         captured_before = captured_before.max(piece.ended_at());
         let mut out = Taken::nothing(elapsed_ms, piece.ended_at().ms_since(ended_before));
         out.lost = lost.unwrap_or_default();
-        take_chunk(&mut media, piece, Before { missing, lost, from }, &mut unsure, &mut out);
+        let lies = Before { missing, lost, from };
+        let look = |media: &mut MediaState, unsure: &mut bool, out: &mut Taken| {
+            take_chunk(media, piece, lies, unsure, out);
+        };
+        match vain {
+            Some(vain) => vain.once(&mut media, piece, (lies, &mut unsure), &mut out, look),
+            None => look(&mut media, &mut unsure, &mut out),
+        }
         ended_before = out.ended_at(ended_before, piece.ended_at());
+        audio += out.samples;
         taken.push(out);
         if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
             pass_undecided(&mut media, &mut taken);
+        }
+        if audio >= sight {
+            break;
         }
     }
     tell_holes(&mut taken);
@@ -224,8 +245,8 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
 }
 
 /// What lies between a chunk and the one before it.
-#[derive(Clone, Copy)]
-struct Before {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Before {
     /// Something is missing.
     missing: bool,
     /// So many chunks, where both are of one page.
@@ -300,7 +321,7 @@ impl Undo {
 fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mut Taken) {
     let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
     out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
-    let (items, began) = own.items(&mut media.demuxer);
+    let Items { items, began, is_all } = own.items(&mut media.demuxer, MAX_CHUNK + MOST_DROPPED);
     out.gain = began.map_or(out.gain, |head| head.gain);
     let mut packets = 0;
     let mut passed = Vec::new();
@@ -330,7 +351,7 @@ fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mu
     }
     if packets == 0 {
         out.refusal = fault.map(Refusal::Audio);
-    } else if out.samples > MAX_CHUNK {
+    } else if out.samples > MAX_CHUNK || !is_all {
         out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
     }
     if packets > 0 {

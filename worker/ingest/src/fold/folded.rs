@@ -3,6 +3,7 @@
 use media::opus::OutputGain;
 use media::time::{EpochMs, Samples};
 
+use super::vain::Vain;
 use crate::gap::{Gap, Search};
 use crate::message::Rejection;
 use crate::opening::Opening;
@@ -12,6 +13,8 @@ use crate::timeline::Timing;
 
 /// The most audio one chunk may claim: few bytes can claim hours.
 pub(super) const MAX_CHUNK: Samples = Samples::from_ms(120_000);
+/// More than 500 chunks of 300 ms, which is what can be set aside: what lies behind as much tells nothing of the next fragment's place.
+const SIGHT: Samples = Samples::from_ms(180_000);
 
 /// Why a chunk cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,12 +144,16 @@ pub struct Around<'a> {
     pub calm: bool,
     /// Where an earlier plan had the last of them end, if that is only the head of a chunk.
     pub ends_at: Option<EpochMs>,
+    /// What chunks without sound came to before.
+    pub vain: Option<&'a Vain>,
+    /// Chunks behind so much audio are left out.
+    pub sight: Option<Samples>,
 }
 
 impl<'a> Around<'a> {
     /// A batch of live audio, or one that fills this gap.
-    pub fn of(gap: Option<&'a Gap>) -> Self {
-        Self { gap, ..Self::default() }
+    pub fn of(gap: Option<&'a Gap>, vain: &'a Vain) -> Self {
+        Self { gap, vain: Some(vain), sight: gap.is_none().then_some(SIGHT), ..Self::default() }
     }
 }
 

@@ -11,15 +11,17 @@ mod folded;
 mod hear;
 mod own;
 mod place;
+mod vain;
 
 pub use apart::{cut, take_apart};
 pub use folded::{Around, Folded, Outcome, Refusal, Run, Step, Undecoded};
+pub use vain::Vain;
 
 use crate::piece::Piece;
 use crate::snapshot::Snapshot;
 
 /// Goes through `pieces` (sorted by numbering and index, each once) from `start`.
 pub fn fold(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> Folded {
-    let (media, taken) = demux::take(start, pieces);
-    place::place(start, pieces, around, media, taken)
+    let (media, taken) = demux::take(start, pieces, (around.vain, around.sight));
+    place::place(start, &pieces[..taken.len()], around, media, taken)
 }

@@ -17,6 +17,14 @@ pub(super) struct Own<'a> {
     behind: &'a [u8],
 }
 
+/// What a chunk's own part holds.
+pub(super) struct Items {
+    pub(super) items: Vec<Item>,
+    /// The recording that began in what is passed.
+    pub(super) began: Option<RecordingHead>,
+    pub(super) is_all: bool,
+}
+
 impl<'a> Own<'a> {
     pub(super) fn of(bytes: &'a [u8], from: Option<Head>, to: Option<Head>) -> Self {
         let from = from.unwrap_or_default();
@@ -26,10 +34,11 @@ impl<'a> Own<'a> {
         Self { bytes, passed: from.packets, ahead: to.packets, behind }
     }
 
-    /// What it holds, and the recording that began in what is passed. A block in which it ends stays with the demuxer, as if
-    /// none of it were read.
-    pub(super) fn items(&self, demuxer: &mut Demuxer) -> (Vec<Item>, Option<RecordingHead>) {
-        let mut items = demuxer.push(self.bytes);
+    /// What it holds up to `most` audio, and the recording that began in what is passed. A block in which it ends stays with the
+    /// demuxer, as if none of it were read. With more audio it is not all looked at: then the demuxer's state is of no use.
+    pub(super) fn items(&self, demuxer: &mut Demuxer, most: Samples) -> Items {
+        let (mut items, used) = demuxer.push_until(self.bytes, most);
+        let is_all = used == self.bytes.len();
         if self.ahead > 0 {
             let (mut block, _) = demuxer.clone().push_until(self.behind, Samples(1));
             block.truncate(end_of_packets(&block, self.ahead));
@@ -40,7 +49,7 @@ impl<'a> Own<'a> {
             Item::RecordingStart(head) => Some(head),
             _ => None,
         });
-        (items, began)
+        Items { items, began, is_all }
     }
 }
 

@@ -24,9 +24,9 @@ pub(super) const PROOF: usize = 128 * 1024;
 pub(super) const PROOF_ELEMENT: u64 = 4 * 1024;
 /// Packets and skipped runs out of one push: 22 minutes of 20 ms. A chunk gives a few dozen.
 pub(super) const ITEMS_PER_PUSH: usize = 65_536;
-/// Bytes that places which turn out to be none may cost in one push. What is left then is passed unseen. Noise costs a
-/// tenth of it per 96 KiB; only bytes that were made for it cost more.
-pub(super) const IN_VAIN: usize = 1024 * 1024;
+/// Bytes that places which turn out to be none may cost in one push. What is left then is passed unseen. Noise costs less than half
+/// of it per 96 KiB; only bytes that were made for it cost more.
+pub(super) const IN_VAIN: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -145,19 +145,23 @@ impl Demuxer {
                 None => self.cut_short(&mut out),
             }
         }
-        let mut left = 0;
         let mut tail = std::mem::take(&mut self.tail);
         let mut until = Until { enough, at_least: tail.len(), is_met: false };
-        if tail.is_empty() {
+        let left = if tail.is_empty() {
             let used = self.take(chunk, &mut until, &mut effort, &mut out);
-            tail.extend_from_slice(&chunk[used..]);
+            if !until.is_met {
+                tail.extend_from_slice(&chunk[used..]);
+            }
+            chunk.len() - used
         } else {
             tail.extend_from_slice(chunk);
             let used = self.take(&tail, &mut until, &mut effort, &mut out);
             tail.drain(..used);
-        }
+            tail.len()
+        };
+        let left = if until.is_met { left } else { 0 };
         if until.is_met {
-            left = std::mem::take(&mut tail).len();
+            tail.clear();
         }
         self.tail = tail;
         times::settle(&mut out);
