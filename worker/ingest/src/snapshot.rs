@@ -101,7 +101,7 @@ pub struct MediaState {
     /// What is kept of the search under way.
     #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
     pub withheld: Withheld,
-    /// So many chunks since the last packet are missing, or kept with the gap before.
+    /// So many chunks since the last packet are missing, or were passed in search of a place to go on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub missing: u32,
 }

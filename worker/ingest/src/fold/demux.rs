@@ -50,7 +50,7 @@ pub(super) struct Taken {
     elapsed_ms: u64,
     /// So many chunks of its page are missing before it.
     lost: u64,
-    /// So many are missing or withheld between its audio and the audio before.
+    /// So many are missing or were passed in search between its audio and the audio before.
     behind: u32,
     /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
     room_ms: u64,
@@ -95,11 +95,15 @@ impl Taken {
         hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
     }
 
-    /// Only the clock places it. Chunks that are missing before it were, as a rule, as long as those that are there.
-    fn by_clock(&self, chunk_ms: u64) -> Joint {
-        match self.behind {
+    /// Only the clock places it. Chunks that are missing before it were, as a rule, no longer than the `longest` that is there, and so
+    /// was what is missing of its own.
+    fn by_clock(&self, longest: Samples) -> Joint {
+        match u64::from(self.behind) {
             0 => Joint::Clock,
-            missing => Joint::ClockBehind(Samples::from_ms(chunk_ms.saturating_mul(missing.into()))),
+            missing => {
+                let own = u64::from(!self.residue.is_empty());
+                Joint::ClockBehind(Samples(longest.0.saturating_mul(missing + own)))
+            }
         }
     }
 
@@ -204,10 +208,11 @@ fn tell_holes(taken: &mut [Taken]) {
     let mut too_early = None;
     let chunks = taken.iter().filter(|chunk| chunk.samples > Samples(0)).count().max(1) as u64;
     let chunk_ms = taken.iter().map(|chunk| chunk.samples).sum::<Samples>().ms_floor() / chunks;
+    let longest = taken.iter().map(|chunk| chunk.samples).max().unwrap_or_default();
     for chunk in taken.iter_mut().rev() {
         too_early = chunk.too_early.or(too_early);
         if chunk.joint == Joint::Clock {
-            chunk.joint = chunk.by_clock(chunk_ms);
+            chunk.joint = chunk.by_clock(longest);
         }
         let Joint::Missing(least) = chunk.joint else { continue };
         let told = too_early.take();
@@ -221,7 +226,7 @@ fn tell_holes(taken: &mut [Taken]) {
             by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS || by_both_ms > (hole + chunk.packet).ms_ceil();
         let untold = told.is_none() && (chunk.basis == TimeBasis::NotBefore || is_hidden);
         chunk.joint = match (chunk.has_room_for(hole), untold) {
-            (false, _) => chunk.by_clock(chunk_ms),
+            (false, _) => chunk.by_clock(longest),
             (true, false) => Joint::Missing(hole),
             (true, true) => {
                 let packets = Samples::from_ms(by_both_ms).0 / chunk.packet.0.max(1);
@@ -240,7 +245,6 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
             last.residue.extend(skipped.bytes);
         }
     }
-    media.miss((!last.withheld && last.steps.is_empty()).into());
     last.withheld = last.steps.is_empty();
 }
 
@@ -362,7 +366,7 @@ fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mu
         let withheld = packets == 0 && media.demuxer.undecided().is_empty();
         if packets == 0 {
             media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
-            media.miss(withheld.into());
+            media.miss(1);
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
