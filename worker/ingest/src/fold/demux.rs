@@ -1,15 +1,15 @@
 //! The first pass: what each chunk holds.
 
 use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
-use media::opus::OutputGain;
-use media::time::{EpochMs, MediaTime, Samples};
+use media::time::{MediaTime, Samples};
 
-use super::folded::{MAX_CHUNK, Refusal, Step, Undecoded};
+use super::folded::{MAX_CHUNK, Refusal, Step};
 use super::hear::hear;
 use super::own::{Items, Own};
+use super::taken::{Before, Taken};
 use super::vain::Vain;
 use crate::message::Format;
-use crate::piece::{Head, Piece, Place};
+use crate::piece::{Piece, Place};
 use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
 use crate::timeline::Joint;
 
@@ -24,128 +24,6 @@ const MOST_DROPPED: Samples = Samples::from_ms(5_000);
 const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
 /// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
 const HIDDEN_CLUSTER_MS: u64 = 500;
-/// Audio behind a hole told by container time may begin this much later than it was captured before the hole is disbelieved.
-const HOLE_TOLERANCE_MS: u64 = 2_000;
-
-/// Codecs of sound, as they are called in Ogg; WebM says it in their name.
-const AUDIO_IN_OGG: [&str; 6] = ["Opus", "Vorbis", "FLAC", "Speex", "CELT", "PCM"];
-
-/// A chunk after the first pass.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Taken {
-    pub(super) steps: Vec<Step>,
-    pub(super) samples: Samples,
-    pub(super) joint: Joint,
-    /// The recording's output gain.
-    gain: OutputGain,
-    /// No decoder of this chunk's knows it yet.
-    gain_due: bool,
-    /// What the hole in `joint` is worth.
-    basis: TimeBasis,
-    /// How long the packet behind that hole is.
-    packet: Samples,
-    /// By how much the container times since the last loss were too early, if this chunk tells.
-    too_early: Option<Samples>,
-    /// The capture clock's time since the chunk before.
-    elapsed_ms: u64,
-    /// So many chunks of its page are missing before it.
-    lost: u64,
-    /// So many are missing or were passed in search between its audio and the audio before.
-    behind: u32,
-    /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
-    room_ms: u64,
-    /// The recording that begins in it.
-    pub(super) recording: Option<String>,
-    pub(super) refusal: Option<Refusal>,
-    /// The media state before the hole that lies before this chunk (or is this chunk).
-    pub(super) hole: Option<MediaState>,
-    /// What was skipped of it in search of a Cluster.
-    pub(super) residue: Vec<u8>,
-    /// The whole chunk was skipped.
-    pub(super) withheld: bool,
-    pub(super) undecoded: Undecoded,
-}
-
-impl Taken {
-    fn nothing(elapsed_ms: u64, room_ms: u64) -> Self {
-        Self {
-            steps: Vec::new(),
-            samples: Samples(0),
-            joint: Joint::Continues,
-            gain: OutputGain::default(),
-            gain_due: true,
-            basis: TimeBasis::Known,
-            packet: Samples(0),
-            too_early: None,
-            elapsed_ms,
-            lost: 0,
-            behind: 0,
-            room_ms,
-            recording: None,
-            refusal: None,
-            hole: None,
-            residue: Vec::new(),
-            withheld: false,
-            undecoded: Undecoded::default(),
-        }
-    }
-
-    /// Whether the audio behind this hole was not captured before it was spoken.
-    fn has_room_for(&self, hole: Samples) -> bool {
-        hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
-    }
-
-    /// Only the clock places it. Chunks that are missing before it were, as a rule, no longer than the `longest` that is there, and so
-    /// was what is missing of its own.
-    fn by_clock(&self, longest: Samples) -> Joint {
-        match u64::from(self.behind) {
-            0 => Joint::Clock,
-            missing => {
-                let own = u64::from(!self.residue.is_empty());
-                Joint::ClockBehind(Samples(longest.0.saturating_mul(missing + own)))
-            }
-        }
-    }
-
-    /// When its audio had ended at the earliest; `before`: the same of the audio before it.
-    fn ended_at(&self, before: EpochMs, captured_at: EpochMs) -> EpochMs {
-        match self.joint {
-            Joint::Clock | Joint::ClockBehind(_) => captured_at,
-            Joint::Continues => before.plus(self.samples).min(captured_at),
-            Joint::Missing(hole) | Joint::AtLeast { hole, .. } => {
-                before.plus(hole + self.samples).min(captured_at)
-            }
-        }
-    }
-
-    fn reset(&mut self) {
-        self.steps.push(Step::Reset);
-        self.gain_due = true;
-    }
-
-    /// Hardly a recorder sets a gain, and no decoder that another left keeps one in mind.
-    fn decode(&mut self, packet: Vec<u8>, skip: Samples, keep: Samples) {
-        if std::mem::take(&mut self.gain_due) && !self.gain.is_none() {
-            self.steps.push(Step::Gain(self.gain));
-        }
-        self.samples += keep;
-        self.steps.push(Step::Decode { packet, skip, keep });
-    }
-
-    /// A stream beside the one that is heard.
-    fn meet(&mut self, codec: String) {
-        if AUDIO_IN_OGG.contains(&codec.as_str()) {
-            self.undecoded.audio_beside.push(codec);
-        }
-    }
-
-    fn conceal(&mut self, lost: Samples) {
-        if lost > Samples(0) {
-            self.samples += lost;
-            self.steps.push(Step::Conceal(lost));
-        }
-    }
-}
 
 /// Demuxes all chunks, but for those behind `sight`; returns the media state behind them. What was made of those without sound may
 /// be known.
@@ -246,17 +124,6 @@ fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
         }
     }
     last.withheld = last.steps.is_empty();
-}
-
-/// What lies between a chunk and the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Before {
-    /// Something is missing.
-    missing: bool,
-    /// So many chunks, where both are of one page.
-    lost: Option<u64>,
-    /// What was taken of it before.
-    from: Option<Head>,
 }
 
 /// `unsure`: the container's times since the last loss are not known.

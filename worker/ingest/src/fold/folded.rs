@@ -3,8 +3,7 @@
 use media::opus::OutputGain;
 use media::time::{EpochMs, Samples};
 
-use super::vain::Vain;
-use crate::gap::{Gap, Search};
+use crate::gap::Search;
 use crate::message::Rejection;
 use crate::opening::Opening;
 use crate::position::Position;
@@ -13,8 +12,6 @@ use crate::timeline::Timing;
 
 /// The most audio one chunk may claim: few bytes can claim hours.
 pub(super) const MAX_CHUNK: Samples = Samples::from_ms(120_000);
-/// More than 500 chunks of 300 ms, which is what can be set aside: what lies behind as much tells nothing of the next fragment's place.
-const SIGHT: Samples = Samples::from_ms(180_000);
 
 /// Why a chunk cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,30 +128,6 @@ pub struct Folded {
     pub doubtful: Option<usize>,
     /// See there.
     pub undecoded: Undecoded,
-}
-
-/// What is known beside the chunks of a batch.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Around<'a> {
-    /// The gap that they fill: their audio ends before that ends.
-    pub gap: Option<&'a Gap>,
-    /// Chunks at hand that come behind them.
-    pub after: &'a [Timing],
-    /// Nothing more is on its way.
-    pub calm: bool,
-    /// Where an earlier plan had the last of them end, if that is only the head of a chunk.
-    pub ends_at: Option<EpochMs>,
-    /// What chunks without sound came to before.
-    pub vain: Option<&'a Vain>,
-    /// Chunks behind so much audio are left out.
-    pub sight: Option<Samples>,
-}
-
-impl<'a> Around<'a> {
-    /// A batch of live audio, or one that fills this gap.
-    pub fn of(gap: Option<&'a Gap>, vain: &'a Vain) -> Self {
-        Self { gap, vain: Some(vain), sight: gap.is_none().then_some(SIGHT), ..Self::default() }
-    }
 }
 
 impl Folded {

@@ -6,15 +6,18 @@
 //! clock, so a second attempt at the same batch is the same fragment.
 
 mod apart;
+mod around;
 mod demux;
 mod folded;
 mod hear;
 mod own;
 mod place;
+mod taken;
 mod vain;
 
 pub use apart::{cut, take_apart};
-pub use folded::{Around, Folded, Outcome, Refusal, Run, Step, Undecoded};
+pub use around::Around;
+pub use folded::{Folded, Outcome, Refusal, Run, Step, Undecoded};
 pub use vain::Vain;
 
 use crate::piece::Piece;

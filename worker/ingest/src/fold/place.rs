@@ -2,8 +2,9 @@
 
 use media::time::{EpochMs, Samples};
 
-use super::demux::Taken;
-use super::folded::{Around, Folded, Outcome, Run, Step, Undecoded};
+use super::around::Around;
+use super::folded::{Folded, Outcome, Run, Step, Undecoded};
+use super::taken::Taken;
 use crate::gap::{ChunkRange, Gap, Search};
 use crate::opening::{Opening, captured_from, skip};
 use crate::piece::Piece;

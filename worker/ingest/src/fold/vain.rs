@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::demux::{Before, Taken};
+use super::taken::{Before, Taken};
 use crate::message::{Chunk, Format};
 use crate::piece::{Head, Piece};
 use crate::snapshot::MediaState;
