@@ -22,6 +22,8 @@ const FRAME_MS: u64 = 20;
 const TRUE_WITHIN_MS: i64 = 600;
 /// No fragment is shorter while its session goes on.
 const SHORTEST: Samples = Samples(16_000);
+/// No fragment spans more time: what lies behind a longer pause is not for the same one.
+const MOST_SPAN_MS: u64 = 10_000;
 /// Where less than this was at hand, two short fragments may come of it: a delivery need not show all there is.
 const ENOUGH_MS: u64 = 2_000;
 /// How long before a fragment was stored a chunk must have reached the queue to have been at hand for it.
@@ -277,7 +279,8 @@ fn at_hand_ms(session: &SessionEvidence<'_>, last: &Spoken, stored_ms: u64) -> u
     let at_hand = |spoken: &&Spoken| {
         let arrived = session.arrived_ms[spoken.chunk].is_some_and(|at| at + AT_HAND_MS < stored_ms);
         let parked = session.parked.contains_key(&spoken.chunk);
-        spoken.chunk > last.chunk && same_page(spoken.take) && arrived && !parked
+        let fits = spoken.true_ms + SHORTEST.ms_floor() < last.true_ms + MOST_SPAN_MS;
+        spoken.chunk > last.chunk && same_page(spoken.take) && arrived && !parked && fits
     };
     session.spoken.iter().filter(at_hand).count() as u64 * FRAME_MS
 }
