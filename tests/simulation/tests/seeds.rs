@@ -51,6 +51,18 @@ fn speakers_in_trouble_break_no_promise() {
     }
 }
 
+/// Seeds of all kinds at once that broke a promise, and hold now. (About 1 of 200 still breaks one.)
+const MENDED: [u64; 42] = [
+    53, 122, 143, 222, 229, 427, 471, 505, 551, 560, 581, 895, 1005, 1071, 1116, 1160, 1193, 1237, 1282,
+    1322, 1381, 1424, 1472, 1593, 1600, 1604, 1664, 1683, 1721, 1733, 1795, 1965, 2069, 2078, 2285, 2323,
+    2545, 2600, 2820, 3033, 3176, 3272,
+];
+
+#[test]
+fn what_broke_in_several_kinds_of_trouble_holds() {
+    MENDED.into_iter().for_each(|seed| hold(seed..seed + 1, Kinds::ALL));
+}
+
 #[test]
 fn a_seed_is_the_same_run_to_the_last_call() {
     for seed in [7, 4711, 25_613] {

@@ -231,7 +231,9 @@ fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
     let is_new_here = delivered().any(|record| record.receive_count <= 1);
     let looked = delivered().map(|record| record.receive_count).max()?;
-    let more_behind = (view.delivery_full && looked < policy.backlog_looks) || is_new_here;
+    // Behind what is set aside there was more: a delivery may show less than there is.
+    let hides = view.delivery_full || view.pieces.iter().any(|piece| piece.set_aside);
+    let more_behind = (hides && looked < policy.backlog_looks) || is_new_here;
     (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
 }
 
@@ -333,6 +335,21 @@ mod tests {
         assert_eq!(more_behind, Decision::SetAside, "chunk 7 may be the next one in the queue");
         let all_seen = decide_in(&aside, End::Open, false, Crowd::No);
         assert_eq!(all_seen, write(4), "chunk 7 was waited for, and holds up nothing any longer");
+    }
+
+    #[test]
+    fn a_short_delivery_behind_what_is_set_aside_may_hide_the_missing_chunk() {
+        let lone = |deliveries: u32| {
+            let mut pieces = pieces(&[5, 6, 8, 9], 12_000, deliveries);
+            pieces[..3].iter_mut().for_each(|piece| piece.set_aside = true);
+            decide_in(&pieces, End::Open, false, Crowd::No)
+        };
+        assert_eq!(
+            lone(2),
+            defer(0, Why::Hole),
+            "a minute of a burst would go past at once, with holes for what is behind"
+        );
+        assert_eq!(lone(6), write(4), "the queue was looked at often enough");
     }
 
     fn write(chunks: usize) -> Decision {
