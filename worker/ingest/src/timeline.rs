@@ -290,11 +290,11 @@ impl Timeline {
         self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
-    /// A chunk without audio of its own has a time, too: it may show that the speaker's clock is ahead.
-    pub fn pass_silent(&mut self, chunk: &Timing, in_gap: bool) {
-        let samples = self.samples;
-        self.enter(chunk, in_gap);
-        self.samples = samples; // a hole is told with the audio behind it
+    /// A chunk without audio of its own tells nothing of the pace. But before any audio it may show that the speaker's clock is ahead.
+    pub fn pass_silent(&mut self, chunk: &Timing) {
+        if self.last.is_none() {
+            self.skew_ms = self.skew_ms.min(chunk.behind_ms());
+        }
     }
 
     /// Chunks from before this place came back, and their audio lies up to `until`.
@@ -368,13 +368,14 @@ impl Timeline {
         self.skew_ms = self.skew_ms.min(behind_ms);
         let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
         let steady = usually.filter(|(usually_ms, _)| usually_ms.abs_diff(behind_ms) <= STEADY_MS);
-        let (usually_behind_ms, before) = steady.unwrap_or((behind_ms, Samples(0)));
+        let (usually_behind_ms, steady) = steady
+            .map_or((behind_ms, Samples(0)), |(usually_ms, before)| (usually_ms, before + chunk.samples));
         self.last = Some(Heard {
             captured_at: chunk.captured_at,
             delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),
             sent_at: chunk.sent_at,
             usually_behind_ms,
-            steady: before + chunk.samples,
+            steady,
         });
     }
 

@@ -106,7 +106,7 @@ impl Placing<'_> {
     /// A header alone, packets that are all pre-skip, or nothing: no audio, but the decoder must hear it.
     fn pass_silent(&mut self, i: usize, mut steps: Vec<Step>, accepted: bool) {
         if accepted {
-            self.folded.end.timeline.pass_silent(&self.timings[i], self.around.gap.is_some());
+            self.folded.end.timeline.pass_silent(&self.timings[i]);
         }
         match self.folded.runs.last_mut() {
             Some(run) => run.steps.append(&mut steps),

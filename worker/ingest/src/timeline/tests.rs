@@ -277,6 +277,30 @@ fn what_a_page_kept_and_sends_faster_than_it_was_spoken_sets_no_clock() {
 }
 
 #[test]
+fn one_chunk_that_was_held_up_sets_no_clock() {
+    // The second one took 9 s; the third was in the queue long before.
+    let second = |n: u64, sent_ms: u64| Timing {
+        captured_at: EpochMs(T0 + 1_000 * n),
+        sent_at: EpochMs(T0 + sent_ms),
+        ..chunk(0, 1_000, Joint::Continues)
+    };
+    let chunks = [second(1, 1_040), second(2, 11_000), second(3, 3_040), second(30, 30_040)];
+    let at_ms = place_all(&chunks)[3];
+    assert!(at_ms.abs_diff(29_000) <= 40, "what follows a pause lies at {at_ms} ms instead of 29,000");
+}
+
+#[test]
+fn a_blob_begins_with_its_first_audio() {
+    let pieces = [vec![chunk(300, 300, Joint::Clock)], blob(20_000, &[1_400, 1_400])].concat();
+    let mut timeline = Timeline::default();
+    timeline.place(&pieces[0], &[], CALM);
+    // Its first piece holds the header alone.
+    timeline.pass_silent(&Timing { samples: Samples(0), ..pieces[1] });
+    let placed = timeline.place(&pieces[1], &pieces[2..], Sight { calm: false, ..CALM });
+    assert!(placed.doubtful, "nobody knows yet whether the page stalled or the speaker paused");
+}
+
+#[test]
 fn missing_chunks_leave_a_hole_of_exactly_their_audio() {
     let missing = Joint::Missing(Samples::from_ms(600));
     assert_eq!(place_all(&[chunk(300, 300, Joint::Clock), chunk(1230, 300, missing)]), [0, 900]);
@@ -304,7 +328,7 @@ fn a_chunk_without_audio_tells_of_a_clock_that_is_ahead_for_one_that_came_late()
         ..chunk(60_000 + captured_ms, 300, Joint::Clock)
     };
     let mut timeline = Timeline::default();
-    timeline.pass_silent(&ahead(600, 640), false);
+    timeline.pass_silent(&ahead(600, 640));
     let at_ms = timeline.place(&ahead(300, 1_500), &[], CALM).at.0;
     assert!(at_ms.abs_diff(T0 + 40) < 10, "audio lies at {} ms instead of 40", at_ms - T0);
 }
