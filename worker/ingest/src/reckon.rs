@@ -20,6 +20,8 @@ const SET_BACK_MS: u64 = 1_000;
 const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// A chunk that seems to come so much too early was stamped before the clock was set back.
 const TOO_EARLY_MS: i64 = 500;
+/// A chunk that takes so much longer to the queue than the others was held up.
+const HELD_UP_MS: i64 = 2_000;
 /// A recorder that runs hands out no later.
 const PACE_MS: u64 = 1_500;
 /// The next chunk but a few is still of the same page.
@@ -99,13 +101,14 @@ impl<'c> Walk<'c> {
 
     /// What is to be added to the capture time of a chunk that has not been seen before.
     fn added_ms(&mut self, piece: &Piece) -> i64 {
-        if let Some(ms) = self.in_gap(piece).or_else(|| self.of_another_setting(piece)) {
+        let live = &self.checkpoint.live;
+        let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
+        let again = || same_recording() && live.has_passed(piece) != Some(false);
+        let opens = (piece.opens() && !again() && !self.is_of_past_page(piece)) || self.opens_late(piece);
+        if let Some(ms) = self.in_gap(piece).or_else(|| self.of_another_setting(piece, opens)) {
             return ms;
         }
-        let opened_by = &self.checkpoint.live.opened_by;
-        let again = || opened_by.is_some() && *opened_by == piece.recording();
-        let opens = piece.opens() && !again() && !self.is_of_past_page(piece);
-        let in_page = self.goes_on(piece);
+        let in_page = self.goes_on(piece) && (self.is_at_its_pace(piece) || !self.is_of_page_before(piece));
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.behind_ms.map_or(self.ms, |usual_ms| behind_ms(piece, 0) - usual_ms);
         }
@@ -153,25 +156,33 @@ impl<'c> Walk<'c> {
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.
-    fn of_another_setting(&self, piece: &Piece) -> Option<i64> {
-        let earliest_ms = self.behind_ms?.saturating_sub(TOO_EARLY_MS);
-        let fits = |ms: &i64| behind_ms(piece, *ms) >= earliest_ms;
-        if fits(&self.ms) {
+    fn of_another_setting(&self, piece: &Piece, opens: bool) -> Option<i64> {
+        let usual_ms = self.behind_ms?;
+        let too_early = |ms: &i64| behind_ms(piece, *ms) < usual_ms.saturating_sub(TOO_EARLY_MS);
+        if !too_early(&self.ms) {
             return None;
         }
-        self.checkpoint.live.clock.settings().filter(fits).max()
+        // One that comes in its turn was not held up: else its clock was set ahead to a time of its own.
+        let in_turn = opens || piece.index >= self.next;
+        let held_up = |ms: &i64| in_turn && behind_ms(piece, *ms) > usual_ms.saturating_add(HELD_UP_MS);
+        self.checkpoint.live.clock.settings().filter(|ms| !too_early(ms) && !held_up(ms)).max()
     }
 
     fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {
+        let back_ms = self.latest.ms_since(moved(piece.captured_at, self.ms));
+        (in_page && back_ms > SET_BACK_MS) || (opens && back_ms > SET_BEFORE_PAGE_MS)
+    }
+
+    /// Whether the queue took the chunk right behind the one before it.
+    fn is_at_its_pace(&self, piece: &Piece) -> bool {
+        let sent_at = piece.record.sent_at;
+        piece.index == self.next && sent_at >= self.sent_at && sent_at.ms_since(self.sent_at) < PACE_MS
+    }
+
+    /// Whether the chunk was captured before the page began, and in this session.
+    fn is_of_page_before(&self, piece: &Piece) -> bool {
         let captured_at = moved(piece.captured_at, self.ms);
-        let back_ms = self.latest.ms_since(captured_at);
-        let (sent_at, next) = (piece.record.sent_at, self.next);
-        let at_its_pace =
-            piece.index == next && sent_at >= self.sent_at && sent_at.ms_since(self.sent_at) < PACE_MS;
-        let of_page_before =
-            self.began.is_some_and(|began| captured_at < began) && self.in_session(captured_at);
-        (in_page && back_ms > SET_BACK_MS && (at_its_pace || !of_page_before))
-            || (opens && back_ms > SET_BEFORE_PAGE_MS)
+        self.began.is_some_and(|began| captured_at < began) && self.in_session(captured_at)
     }
 
     /// Whether the chunk is of a page before the current one, by its connection or as the one that began it: it comes back, and opens
@@ -188,17 +199,28 @@ impl<'c> Walk<'c> {
         })
     }
 
+    /// Whether the chunk begins a page whose first ones were empty, by a clock that was set back to before the session.
+    fn opens_late(&self, piece: &Piece) -> bool {
+        piece.index < self.next
+            && piece.starts_recording()
+            && self.checkpoint.live.has_passed(piece) != Some(true)
+            && !self.in_session(moved(piece.captured_at, self.ms))
+    }
+
     /// Whether the session had begun then.
     fn in_session(&self, at: EpochMs) -> bool {
         let Checkpoint { live, past, .. } = self.checkpoint;
         at >= past.first().map_or(live.numbering_began, |first| first.captured.0)
     }
 
-    /// Whether the chunk may be the page's next one.
+    /// Whether the chunk may be the page's next one; over another connection, only the very next is.
     fn goes_on(&self, piece: &Piece) -> bool {
         let other_connection =
             self.connection_id.as_ref().zip(piece.connection_id.as_ref()).is_some_and(|(a, b)| a != b);
-        (self.next..self.next.saturating_add(NEAR)).contains(&piece.index) && !other_connection
+        if other_connection {
+            return piece.index == self.next && self.next > 0 && !self.is_of_past_page(piece);
+        }
+        (self.next..self.next.saturating_add(NEAR)).contains(&piece.index)
     }
 }
 
