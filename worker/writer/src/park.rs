@@ -233,13 +233,13 @@ impl<P: Ports> SessionWork<'_, P> {
             }
         };
         let (attempts, since) = (lease.attempt.max(1), lease.first_attempt_at);
-        let (aside, delivered) = by_reason(pieces, &plan, &reason);
-        for (reason, pieces) in aside {
+        let (before, behind) = by_reason(pieces, &plan, &reason);
+        for (reason, pieces) in before {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
         gap.cause = cause(&reason.code());
         self.pass(state, plan.advance, gap, (unsure, lease.tries.clone())).await?;
-        for (reason, pieces) in delivered {
+        for (reason, pieces) in behind {
             self.park_pieces(&pieces, reason, attempts, since).await?;
         }
         Ok(())
@@ -288,12 +288,13 @@ impl<P: Ports> SessionWork<'_, P> {
                 None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
             },
         };
-        let (aside, delivered): (Vec<_>, Vec<_>) = sorted.of(&leased).into_iter().partition(|p| p.set_aside);
+        let pieces = sorted.of(&leased);
+        let (before, behind) = pieces.split_at(to_last_aside(pieces.iter().copied()));
         let (attempts, since) = (lease.attempt, lease.first_attempt_at);
-        self.park_pieces(&aside, reason.clone(), attempts, since).await?;
+        self.park_pieces(before, reason.clone(), attempts, since).await?;
         gap.cause = cause(&reason.code());
         self.pass(state, leased, gap, (Some(unsure), tries)).await?;
-        self.park_pieces(&delivered, reason, attempts, since).await
+        self.park_pieces(behind, reason, attempts, since).await
     }
 
     /// Lets the live audio go on behind the chunk that a lease ends inside, as if the rest of it had not come if it is not at hand.
@@ -369,12 +370,13 @@ impl<P: Ports> SessionWork<'_, P> {
 /// Chunks to be parked together.
 type Parcels<'a> = Vec<(Reason, Vec<&'a Piece>)>;
 
-/// A batch's chunks by why they are parked: those that are set aside, and those that were delivered. Copies of the first must be in
+/// A batch's chunks by why they are parked: up to the last one that is set aside, and those behind it. Copies of the first must be in
 /// the DLQ before the checkpoint passes them, since no message brings them again; redriven, a copy of a written one is a duplicate.
 fn by_reason<'a>(pieces: &'a [Piece], plan: &Plan, reason: &Reason) -> (Parcels<'a>, Parcels<'a>) {
-    let (mut aside, mut delivered) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    let until = to_last_aside(pieces.iter());
+    let (mut before, mut behind) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     for (i, piece) in pieces.iter().enumerate().filter(|(_, piece)| piece.ends_chunk()) {
-        let (own, others) = if piece.set_aside { &mut aside } else { &mut delivered };
+        let (own, others) = if i < until { &mut before } else { &mut behind };
         match plan.refused.iter().find(|(refused, _)| *refused == i) {
             Some((_, refusal)) => own.push((Reason::Refused(refusal.clone()), vec![piece])),
             None => others.push(piece),
@@ -384,12 +386,32 @@ fn by_reason<'a>(pieces: &'a [Piece], plan: &Plan, reason: &Reason) -> (Parcels<
         own.push((reason.clone(), others));
         own
     };
-    (parcels(aside), parcels(delivered))
+    (parcels(before), parcels(behind))
+}
+
+/// How many of the chunks lie before or at the last one that is set aside. Those that were delivered go to the DLQ with them, in
+/// order: redriven, ten chunks would hide one before them.
+fn to_last_aside<'a>(mut pieces: impl DoubleEndedIterator<Item = &'a Piece> + ExactSizeIterator) -> usize {
+    pieces.rposition(|piece| piece.set_aside).map_or(0, |last| last + 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use ingest::message::Chunk;
+
     use super::*;
+
+    #[test]
+    fn what_was_delivered_is_parked_in_order_with_what_is_set_aside() {
+        let piece = |set_aside| Piece { set_aside, ..Piece::new(0, Chunk::default()) };
+        let pieces = [true, false, true, false].map(piece);
+        assert_eq!(
+            to_last_aside(pieces.iter()),
+            3,
+            "redriven behind ten others, the second would come too late"
+        );
+        assert_eq!(to_last_aside(pieces[3..].iter()), 0);
+    }
 
     #[test]
     fn every_code_of_a_reason_is_listed() {
