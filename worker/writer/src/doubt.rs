@@ -76,7 +76,17 @@ impl<P: Ports> SessionWork<'_, P> {
             Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
             _ => waited_out || (looked(CALM_LOOKS) && quiet_ms >= CALM_MS),
         };
-        let nothing_comes = nothing_comes || !sorted.ends.is_empty();
+        let nothing_comes = (nothing_comes && !self.hides(batch, sorted)) || !sorted.ends.is_empty();
         batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
+    }
+
+    /// Whether the delivery brought chunks again that the state keeps: a worker died before it deleted them. The one that it left in
+    /// the queue lies behind them, and so may more.
+    fn hides(&self, batch: &Batch<'_>, sorted: &Sorted) -> bool {
+        let looks = self.writer.config.policy.backlog_looks;
+        let is_kept = |record: &&Record| {
+            batch.pieces.iter().any(|p| p.set_aside && p.record.sequence_number == record.sequence_number)
+        };
+        sorted.duplicates.iter().filter(is_kept).any(|record| record.receive_count < looks)
     }
 }
