@@ -220,7 +220,7 @@ fn set_clock(rng: &mut Rng, session: &mut Session, script: &Script) {
     sets.sort_unstable();
     let mut skew_ms = session.skew_ms;
     for (at_ms, by_ms) in sets {
-        skew_ms += by_ms;
+        skew_ms = (skew_ms + by_ms).clamp(SKEW_MS[6], SKEW_MS[7]); // what is stamped further off, the door refuses
         session.clock_set.push((at_ms, skew_ms));
     }
 }
