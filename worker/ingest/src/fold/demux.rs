@@ -233,7 +233,7 @@ fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mu
         let withheld = packets == 0 && media.demuxer.undecided().is_empty();
         if packets == 0 {
             media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
-            media.miss(1);
+            media.miss(u64::from(!own.bytes.is_empty()));
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
