@@ -86,13 +86,20 @@ impl Position {
         self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
         self.recording = recording.or(self.recording.take());
-        let captured_at = piece.ended_at().min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
-        self.last_captured = self.last_captured.max(captured_at);
+        self.last_captured = self.last_captured.max(captured_to(piece));
         match piece.head {
             Some(_) => self.recent.go_to(self.next, piece.index),
             None => self.recent.note(self.next, piece),
         }
         (self.next, self.amid) = (Place::behind(piece).next, piece.head);
+    }
+
+    /// Notes a chunk that lies before others that are passed: it was captured later than they were, or is sent again.
+    pub(crate) fn note_between(&mut self, piece: &Piece) {
+        self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
+        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+        self.last_captured = self.last_captured.max(captured_to(piece));
+        self.recent.fill(self.next, piece);
     }
 
     /// What of a chunk is passed.
@@ -122,6 +129,11 @@ impl Position {
     pub fn captured_to(&self) -> EpochMs {
         self.amid.map_or(self.last_captured, |head| self.last_captured.plus_ms(head.behind.ms_ceil()))
     }
+}
+
+/// When a chunk's audio ended, as far as its time is believed.
+fn captured_to(piece: &Piece) -> EpochMs {
+    piece.ended_at().min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS))
 }
 
 /// How many chunks are known by their bytes.
@@ -154,6 +166,15 @@ impl Recent {
         self.0.push_back(fingerprint(piece));
         while self.0.len() > RECENT {
             self.0.pop_front();
+        }
+    }
+
+    /// Notes a chunk that lies before others that are passed, if it is not known.
+    fn fill(&mut self, next: u64, piece: &Piece) {
+        let back = next.checked_sub(piece.index).and_then(|back| usize::try_from(back).ok());
+        let at = back.and_then(|back| self.0.len().checked_sub(back));
+        if let Some(unknown) = at.and_then(|at| self.0.get_mut(at)).filter(|known| **known == 0) {
+            *unknown = fingerprint(piece);
         }
     }
 

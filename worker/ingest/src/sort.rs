@@ -248,7 +248,12 @@ impl Walk {
     }
 
     fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {
-        self.at.pass(piece, Some(piece).filter(|piece| piece.opens()).and_then(Piece::recording));
+        match piece.index < self.seen_to {
+            true => self.at.note_between(piece),
+            false => {
+                self.at.pass(piece, Some(piece).filter(|piece| piece.opens()).and_then(Piece::recording))
+            }
+        }
         self.seen_to = self.seen_to.max(piece.index.saturating_add(1));
         Whose::Live
     }

@@ -336,3 +336,18 @@ fn an_empty_chunk_without_a_place_is_dropped() {
         "an operator would find silence parked"
     );
 }
+
+#[test]
+fn chunks_that_are_sent_again_in_the_same_delivery_open_no_page() {
+    let again = |index: u64, at: u64| {
+        with_bytes(chunk(index, 60_000 + at, 120 + u128::from(at), Some("c2")), &[index as u8, b'1', 9])
+    };
+    let first = [3, 4, 5].map(|index| sound(index, 1_000 + index, 107 + u128::from(index), "c1"));
+    let entries = [&first[..], &[again(3, 0), again(4, 1), again(5, 2)]].concat();
+    let sorted = sort(&passed(3), &entries, &[]);
+    assert_eq!(
+        (live(&sorted), sorted.duplicates.len()),
+        (vec![(0, 3), (0, 4), (0, 5)], 3),
+        "their audio would be there twice"
+    );
+}
