@@ -142,7 +142,8 @@ impl<'c> Walk<'c> {
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
         self.latest = self.latest.max(captured_at);
         self.sent_at = piece.record.sent_at;
-        self.behind_ms = self.behind_ms.or(Some(behind_ms(piece, self.ms)));
+        let behind_ms = behind_ms(piece, self.ms);
+        self.behind_ms = self.behind_ms.map(|usual_ms| usual_ms.min(behind_ms)).or(Some(behind_ms));
     }
 
     /// A chunk that comes back into a gap was stamped as its neighbours were.
@@ -199,12 +200,15 @@ impl<'c> Walk<'c> {
         })
     }
 
-    /// Whether the chunk begins a page whose first ones were empty, by a clock that was set back to before the session.
+    /// Whether the chunk begins a page whose first ones were empty: by a clock that was set back to before the session, or with other
+    /// bytes than the only page that there was.
     fn opens_late(&self, piece: &Piece) -> bool {
-        piece.index < self.next
-            && piece.starts_recording()
-            && self.checkpoint.live.has_passed(piece) != Some(true)
-            && !self.in_session(moved(piece.captured_at, self.ms))
+        let Checkpoint { live, past, .. } = self.checkpoint;
+        let is_new = || match live.has_passed(piece) {
+            Some(same) if same || past.is_empty() => !same,
+            _ => !self.in_session(moved(piece.captured_at, self.ms)),
+        };
+        piece.index < self.next && piece.starts_recording() && is_new()
     }
 
     /// Whether the session had begun then.

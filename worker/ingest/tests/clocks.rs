@@ -144,3 +144,35 @@ fn a_page_s_first_chunk_that_comes_again_does_not_set_the_clock_back() {
     let sorted = sort(&checkpoint, &[chunk(0, 90_000, -80_000)], &[]);
     assert_eq!((live(&sorted), sorted.duplicates.len()), (vec![], 1), "it would be written twice");
 }
+
+/// A chunk that came over this connection.
+fn over(connection: &str, entry: Entry) -> Entry {
+    let Entry::Chunk(mut chunk) = entry else { unreachable!("it is a chunk") };
+    Arc::make_mut(&mut chunk).connection_id = Some(connection.to_owned());
+    Entry::Chunk(chunk)
+}
+
+#[test]
+fn a_clock_that_is_set_back_before_a_reconnect_leaves_chunks_in_their_order() {
+    let mut checkpoint = written();
+    checkpoint.live.connection_id = Some("c1".to_owned());
+    let sorted = sort(&checkpoint, &[10, 11].map(|i| over("c2", chunk(i, 27_000 + 300 * i, -20_000))), &[]);
+    assert_eq!(live(&sorted), [(0, 10, 30_000), (0, 11, 30_300)], "their audio has moved by 20 s");
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_set_ahead_to_a_time_of_its_own() {
+    let mut checkpoint = written();
+    checkpoint.live.clock.note(28_000, 20_000);
+    let sorted = sort(&checkpoint, &[chunk(10, 30_000, -17_000)], &[]);
+    assert_eq!(live(&sorted), [(0, 10, 33_000)], "it is not as late as by the clock that was never set back");
+}
+
+#[test]
+fn a_clock_that_is_set_back_was_ahead_as_the_last_chunks_show() {
+    // Set ahead by 3 s amid the delivery, back by 20 s before the page is loaded.
+    let entries = [chunk(10, 30_000, 3_000), chunk(11, 30_300, 3_000), chunk(0, 30_600, -17_000)];
+    let sorted = sort(&written(), &entries, &[]);
+    let order: Vec<_> = live(&sorted).iter().map(|(page, index, _)| (*page, *index)).collect();
+    assert_eq!(order, [(0, 10), (0, 11), (1, 0)], "the old page's chunks are taken for the new one's");
+}
