@@ -72,12 +72,16 @@ impl<P: Ports> SessionWork<'_, P> {
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
         // placed when its last piece has come, however far behind in the queue that lies.
         let quiet_ms = batch.pieces.iter().map(|piece| waited_ms(&piece.record)).min().unwrap_or_default();
-        let nothing_comes = match batch.pieces.last() {
-            Some(last) if last.continues => looked(policy.backlog_looks) && waited_out,
-            _ => waited_out || (looked(CALM_LOOKS) && quiet_ms >= CALM_MS),
+        let goes_on = batch.pieces.last().is_some_and(|last| last.continues);
+        let nothing_comes = match goes_on {
+            true => looked(policy.backlog_looks) && waited_out,
+            false => waited_out || (looked(CALM_LOOKS) && quiet_ms >= CALM_MS),
         };
-        let nothing_comes = (nothing_comes && !self.hides(batch, sorted)) || !sorted.ends.is_empty();
-        batch.gap.is_none() && crowd != Crowd::Room && nothing_comes
+        // The end may overtake the last piece of a blob.
+        let has_ended = !sorted.ends.is_empty() && !goes_on;
+        batch.gap.is_none()
+            && crowd != Crowd::Room
+            && ((nothing_comes && !self.hides(batch, sorted)) || has_ended)
     }
 
     /// Whether the delivery brought chunks again that the state keeps: a worker died before it deleted them. The one that it left in
