@@ -4,7 +4,7 @@
 //! All but the true time is only held against runs in which no service fails: what their failures delay, park and tear apart
 //! is the business of the other promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use media::time::Samples;
 use writer::event::Event;
@@ -34,6 +34,8 @@ const MOST_AGE_MS: u64 = 4_000;
 const MOST_AGE_ALONE_MS: u64 = 25_000;
 /// So long after its end, trouble may still be felt.
 const FELT_MS: u64 = 15_000;
+/// What a page hands out within this time is one burst.
+const BURST_MS: u64 = 2_000;
 /// A chunk that is later than this makes trouble.
 const LATE_MS: u64 = 400;
 /// A chunk that comes so long after the one behind it is overdue.
@@ -57,7 +59,8 @@ pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
     for (take, frames) in by_take {
         // Where two pages spoke at once, the later one's audio begins when the earlier one's has ended.
         let begins_ms = frames.iter().map(|(_, spoken)| spoken.true_ms).min().unwrap_or_default();
-        let later_ms = taken_until_ms.saturating_sub(begins_ms).max(unseen_ms(session, &frames)) as i64;
+        let unseen_ms = unseen_ms(session, &frames) + hidden_ms(session, &frames);
+        let later_ms = taken_until_ms.saturating_sub(begins_ms).max(unseen_ms) as i64;
         broken.extend(take_off_true_time(session, take, &frames, later_ms));
         let ends = frames.iter().map(|(heard, _)| (heard.at + heard.samples) / PER_MS);
         taken_until_ms = ends.fold(taken_until_ms, u64::max);
@@ -78,6 +81,22 @@ fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64
     let ahead_ms = session.session.skew_ms.max(0).unsigned_abs();
     let late_ms = seen().map(|(chunk, _)| chunk.late_ms).min().unwrap_or_default();
     late_ms + seen().map(on_its_way).min().unwrap_or_default().min(ahead_ms)
+}
+
+/// By how much this audio may lie later than spoken, because a page that had stalled kept the end of what it recorded: all that it handed
+/// out with a chunk came so late.
+fn hidden_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
+    let chunks: Vec<&Chunk> = session.session.takes.iter().flat_map(|take| &take.chunks).collect();
+    let sound: BTreeSet<usize> = session.spoken.iter().map(|spoken| spoken.chunk).collect();
+    let arrived = || sound.iter().filter(|chunk| session.arrived_ms[**chunk].is_some()).map(|i| chunks[*i]);
+    let with = |first: &Chunk| {
+        let burst = first.handed_out_ms..=first.handed_out_ms + BURST_MS;
+        let late = arrived().filter(|chunk| burst.contains(&chunk.handed_out_ms));
+        late.map(|chunk| chunk.late_ms).min().unwrap_or_default()
+    };
+    let of_frames: BTreeSet<usize> = frames.iter().map(|(_, spoken)| spoken.chunk).collect();
+    let late = of_frames.into_iter().map(|chunk| chunks[chunk]).filter(|chunk| chunk.late_ms > LATE_MS);
+    late.map(with).max().unwrap_or_default()
 }
 
 /// `later_ms`: it may lie so much later than spoken.
