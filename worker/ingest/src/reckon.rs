@@ -72,6 +72,8 @@ struct Walk<'c> {
     next: u64,
     /// The connection of the last chunk, if messages carry it.
     connection_id: Option<String>,
+    /// Those before it in this delivery.
+    left: Vec<String>,
     /// When the page began, if there was one before it.
     began: Option<EpochMs>,
     /// The latest capture time.
@@ -91,6 +93,7 @@ impl<'c> Walk<'c> {
             checkpoint,
             next: live.next,
             connection_id: live.connection_id.clone(),
+            left: Vec::new(),
             began: (live.numbering > 0).then_some(live.numbering_began),
             latest: live.last_captured,
             sent_at: live.timeline.last_sent_at().unwrap_or_default(),
@@ -139,7 +142,9 @@ impl<'c> Walk<'c> {
             self.began = Some(captured_at);
         }
         self.next = piece.index.saturating_add(1);
-        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
+        if piece.connection_id.is_some() && piece.connection_id != self.connection_id {
+            self.left.extend(std::mem::replace(&mut self.connection_id, piece.connection_id.clone()));
+        }
         self.latest = self.latest.max(captured_at);
         self.sent_at = piece.record.sent_at;
         let behind_ms = behind_ms(piece, self.ms);
@@ -222,7 +227,8 @@ impl<'c> Walk<'c> {
         let other_connection =
             self.connection_id.as_ref().zip(piece.connection_id.as_ref()).is_some_and(|(a, b)| a != b);
         if other_connection {
-            return piece.index == self.next && self.next > 0 && !self.is_of_past_page(piece);
+            let was_left = self.left.iter().any(|left| Some(left) == piece.connection_id.as_ref());
+            return piece.index == self.next && self.next > 0 && !was_left && !self.is_of_past_page(piece);
         }
         (self.next..self.next.saturating_add(NEAR)).contains(&piece.index)
     }
