@@ -8,6 +8,7 @@ const CHUNKS = "chunks";
 const TOTALS = "totals";
 /** What nobody came back for is not kept on a computer that others may use. */
 const KEEP_MS = 24 * 3_600_000;
+const OPEN_MS = 5_000;
 /** A page that is being replaced by its next load may hold its lock for so long. */
 const RELOAD_MS = 1_000;
 
@@ -58,7 +59,7 @@ export class ChunkStore {
 
   /** A new page's name: when it was loaded, and what no other page has. Names sort by time. */
   static page(): string {
-    return `${Date.now().toString(36).padStart(9, "0")}-${Math.random().toString(36).slice(2, 10)}`;
+    return `${Date.now().toString(36).padStart(9, "0")}-${Math.random().toString(36).slice(2)}`;
   }
 
   /** Fails where the browser keeps nothing, as some do in private windows. */
@@ -94,7 +95,12 @@ export class ChunkStore {
   /** Keeps a chunk. Kept before it is sent, and again, without its bytes, when it is acknowledged. */
   async put(chunk: Chunk): Promise<void> {
     const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
-    await done(this.#write().objectStore(CHUNKS).put(row));
+    const write = this.#write();
+    write.objectStore(CHUNKS).put(row);
+    await new Promise<unknown>((resolve, reject) => {
+      write.oncomplete = resolve; // a disk may take it, and be full when it commits
+      write.onabort = () => reject(write.error);
+    });
   }
 
   async bytes({ page, index }: Chunk): Promise<Uint8Array | undefined> {
@@ -141,7 +147,12 @@ export class ChunkStore {
     const keys = (await done(this.#read(CHUNKS).getAllKeys())) as [string, string, number][];
     const totals = (await done(this.#read(TOTALS).getAll())) as Total[];
     const write = this.#write();
-    for (const key of keys) if (parseInt(key[1], 36) < since) write.objectStore(CHUNKS).delete(key);
+    const chunks = write.objectStore(CHUNKS);
+    for (const key of keys) {
+      if (parseInt(key[1], 36) >= since) continue;
+      const request = chunks.get(key); // an old page may have spoken only now
+      request.onsuccess = () => (request.result as Row).chunk.at < since && chunks.delete(key);
+    }
     for (const { session, changedAt } of totals) if (changedAt < since) write.objectStore(TOTALS).delete(session);
   }
 
@@ -162,6 +173,8 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    if (request instanceof IDBOpenDBRequest) request.onblocked = () => reject(new Error("the database is in use"));
+    if (!(request instanceof IDBOpenDBRequest)) return;
+    request.onblocked = () => reject(new Error("no answer"));
+    setTimeout(request.onblocked, OPEN_MS); // some browsers' disks never answer
   });
 }

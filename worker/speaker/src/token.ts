@@ -39,8 +39,7 @@ export class TokenSource {
       return { token: this.#token as string, expiresAt: this.#expiresAt };
     });
     this.#doubted = false;
-    const token = typeof given === "string" ? given : given.token;
-    const expiresAt = (typeof given === "string" ? undefined : given.expiresAt) ?? expiry(token);
+    const { token, expiresAt = expiry(token) } = typeof given === "string" ? { token: given } : given;
     this.stop();
     if (token !== this.#token) this.#failures = 0; // a fresh one
     this.#token = token;

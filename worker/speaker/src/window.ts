@@ -85,9 +85,9 @@ export class SendWindow {
     return this.#queue.map((entry) => entry.chunk);
   }
 
-  /** Whether it is on its way. */
-  isFlying(chunk: Chunk): boolean {
-    return this.#queue.some((entry) => entry.chunk === chunk && entry.flying);
+  /** Those of them that are not on their way. */
+  get unsent(): readonly Chunk[] {
+    return this.#queue.filter((entry) => !entry.flying).map((entry) => entry.chunk);
   }
 
   /** How many are on their way over this link. */
@@ -141,20 +141,13 @@ export class SendWindow {
     return entry?.chunk;
   }
 
-  /** The service is busy: the same chunk again, a little later. */
-  retry(index: number, now: number): void {
-    this.#again(this.#entry(index), now);
-  }
-
-  /** Something on this link failed, nobody says what: all that is on its way again, a little later. */
-  retryAll(via: number, now: number): void {
-    for (const entry of this.#queue) if (entry.via === via) this.#again(entry, now);
-  }
-
-  #again(entry: Entry | undefined, now: number): void {
-    if (!entry?.flying) return;
-    entry.notBefore = now + RETRY_MS * 2 ** (Math.min(entry.tries, PATIENCE) - 1);
-    entry.flying = false;
+  /** What is on its way on this link is sent again, a little later: the chunk of this index, or all of it where nobody says which. */
+  retry(via: number, now: number, index?: number): void {
+    for (const entry of this.#queue) {
+      if (!entry.flying || entry.via !== via || entry.chunk.index !== (index ?? entry.chunk.index)) continue;
+      entry.notBefore = now + RETRY_MS * 2 ** (Math.min(entry.tries, PATIENCE) - 1);
+      entry.flying = false;
+    }
   }
 
   /** The link is gone: what was on its way may or may not have arrived, and is sent again. */

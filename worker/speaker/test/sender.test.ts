@@ -14,6 +14,8 @@ class Page {
   counts: Counts | undefined;
   causes: (string | undefined)[] = [];
   said = "";
+  /** As the service does after a refusal for good. */
+  abandons = false;
   sender: Sender;
 
   constructor(readonly browser: Browser, options: Partial<SenderOptions> = {}) {
@@ -21,7 +23,10 @@ class Page {
       counts: (counts) => (this.counts = counts),
       status: ({ gaps }) => (this.causes = gaps.map(({ cause }) => cause)),
       connection: () => {},
-      problem: (error) => this.problems.push(error.code),
+      problem: ({ code, fatal }) => {
+        this.problems.push(code);
+        if (fatal && this.abandons) this.sender.abandon();
+      },
       solved: (code) => this.solved.push(code),
       room: (room) => this.room.push(room),
     });
@@ -468,4 +473,95 @@ test("an ended session is noticed, and stop() then ends", async () => {
   page.sender.abandon();
   await browser.until(page.sender.finish(), 5);
   assert.equal(server.open.length, 0);
+});
+
+test("a refusal that names no chunk is about what is on its way: it goes again soon", async () => {
+  for (const code of ["TOO_MANY_MESSAGES", "RETRY"]) {
+    const { browser, server, page } = world({ statusEvery: 0 });
+    let refusals = 3;
+    server.answer = (sent, socket) =>
+      refusals-- > 0 ? socket.say({ type: "error", code, message: "…", hint: "…" }) : server.take(sent, socket);
+    void page.sender.speak();
+    await page.talk(4);
+    await browser.tick(1_000);
+    heard(server, [page.said], code);
+    assert.equal(server.sockets.length, 1, code);
+  }
+});
+
+test("a disk that takes a chunk and is full when it commits does not have it", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(230, 20_000);
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (...row) {
+    const request = put.apply(this, row);
+    request.addEventListener("success", () => this.transaction.abort());
+    return request;
+  };
+  await page.talk(3, 20_000);
+  IDBObjectStore.prototype.put = put;
+  assert.ok(page.problems.includes("NO_STORAGE"), "the person is not told");
+  server.up = true;
+  await browser.tick(60_000);
+  heard(server, [page.said], "what the disk lost was only there");
+});
+
+test("a disk that does not answer when it is opened holds nothing up for ever", async () => {
+  const { browser, server, page } = world();
+  const request = Object.create(IDBOpenDBRequest.prototype) as IDBOpenDBRequest;
+  Object.assign(globalThis, { indexedDB: { open: () => Object.defineProperty(request, "onsuccess", { writable: true }) } });
+  void page.sender.speak();
+  await page.talk(10);
+  assert.deepEqual(page.problems, ["NO_STORAGE"]);
+  heard(server, [page.said]);
+});
+
+test("a disk that cannot be read for a moment loses nothing of what it has", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(230, 20_000);
+  const get = IDBObjectStore.prototype.get;
+  IDBObjectStore.prototype.get = () => {
+    throw new DOMException("internal error", "UnknownError");
+  };
+  server.up = true;
+  await browser.tick(10_000);
+  IDBObjectStore.prototype.get = get;
+  await browser.tick(30_000);
+  browser.reload();
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(30_000);
+  heard(server, [page.said]);
+});
+
+test("what is said in a page that was opened days ago is not a day old", async () => {
+  const { browser, server, page } = world();
+  await page.sender.open();
+  await browser.tick(50 * 3_600_000);
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(5);
+  browser.reload();
+  server.up = true;
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(10_000);
+  heard(server, [page.said]);
+});
+
+test("a session that ends while finish() waits for the network ends finish()", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  server.down();
+  await page.talk(2);
+  const done = page.sender.finish();
+  await browser.tick(1_000);
+  server.answer = (sent, socket) => socket.say({ type: "error", code: "SESSION_ENDED", message: "…", hint: "…", chunkIndex: sent.chunkIndex });
+  server.up = true;
+  page.abandons = true;
+  const counts = await browser.until(done, 60);
+  assert.equal(counts.waiting, 2_000);
 });

@@ -97,7 +97,7 @@ function answered(window: SendWindow, isBusy: (index: number, now: number) => bo
       const taken = !isBusy(index, now);
       heard.push({ index, at: now, taken });
       if (taken) window.ack(index, at);
-      else window.retry(index, now);
+      else window.retry(1, now, index);
     }
     const next = window.next(now);
     if (typeof next !== "object") continue;
@@ -119,10 +119,10 @@ test("a busy service is asked again ever later, and nothing overtakes the chunk 
   window.add(chunk(0));
   window.add(chunk(1));
   window.sentOn(1, window.next(0) as Chunk, 0);
-  window.retry(0, 100);
+  window.retry(1, 100, 0);
   assert.equal(window.next(100), 250);
   window.sentOn(1, window.next(350) as Chunk, 350);
-  window.retry(0, 400);
+  window.retry(1, 400, 0);
   assert.equal(window.next(400), 500);
   assert.equal((window.next(900) as Chunk).index, 0);
 });
@@ -164,7 +164,7 @@ test("where nobody says which chunk failed, all that are on their way over the l
   window.sentOn(1, window.next(0) as Chunk, 0);
   window.sentOn(2, window.next(100) as Chunk, 100);
   window.sentOn(2, window.next(200) as Chunk, 200);
-  window.retryAll(2, 300);
+  window.retry(2, 300);
   assert.deepEqual([window.inFlight(1), window.inFlight(2)], [1, 0]);
   assert.equal(window.next(300), 250);
   assert.equal((window.next(550) as Chunk).index, 1);
