@@ -131,10 +131,10 @@ export class Sender {
     const turn = this.#turn.then(async () => {
       await this.open(); // what an earlier page left comes first
       const bytes = new Uint8Array(blob instanceof Blob ? await blob.arrayBuffer() : blob);
-      for (const piece of pieces(bytes, ms)) {
-        const chunk = { ...piece, page: this.#page, index: this.#next++, at, format, size: piece.bytes.length };
-        this.#take(chunk, await this.#keep(chunk)); // before it is sent: what is neither acknowledged nor on disk is lost with the page
-      }
+      const page = this.#page;
+      const chunks = Array.from(pieces(bytes, ms), (piece) => ({ ...piece, page, index: this.#next++, at, format, size: piece.bytes.length }));
+      const isKept = await this.#keep(chunks); // before it is sent: what is neither acknowledged nor on disk is lost with the page
+      for (const chunk of chunks) this.#take(chunk, isKept);
       this.#changed();
     });
     this.#turn = turn.catch((cause) => this.#events.problem(new AudioStreamError("RECORDER_FAILED", { cause })));
@@ -220,10 +220,10 @@ export class Sender {
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_MS);
   }
 
-  /** Whether the disk has it. A full disk has room again when some of it was sent. */
-  async #keep(chunk: Chunk): Promise<boolean> {
+  /** Whether the disk has them. A full disk has room again when some of it was sent. */
+  async #keep(chunks: Chunk[]): Promise<boolean> {
     try {
-      await this.#store?.put(chunk);
+      await this.#store?.put(...chunks);
       if (this.#store) this.#events.solved("NO_STORAGE");
       return this.#store !== undefined;
     } catch (cause) {

@@ -47,14 +47,12 @@ export interface Left {
 export class ChunkStore {
   #database: IDBDatabase;
   #session: string;
-  #page: string;
   /** Let its locks go. */
   #releases: (() => void)[] = [];
 
-  private constructor(database: IDBDatabase, session: string, page: string) {
+  private constructor(database: IDBDatabase, session: string) {
     this.#database = database;
     this.#session = session;
-    this.#page = page;
   }
 
   /** A new page's name: when it was loaded, and what no other page has. Names sort by time. */
@@ -71,16 +69,16 @@ export class ChunkStore {
     };
     const database = await done(request);
     database.onversionchange = () => database.close(); // a later version wants to change it
-    const store = new ChunkStore(database, session, page);
+    const store = new ChunkStore(database, session);
     void store.#hold(page);
     await store.#forgetOld();
     return store;
   }
 
-  /** What earlier pages of this session left behind. The chunks of a page that is still open are its own. */
+  /** What earlier pages of this session left behind, asked before this one keeps anything. The chunks of a page that is still open are its own. */
   async left(): Promise<Left> {
-    const rows = (await done(this.#read(CHUNKS).getAll(this.#range()))) as Row[];
-    const pages = [...new Set(rows.map(({ page }) => page))].filter((page) => page !== this.#page);
+    const rows = (await done(this.#read(CHUNKS).getAll(IDBKeyRange.bound([this.#session], [this.#session, []])))) as Row[];
+    const pages = [...new Set(rows.map(({ page }) => page))];
     const free = new Map(await Promise.all(pages.map(async (page) => [page, await this.#hold(page)] as const)));
     const chunks = rows.filter(({ page }) => free.get(page)).map(({ chunk }) => chunk);
     const total = (await done(this.#read(TOTALS).get(this.#session))) as Total | undefined;
@@ -92,11 +90,13 @@ export class ChunkStore {
     };
   }
 
-  /** Keeps a chunk. Kept before it is sent, and again, without its bytes, when it is acknowledged. */
-  async put(chunk: Chunk): Promise<void> {
-    const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
+  /** Keeps all of these chunks, or none. Kept before they are sent, and again, without their bytes, when they are acknowledged. */
+  async put(...chunks: Chunk[]): Promise<void> {
     const write = this.#write();
-    write.objectStore(CHUNKS).put(row);
+    for (const chunk of chunks) {
+      const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
+      write.objectStore(CHUNKS).put(row);
+    }
     await new Promise<unknown>((resolve, reject) => {
       write.oncomplete = resolve; // a disk may take it, and be full when it commits
       write.onabort = () => reject(write.error);
@@ -154,10 +154,6 @@ export class ChunkStore {
       request.onsuccess = () => (request.result as Row).chunk.at < since && chunks.delete(key);
     }
     for (const { session, changedAt } of totals) if (changedAt < since) write.objectStore(TOTALS).delete(session);
-  }
-
-  #range(): IDBKeyRange {
-    return IDBKeyRange.bound([this.#session], [this.#session, []]);
   }
 
   #read(store: string): IDBObjectStore {

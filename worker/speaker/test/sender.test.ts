@@ -537,6 +537,20 @@ test("a disk that cannot be read for a moment loses nothing of what it has", asy
   heard(server, [page.said]);
 });
 
+test("a large blob is on disk as a whole, or not at all: a reload does not cut it in two", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(2);
+  page.say(1_000_000, 62_000);
+  while (page.sender.counts.waiting < 3_000) await new Promise((resolve) => setImmediate(resolve));
+  browser.reload();
+  server.up = true;
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(10_000);
+  heard(server, [page.said]);
+});
+
 test("what is said in a page that was opened days ago is not a day old", async () => {
   const { browser, server, page } = world();
   await page.sender.open();
