@@ -303,35 +303,73 @@ test("API Gateway's own error names no chunk: what is on its way goes again soon
   heard(server, [page.said]);
 });
 
+/** A service whose answers are lost, late, doubled, out of order, or about nothing. */
+function troubled(server: Server, roll: () => number): void {
+  server.answer = (sent, socket) => {
+    const what = roll();
+    if (sent.action !== "audioChunk" || what < 0.3) return server.take(sent, socket);
+    if (what < 0.4) return; // neither arrives nor is answered
+    if (what < 0.5) return server.enqueue(sent); // arrives, and the answer is lost
+    if (what < 0.55) return socket.say({ type: "error", code: "RETRY", chunkIndex: what < 0.53 ? sent.chunkIndex : undefined });
+    if (what < 0.6) return socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
+    if (what < 0.64) return socket.end(1006);
+    setTimeout(() => server.take(sent, socket), roll() * 12_000); // late
+    if (what > 0.9) setTimeout(() => server.take(sent, socket), roll() * 20_000); // twice
+  };
+}
+
+/** A person speaks for a while over a network that comes and goes. */
+async function speakThroughIt(server: Server, page: Page, roll: () => number, blobs: number): Promise<void> {
+  void page.sender.speak();
+  for (let s = 0; s < blobs; s++) {
+    page.say(1 + Math.floor(roll() * 40_000));
+    await page.browser.tick(roll() * 2_000);
+    if (roll() < 0.05) server.down();
+    if (roll() < 0.3) server.up = true;
+  }
+}
+
+/** All is well again: what comes of it. */
+async function end(server: Server, page: Page): Promise<Counts> {
+  server.up = true;
+  server.answer = (sent, socket) => server.take(sent, socket);
+  server.written = Infinity;
+  return page.browser.until(page.sender.finish());
+}
+
 test("acknowledgements that are lost, late, doubled and out of order change nothing", async () => {
   for (let seed = 1; seed <= 30; seed++) {
-    const { browser, server, page } = world();
+    const { server, page } = world();
     const roll = random(seed);
     Math.random = random(seed + 1_000);
-    server.answer = (sent, socket) => {
-      const what = roll();
-      if (sent.action !== "audioChunk" || what < 0.3) return server.take(sent, socket);
-      if (what < 0.4) return; // neither arrives nor is answered
-      if (what < 0.5) return server.enqueue(sent); // arrives, and the answer is lost
-      if (what < 0.55) return socket.say({ type: "error", code: "RETRY", chunkIndex: sent.chunkIndex });
-      if (what < 0.6) return socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
-      if (what < 0.64) return socket.end(1006);
-      setTimeout(() => server.take(sent, socket), roll() * 12_000); // late
-      if (what > 0.9) setTimeout(() => server.take(sent, socket), roll() * 20_000); // twice
-    };
-    void page.sender.speak();
-    for (let s = 0; s < 40; s++) {
-      page.say(1 + Math.floor(roll() * 40_000));
-      await browser.tick(roll() * 2_000);
-      if (roll() < 0.05) server.down();
-      if (roll() < 0.3) server.up = true;
-    }
-    server.up = true;
-    server.answer = (sent, socket) => server.take(sent, socket);
-    server.written = Infinity;
-    const counts = await browser.until(page.sender.finish());
+    troubled(server, roll);
+    await speakThroughIt(server, page, roll, 40);
+    const counts = await end(server, page);
     heard(server, [page.said], `seed ${seed}: all of it, once, in order`);
     assert.deepEqual(counts, { waiting: 0, sent: 0, stored: 40_000, missing: 0 }, `seed ${seed}`);
+  }
+});
+
+test("nor does a page that is loaded again and again meanwhile", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { browser, server } = world();
+    const roll = random(seed);
+    Math.random = random(seed + 1_000);
+    troubled(server, roll);
+    const pages: Page[] = [];
+    for (let load = 0; load < 4; load++) {
+      if (roll() < 0.7) pages.at(-1)?.sender.leave();
+      server.unload();
+      browser.reload();
+      const page = new Page(browser);
+      pages.push(page);
+      if (roll() < 0.5) void page.sender.open();
+      await browser.tick(roll() * 2_000);
+      await speakThroughIt(server, page, roll, 10);
+    }
+    const counts = await end(server, pages.at(-1) as Page);
+    heard(server, pages.map(({ said }) => said), `seed ${seed}: all of it, once, in order`);
+    assert.deepEqual([counts.waiting, counts.missing], [0, 0], `seed ${seed}`);
   }
 });
 
