@@ -44,10 +44,8 @@ export class TokenSource {
     if (token !== this.#token) this.#failures = 0; // a fresh one
     this.#token = token;
     this.#expiresAt = expiresAt ?? 0; // unknown: asked for each time
-    if (expiresAt !== undefined) {
-      const left = expiresAt - Date.now();
-      this.#timer = setTimeout(() => this.#renew(), Math.min(LONGEST_MS, Math.max(left - EARLY_MS, left / 2, 1_000)));
-    }
+    const left = this.#expiresAt - Date.now(); // below 0, too, where this computer's clock is ahead
+    if (left > 0) this.#timer = setTimeout(() => this.#renew(), Math.min(LONGEST_MS, Math.max(left - EARLY_MS, left / 2, 1_000)));
     return token;
   }
 
