@@ -145,7 +145,7 @@ studio: setup-speaker $(SPEAKER)/node_modules ## Builds the studio's scripts, to
 
 browsers: PROGRAMS += kvsw
 browsers: setup-browsers programs environment tests/browsers/node_modules ## [LONG=1]: the studio in Chromium and Firefox: what was said is in the stream. LONG: a minute without network, a blob of 1 MB
-	@echo "3/3 speaking in real browsers: $(if $(LONG),6,2) minutes"
+	@echo "3/3 speaking in real browsers: $(if $(LONG),7,2) minutes"
 	@node tests/browsers/run.mjs $(if $(LONG),--long)
 
 quality: setup-quality programs environment .venv-quality tests/browsers/node_modules ## Bitrates and timeslices: speech score, word errors, age, dollars (the table of docs/cost.md)

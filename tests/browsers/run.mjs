@@ -10,7 +10,7 @@ import { Pulse } from "./pulse.mjs";
 import { everything, hugeBlob, judge, speak } from "./scenario.mjs";
 import { speech } from "./sound.mjs";
 import { Stack } from "./stack.mjs";
-import { Meeting } from "./wait.mjs";
+import { Meeting, Turns } from "./wait.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 const arguments_ = process.argv.slice(2);
@@ -52,10 +52,10 @@ async function tell(story, query, folder) {
   const names = wanted.filter((name) => !missing.includes(name));
   for (const name of names) for (const n of [2, 1]) pulse.plug(`${name}-${n}`);
   const source = speech(long ? 300 : 200);
-  const meeting = new Meeting(names.length);
+  const [meeting, turns] = [new Meeting(names.length), new Turns()];
   const began = Date.now();
   pulse.play(source);
-  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, folder, story, query, meeting })));
+  const ends = await Promise.allSettled(names.map((name) => speak(name, { stack, pulse, folder, story, query, meeting, turns })));
   pulse.clear();
   for (const { value, reason } of ends) {
     const judged = value && judge(value, source, began);

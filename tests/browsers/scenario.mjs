@@ -81,7 +81,7 @@ class Speaker {
 }
 
 /** One browser, from an empty page to a stream; returns what is to be judged. */
-export async function speak(name, { stack, pulse, folder, query = "", story, meeting }) {
+export async function speak(name, { stack, pulse, folder, query = "", story, meeting, turns }) {
   const session = `${name}-${Date.now().toString(36)}`;
   const url = `${stack.url}?session=${session}&processing=off${query}`;
   const page = await Page.open(name, { environment: pulse.environment, folder: join(folder, name), url, prepare: spy });
@@ -91,7 +91,7 @@ export async function speak(name, { stack, pulse, folder, query = "", story, mee
   const meet = () => (met ??= meeting.arrive());
   try {
     await prepare(speaker, `${name}-1`);
-    await story(speaker, { stack, pulse, name, events, meet });
+    await story(speaker, { stack, pulse, name, events, meet, turns });
     const outcome = await stop(speaker);
     const ledger = await stack.ledger(session);
     const sound = await stack.sound(session, join(folder, name, "stream.wav"));
@@ -135,12 +135,12 @@ export const everything = (outage) => async (speaker, { stack, pulse, name, even
   await lose(speaker, pulse, name);
 };
 
-/** After a pause the page stands still until one blob has a megabyte: at 256 kb/s, for 35 s. */
-export async function hugeBlob(speaker) {
+/** After a pause the page stands still until one blob has a megabyte: at 256 kb/s, for 35 s. One after the other: each takes a whole core. */
+export async function hugeBlob(speaker, { turns }) {
   await begin(speaker);
   await sleep(3_000);
   await pause(speaker);
-  await stall(speaker, 35);
+  await turns.take(() => stall(speaker, 35));
   await sleep(6_000);
   const largest = await speaker.page.evaluate(() => Math.max(...window.testRecorders.flatMap(({ testBlobs }) => testBlobs.map(({ size }) => size))));
   speaker.notes.push(`largest blob ${largest} bytes`);

@@ -20,6 +20,17 @@ export class Meeting {
   }
 }
 
+/** Where one waits for the other to be done. */
+export class Turns {
+  #last = Promise.resolve();
+
+  take(work) {
+    const turn = this.#last.then(work);
+    this.#last = turn.catch(() => {});
+    return turn;
+  }
+}
+
 /** The first value of `probe` that is not false, null, undefined or ""; fails when there is none within `ms`. */
 export async function until(what, ms, probe) {
   const end = Date.now() + ms;

@@ -23,15 +23,16 @@ const SAFARI_MS = 1_000;
 
 /** The best format that the service understands. */
 export function choose(): FormatChoice {
-  const missing = typeof MediaRecorder === "undefined" ? "has no MediaRecorder" : "cannot record Opus";
+  const recorder = globalThis.MediaRecorder as typeof MediaRecorder | undefined;
   for (const [format, mimeType] of OPUS) {
-    if (typeof MediaRecorder === "undefined" || !MediaRecorder.isTypeSupported(mimeType)) continue;
+    if (!recorder?.isTypeSupported(mimeType)) continue;
     const slow = isSlow(navigator.userAgent);
     const name = format === "webm-opus" ? "WebM" : "Ogg";
     const why = `${name}/Opus, which this browser records itself${slow ? "; this Safari hands it out once a second" : ""}`;
     return { format, mimeType, minTimeslice: slow ? SAFARI_MS : 100, why };
   }
   if (typeof AudioWorkletNode === "undefined") throw new AudioStreamError("NO_FORMAT", { fatal: true });
+  const missing = recorder ? "cannot record Opus" : "has no MediaRecorder";
   return { format: "pcm-s16le", minTimeslice: 100, why: `uncompressed sound, since this browser ${missing}` };
 }
 

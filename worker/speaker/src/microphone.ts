@@ -125,7 +125,7 @@ export class Microphone {
     const audio = { ...this.#constraints, ...(deviceId && { deviceId: { exact: deviceId } }) };
     if (!navigator.mediaDevices) throw new AudioStreamError("INSECURE_PAGE", { fatal: true });
     const stream = await navigator.mediaDevices.getUserMedia({ audio }).catch((cause) => {
-      throw new AudioStreamError(codeOf(cause), { fatal: true, cause });
+      throw new AudioStreamError(CODES[(cause as DOMException).name] ?? "NO_MICROPHONE", { fatal: true, cause });
     });
     if (!this.#open) return this.#release(stream);
     const before = this.#stream;
@@ -225,17 +225,11 @@ function info(track: MediaStreamTrack): MicrophoneInfo {
   return { deviceId: track.getSettings().deviceId ?? "", label: track.label };
 }
 
-function codeOf(cause: unknown): ErrorCode {
-  switch ((cause as DOMException).name) {
-    case "NotAllowedError":
-      return "MICROPHONE_DENIED";
-    case "SecurityError":
-    case "TypeError":
-      return "INSECURE_PAGE";
-    case "NotReadableError":
-    case "AbortError":
-      return "MICROPHONE_BUSY";
-    default:
-      return "NO_MICROPHONE";
-  }
-}
+/** What a refusal of getUserMedia means, by its name. */
+const CODES: Record<string, ErrorCode> = {
+  NotAllowedError: "MICROPHONE_DENIED",
+  SecurityError: "INSECURE_PAGE",
+  TypeError: "INSECURE_PAGE",
+  NotReadableError: "MICROPHONE_BUSY",
+  AbortError: "MICROPHONE_BUSY",
+};

@@ -100,7 +100,7 @@ function watchdog(options: RecorderOptions, isRecording: () => boolean): { fed()
     quiet = isRecording() ? quiet + Math.min(passed, 1_500) : 0;
     if (quiet < longest) return;
     clearInterval(timer);
-    options.failed(new Error(`no sound for ${Math.round(quiet)} ms`));
+    options.failed(new Error("the recorder stands still"));
   }, 1_000);
   return {
     fed: () => (quiet = 0),

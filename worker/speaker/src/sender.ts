@@ -131,10 +131,10 @@ export class Sender {
     const turn = this.#turn.then(async () => {
       await this.open(); // what an earlier page left comes first
       const bytes = new Uint8Array(blob instanceof Blob ? await blob.arrayBuffer() : blob);
-      for (const piece of pieces(bytes, ms)) {
-        const chunk = { ...piece, page: this.#page, index: this.#next++, at, format, size: piece.bytes.length };
-        this.#take(chunk, await this.#keep(chunk)); // before it is sent: what is neither acknowledged nor on disk is lost with the page
-      }
+      const page = this.#page;
+      const chunks = Array.from(pieces(bytes, ms), (piece) => ({ ...piece, page, index: this.#next++, at, format, size: piece.bytes.length }));
+      const isKept = await this.#keep(chunks); // before it is sent: what is neither acknowledged nor on disk is lost with the page
+      for (const chunk of chunks) this.#take(chunk, isKept);
       this.#changed();
     });
     this.#turn = turn.catch((cause) => this.#events.problem(new AudioStreamError("RECORDER_FAILED", { cause })));
@@ -178,8 +178,8 @@ export class Sender {
   leave(): void {
     const now = performance.now();
     let bytes = 0;
-    for (const chunk of this.#window.waiting) {
-      if (!chunk.bytes || this.#window.isFlying(chunk) || (bytes += chunk.size) > LEAVE_BYTES) continue;
+    for (const chunk of this.#window.unsent) {
+      if (!chunk.bytes || (bytes += chunk.size) > LEAVE_BYTES) continue;
       const link = this.#connection.send(message(chunk, chunk.bytes));
       if (link) this.#window.sentOn(link, chunk, now);
     }
@@ -220,10 +220,10 @@ export class Sender {
     this.#lookTimer ??= setInterval(() => this.#look(), LOOK_MS);
   }
 
-  /** Whether the disk has it. A full disk has room again when some of it was sent. */
-  async #keep(chunk: Chunk): Promise<boolean> {
+  /** Whether the disk has them. A full disk has room again when some of it was sent. */
+  async #keep(chunks: Chunk[]): Promise<boolean> {
     try {
-      await this.#store?.put(chunk);
+      await this.#store?.put(...chunks);
       if (this.#store) this.#events.solved("NO_STORAGE");
       return this.#store !== undefined;
     } catch (cause) {
@@ -243,11 +243,15 @@ export class Sender {
   /** Acknowledged or refused: its bytes are no longer needed. */
   #drop(chunk: Chunk | undefined, isRefused = false): void {
     if (!chunk) return;
+    this.#free(chunk);
+    const kept = isRefused ? this.#store?.settle([chunk], "refused") : this.#store?.put(chunk);
+    kept?.catch(() => {}); // at worst it is sent once more, and taken only once
+  }
+
+  #free(chunk: Chunk): void {
     this.#buffered -= chunk.size;
     if (chunk.bytes) this.#memory -= chunk.size;
     chunk.bytes = undefined;
-    const kept = isRefused ? this.#store?.settle([chunk], "refused") : this.#store?.put(chunk);
-    kept?.catch(() => {}); // at worst it is sent once more, and taken only once
     this.#measure();
     this.#changed();
   }
@@ -261,7 +265,7 @@ export class Sender {
   #changed(): void {
     this.#events.counts(this.counts);
     for (const waiter of [...this.#waiters]) {
-      if (!waiter[0]() && !this.#refusedAll) continue;
+      if (!waiter[0]()) continue;
       this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
       waiter[1]();
     }
@@ -271,9 +275,10 @@ export class Sender {
     if (idle && !this.#speaking && !this.#finishing) this.close();
   }
 
+  /** Until then, or until nothing more will come of it. */
   #until(condition: () => boolean): Promise<void> {
-    if (condition()) return Promise.resolve();
-    return new Promise((resolve) => this.#waiters.push([condition, resolve]));
+    const isOver = () => this.#refusedAll || condition();
+    return isOver() ? Promise.resolve() : new Promise((resolve) => this.#waiters.push([isOver, resolve]));
   }
 
   /** Everything is stored or missing, or nothing more becomes known. */
@@ -310,8 +315,8 @@ export class Sender {
     const bytes = chunk.bytes ?? (await this.#store?.bytes(chunk).catch(() => undefined));
     if (!bytes) {
       this.#window.refuse(chunk.index, chunk.at);
-      this.#events.problem(new AudioStreamError("NO_STORAGE")); // it was only on disk, and is not there
-      return this.#drop(chunk, true);
+      this.#events.problem(new AudioStreamError("NO_STORAGE")); // it was only on disk; the next load of the page may read it
+      return this.#free(chunk);
     }
     const link = this.#connection.send(message(chunk, bytes));
     if (link) this.#window.sentOn(link, chunk, performance.now());
@@ -322,7 +327,7 @@ export class Sender {
     const now = performance.now();
     const overdue = this.#window.overdue(now, LOST_MS);
     if (overdue && overdue.tries >= TRIES) this.#connection.drop(overdue.via);
-    else if (overdue) this.#window.retry(overdue.chunk.index, now);
+    else if (overdue) this.#window.retry(overdue.via, now, overdue.chunk.index);
     else if (this.#window.overdue(now, DOUBT_MS)) this.#connection.check();
     const end = this.#end;
     if (end && !end.acked && now - end.sentAt >= LOST_MS) {
@@ -333,18 +338,18 @@ export class Sender {
   }
 
   #heard(link: number, heard: Record<string, unknown>): void {
-    const index = typeof heard.chunkIndex === "number" ? heard.chunkIndex : undefined;
+    const index = heard.chunkIndex as number | undefined;
     if (heard.type === "ack" && heard.action === "endStream" && this.#end) {
       this.#end.acked = true;
     } else if (heard.type === "ack" && index !== undefined) {
       this.#events.solved("SERVICE_FAILED");
-      this.#drop(this.#window.ack(index, typeof heard.timestamp === "number" ? heard.timestamp : undefined));
+      this.#drop(this.#window.ack(index, heard.timestamp as number | undefined));
     } else if (heard.type === "status") {
       this.#status(heard as unknown as SessionStatus);
     } else if (heard.type === "error") {
-      this.#refused(link, String(heard.code), index, heard);
-    } else if (heard.type === undefined && heard.message === GATEWAY_ERROR) {
-      this.#window.retryAll(link, performance.now());
+      this.#refused(link, heard.code as string, index, heard);
+    } else if (heard.message === GATEWAY_ERROR) {
+      this.#window.retry(link, performance.now());
     }
     if (this.#window.inFlight(link) === 0) this.#connection.done(link);
     this.#changed();
@@ -353,7 +358,7 @@ export class Sender {
   #refused(link: number, code: string, index: number | undefined, cause: unknown): void {
     const byOwn = code === "REPLACED" && this.#connection.isReplacedByOwn(link);
     if (byOwn || code === "RETRY" || code === "TOO_MANY_MESSAGES") {
-      if (index !== undefined) this.#window.retry(index, performance.now());
+      this.#window.retry(link, performance.now(), index);
     } else if (index !== undefined && CHUNK_AT_FAULT.includes(code)) {
       this.#drop(this.#window.refuse(index), true);
       this.#events.problem(new AudioStreamError("CHUNK_REFUSED", { cause }));

@@ -242,7 +242,7 @@ export class AudioStreamService extends Emitter<AudioStreamEvents> {
       await before?.stop();
       const { stream } = this.#microphone;
       const choice = this.#choice;
-      if (this.#state !== "recording" || !this.#hasRoom || !stream || !choice) return;
+      if (this.#state !== "recording" || !this.#hasRoom || !stream?.active || !choice) return;
       this.#recorder = await record(stream, choice, {
         timeslice: Math.max(this.#options.timeslice ?? TIMESLICE_MS, choice.minTimeslice),
         bitrate: this.#options.bitrate ?? BITRATE,

@@ -10,9 +10,11 @@ const PING_MS = 4 * 60_000;
 const PONG_MS = 5_000;
 const OPEN_MS = 10_000;
 const BACKOFF_MS = 500;
-/** Who has just lost the connection is back soon after the network is; who has had none for minutes does not press. */
-const BACKOFF_LONGEST_MS = [4_000, 15_000] as const;
+/** Who has just lost the connection is back soon after the network is. */
+const BACKOFF_LONGEST_MS = 4_000;
+/** Who has had none for minutes does not press. */
 const BACKOFF_PATIENT_MS = 2 * 60_000;
+const BACKOFF_PATIENTLY_MS = 15_000;
 /** A link that lasted so long was good: the next failure starts the back-off afresh. */
 const GOOD_MS = 10_000;
 /** How long a link that was replaced may still hear acknowledgements. */
@@ -127,15 +129,13 @@ export class Connection {
 
   /** This link does not answer. */
   drop(id: number): void {
-    const old = [...this.#old].find((link) => link.id === id);
-    if (old) this.#retire(old);
+    this.done(id);
     if (this.#link?.id === id) this.#ended(this.#link);
   }
 
   /** An old link has nothing on its way any more. */
   done(id: number): void {
-    const old = [...this.#old].find((link) => link.id === id);
-    if (old) this.#retire(old);
+    for (const link of this.#old) if (link.id === id) this.#retire(link);
   }
 
   /** Asks whether the link is alive, after a sleep or a change of network. */
@@ -247,7 +247,7 @@ export class Connection {
     if (!this.#wanted) return;
     if (this.#failures === 0) this.#failingSince = performance.now();
     const isLong = performance.now() - this.#failingSince >= BACKOFF_PATIENT_MS;
-    const longest = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_LONGEST_MS[isLong ? 1 : 0]);
+    const longest = Math.min(BACKOFF_MS * 2 ** this.#failures++, isLong ? BACKOFF_PATIENTLY_MS : BACKOFF_LONGEST_MS);
     const retryMs = Math.max(BACKOFF_MS, longest * (0.5 + Math.random() / 2));
     if (this.#failures >= TELL_AFTER && error instanceof AudioStreamError) this.#events.problem(error);
     this.#events.state({ state: "waiting", retryMs, offline: !navigator.onLine });

@@ -8,6 +8,7 @@ const CHUNKS = "chunks";
 const TOTALS = "totals";
 /** What nobody came back for is not kept on a computer that others may use. */
 const KEEP_MS = 24 * 3_600_000;
+const OPEN_MS = 5_000;
 /** A page that is being replaced by its next load may hold its lock for so long. */
 const RELOAD_MS = 1_000;
 
@@ -46,19 +47,17 @@ export interface Left {
 export class ChunkStore {
   #database: IDBDatabase;
   #session: string;
-  #page: string;
   /** Let its locks go. */
   #releases: (() => void)[] = [];
 
-  private constructor(database: IDBDatabase, session: string, page: string) {
+  private constructor(database: IDBDatabase, session: string) {
     this.#database = database;
     this.#session = session;
-    this.#page = page;
   }
 
   /** A new page's name: when it was loaded, and what no other page has. Names sort by time. */
   static page(): string {
-    return `${Date.now().toString(36).padStart(9, "0")}-${Math.random().toString(36).slice(2, 10)}`;
+    return `${Date.now().toString(36).padStart(9, "0")}-${Math.random().toString(36).slice(2)}`;
   }
 
   /** Fails where the browser keeps nothing, as some do in private windows. */
@@ -70,16 +69,16 @@ export class ChunkStore {
     };
     const database = await done(request);
     database.onversionchange = () => database.close(); // a later version wants to change it
-    const store = new ChunkStore(database, session, page);
+    const store = new ChunkStore(database, session);
     void store.#hold(page);
     await store.#forgetOld();
     return store;
   }
 
-  /** What earlier pages of this session left behind. The chunks of a page that is still open are its own. */
+  /** What earlier pages of this session left behind, asked before this one keeps anything. The chunks of a page that is still open are its own. */
   async left(): Promise<Left> {
-    const rows = (await done(this.#read(CHUNKS).getAll(this.#range()))) as Row[];
-    const pages = [...new Set(rows.map(({ page }) => page))].filter((page) => page !== this.#page);
+    const rows = (await done(this.#read(CHUNKS).getAll(IDBKeyRange.bound([this.#session], [this.#session, []])))) as Row[];
+    const pages = [...new Set(rows.map(({ page }) => page))];
     const free = new Map(await Promise.all(pages.map(async (page) => [page, await this.#hold(page)] as const)));
     const chunks = rows.filter(({ page }) => free.get(page)).map(({ chunk }) => chunk);
     const total = (await done(this.#read(TOTALS).get(this.#session))) as Total | undefined;
@@ -91,10 +90,17 @@ export class ChunkStore {
     };
   }
 
-  /** Keeps a chunk. Kept before it is sent, and again, without its bytes, when it is acknowledged. */
-  async put(chunk: Chunk): Promise<void> {
-    const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
-    await done(this.#write().objectStore(CHUNKS).put(row));
+  /** Keeps all of these chunks, or none. Kept before they are sent, and again, without their bytes, when they are acknowledged. */
+  async put(...chunks: Chunk[]): Promise<void> {
+    const write = this.#write();
+    for (const chunk of chunks) {
+      const row: Row = { session: this.#session, page: chunk.page, index: chunk.index, chunk };
+      write.objectStore(CHUNKS).put(row);
+    }
+    await new Promise<unknown>((resolve, reject) => {
+      write.oncomplete = resolve; // a disk may take it, and be full when it commits
+      write.onabort = () => reject(write.error);
+    });
   }
 
   async bytes({ page, index }: Chunk): Promise<Uint8Array | undefined> {
@@ -141,12 +147,13 @@ export class ChunkStore {
     const keys = (await done(this.#read(CHUNKS).getAllKeys())) as [string, string, number][];
     const totals = (await done(this.#read(TOTALS).getAll())) as Total[];
     const write = this.#write();
-    for (const key of keys) if (parseInt(key[1], 36) < since) write.objectStore(CHUNKS).delete(key);
+    const chunks = write.objectStore(CHUNKS);
+    for (const key of keys) {
+      if (parseInt(key[1], 36) >= since) continue;
+      const request = chunks.get(key); // an old page may have spoken only now
+      request.onsuccess = () => (request.result as Row).chunk.at < since && chunks.delete(key);
+    }
     for (const { session, changedAt } of totals) if (changedAt < since) write.objectStore(TOTALS).delete(session);
-  }
-
-  #range(): IDBKeyRange {
-    return IDBKeyRange.bound([this.#session], [this.#session, []]);
   }
 
   #read(store: string): IDBObjectStore {
@@ -162,6 +169,8 @@ function done<T>(request: IDBRequest<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    if (request instanceof IDBOpenDBRequest) request.onblocked = () => reject(new Error("the database is in use"));
+    if (!(request instanceof IDBOpenDBRequest)) return;
+    request.onblocked = () => reject(new Error("no answer"));
+    setTimeout(request.onblocked, OPEN_MS); // some browsers' disks never answer
   });
 }

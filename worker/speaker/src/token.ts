@@ -39,16 +39,13 @@ export class TokenSource {
       return { token: this.#token as string, expiresAt: this.#expiresAt };
     });
     this.#doubted = false;
-    const token = typeof given === "string" ? given : given.token;
-    const expiresAt = (typeof given === "string" ? undefined : given.expiresAt) ?? expiry(token);
+    const { token, expiresAt = expiry(token) } = typeof given === "string" ? { token: given } : given;
     this.stop();
     if (token !== this.#token) this.#failures = 0; // a fresh one
     this.#token = token;
     this.#expiresAt = expiresAt ?? 0; // unknown: asked for each time
-    if (expiresAt !== undefined) {
-      const left = expiresAt - Date.now();
-      this.#timer = setTimeout(() => this.#renew(), Math.min(LONGEST_MS, Math.max(left - EARLY_MS, left / 2, 1_000)));
-    }
+    const left = this.#expiresAt - Date.now(); // below 0, too, where this computer's clock is ahead
+    if (left > 0) this.#timer = setTimeout(() => this.#renew(), Math.min(LONGEST_MS, Math.max(left - EARLY_MS, left / 2, 1_000)));
     return token;
   }
 

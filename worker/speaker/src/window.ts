@@ -13,7 +13,9 @@ const IN_FLIGHT_BYTES = 64 * 1024;
 /** What was buffered goes out no faster than 40 a second. */
 const PACE_MS = 25;
 /** First wait after the service asked for a chunk again; doubles. */
-const RETRY_MS = 500;
+const RETRY_MS = 250;
+/** Nothing overtakes a chunk that was refused so often: the writer waits about as long for it. From then on it may be to blame itself. */
+const PATIENCE = 4;
 
 interface Entry {
   readonly chunk: Chunk;
@@ -83,9 +85,9 @@ export class SendWindow {
     return this.#queue.map((entry) => entry.chunk);
   }
 
-  /** Whether it is on its way. */
-  isFlying(chunk: Chunk): boolean {
-    return this.#queue.some((entry) => entry.chunk === chunk && entry.flying);
+  /** Those of them that are not on their way. */
+  get unsent(): readonly Chunk[] {
+    return this.#queue.filter((entry) => !entry.flying).map((entry) => entry.chunk);
   }
 
   /** How many are on their way over this link. */
@@ -99,17 +101,17 @@ export class SendWindow {
    */
   next(now: number): Chunk | number | undefined {
     const page = this.#queue[0]?.chunk.page;
-    const flying = this.#queue.filter((entry) => entry.flying);
-    const bytes = flying.reduce((sum, { chunk }) => sum + chunk.size, 0);
-    if (flying.length >= IN_FLIGHT) return undefined;
+    const oldest = this.#queue.slice(0, IN_FLIGHT); // who was asked for again keeps its place among them
+    const bytes = oldest.reduce((sum, { flying, chunk }) => (flying ? sum + chunk.size : sum), 0);
     let wait: number | undefined;
-    for (const entry of this.#queue) {
+    for (const entry of oldest) {
       if (entry.chunk.page !== page) break;
       if (entry.flying) continue;
       if (bytes && bytes + entry.chunk.size > IN_FLIGHT_BYTES) break;
       const due = Math.max(entry.notBefore, this.#nextAt) - now;
       if (due <= 0) return entry.chunk;
       wait = Math.min(wait ?? due, due);
+      if (entry.tries <= PATIENCE) break;
     }
     return wait;
   }
@@ -139,20 +141,13 @@ export class SendWindow {
     return entry?.chunk;
   }
 
-  /** The service is busy: the same chunk again, a little later. */
-  retry(index: number, now: number): void {
-    this.#again(this.#entry(index), now);
-  }
-
-  /** Something on this link failed, nobody says what: all that is on its way again, a little later. */
-  retryAll(via: number, now: number): void {
-    for (const entry of this.#queue) if (entry.via === via) this.#again(entry, now);
-  }
-
-  #again(entry: Entry | undefined, now: number): void {
-    if (!entry?.flying) return;
-    entry.notBefore = now + RETRY_MS * 2 ** Math.min(entry.tries - 1, 4);
-    entry.flying = false;
+  /** What is on its way on this link is sent again, a little later: the chunk of this index, or all of it where nobody says which. */
+  retry(via: number, now: number, index?: number): void {
+    for (const entry of this.#queue) {
+      if (!entry.flying || entry.via !== via || entry.chunk.index !== (index ?? entry.chunk.index)) continue;
+      entry.notBefore = now + RETRY_MS * 2 ** (Math.min(entry.tries, PATIENCE) - 1);
+      entry.flying = false;
+    }
   }
 
   /** The link is gone: what was on its way may or may not have arrived, and is sent again. */

@@ -14,6 +14,8 @@ class Page {
   counts: Counts | undefined;
   causes: (string | undefined)[] = [];
   said = "";
+  /** As the service does after a refusal for good. */
+  abandons = false;
   sender: Sender;
 
   constructor(readonly browser: Browser, options: Partial<SenderOptions> = {}) {
@@ -21,7 +23,10 @@ class Page {
       counts: (counts) => (this.counts = counts),
       status: ({ gaps }) => (this.causes = gaps.map(({ cause }) => cause)),
       connection: () => {},
-      problem: (error) => this.problems.push(error.code),
+      problem: ({ code, fatal }) => {
+        this.problems.push(code);
+        if (fatal && this.abandons) this.sender.abandon();
+      },
       solved: (code) => this.solved.push(code),
       room: (room) => this.room.push(room),
     });
@@ -298,35 +303,73 @@ test("API Gateway's own error names no chunk: what is on its way goes again soon
   heard(server, [page.said]);
 });
 
+/** A service whose answers are lost, late, doubled, out of order, or about nothing. */
+function troubled(server: Server, roll: () => number): void {
+  server.answer = (sent, socket) => {
+    const what = roll();
+    if (sent.action !== "audioChunk" || what < 0.3) return server.take(sent, socket);
+    if (what < 0.4) return; // neither arrives nor is answered
+    if (what < 0.5) return server.enqueue(sent); // arrives, and the answer is lost
+    if (what < 0.55) return socket.say({ type: "error", code: "RETRY", chunkIndex: what < 0.53 ? sent.chunkIndex : undefined });
+    if (what < 0.6) return socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
+    if (what < 0.64) return socket.end(1006);
+    setTimeout(() => server.take(sent, socket), roll() * 12_000); // late
+    if (what > 0.9) setTimeout(() => server.take(sent, socket), roll() * 20_000); // twice
+  };
+}
+
+/** A person speaks for a while over a network that comes and goes. */
+async function speakThroughIt(server: Server, page: Page, roll: () => number, blobs: number): Promise<void> {
+  void page.sender.speak();
+  for (let s = 0; s < blobs; s++) {
+    page.say(1 + Math.floor(roll() * 40_000));
+    await page.browser.tick(roll() * 2_000);
+    if (roll() < 0.05) server.down();
+    if (roll() < 0.3) server.up = true;
+  }
+}
+
+/** All is well again: what comes of it. */
+async function end(server: Server, page: Page): Promise<Counts> {
+  server.up = true;
+  server.answer = (sent, socket) => server.take(sent, socket);
+  server.written = Infinity;
+  return page.browser.until(page.sender.finish());
+}
+
 test("acknowledgements that are lost, late, doubled and out of order change nothing", async () => {
   for (let seed = 1; seed <= 30; seed++) {
-    const { browser, server, page } = world();
+    const { server, page } = world();
     const roll = random(seed);
     Math.random = random(seed + 1_000);
-    server.answer = (sent, socket) => {
-      const what = roll();
-      if (sent.action !== "audioChunk" || what < 0.3) return server.take(sent, socket);
-      if (what < 0.4) return; // neither arrives nor is answered
-      if (what < 0.5) return server.enqueue(sent); // arrives, and the answer is lost
-      if (what < 0.55) return socket.say({ type: "error", code: "RETRY", chunkIndex: sent.chunkIndex });
-      if (what < 0.6) return socket.say({ message: "Internal server error", connectionId: "x", requestId: "y" });
-      if (what < 0.64) return socket.end(1006);
-      setTimeout(() => server.take(sent, socket), roll() * 12_000); // late
-      if (what > 0.9) setTimeout(() => server.take(sent, socket), roll() * 20_000); // twice
-    };
-    void page.sender.speak();
-    for (let s = 0; s < 40; s++) {
-      page.say(1 + Math.floor(roll() * 40_000));
-      await browser.tick(roll() * 2_000);
-      if (roll() < 0.05) server.down();
-      if (roll() < 0.3) server.up = true;
-    }
-    server.up = true;
-    server.answer = (sent, socket) => server.take(sent, socket);
-    server.written = Infinity;
-    const counts = await browser.until(page.sender.finish());
+    troubled(server, roll);
+    await speakThroughIt(server, page, roll, 40);
+    const counts = await end(server, page);
     heard(server, [page.said], `seed ${seed}: all of it, once, in order`);
     assert.deepEqual(counts, { waiting: 0, sent: 0, stored: 40_000, missing: 0 }, `seed ${seed}`);
+  }
+});
+
+test("nor does a page that is loaded again and again meanwhile", async () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { browser, server } = world();
+    const roll = random(seed);
+    Math.random = random(seed + 1_000);
+    troubled(server, roll);
+    const pages: Page[] = [];
+    for (let load = 0; load < 4; load++) {
+      if (roll() < 0.7) pages.at(-1)?.sender.leave();
+      server.unload();
+      browser.reload();
+      const page = new Page(browser);
+      pages.push(page);
+      if (roll() < 0.5) void page.sender.open();
+      await browser.tick(roll() * 2_000);
+      await speakThroughIt(server, page, roll, 10);
+    }
+    const counts = await end(server, pages.at(-1) as Page);
+    heard(server, pages.map(({ said }) => said), `seed ${seed}: all of it, once, in order`);
+    assert.deepEqual([counts.waiting, counts.missing], [0, 0], `seed ${seed}`);
   }
 });
 
@@ -468,4 +511,109 @@ test("an ended session is noticed, and stop() then ends", async () => {
   page.sender.abandon();
   await browser.until(page.sender.finish(), 5);
   assert.equal(server.open.length, 0);
+});
+
+test("a refusal that names no chunk is about what is on its way: it goes again soon", async () => {
+  for (const code of ["TOO_MANY_MESSAGES", "RETRY"]) {
+    const { browser, server, page } = world({ statusEvery: 0 });
+    let refusals = 3;
+    server.answer = (sent, socket) =>
+      refusals-- > 0 ? socket.say({ type: "error", code, message: "…", hint: "…" }) : server.take(sent, socket);
+    void page.sender.speak();
+    await page.talk(4);
+    await browser.tick(1_000);
+    heard(server, [page.said], code);
+    assert.equal(server.sockets.length, 1, code);
+  }
+});
+
+test("a disk that takes a chunk and is full when it commits does not have it", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(230, 20_000);
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (...row) {
+    const request = put.apply(this, row);
+    request.addEventListener("success", () => this.transaction.abort());
+    return request;
+  };
+  await page.talk(3, 20_000);
+  IDBObjectStore.prototype.put = put;
+  assert.ok(page.problems.includes("NO_STORAGE"), "the person is not told");
+  server.up = true;
+  await browser.tick(60_000);
+  heard(server, [page.said], "what the disk lost was only there");
+});
+
+test("a disk that does not answer when it is opened holds nothing up for ever", async () => {
+  const { browser, server, page } = world();
+  const request = Object.create(IDBOpenDBRequest.prototype) as IDBOpenDBRequest;
+  Object.assign(globalThis, { indexedDB: { open: () => Object.defineProperty(request, "onsuccess", { writable: true }) } });
+  void page.sender.speak();
+  await page.talk(10);
+  assert.deepEqual(page.problems, ["NO_STORAGE"]);
+  heard(server, [page.said]);
+});
+
+test("a disk that cannot be read for a moment loses nothing of what it has", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(230, 20_000);
+  const get = IDBObjectStore.prototype.get;
+  IDBObjectStore.prototype.get = () => {
+    throw new DOMException("internal error", "UnknownError");
+  };
+  server.up = true;
+  await browser.tick(10_000);
+  IDBObjectStore.prototype.get = get;
+  await browser.tick(30_000);
+  browser.reload();
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(30_000);
+  heard(server, [page.said]);
+});
+
+test("a large blob is on disk as a whole, or not at all: a reload does not cut it in two", async () => {
+  const { browser, server, page } = world();
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(2);
+  page.say(1_000_000, 62_000);
+  while (page.sender.counts.waiting < 3_000) await new Promise((resolve) => setImmediate(resolve));
+  browser.reload();
+  server.up = true;
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(10_000);
+  heard(server, [page.said]);
+});
+
+test("what is said in a page that was opened days ago is not a day old", async () => {
+  const { browser, server, page } = world();
+  await page.sender.open();
+  await browser.tick(50 * 3_600_000);
+  server.up = false;
+  void page.sender.speak();
+  await page.talk(5);
+  browser.reload();
+  server.up = true;
+  await browser.until(new Page(browser).sender.open(), 5);
+  await browser.tick(10_000);
+  heard(server, [page.said]);
+});
+
+test("a session that ends while finish() waits for the network ends finish()", async () => {
+  const { browser, server, page } = world();
+  void page.sender.speak();
+  await page.talk(2);
+  server.down();
+  await page.talk(2);
+  const done = page.sender.finish();
+  await browser.tick(1_000);
+  server.answer = (sent, socket) => socket.say({ type: "error", code: "SESSION_ENDED", message: "…", hint: "…", chunkIndex: sent.chunkIndex });
+  server.up = true;
+  page.abandons = true;
+  const counts = await browser.until(done, 60);
+  assert.equal(counts.waiting, 2_000);
 });

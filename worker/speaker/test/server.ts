@@ -63,6 +63,14 @@ export class Server {
     for (const socket of this.open) socket.end(1006);
   }
 
+  /** The document that had the sockets is gone, and them with it. */
+  unload(): void {
+    for (const socket of this.sockets) {
+      socket.onopen = socket.onclose = socket.onmessage = null;
+      socket.readyState = 3;
+    }
+  }
+
   /** As connection-handler does it. */
   take(sent: Sent, socket: FakeSocket): void {
     if (sent.action === "ping") return socket.say({ type: "pong" });

@@ -150,6 +150,25 @@ test("an unplugged microphone: the same is tried, then the default; recording an
   assert.ok(times.every((at, i) => i === 0 || at - (times[i - 1] as number) <= 1.001), `no second is missing: ${times}`);
 });
 
+test("a person who goes on while the microphone is gone is recorded as soon as there is one", async () => {
+  const world = new World();
+  await world.start();
+  await world.browser.tick(2_000);
+  await world.service.pause();
+  world.devices.unplug("usb");
+  world.devices.unplug("built-in");
+  await world.browser.tick(1_000);
+  await world.service.resume();
+  await world.browser.tick(5_000);
+  assert.deepEqual([world.states.at(-1), world.problems], ["recording", ["MICROPHONE_GONE"]]);
+  world.devices.plug("new", "New");
+  await world.browser.tick(5_000);
+  const before = world.server.queue.length;
+  await world.browser.tick(3_000);
+  assert.equal(world.server.queue.length, before + 3);
+  assert.equal((await world.stop()).stored, true);
+});
+
 test("where no microphone is left it is tried for until there is one", async () => {
   const world = new World();
   await world.start();

@@ -180,6 +180,17 @@ test("each connection has a token that holds, renewed before it expires", async 
   assert.equal(given.length, 6, "a closed connection asks for none");
 });
 
+test("a computer whose clock is ahead of the token's life does not ask for one every second", async () => {
+  let given = 0;
+  const owner: Owner = new Owner(new TokenSource(async () => jwt(Date.now() - 5 * MINUTE, ++given)));
+  owner.connection.open();
+  await owner.browser.tick(10 * MINUTE);
+  assert.deepEqual([given, owner.opened], [1, [1]]);
+  owner.server.open[0]?.end(1006);
+  await owner.browser.tick(MINUTE);
+  assert.deepEqual([given, owner.opened], [2, [1, 2]]);
+});
+
 test("where the issuer is away too, the token at hand opens the next connection", async () => {
   let away = false;
   const owner: Owner = new Owner(

@@ -87,18 +87,75 @@ test("a lost link's chunks are sent again, in their order, and those of other li
   }), [0, 2]);
 });
 
-test("a busy service is asked again ever later, and the chunks behind do not wait", () => {
+/** A service that answers after 30 ms: what it took, by when, until the window has no more to send or `until` is over. */
+function answered(window: SendWindow, isBusy: (index: number, now: number) => boolean, until: number): { index: number; at: number; taken: boolean }[] {
+  const heard: { index: number; at: number; taken: boolean }[] = [];
+  const coming: { chunk: Chunk; at: number }[] = [];
+  for (let now = 0; now < until; now++) {
+    for (; coming[0] && coming[0].at <= now; coming.shift()) {
+      const { index, at } = coming[0].chunk;
+      const taken = !isBusy(index, now);
+      heard.push({ index, at: now, taken });
+      if (taken) window.ack(index, at);
+      else window.retry(1, now, index);
+    }
+    const next = window.next(now);
+    if (typeof next !== "object") continue;
+    window.sentOn(1, next, now);
+    coming.push({ chunk: next, at: now + 30 });
+  }
+  return heard;
+}
+
+/** For how long each was missing behind a newer one, in ms, at the most. */
+function longestHole(heard: { index: number; at: number; taken: boolean }[]): number {
+  const taken = heard.filter((one) => one.taken);
+  const holes = taken.map(({ index, at }) => at - Math.min(at, ...taken.filter((other) => other.index > index).map((other) => other.at)));
+  return Math.max(...holes);
+}
+
+test("a busy service is asked again ever later, and nothing overtakes the chunk meanwhile", () => {
   const window = new SendWindow();
   window.add(chunk(0));
   window.add(chunk(1));
   window.sentOn(1, window.next(0) as Chunk, 0);
-  window.retry(0, 100);
-  assert.equal((window.next(100) as Chunk).index, 1);
-  window.sentOn(1, window.next(100) as Chunk, 100);
-  assert.equal(window.next(100), 500);
-  window.sentOn(1, window.next(600) as Chunk, 600);
-  window.retry(0, 600);
-  assert.equal(window.next(600), 1_000);
+  window.retry(1, 100, 0);
+  assert.equal(window.next(100), 250);
+  window.sentOn(1, window.next(350) as Chunk, 350);
+  window.retry(1, 400, 0);
+  assert.equal(window.next(400), 500);
+  assert.equal((window.next(900) as Chunk).index, 0);
+});
+
+test("while the service refuses every tenth chunk, the writer waits for none for 3 s, and all come soon", () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const roll = random(seed);
+    const window = new SendWindow();
+    for (let i = 0; i < 240; i++) window.add(chunk(i));
+    const heard = answered(window, () => roll() < 0.1, 20_000);
+    assert.ok(window.drained, `seed ${seed}: ${window.waiting.length} of 240 wait`);
+    assert.ok(longestHole(heard) < 3_000, `seed ${seed}: a hole of ${longestHole(heard)} ms`);
+  }
+});
+
+test("a service that is busy for a minute is asked for the same eight chunks, seldom, and then gets all in order", () => {
+  const window = new SendWindow();
+  for (let i = 0; i < 120; i++) window.add(chunk(i));
+  const heard = answered(window, (_, now) => now < 60_000, 75_000);
+  const refused = heard.filter(({ taken }) => !taken);
+  assert.ok(Math.max(...refused.map(({ index }) => index)) < 8, "chunk after chunk is tried");
+  assert.ok(refused.length < 60 * 5, `${refused.length} messages`);
+  assert.ok(longestHole(heard) < 3_000, `a hole of ${longestHole(heard)} ms`);
+  assert.ok(window.drained);
+});
+
+test("one chunk that the service never takes holds the others up for seconds, not for ever", () => {
+  const window = new SendWindow();
+  for (let i = 0; i < 60; i++) window.add(chunk(i));
+  const heard = answered(window, (index) => index === 3, 20_000);
+  assert.deepEqual(window.waiting.map(({ index }) => index), [3]);
+  const last = heard.filter(({ taken }) => taken).at(-1);
+  assert.ok(last && last.at < 8_000, `${last?.at} ms`);
 });
 
 test("where nobody says which chunk failed, all that are on their way over the link go again", () => {
@@ -107,10 +164,10 @@ test("where nobody says which chunk failed, all that are on their way over the l
   window.sentOn(1, window.next(0) as Chunk, 0);
   window.sentOn(2, window.next(100) as Chunk, 100);
   window.sentOn(2, window.next(200) as Chunk, 200);
-  window.retryAll(2, 300);
+  window.retry(2, 300);
   assert.deepEqual([window.inFlight(1), window.inFlight(2)], [1, 0]);
-  assert.equal(window.next(300), 500);
-  assert.equal((window.next(800) as Chunk).index, 1);
+  assert.equal(window.next(300), 250);
+  assert.equal((window.next(550) as Chunk).index, 1);
   assert.equal(window.ack(2, chunk(2).at)?.index, 2, "one that did arrive is not sent again");
 });
 
