@@ -222,8 +222,11 @@ impl Walk {
                 self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
             let begins = piece.opens() || piece.starts_recording();
-            // Over the connection of a page, another one begins with its header; all else is the page's, sent again.
-            let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && begins);
+            // Over the connection of a page, another one begins with its header; all else is the page's, sent again. What is sent again
+            // over another one is as old as it was.
+            let is_new = newer && same_bytes.is_none() && !piece.is_empty();
+            let not_again = begins || (is_new && same_connection == Some(false));
+            let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && not_again);
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.

@@ -351,3 +351,16 @@ fn chunks_that_are_sent_again_in_the_same_delivery_open_no_page() {
         "their audio would be there twice"
     );
 }
+
+#[test]
+fn a_page_that_begins_within_a_moment_with_empty_blobs_is_another_one() {
+    // Its first blob with sound comes 15 ms after the old page's last one; what that said at this index is long forgotten.
+    let sorted = sort(&passed(100), &[sound(3, 1_114, 300, "c2")], &[]);
+    assert_eq!((live(&sorted), sorted.duplicates.len()), (vec![(1, 3)], 0), "its first second is dropped");
+    let again = sort(&passed(100), &[sound(3, 1_003, 300, "c2")], &[]);
+    assert_eq!(
+        (live(&again), again.duplicates.len()),
+        (vec![], 1),
+        "sent again over another connection, it is as old as it was"
+    );
+}
