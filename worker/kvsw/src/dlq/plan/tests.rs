@@ -201,16 +201,16 @@ fn the_sessions_end_is_compared_with_the_capture_time_whatever_the_chunk_was_par
         vec![],
         vec![
             captured(4, 900, "SESSION_ENDED"),
-            captured(5, 4_200, "ack-5001"),
-            captured(6, 2_900, "ack-5001"),
+            captured(5, 2_900, "ack-5001"),
+            captured(6, 4_200, "ack-5001"),
         ],
     );
     ended.status = SessionStatus::Ended { at: Some(EpochMs(1_000)) };
     let plan = planned(ended);
-    assert_eq!(plan.appended.pairs(), [(4, 4), (6, 6)], "its end was corrected; 2 s later is still taken");
+    assert_eq!(plan.appended.pairs(), [(4, 5)], "its end was corrected; 2 s later is still taken");
     assert_eq!(
         (plan.parked_again[0].why, plan.parked_again[0].chunks.pairs()),
-        (Again::SessionEnded, vec![(5, 5)])
+        (Again::SessionEnded, vec![(6, 6)])
     );
 }
 
