@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::hash::fnv;
+use crate::message::Format;
 use crate::piece::{Head, Piece, Place};
 use crate::timeline::Timeline;
 
@@ -208,8 +209,9 @@ impl TryFrom<String> for Recent {
 
 /// 32 bits of a chunk's bytes; 0 where there are none, or where they tell nothing: digital silence is the same on every page.
 fn fingerprint(piece: &Piece) -> u32 {
+    let is_silence = |bytes: &[u8]| piece.format == Format::Pcm && bytes.iter().all(|byte| *byte == bytes[0]);
     match &piece.audio {
-        Ok(bytes) if bytes.iter().any(|byte| *byte != bytes[0]) => ((fnv(bytes) >> 32) as u32).max(1),
+        Ok(bytes) if !bytes.is_empty() && !is_silence(bytes) => ((fnv(bytes) >> 32) as u32).max(1),
         _ => 0,
     }
 }
