@@ -108,7 +108,8 @@ impl<'c> Walk<'c> {
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
         let again = || same_recording() && live.has_passed(piece) != Some(false);
         let opens = (piece.opens() && !again() && !self.is_of_past_page(piece)) || self.opens_late(piece);
-        if let Some(ms) = self.in_gap(piece).or_else(|| self.of_another_setting(piece, opens)) {
+        let known = self.in_gap(piece).or_else(|| self.of_another_setting(piece, opens));
+        if let Some(ms) = known.or_else(|| self.of_what_is_passed(piece).filter(|_| !opens)) {
             return ms;
         }
         let in_page = self.goes_on(piece) && (self.is_at_its_pace(piece) || !self.is_of_page_before(piece));
@@ -169,9 +170,18 @@ impl<'c> Walk<'c> {
             return None;
         }
         // One that comes in its turn was not held up: else its clock was set ahead to a time of its own.
-        let in_turn = opens || piece.index >= self.next;
+        let in_turn = opens || self.goes_on(piece);
         let held_up = |ms: &i64| in_turn && behind_ms(piece, *ms) > usual_ms.saturating_add(HELD_UP_MS);
         self.checkpoint.live.clock.settings().filter(|ms| !too_early(ms) && !held_up(ms)).max()
+    }
+
+    /// A chunk whose index is passed, that was held up and seems to come after all that is passed, comes again, if by another setting it
+    /// was captured before: it was redriven.
+    fn of_what_is_passed(&self, piece: &Piece) -> Option<i64> {
+        let is_later = |ms: &i64| moved(piece.captured_at, *ms) > self.latest;
+        let is_held_up = behind_ms(piece, self.ms) > self.behind_ms?.saturating_add(HELD_UP_MS);
+        let settings = self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms));
+        settings.max().filter(|_| is_held_up && is_later(&self.ms) && piece.index < self.next)
     }
 
     fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {

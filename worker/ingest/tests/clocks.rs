@@ -176,3 +176,16 @@ fn a_clock_that_is_set_back_was_ahead_as_the_last_chunks_show() {
     let order: Vec<_> = live(&sorted).iter().map(|(page, index, _)| (*page, *index)).collect();
     assert_eq!(order, [(0, 10), (0, 11), (1, 0)], "the old page's chunks are taken for the new one's");
 }
+
+#[test]
+fn a_written_chunk_from_before_the_clock_was_set_back_is_redriven_as_a_duplicate() {
+    let mut checkpoint = written();
+    checkpoint.live.clock.note(29_000, 20_000);
+    let redriven = chunk(3, 100_000, 28_460 - 100_000);
+    let sorted = sort(&checkpoint, &[redriven], &[]);
+    assert_eq!(
+        (live(&sorted).len(), sorted.duplicates.len()),
+        (0, 1),
+        "its audio would be there twice: {sorted:?}"
+    );
+}
