@@ -207,11 +207,11 @@ impl TryFrom<String> for Recent {
     }
 }
 
-/// 32 bits of a chunk's bytes; 0 where there are none, or where they tell nothing: digital silence is the same on every page.
+/// 32 bits of a chunk's bytes; 0 where they tell nothing: a byte alone and digital silence are the same on every page.
 fn fingerprint(piece: &Piece) -> u32 {
     let is_silence = |bytes: &[u8]| piece.format == Format::Pcm && bytes.iter().all(|byte| *byte == bytes[0]);
     match &piece.audio {
-        Ok(bytes) if !bytes.is_empty() && !is_silence(bytes) => ((fnv(bytes) >> 32) as u32).max(1),
+        Ok(bytes) if bytes.len() > 1 && !is_silence(bytes) => ((fnv(bytes) >> 32) as u32).max(1),
         _ => 0,
     }
 }

@@ -57,7 +57,7 @@ pub fn places(checkpoint: &Checkpoint, chunks: &[Option<Known>], sent: (EpochMs,
         let Known { index, captured_at, connection_id } = known.clone()?;
         let (sent_at, sequence_number) = (sent.0, sent.1.saturating_add(i as u128));
         let record = Record { message_id: i.to_string(), sequence_number, sent_at, ..Record::default() };
-        let audio = Ok(vec![0]); // not empty, and nothing is known of its bytes
+        let audio = Ok(vec![0]); // not empty, and a byte alone tells nothing
         let chunk = Chunk { record, index, captured_at, connection_id, audio, ..Chunk::default() };
         Some(ingest::message::Entry::Chunk(Arc::new(chunk)))
     });
