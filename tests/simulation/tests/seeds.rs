@@ -51,7 +51,7 @@ fn speakers_in_trouble_break_no_promise() {
     }
 }
 
-/// Seeds of all kinds at once that broke a promise, and hold now. (About 1 of 200 still breaks one.)
+/// Seeds of all kinds at once that broke a promise, and hold now. (About 1 of 250 still breaks one.)
 const MENDED: [u64; 72] = [
     53, 122, 143, 222, 229, 268, 427, 451, 471, 505, 551, 560, 581, 659, 660, 719, 812, 860, 895, 1005, 1071,
     1116, 1160, 1193, 1237, 1282, 1322, 1381, 1424, 1472, 1593, 1600, 1604, 1664, 1683, 1721, 1733, 1795,
