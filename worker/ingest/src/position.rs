@@ -84,10 +84,8 @@ impl Position {
             self.opened_by.clone_from(&recording);
         }
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
-        self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
-        self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
         self.recording = recording.or(self.recording.take());
-        self.last_captured = self.last_captured.max(captured_to(piece));
+        self.meet(piece);
         match piece.head {
             Some(_) => self.recent.go_to(self.next, piece.index),
             None => self.recent.note(self.next, piece),
@@ -97,10 +95,16 @@ impl Position {
 
     /// Notes a chunk that lies before others that are passed: it was captured later than they were, or is sent again.
     pub(crate) fn note_between(&mut self, piece: &Piece) {
+        self.meet(piece);
+        self.recent.fill(self.next, piece);
+    }
+
+    /// What a chunk tells wherever it lies.
+    fn meet(&mut self, piece: &Piece) {
         self.last_sequence = self.last_sequence.max(piece.record.sequence_number);
         self.connection_id = piece.connection_id.clone().or(self.connection_id.take());
-        self.last_captured = self.last_captured.max(captured_to(piece));
-        self.recent.fill(self.next, piece);
+        let captured_at = piece.ended_at().min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS));
+        self.last_captured = self.last_captured.max(captured_at);
     }
 
     /// What of a chunk is passed.
@@ -132,11 +136,6 @@ impl Position {
     }
 }
 
-/// When a chunk's audio ended, as far as its time is believed.
-fn captured_to(piece: &Piece) -> EpochMs {
-    piece.ended_at().min(piece.record.sent_at.plus_ms(MAX_AHEAD_MS))
-}
-
 /// How many chunks are known by their bytes.
 const RECENT: usize = 64;
 
@@ -155,10 +154,15 @@ impl Recent {
     /// Whether the chunk has the bytes of the one that was passed with its index; `None` where that is not known. `next` is the
     /// place's next index.
     pub fn is_same(&self, next: u64, piece: &Piece) -> Option<bool> {
-        let back = usize::try_from(next.checked_sub(piece.index)?).ok()?;
-        let known = *self.0.get(self.0.len().checked_sub(back)?)?;
+        let known = *self.0.get(self.slot(next, piece)?)?;
         let own = fingerprint(piece);
         (known != 0 && own != 0).then_some(known == own)
+    }
+
+    /// Where the chunk's fingerprint is, or would be.
+    fn slot(&self, next: u64, piece: &Piece) -> Option<usize> {
+        let back = usize::try_from(next.checked_sub(piece.index)?).ok()?;
+        self.0.len().checked_sub(back)
     }
 
     /// Notes a chunk that is passed at a place whose next index is `next`.
@@ -172,9 +176,8 @@ impl Recent {
 
     /// Notes a chunk that lies before others that are passed, if it is not known.
     fn fill(&mut self, next: u64, piece: &Piece) {
-        let back = next.checked_sub(piece.index).and_then(|back| usize::try_from(back).ok());
-        let at = back.and_then(|back| self.0.len().checked_sub(back));
-        if let Some(unknown) = at.and_then(|at| self.0.get_mut(at)).filter(|known| **known == 0) {
+        let slot = self.slot(next, piece).and_then(|slot| self.0.get_mut(slot));
+        if let Some(unknown) = slot.filter(|known| **known == 0) {
             *unknown = fingerprint(piece);
         }
     }
