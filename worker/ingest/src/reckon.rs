@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, PastNumbering};
 use crate::clock::moved;
 use crate::gap::Gap;
 use crate::piece::Piece;
+use crate::timeline::HELD_UP_MS;
 
 /// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
 /// message lies that long in a queue and its DLQ.
@@ -20,8 +21,6 @@ const SET_BACK_MS: u64 = 1_000;
 const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// A chunk that seems to come so much too early was stamped before the clock was set back.
 const TOO_EARLY_MS: i64 = 500;
-/// A chunk that takes so much longer to the queue than the others was held up.
-const HELD_UP_MS: i64 = 2_000;
 /// A recorder that runs hands out no later.
 const PACE_MS: u64 = 1_500;
 /// The next chunk but a few is still of the same page.
@@ -171,7 +170,7 @@ impl<'c> Walk<'c> {
         }
         // One that comes in its turn was not held up: else its clock was set ahead to a time of its own.
         let in_turn = opens || self.goes_on(piece);
-        let held_up = |ms: &i64| in_turn && behind_ms(piece, *ms) > usual_ms.saturating_add(HELD_UP_MS);
+        let held_up = |ms: &i64| in_turn && self.is_held_up(piece, *ms);
         self.checkpoint.live.clock.settings().filter(|ms| !too_early(ms) && !held_up(ms)).max()
     }
 
@@ -179,9 +178,15 @@ impl<'c> Walk<'c> {
     /// was captured before: it was redriven.
     fn of_what_is_passed(&self, piece: &Piece) -> Option<i64> {
         let is_later = |ms: &i64| moved(piece.captured_at, *ms) > self.latest;
-        let is_held_up = behind_ms(piece, self.ms) > self.behind_ms?.saturating_add(HELD_UP_MS);
-        let settings = self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms));
-        settings.max().filter(|_| is_held_up && is_later(&self.ms) && piece.index < self.next)
+        if piece.index >= self.next || !is_later(&self.ms) || !self.is_held_up(piece, self.ms) {
+            return None;
+        }
+        self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms)).max()
+    }
+
+    /// Whether the chunk took so much longer to the queue than the others, if so much is to be added.
+    fn is_held_up(&self, piece: &Piece, ms: i64) -> bool {
+        self.behind_ms.is_some_and(|usual_ms| behind_ms(piece, ms) > usual_ms.saturating_add(HELD_UP_MS))
     }
 
     fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {
@@ -220,7 +225,8 @@ impl<'c> Walk<'c> {
     fn opens_late(&self, piece: &Piece) -> bool {
         let Checkpoint { live, past, .. } = self.checkpoint;
         let is_new = || match live.has_passed(piece) {
-            Some(same) if same || past.is_empty() => !same,
+            Some(true) => false,
+            Some(false) if past.is_empty() => true,
             _ => !self.in_session(moved(piece.captured_at, self.ms)),
         };
         piece.index < self.next && piece.starts_recording() && is_new()

@@ -37,7 +37,7 @@ const STEADY_FOR: Samples = Samples::from_ms(900);
 /// Usual time from a chunk's capture to the queue.
 const USUAL_DELAY_MS: i64 = 250;
 /// Chunks that reach it later than this were held up; they say nothing about the clock.
-const HELD_UP_MS: i64 = 2_000;
+pub(crate) const HELD_UP_MS: i64 = 2_000;
 /// How far the sample clock and the speaker's may differ before times are scaled.
 const DRIFT_MS: i64 = 300;
 /// Difference at which scaling stops.
