@@ -9,7 +9,11 @@ use crate::speech::session::{BEGIN_MS, Chunk, Ended, Passage, Session, Take};
 use crate::speech::webm::Browser;
 
 /// By how much a speaker's clock is ahead; the last ones only where clocks are the trouble.
-const SKEW_MS: [i64; 8] = [0, 0, 0, -3_000, 1_500, 45_000, -90_000_000, 86_400_000];
+const SKEW_MS: [i64; 8] = [0, 0, 0, -3_000, 1_500, 45_000, MOST_BEHIND_MS, MOST_AHEAD_MS];
+/// The door refuses what is stamped further ahead than this, and the queue's clock replaces one that is behind by this.
+const MOST_AHEAD_MS: i64 = 86_400_000;
+/// See [`MOST_AHEAD_MS`].
+const MOST_BEHIND_MS: i64 = -90_000_000;
 /// By how much a clock is set; the first ones also while nothing is recorded. (A clock that is set back by less than a pause
 /// while that lasts makes it look shorter, and nothing shows it.)
 const SET_MS: [i64; 9] =
@@ -220,7 +224,7 @@ fn set_clock(rng: &mut Rng, session: &mut Session, script: &Script) {
     sets.sort_unstable();
     let mut skew_ms = session.skew_ms;
     for (at_ms, by_ms) in sets {
-        skew_ms = (skew_ms + by_ms).clamp(SKEW_MS[6], SKEW_MS[7]); // what is stamped further off, the door refuses
+        skew_ms = (skew_ms + by_ms).clamp(MOST_BEHIND_MS, MOST_AHEAD_MS);
         session.clock_set.push((at_ms, skew_ms));
     }
 }
