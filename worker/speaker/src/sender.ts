@@ -338,12 +338,12 @@ export class Sender {
   }
 
   #heard(link: number, heard: Record<string, unknown>): void {
-    const index = heard.chunkIndex as number | undefined;
+    const index = (heard.chunkIndex ?? undefined) as number | undefined; // some servers say null
     if (heard.type === "ack" && heard.action === "endStream" && this.#end) {
       this.#end.acked = true;
     } else if (heard.type === "ack" && index !== undefined) {
       this.#events.solved("SERVICE_FAILED");
-      this.#drop(this.#window.ack(index, heard.timestamp as number | undefined));
+      this.#drop(this.#window.ack(index, (heard.timestamp ?? undefined) as number | undefined));
     } else if (heard.type === "status") {
       this.#status(heard as unknown as SessionStatus);
     } else if (heard.type === "error") {

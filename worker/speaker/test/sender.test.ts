@@ -575,6 +575,15 @@ test("a disk that cannot be read for a moment loses nothing of what it has", asy
   heard(server, [page.said]);
 });
 
+test("an acknowledgement whose time is null is one without a time", async () => {
+  const { browser, server, page } = world();
+  server.answer = (sent, socket) => socket.say({ type: "ack", chunkIndex: sent.chunkIndex, timestamp: null });
+  void page.sender.speak();
+  await page.talk(3);
+  await browser.tick(1_000);
+  assert.equal(page.sender.counts.waiting, 0, "it would be sent for ever");
+});
+
 test("a large blob is on disk as a whole, or not at all: a reload does not cut it in two", async () => {
   const { browser, server, page } = world();
   server.up = false;
