@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use media::fragment::read::ReadFragment;
+use media::time::EpochMs;
 
 use crate::model::queue::Dead;
 use crate::model::stream::Fragment;
@@ -61,6 +62,8 @@ pub struct SessionEvidence<'a> {
     pub heard: Vec<Heard>,
     /// Its fragments, in the order of ingestion.
     pub fragments: &'a [Fragment],
+    /// When its fragments, by their producer timestamps, were first tried.
+    pub first_tried_ms: BTreeMap<EpochMs, u64>,
     /// Facts whose message lies in the dead-letter queue at the end, with it.
     pub dead: BTreeMap<usize, &'a Dead>,
     /// Facts whose message lay there before any redrive.
@@ -107,8 +110,8 @@ impl<'a> SessionEvidence<'a> {
         let chunks_of = |dead: &'a [Dead]| -> BTreeMap<usize, &'a Dead> {
             dead.iter().filter_map(|dead| Some((*by_body.get(&dead.body)?, dead))).collect()
         };
-        let fragments =
-            outcome.world.streams.by_session.get(&session.name).map_or(&[][..], |stream| &stream.fragments);
+        let stream = outcome.world.streams.by_session.get(&session.name);
+        let fragments = stream.map_or(&[][..], |stream| &stream.fragments);
         let spoken = spoken(session, &facts);
         let index = spoken.iter().enumerate().map(|(i, s)| ((s.take, s.frame), i)).collect();
         Self {
@@ -117,6 +120,7 @@ impl<'a> SessionEvidence<'a> {
             index,
             heard: heard(fragments),
             fragments,
+            first_tried_ms: stream.map(|stream| stream.first_tried_ms.clone()).unwrap_or_default(),
             dead: chunks_of(&outcome.world.queue.dead),
             parked: chunks_of(&outcome.parked),
             parked_again: again(session, &outcome.parked, &by_body),

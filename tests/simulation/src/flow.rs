@@ -72,10 +72,11 @@ pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
 /// been handed out late by a page that had stalled, or held up on its way, so that a clock that is ahead seemed right.
 fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
     let first = frames.iter().map(|(heard, _)| heard.number).min().unwrap_or_default();
-    let stored_ms = session.fragments.iter().find(|fragment| fragment.number == first).map(|f| f.stored_ms);
+    let of_first = session.fragments.iter().find(|fragment| fragment.number == first);
+    let placed_ms = of_first.map(|f| session.first_tried_ms.get(&f.at).copied().unwrap_or(f.stored_ms));
     let chunks = session.session.takes.iter().flat_map(|take| &take.chunks).zip(&session.arrived_ms);
     let seen =
-        || chunks.clone().filter_map(|(chunk, at)| Some((chunk, at.filter(|at| Some(*at) <= stored_ms)?)));
+        || chunks.clone().filter_map(|(chunk, at)| Some((chunk, at.filter(|at| Some(*at) <= placed_ms)?)));
     let began_ms = session.session.begins_ms;
     let on_its_way = |(chunk, at): (&Chunk, u64)| at.saturating_sub(began_ms + chunk.handed_out_ms);
     let ahead_ms = session.session.skew_ms.max(0).unsigned_abs();

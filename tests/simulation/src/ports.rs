@@ -163,6 +163,7 @@ impl Worker {
     ) -> Result<Persisted> {
         let name = session.as_str();
         lock(&self.world).keep(|| format!("put {name} {}", at.0), || fragment.clone());
+        lock(&self.world).streams.note_try(name, at, self.clock.now_ms());
         let (_, upload) = self.upload(name);
         let connect_ms = lock(&self.world).services.call_ms.0;
         self.clock.sleep_ms(connect_ms.min(within_ms)).await;

@@ -231,8 +231,10 @@ fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
     let is_new_here = delivered().any(|record| record.receive_count <= 1);
     let looked = delivered().map(|record| record.receive_count).max()?;
-    // Behind what is set aside there was more: a delivery may show less than there is.
-    let hides = view.delivery_full || view.pieces.iter().any(|piece| piece.set_aside);
+    // Behind what is set aside there was more, and so there may be after a worker's death: a delivery may show less than there is.
+    let hides = view.delivery_full
+        || view.pieces.iter().any(|piece| piece.set_aside)
+        || view.now.ms_since(newest) >= policy.behind_ms;
     let more_behind = (hides && looked < policy.backlog_looks) || is_new_here;
     (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
 }

@@ -227,11 +227,10 @@ impl Timeline {
         self.last.map(|last| last.sent_at)
     }
 
-    /// Places `chunk`. Those `after` it only serve to distinguish a pause from a stall.
+    /// Places `chunk`. Those `after` it serve to tell a pause from a stall, and a slow way from a clock that is behind.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
-        let chunk = &Timing { sent_at: blob_sent_at(chunk, after), ..*chunk };
         let ahead_ms = self.skew_ms - self.lag_ms;
-        let amid_blob = self.enter(chunk, sight.in_gap);
+        let amid_blob = self.enter(chunk, after, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
         let Some(end) = self.end() else {
             let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
@@ -258,11 +257,14 @@ impl Timeline {
 
     /// Goes on to a chunk: what lies before it, and what it shows of the clock. Returns whether it continues a blob: then it shows
     /// nothing.
-    fn enter(&mut self, chunk: &Timing, in_gap: bool) -> bool {
+    fn enter(&mut self, chunk: &Timing, after: &[Timing], in_gap: bool) -> bool {
         let amid_blob = self.blob == Some(chunk.captured_at);
         self.blob = chunk.continues.then_some(chunk.captured_at);
+        if self.last.is_none() {
+            self.skew_ms = self.skew_ms.min(lowest_behind_ms(chunk, after));
+        }
         if !amid_blob {
-            self.follow_clock(chunk, in_gap);
+            self.follow_clock(&Timing { sent_at: blob_sent_at(chunk, after), ..*chunk }, in_gap);
         }
         if self.stretch_at.is_some() {
             self.samples += chunk.joint.hole();
@@ -271,8 +273,14 @@ impl Timeline {
     }
 
     /// Places `chunk` so that it ends where an earlier plan had it end.
-    pub fn place_again(&mut self, chunk: &Timing, ends_at: EpochMs, sight: Sight) -> Placement {
-        self.enter(chunk, sight.in_gap);
+    pub fn place_again(
+        &mut self,
+        chunk: &Timing,
+        after: &[Timing],
+        ends_at: EpochMs,
+        sight: Sight,
+    ) -> Placement {
+        self.enter(chunk, after, sight.in_gap);
         let lowest_ms = self.lag(chunk, &[]).lowest_ms;
         let at = EpochMs(ends_at.0.saturating_sub(chunk.samples.ms_ceil()));
         let Some((stretch_at, end)) = self.stretch_at.zip(self.end()) else {
@@ -399,6 +407,9 @@ impl Timeline {
             }
             match next.joint {
                 Joint::Continues | Joint::Missing(_) | Joint::AtLeast { .. } => before += next.joint.hole(),
+                Joint::ClockBehind(missing) if continues && next.captured_at == blob.captured_at => {
+                    before += missing
+                }
                 Joint::Clock | Joint::ClockBehind(_) => {
                     lag.settled = true; // its recorder was stopped: nothing of it is still to come
                     break;
@@ -450,6 +461,27 @@ fn blob_sent_at(chunk: &Timing, after: &[Timing]) -> EpochMs {
     let same_blob = |next: &&Timing| next.captured_at == chunk.captured_at;
     let pieces = after.iter().take_while(same_blob).filter(|_| chunk.continues);
     pieces.map(|piece| piece.sent_at).fold(chunk.sent_at, EpochMs::min)
+}
+
+/// What the queue's clock was ahead of the speaker's, by the chunk at hand that took least time to the queue: a page that had no
+/// network sends its first chunks late. Where the clock was set meanwhile, the rest tells nothing.
+fn lowest_behind_ms(chunk: &Timing, after: &[Timing]) -> i64 {
+    let mut lowest_ms = chunk.behind_ms();
+    let mut before = chunk.captured_at;
+    let mut audio = Samples(0);
+    for next in after {
+        audio += next.samples + next.joint.hole();
+        if next.continues {
+            continue; // how long its blob is shows its end
+        }
+        let later_ms = next.captured_at.ms_since(before);
+        if later_ms > audio.ms_ceil() + PAUSE_MS as u64 || clock_was_set(before, next.captured_at) {
+            break;
+        }
+        lowest_ms = lowest_ms.min(next.behind_ms());
+        (before, audio) = (next.captured_at, Samples(0));
+    }
+    lowest_ms
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

@@ -68,14 +68,15 @@ impl<P: Ports> SessionWork<'_, P> {
         let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
         let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
         let newest = delivered.max_by_key(|record| record.sent_at);
-        let looked = |looks: u32| newest.is_none_or(|record| record.receive_count >= looks);
+        // All that was kept back waits for the one that stayed in the queue.
+        let looked = |looks: u32| newest.map_or(waited_out, |record| record.receive_count >= looks);
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
         // placed when its last piece has come, however far behind in the queue that lies.
         let quiet_ms = batch.pieces.iter().map(|piece| waited_ms(&piece.record)).min().unwrap_or_default();
         let goes_on = batch.pieces.last().is_some_and(|last| last.continues);
         let nothing_comes = match goes_on {
             true => looked(policy.backlog_looks) && waited_out,
-            false => waited_out || (looked(CALM_LOOKS) && quiet_ms >= CALM_MS),
+            false => looked(CALM_LOOKS) && (waited_out || quiet_ms >= CALM_MS),
         };
         // The end may overtake the last piece of a blob.
         let has_ended = !sorted.ends.is_empty() && !goes_on;

@@ -33,6 +33,8 @@ pub struct Fragment {
 pub struct Stream {
     /// In the order of ingestion.
     pub fragments: Vec<Fragment>,
+    /// When PutMedia was first called for a producer timestamp.
+    pub first_tried_ms: BTreeMap<EpochMs, u64>,
     connected_until_ms: u64,
 }
 
@@ -45,6 +47,12 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// Notes that PutMedia is called.
+    pub fn note_try(&mut self, session: &str, at: EpochMs, now_ms: u64) {
+        let stream = self.by_session.entry(session.to_owned()).or_default();
+        stream.first_tried_ms.entry(at).or_insert(now_ms);
+    }
+
     /// Opens the one connection until `until_ms`.
     ///
     /// # Errors

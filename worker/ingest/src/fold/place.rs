@@ -129,9 +129,10 @@ impl Placing<'_> {
             true => known,
             false => self.around.ends_at.filter(|_| i + 1 == self.pieces.len()),
         };
+        let after = &self.timings[i + 1..];
         let placement = match known {
-            Some(end) => timeline.place_again(timing, end, sight),
-            None => timeline.place(timing, &self.timings[i + 1..], sight),
+            Some(end) => timeline.place_again(timing, after, end, sight),
+            None => timeline.place(timing, after, sight),
         };
         if placement.doubtful {
             self.folded.doubtful.get_or_insert(i);
