@@ -66,10 +66,8 @@ impl<P: Ports> SessionWork<'_, P> {
         let policy = &self.writer.config.policy;
         let most_ms = policy.last_resort_ms;
         let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
-        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
-        let newest = delivered.max_by_key(|record| record.sent_at);
-        // All that was kept back waits for the one that stayed in the queue.
-        let looked = |looks: u32| newest.map_or(waited_out, |record| record.receive_count >= looks);
+        let looks = self.looks(batch, sorted);
+        let looked = |least: u32| looks >= least;
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is
         // placed when its last piece has come, however far behind in the queue that lies.
         let quiet_ms = batch.pieces.iter().map(|piece| waited_ms(&piece.record)).min().unwrap_or_default();
@@ -83,6 +81,20 @@ impl<P: Ports> SessionWork<'_, P> {
         batch.gap.is_none()
             && crowd != Crowd::Room
             && ((nothing_comes && !self.hides(batch, sorted)) || has_ended)
+    }
+
+    /// How often the queue was seen with nothing behind the newest chunk at hand.
+    fn looks(&self, batch: &Batch<'_>, sorted: &Sorted) -> u32 {
+        let newest = sorted.live.iter().map(|piece| piece.record.sequence_number).max().unwrap_or_default();
+        let seen_here = self.writer.looks.note(&self.session, newest, self.delivery_number);
+        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        match delivered.max_by_key(|record| record.sent_at) {
+            Some(newest) if self.now().ms_since(newest.sent_at) < self.writer.config.policy.behind_ms => {
+                newest.receive_count
+            }
+            // It is old: there was trouble, and its deliveries may have ended before anybody looked.
+            _ => seen_here,
+        }
     }
 
     /// Whether the delivery brought chunks again that the state keeps: a worker died before it deleted them. The one that it left in

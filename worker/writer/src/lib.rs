@@ -13,6 +13,7 @@ mod ended;
 pub mod event;
 mod hand_back;
 mod lease;
+mod looks;
 mod park;
 mod planned;
 pub mod ports;
@@ -25,6 +26,7 @@ mod work;
 mod writer;
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::{Either, join, select};
@@ -36,6 +38,7 @@ use media::time::EpochMs;
 
 pub use config::{Config, END_GRACE_MS};
 pub use ended::is_after_end;
+use looks::Looks;
 use ports::{Clock as _, Ports, Queue as _};
 use warm::WarmSessions;
 use work::SessionWork;
@@ -59,7 +62,14 @@ pub struct Answer {
 impl<P: Ports> Writer<P> {
     /// A writer on these ports.
     pub fn new(ports: P, config: Config) -> Self {
-        Self { ports, config, warm: WarmSessions::default(), vain: Vain::default() }
+        Self {
+            ports,
+            config,
+            warm: WarmSessions::default(),
+            vain: Vain::default(),
+            looks: Looks::default(),
+            deliveries: AtomicU64::default(),
+        }
     }
 
     /// The ports, for telemetry and tests.
@@ -74,11 +84,19 @@ impl<P: Ports> Writer<P> {
         let settled = Mutex::new(Settled::default());
         let stop_at = EpochMs(deadline.0.saturating_sub(self.config.answer_margin_ms));
         let delivery_full = delivered.len() >= self.config.policy.full;
+        let delivery_number = self.deliveries.fetch_add(1, Ordering::Relaxed);
         let (settled_here, records) = (&settled, delivered.len());
         let sessions = delivery.sessions.into_iter().map(|(session, entries)| {
             let alone = entries.len() == records;
-            let work =
-                SessionWork { writer: self, session, stop_at, delivery_full, alone, settled: settled_here };
+            let work = SessionWork {
+                writer: self,
+                session,
+                stop_at,
+                delivery_number,
+                delivery_full,
+                alone,
+                settled: settled_here,
+            };
             Box::pin(work.run(entries)) as Running<'_>
         });
         let refused = delivery.refused.iter().map(|rejected| Delivered::of(&rejected.record)).collect();

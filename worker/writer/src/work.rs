@@ -62,6 +62,8 @@ pub(crate) struct SessionWork<'a, P> {
     pub(crate) writer: &'a Writer<P>,
     pub(crate) session: SessionId,
     pub(crate) stop_at: EpochMs,
+    /// Which of this process's deliveries it is.
+    pub(crate) delivery_number: u64,
     /// See [`View::delivery_full`].
     pub(crate) delivery_full: bool,
     /// All of the delivery is this session's.

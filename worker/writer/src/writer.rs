@@ -1,5 +1,6 @@
 //! What outlives an invocation, and what its parts share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ingest::batch::Settled;
@@ -7,6 +8,7 @@ use ingest::fold::Vain;
 use ingest::message::Record;
 
 use crate::config::Config;
+use crate::looks::Looks;
 use crate::warm::WarmSessions;
 
 /// Writes batches; lives as long as the process and remembers the sessions it wrote last.
@@ -16,6 +18,9 @@ pub struct Writer<P> {
     pub(crate) warm: WarmSessions,
     /// What chunks without sound came to, of whichever session.
     pub(crate) vain: Vain,
+    pub(crate) looks: Looks,
+    /// How many this process has had.
+    pub(crate) deliveries: AtomicU64,
 }
 
 /// What the queue knows a delivered message by.

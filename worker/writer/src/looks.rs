@@ -1,0 +1,40 @@
+//! How often this process has looked at the end of what a session has in the queue.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use ingest::message::SessionId;
+
+/// Sessions remembered.
+const MAX_SESSIONS: usize = 64;
+
+/// Counts deliveries behind whose newest chunk nothing came. The queue's own count of a message's deliveries tells less: when one
+/// failed, or its worker died, nobody looked.
+#[derive(Default)]
+pub(crate) struct Looks(Mutex<VecDeque<Look>>);
+
+struct Look {
+    session: SessionId,
+    /// Sequence number of the newest chunk at hand.
+    newest: u128,
+    /// The last delivery that had it.
+    delivery: u64,
+    times: u32,
+}
+
+impl Looks {
+    /// Notes a delivery, and returns how many had the same newest chunk.
+    pub(crate) fn note(&self, session: &SessionId, newest: u128, delivery: u64) -> u32 {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = looks.iter().position(|look| look.session == *session).and_then(|at| looks.remove(at));
+        let times = match known.filter(|look| look.newest == newest) {
+            None => 1,
+            Some(look) => look.times + u32::from(look.delivery != delivery),
+        };
+        looks.push_back(Look { session: session.clone(), newest, delivery, times });
+        if looks.len() > MAX_SESSIONS {
+            looks.pop_front();
+        }
+        times
+    }
+}
