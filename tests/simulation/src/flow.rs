@@ -71,9 +71,10 @@ pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
 /// By how much this audio may lie later than spoken, because nothing had shown better when it was placed: every chunk before it had
 /// been handed out late by a page that had stalled, or held up on its way, so that a clock that is ahead seemed right.
 fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
-    let first = frames.iter().map(|(heard, _)| heard.number).min().unwrap_or_default();
-    let of_first = session.fragments.iter().find(|fragment| fragment.number == first);
-    let placed_ms = of_first.map(|f| session.first_tried_ms.get(&f.at).copied().unwrap_or(f.stored_ms));
+    let numbers: BTreeSet<u64> = frames.iter().map(|(heard, _)| heard.number).collect();
+    let of_frames = session.fragments.iter().filter(|fragment| numbers.contains(&fragment.number));
+    let tried_ms = |f: &Fragment| session.first_tried_ms.get(&f.at).copied().unwrap_or(f.stored_ms);
+    let placed_ms = of_frames.map(tried_ms).min();
     let chunks = session.session.takes.iter().flat_map(|take| &take.chunks).zip(&session.arrived_ms);
     let seen =
         || chunks.clone().filter_map(|(chunk, at)| Some((chunk, at.filter(|at| Some(*at) <= placed_ms)?)));

@@ -28,6 +28,10 @@ impl<P: Ports> SessionWork<'_, P> {
             // The burst has outgrown what can be set aside: it is the stall that it looks like. A pause shows at its end.
             return (around, Folded { doubtful: None, ..folded });
         }
+        if crowd == Crowd::Room && batch.start.position.is_fresh() && self.is_behind(batch) {
+            // What lies behind may show that a clock is ahead, and that all that is at hand was held up.
+            return (around, Folded { doubtful: Some(0), ..folded });
+        }
         if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
             return (around, folded);
         }
@@ -83,10 +87,17 @@ impl<P: Ports> SessionWork<'_, P> {
             && ((nothing_comes && !self.hides(batch, sorted)) || has_ended)
     }
 
+    /// Whether the newest chunk at hand is old.
+    fn is_behind(&self, batch: &Batch<'_>) -> bool {
+        let newest = batch.pieces.iter().map(|piece| piece.record.sent_at).max().unwrap_or_default();
+        self.now().ms_since(newest) >= self.writer.config.policy.caught_up_ms
+    }
+
     /// How often the queue was seen with nothing behind the newest chunk at hand.
     fn looks(&self, batch: &Batch<'_>, sorted: &Sorted) -> u32 {
         let newest = sorted.live.iter().map(|piece| piece.record.sequence_number).max().unwrap_or_default();
-        let seen_here = self.writer.looks.note(&self.session, newest, self.delivery_number);
+        let seen_here =
+            self.writer.looks.note(&self.session, newest, self.delivery_number, self.delivery_full);
         let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
         match delivered.max_by_key(|record| record.sent_at) {
             Some(newest) if self.now().ms_since(newest.sent_at) < self.writer.config.policy.behind_ms => {

@@ -23,13 +23,13 @@ struct Look {
 }
 
 impl Looks {
-    /// Notes a delivery, and returns how many had the same newest chunk.
-    pub(crate) fn note(&self, session: &SessionId, newest: u128, delivery: u64) -> u32 {
+    /// Notes a delivery; returns how many had the same newest chunk, and room for more. `full`: it had none.
+    pub(crate) fn note(&self, session: &SessionId, newest: u128, delivery: u64, full: bool) -> u32 {
         let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = looks.iter().position(|look| look.session == *session).and_then(|at| looks.remove(at));
         let times = match known.filter(|look| look.newest == newest) {
-            None => 1,
-            Some(look) => look.times + u32::from(look.delivery != delivery),
+            None => u32::from(!full),
+            Some(look) => look.times + u32::from(!full && look.delivery != delivery),
         };
         looks.push_back(Look { session: session.clone(), newest, delivery, times });
         if looks.len() > MAX_SESSIONS {
