@@ -437,7 +437,16 @@ mod tests {
                 End::Open,
                 defer(0, Why::Hole),
             ),
-            ("nothing lies behind", vec![6, 7, 8, 9], 12_000, 2, End::Open, write(4)),
+            (
+                "a worker died, and this may not be all that it left",
+                vec![6, 7, 8, 9],
+                12_000,
+                2,
+                End::Open,
+                defer(0, Why::Hole),
+            ),
+            ("nothing lies behind", vec![6, 7, 8, 9], 12_000, 6, End::Open, write(4)),
+            ("nothing lies behind, and nobody died", vec![6, 7, 8, 9], 4_500, 2, End::Open, write(4)),
         ] {
             assert_eq!(decide_on(&indices, age_ms, deliveries, end), expected, "{what}");
         }
