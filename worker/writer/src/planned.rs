@@ -41,8 +41,10 @@ pub(crate) fn as_leased<'a>(
     let placed = |(index, _): &(u64, EpochMs)| batch.start.placements.iter().all(|(known, _)| known != index);
     let again: Vec<_> = advance.placements.iter().filter(|place| placed(place)).copied().collect();
     batch.start.placements.extend(again);
-    // More chunks may have been at hand, and have shown the speaker's clock.
-    batch.start.position.timeline.learn_skew(&advance.to.timeline);
+    if batch.start.position.is_fresh() {
+        // More chunks were at hand, and may have shown the speaker's clock.
+        batch.start.position.timeline.learn_skew(&advance.to.timeline);
+    }
     let around = Around { ends_at: amid.then_some(advance.until), ..Around::of(batch.gap, vain) };
     plan(&batch.start, batch.pieces, around)
 }
