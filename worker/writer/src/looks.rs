@@ -38,3 +38,29 @@ impl Looks {
         times
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_a_delivery_with_room_behind_the_same_newest_chunk() {
+        let looks = Looks::default();
+        let [a, b] = ["a", "b"].map(|id| SessionId::parse(id).unwrap());
+        assert_eq!(looks.note(&a, 7, 1, true), 0, "more may lie behind a full delivery");
+        assert_eq!(looks.note(&a, 7, 2, false), 1);
+        assert_eq!(looks.note(&a, 7, 2, false), 1, "the same delivery, seen twice");
+        assert_eq!(looks.note(&b, 7, 2, false), 1, "another session's");
+        assert_eq!(looks.note(&a, 7, 3, false), 2);
+        assert_eq!(looks.note(&a, 8, 4, false), 1, "something came behind it");
+    }
+
+    #[test]
+    fn only_so_many_sessions_are_remembered() {
+        let looks = Looks::default();
+        for n in 0..=MAX_SESSIONS as u64 {
+            looks.note(&SessionId::parse(&format!("s{n}")).unwrap(), 1, n, false);
+        }
+        assert_eq!(looks.0.lock().unwrap().len(), MAX_SESSIONS);
+    }
+}

@@ -194,6 +194,32 @@ fn a_blob_lies_where_the_piece_that_came_first_shows() {
 }
 
 #[test]
+fn a_piece_that_is_missing_leaves_its_room_before_a_blob_is_placed() {
+    // Four pieces of 1.5 s; the third is missing, and the container does not tell how long it was.
+    let mut pieces = blob(6_000, &[1_500, 1_500, 1_500]);
+    pieces[2].joint = Joint::ClockBehind(Samples::from_ms(1_500));
+    assert_eq!(place_all(&pieces)[..2], [0, 1_500], "the beginning would lie 1.5 s too late");
+}
+
+#[test]
+fn a_session_that_begins_without_network_follows_the_clock_that_a_later_chunk_shows() {
+    // The speaker's clock is 2 s ahead; the first chunk was kept for 5 s, and with it the next comes, at once.
+    let ahead = |captured_ms: u64, sent_ms: u64, joint: Joint| Timing {
+        sent_at: EpochMs(T0 + sent_ms),
+        ..chunk(captured_ms + 2_000, 300, joint)
+    };
+    let chunks = [
+        ahead(300, 5_300, Joint::Clock),
+        ahead(600, 5_300, Joint::Continues),
+        ahead(900, 960, Joint::Continues),
+    ];
+    assert_eq!(place_all(&chunks), [60, 360, 660], "all of it would lie in the future");
+    // A chunk behind which the clock was set tells nothing of the clock before.
+    let set = ahead(3_600_900, 960, Joint::Continues);
+    assert_eq!(place_all(&[chunks[0], chunks[1], set])[..2], [2_000, 2_300]);
+}
+
+#[test]
 fn a_large_blob_of_a_page_that_stood_still_is_no_pause() {
     // 6 s of a stall: the small blob that was due, then the large one 280 ms later, in pieces.
     let pieces = [
