@@ -43,6 +43,9 @@ pub(super) fn take(
     for piece in pieces {
         let missing = !place.leads_to(piece);
         let same_page = place.numbering == piece.numbering;
+        if missing || !same_page {
+            pass_undecided(&mut media, &mut taken); // what they begin ends in what is missing
+        }
         if !same_page {
             media.demuxer = Demuxer::new(); // another page's recorder
             media.lose_chunks();
