@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use media::fragment::read::ReadFragment;
 use media::time::EpochMs;
+use writer::event::Event;
 
 use crate::model::queue::Dead;
 use crate::model::stream::Fragment;
@@ -68,6 +69,8 @@ pub struct SessionEvidence<'a> {
     pub dead: BTreeMap<usize, &'a Dead>,
     /// Facts whose message lay there before any redrive.
     pub parked: BTreeMap<usize, &'a Dead>,
+    /// More gaps were open than are kept: what comes back to the oldest finds no place, and what was withheld behind them is parked.
+    pub gave_up_gaps: bool,
     /// Messages that lay there before any redrive and carry a chunk that came before under another time.
     pub parked_again: Vec<&'a Dead>,
 }
@@ -123,6 +126,7 @@ impl<'a> SessionEvidence<'a> {
             first_tried_ms: stream.map(|stream| stream.first_tried_ms.clone()).unwrap_or_default(),
             dead: chunks_of(&outcome.world.queue.dead),
             parked: chunks_of(&outcome.parked),
+            gave_up_gaps: gave_up_gaps(session, outcome),
             parked_again: again(session, &outcome.parked, &by_body),
             disturbed: disturbed(&facts, &arrived_ms),
             arrived_ms,
@@ -182,6 +186,12 @@ impl<'a> SessionEvidence<'a> {
     pub fn take_of(&self, tape: usize) -> Option<usize> {
         self.session.takes.iter().position(|take| take.tape == tape)
     }
+}
+
+fn gave_up_gaps(session: &Session, outcome: &Outcome) -> bool {
+    outcome.world.events.iter().any(
+        |(_, event)| matches!(event, Event::GapGivenUp { session_id, .. } if *session_id == session.name),
+    )
 }
 
 fn again<'a>(session: &Session, dead: &'a [Dead], by_body: &BTreeMap<String, usize>) -> Vec<&'a Dead> {

@@ -267,14 +267,17 @@ pub fn redrive_restores(session: &SessionEvidence<'_>) -> Vec<String> {
     broken
 }
 
-/// Parked for good, and rightly so: a late chunk whose place was not kept, or that no longer fits; what noise took along; a page
-/// that was replaced; a made-up time.
+/// Parked for good, and rightly so: a late chunk whose place was not kept, or that no longer fits; what was withheld behind it; what
+/// noise took along; a page that was replaced; a made-up time.
 fn has_no_place(session: &SessionEvidence<'_>, chunk: usize, dead: &Dead) -> bool {
     match dead.attributes["reason"].as_str() {
         _ if session.facts[chunk].is_misstamped() => true,
         "REPLACED" => session.session.kinds.has(Kind::SecondPage),
         "NO_PLACE" => late(session, session.facts[chunk].take),
-        "UNDECODABLE_AUDIO" => is_noisy(session, session.facts[chunk].take) || session.pages_mix(),
+        "UNDECODABLE_AUDIO" => {
+            let take = session.facts[chunk].take;
+            is_noisy(session, take) || session.pages_mix() || (session.gave_up_gaps && late(session, take))
+        }
         _ => false,
     }
 }

@@ -151,6 +151,14 @@ impl Checkpoint {
             .filter(move |gap| gap.chunks.holds(index) && !(another && gap.chunks.numbering == current))
     }
 
+    /// The earlier numbering that has passed a chunk with this index, captured then.
+    pub(crate) fn past_with(&self, index: u64, captured_at: EpochMs) -> Option<&PastNumbering> {
+        let seen = |past: &&PastNumbering| {
+            (past.captured.0..=past.captured.1).contains(&captured_at) && index < past.next
+        };
+        self.past.iter().find(seen)
+    }
+
     /// A fragment to look at again.
     pub fn look_again(&mut self, look: Look) {
         self.looks.push(look);

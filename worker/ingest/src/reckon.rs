@@ -107,7 +107,10 @@ impl<'c> Walk<'c> {
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
         let again = || same_recording() && live.has_passed(piece) != Some(false);
         let opens = (piece.opens() && !again() && !self.is_of_past_page(piece)) || self.opens_late(piece);
-        let known = self.in_gap(piece).or_else(|| self.of_another_setting(piece, opens));
+        let known = self
+            .in_gap(piece)
+            .or_else(|| self.in_past_page(piece).filter(|_| !opens))
+            .or_else(|| self.of_another_setting(piece, opens));
         if let Some(ms) = known.or_else(|| self.of_what_is_passed(piece).filter(|_| !opens)) {
             return ms;
         }
@@ -151,8 +154,11 @@ impl<'c> Walk<'c> {
         self.behind_ms = self.behind_ms.map(|usual_ms| usual_ms.min(behind_ms)).or(Some(behind_ms));
     }
 
-    /// A chunk that comes back into a gap was stamped as its neighbours were.
+    /// A chunk that comes back into a gap was stamped as its neighbours were. The page's next one at its pace does not come back.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
+        if self.is_at_its_pace(piece) {
+            return None;
+        }
         let live = &self.checkpoint.live;
         let gaps: Vec<&Gap> = self.checkpoint.gaps_for(live, piece).collect();
         live.clock.settings().find(|ms| {
@@ -161,17 +167,29 @@ impl<'c> Walk<'c> {
         })
     }
 
+    /// A chunk that was held up and does not go on with the page, by its index or its time, comes again, if by some setting an earlier
+    /// page has passed it: it was redriven, and turned out to be written.
+    fn in_past_page(&self, piece: &Piece) -> Option<i64> {
+        if self.is_at_its_pace(piece) || (self.goes_on(piece) && !self.is_too_early(piece, self.ms)) {
+            return None;
+        }
+        let mut settings = std::iter::once(self.ms).chain(self.checkpoint.live.clock.settings());
+        settings.find(|ms| {
+            let past = self.checkpoint.past_with(piece.index, moved(piece.captured_at, *ms));
+            past.is_some() && self.is_held_up(piece, *ms)
+        })
+    }
+
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.
     fn of_another_setting(&self, piece: &Piece, opens: bool) -> Option<i64> {
-        let usual_ms = self.behind_ms?;
-        let too_early = |ms: &i64| behind_ms(piece, *ms) < usual_ms.saturating_sub(TOO_EARLY_MS);
-        if !too_early(&self.ms) {
+        if !self.is_too_early(piece, self.ms) {
             return None;
         }
         // One that comes in its turn was not held up: else its clock was set ahead to a time of its own.
         let in_turn = opens || self.goes_on(piece);
         let held_up = |ms: &i64| in_turn && self.is_held_up(piece, *ms);
-        self.checkpoint.live.clock.settings().filter(|ms| !too_early(ms) && !held_up(ms)).max()
+        let fits = |ms: &i64| !self.is_too_early(piece, *ms) && !held_up(ms);
+        self.checkpoint.live.clock.settings().filter(fits).max()
     }
 
     /// A chunk whose index is passed, that was held up and seems to come after all that is passed, comes again, if by another setting it
@@ -182,6 +200,11 @@ impl<'c> Walk<'c> {
             return None;
         }
         self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms)).max()
+    }
+
+    /// Whether the chunk took so much less time to the queue than the others, if so much is to be added.
+    fn is_too_early(&self, piece: &Piece, ms: i64) -> bool {
+        self.behind_ms.is_some_and(|usual_ms| behind_ms(piece, ms) < usual_ms.saturating_sub(TOO_EARLY_MS))
     }
 
     /// Whether the chunk took so much longer to the queue than the others, if so much is to be added.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use media::time::EpochMs;
 
-use crate::checkpoint::{Advance, Checkpoint, Line, PastNumbering};
+use crate::checkpoint::{Advance, Checkpoint, Line};
 use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
 use crate::piece::Piece;
@@ -208,7 +208,7 @@ impl Walk {
         // The page's own connection has also brought what its last load left.
         if from_before
             && !newer
-            && let Some(past) = past_with(checkpoint, piece)
+            && let Some(past) = checkpoint.past_with(piece.index, piece.captured_at)
         {
             return written(checkpoint, past.numbering, piece);
         }
@@ -224,7 +224,7 @@ impl Walk {
             let begins = piece.opens() || piece.starts_recording();
             // Over the connection of a page, another one begins with its header; all else is the page's, sent again. What is sent again
             // over another one is as old as it was.
-            let is_new = newer && same_bytes.is_none() && !piece.is_empty();
+            let is_new = newer && same_bytes != Some(true) && !piece.is_empty();
             let not_again = begins || (is_new && same_connection == Some(false));
             let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && not_again);
             let clock_set_back = newer && !self.is_straggler(piece);
@@ -336,16 +336,8 @@ fn written<'c>(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Whose<
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
 fn from_past_numbering<'c>(checkpoint: &Checkpoint, piece: &Piece) -> Whose<'c> {
-    match past_with(checkpoint, piece) {
+    match checkpoint.past_with(piece.index, piece.captured_at) {
         Some(past) => written(checkpoint, past.numbering, piece),
         None => Whose::Nobodys,
     }
-}
-
-/// The earlier numbering that has passed the chunk, by its time.
-fn past_with<'c>(checkpoint: &'c Checkpoint, piece: &Piece) -> Option<&'c PastNumbering> {
-    let seen = |past: &&PastNumbering| {
-        (past.captured.0..=past.captured.1).contains(&piece.captured_at) && piece.index < past.next
-    };
-    checkpoint.past.iter().find(seen)
 }

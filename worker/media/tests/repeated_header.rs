@@ -181,6 +181,34 @@ fn another_run_of_a_recorder_that_always_writes_the_same_header_is_another_recor
 }
 
 #[test]
+fn another_run_is_another_recording_although_its_first_blobs_end_within_its_header() {
+    let mut webm_of_one_uid = Recorder::one_cluster();
+    let Container::Webm(webm) = &mut webm_of_one_uid.container else { panic!("it writes WebM") };
+    (webm.uid, webm.extras.attachment_bytes) = (1, 9_000);
+    let mut ogg_of_one_serial = Recorder::firefox_ogg();
+    let Container::Ogg(ogg) = &mut ogg_of_one_serial.container else { panic!("it writes Ogg") };
+    (ogg.serial, ogg.tags_bytes) = (1, 9_000);
+    for recorder in [webm_of_one_uid, ogg_of_one_serial] {
+        let runs = [1, 2].map(|n| recorder.record(&sound(20_000, 300, n)));
+        let header_len = runs[1].header_len;
+        for cuts in [vec![header_len], vec![header_len / 2, header_len + 3], vec![header_len - 1, header_len]]
+        {
+            let mut blobs = vec![runs[0].bytes.clone()];
+            let ends = cuts.iter().copied().chain([runs[1].bytes.len()]);
+            ends.fold(0, |from, to| {
+                blobs.push(runs[1].bytes[from..to].to_vec());
+                to
+            });
+            let items = demux(&blobs);
+            assert_eq!(heads(&items).len(), 2, "{cuts:?}: {recorder:?}");
+            let data = packets(&items).into_iter().map(|packet| packet.data);
+            let expected = runs.iter().flat_map(|run| run.packets.iter().map(|packet| packet.data.clone()));
+            assert!(expected.eq(data), "{cuts:?}: each packet is heard once: {recorder:?}");
+        }
+    }
+}
+
+#[test]
 fn files_of_one_blob_each_with_one_header_are_recordings_of_their_own() {
     for recorder in [Recorder::safari(), Recorder::finished(), Recorder::firefox_ogg()] {
         let files: Vec<_> = (0..20).map(|n| recorder.record(&sound(20_000, 13, n))).collect();

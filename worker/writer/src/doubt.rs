@@ -39,16 +39,6 @@ impl<P: Ports> SessionWork<'_, P> {
         (around, fold(&batch.start, batch.pieces, around))
     }
 
-    /// Whether a batch that is leased, without all of its chunks at hand, may come late after all: cut otherwise, its second copy could
-    /// not be told by its chunks.
-    pub(crate) fn waits_for_leased(&self, state: &State, batch: &Batch<'_>) -> bool {
-        let leased = state.checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line());
-        leased.is_some_and(|lease| {
-            let waited_ms = self.now().ms_since(lease.first_attempt_at);
-            !lease.tries.is_empty() && waited_ms < self.writer.config.max_blocked_ms
-        })
-    }
-
     /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
     /// a doubt a second time.
     pub(crate) fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {

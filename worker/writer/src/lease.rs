@@ -3,7 +3,7 @@
 //! The lease carries everything the commit will need, and its snapshots are stored before it. Whether its fragment is stored,
 //! the stream tells: a whole one that is found is proof, not found is believed once the last byte of every try had its time.
 
-use ingest::checkpoint::{Advance, Lease, Look};
+use ingest::checkpoint::{Advance, Checkpoint, Lease, Look};
 use ingest::failure::ServiceFailure;
 use ingest::gap::last_sent_by;
 use ingest::plan::Plan;
@@ -14,7 +14,7 @@ use crate::park::Reason;
 use crate::ports::{Found, Persisted, Ports, Streams as _};
 use crate::state::State;
 use crate::stop::Stop;
-use crate::work::SessionWork;
+use crate::work::{Batch, SessionWork};
 
 /// Kept from the invocation's time while the stream is asked, to write down its answer.
 const AFTER_PROBE_MS: u64 = 1_000;
@@ -101,8 +101,7 @@ impl<P: Ports> SessionWork<'_, P> {
             Ok(Probed::Absent) => Ok(Resolved::Clear),
             Ok(Probed::TimeIsShort) => Err(Stop::TimeIsUp { seconds: Some(1) }),
             Ok(Probed::Overdue) => {
-                let crashed = Reason::Crashed { attempts: lease.attempt };
-                let reason = lease.failure.clone().map_or(crashed, Reason::Service);
+                let reason = overdue(&lease);
                 Ok(Resolved::Unsure(Box::new(lease), reason))
             }
             Err(failure) => {
@@ -198,6 +197,17 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         Ok(())
     }
+}
+
+/// The batch's line's lease, if its fragment may come late after all: cut otherwise, its second copy could not be told by its chunks.
+pub(crate) fn may_come<'s>(checkpoint: &'s Checkpoint, batch: &Batch<'_>) -> Option<&'s Lease> {
+    checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line() && !lease.tries.is_empty())
+}
+
+/// Why a lease is parked that its session has waited for long enough.
+pub(crate) fn overdue(lease: &Lease) -> Reason {
+    let crashed = Reason::Crashed { attempts: lease.attempt };
+    lease.failure.clone().map_or(crashed, Reason::Service)
 }
 
 /// Whether a fragment is all of the batch: a connection that broke inside the body may leave a beginning of it.

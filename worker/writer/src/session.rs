@@ -16,7 +16,7 @@ use media::time::{EpochMs, Samples};
 use crate::backfill::Known;
 use crate::ended::is_after_end;
 use crate::event::Event;
-use crate::lease::Resolved;
+use crate::lease::{Resolved, may_come, overdue};
 use crate::park::Reason;
 use crate::planned::{as_leased, fitting, leased_before};
 use crate::ports::{Clock as _, Ports, SessionStatus, Sessions as _};
@@ -127,9 +127,16 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<Turn, Stop> {
         let delivered = batch.pieces;
         let leased = leased_before(&state.checkpoint, &batch);
-        if leased.is_none() && self.waits_for_leased(state, &batch) {
-            self.defer(delivered, &sorted.ends, 1, "leased").await;
-            return Ok(Turn::Waits);
+        if leased.is_none()
+            && let Some(lease) = may_come(&state.checkpoint, &batch)
+        {
+            if self.now().ms_since(lease.first_attempt_at) < self.writer.config.max_blocked_ms {
+                self.defer(delivered, &sorted.ends, 1, "leased").await;
+                return Ok(Turn::Waits);
+            }
+            let (lease, reason) = (lease.clone(), overdue(lease));
+            self.park_unsure(state, sorted, lease, reason).await?;
+            return Ok(Turn::Moved);
         }
         let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain));
         let crowd = self.crowd(state, &batch, first_look.doubtful.is_some());

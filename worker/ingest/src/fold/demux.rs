@@ -40,13 +40,12 @@ pub(super) fn take(
     let mut ended_before = start.position.timeline.ended_at(captured_before);
     let mut taken = Vec::with_capacity(pieces.len());
     let mut unsure = false;
+    let mut searched_ms = 0;
     for piece in pieces {
         let missing = !place.leads_to(piece);
         let same_page = place.numbering == piece.numbering;
-        if !same_page {
-            media.demuxer = Demuxer::new(); // another page's recorder
-            media.lose_chunks();
-            media.missing = 0;
+        if missing || !same_page {
+            break_off(&mut media, &mut taken, same_page);
         }
         let from = amid.filter(|_| place == piece.place());
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
@@ -54,17 +53,16 @@ pub(super) fn take(
         amid = piece.head;
         let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
         captured_before = captured_before.max(piece.ended_at());
-        let mut out = Taken::nothing(elapsed_ms, piece.ended_at().ms_since(ended_before));
-        out.lost = lost.unwrap_or_default();
+        let mut out = Taken::nothing(searched_ms + elapsed_ms, piece.ended_at().ms_since(ended_before));
         let lies = Before { missing, lost, from };
-        let look = |media: &mut MediaState, unsure: &mut bool, out: &mut Taken| {
-            take_chunk(media, piece, lies, unsure, out);
-        };
+        let look = |media: &mut _, unsure: &mut _, out: &mut _| take_chunk(media, piece, lies, unsure, out);
         match vain {
             Some(vain) => vain.once(&mut media, piece, (lies, &mut unsure), &mut out, look),
             None => look(&mut media, &mut unsure, &mut out),
         }
         ended_before = out.ended_at(ended_before, piece.ended_at());
+        // What is passed in search of a place to go on is missing, too.
+        searched_ms = if media.is_searching() { out.elapsed_ms } else { 0 };
         audio += out.samples;
         taken.push(out);
         if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
@@ -77,6 +75,17 @@ pub(super) fn take(
     tell_holes(&mut taken);
     pass_undecided(&mut media, &mut taken);
     (media, taken)
+}
+
+/// What comes next does not go on with what is taken: bytes that are undecided end in what is missing, and another page has another
+/// recorder.
+fn break_off(media: &mut MediaState, taken: &mut [Taken], same_page: bool) {
+    pass_undecided(media, taken);
+    if !same_page {
+        media.demuxer = Demuxer::new();
+        media.lose_chunks();
+        media.missing = 0;
+    }
 }
 
 /// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
@@ -99,7 +108,7 @@ fn tell_holes(taken: &mut [Taken]) {
         }
         let hole = least + told.unwrap_or_default();
         let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
-        let by_both_ms = by_clock_ms.min(chunk.lost.saturating_mul(chunk_ms));
+        let by_both_ms = by_clock_ms.min(u64::from(chunk.behind).saturating_mul(chunk_ms));
         let is_hidden =
             by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS || by_both_ms > (hole + chunk.packet).ms_ceil();
         let untold = told.is_none() && (chunk.basis == TimeBasis::NotBefore || is_hidden);

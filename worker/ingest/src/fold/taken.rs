@@ -30,10 +30,8 @@ pub(super) struct Taken {
     pub(super) packet: Samples,
     /// By how much the container times since the last loss were too early, if this chunk tells.
     pub(super) too_early: Option<Samples>,
-    /// The capture clock's time since the chunk before.
+    /// The capture clock's time since the chunk before, or since the one before those that were passed in search.
     pub(super) elapsed_ms: u64,
-    /// So many chunks of its page are missing before it.
-    pub(super) lost: u64,
     /// So many are missing or were passed in search between its audio and the audio before.
     pub(super) behind: u32,
     /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
@@ -62,7 +60,6 @@ impl Taken {
             packet: Samples(0),
             too_early: None,
             elapsed_ms,
-            lost: 0,
             behind: 0,
             room_ms,
             recording: None,

@@ -49,6 +49,10 @@ pub struct Demuxer {
     /// The blob that began the recording, of a page that sends it again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first_blob: Option<FirstBlob>,
+    /// The recording's header once more, of a recorder each of whose runs has the same: what comes behind it shows whether another
+    /// one begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    same_header: Vec<u8>,
 }
 
 /// A blob by its length and its hash.
@@ -123,7 +127,19 @@ impl Demuxer {
 
     /// As [`Self::push`], but takes only as much off the chunk's start as completes `enough` audio. Returns how many bytes that was, too:
     /// the end of an element or page, or the chunk's.
-    pub fn push_until(&mut self, mut chunk: &[u8], enough: Samples) -> (Vec<Item>, usize) {
+    pub fn push_until(&mut self, chunk: &[u8], enough: Samples) -> (Vec<Item>, usize) {
+        let mut header = std::mem::take(&mut self.same_header);
+        if header.is_empty() || starts_recording(chunk) {
+            return self.push_from(0, chunk, enough);
+        }
+        let before = header.len();
+        header.extend_from_slice(chunk);
+        let (items, used) = self.push_from(before, &header, enough);
+        (items, used.saturating_sub(before))
+    }
+
+    /// As [`Self::push_until`]; the first `before` bytes of the chunk came before.
+    fn push_from(&mut self, before: usize, mut chunk: &[u8], enough: Samples) -> (Vec<Item>, usize) {
         let all = chunk.len();
         let (mut out, mut effort) = (Vec::new(), Effort::new());
         if starts_recording(chunk) {
@@ -142,11 +158,16 @@ impl Demuxer {
                     out = self.bytes_missing();
                     chunk = &chunk[at..];
                 }
+                Some(Again::Waits(_)) => {
+                    self.same_header = chunk.to_vec();
+                    return (out, all);
+                }
                 None => self.cut_short(&mut out),
             }
         }
         let mut tail = std::mem::take(&mut self.tail);
-        let mut until = Until { enough, at_least: tail.len(), is_met: false };
+        let came_before = tail.len() + before.saturating_sub(all - chunk.len());
+        let mut until = Until { enough, at_least: came_before, is_met: false };
         let left = if tail.is_empty() {
             let used = self.take(chunk, &mut until, &mut effort, &mut out);
             if !until.is_met {
@@ -181,6 +202,7 @@ impl Demuxer {
     /// pushed to a clone of the demuxer from before this call, give the lost packets.
     pub fn bytes_missing(&mut self) -> Vec<Item> {
         let mut out = Vec::new();
+        self.same_header.clear();
         self.drop_unfinished(SkipReason::BytesMissing, &mut out);
         if !matches!(self.mode, Mode::Seek(SkipReason::UnsupportedCodec(_))) {
             self.mode = Mode::Seek(SkipReason::Resync);
@@ -230,7 +252,7 @@ impl Demuxer {
             Some(Format::Ogg(ogg)) => ogg.kept(),
             _ => 0,
         };
-        self.tail.len() + unfinished
+        self.tail.len() + self.same_header.len() + unfinished
     }
 
     /// Whether a chunk that begins with a header repeats the running recording's.
@@ -238,12 +260,15 @@ impl Demuxer {
         if let Some(len) = self.first_blob.and_then(|first| first.repeated_by(chunk)) {
             return Some(Again::GoesOn(len));
         }
-        match self.format.as_ref()? {
-            Format::Webm(running) => {
-                let tail = matches!(self.mode, Mode::Inside).then_some(&self.tail[..]);
-                webm::again(running, tail, chunk, effort)
-            }
-            Format::Ogg(running) => running.repeated(&self.head.as_ref()?.id, chunk).map(Again::GoesOn),
+        let is_inside = matches!(self.mode, Mode::Inside);
+        let again = match self.format.as_ref()? {
+            Format::Webm(running) => webm::again(running, is_inside.then_some(&self.tail), chunk, effort),
+            Format::Ogg(running) => running.repeated(&self.head.as_ref()?.id, chunk),
+        }?;
+        let has_room = self.buffered() + chunk.len() <= Self::MAX_BUFFERED;
+        match again {
+            Again::Waits(at) if !is_inside || !has_room => Some(Again::GoesOn(at)),
+            again => Some(again),
         }
     }
 

@@ -24,6 +24,9 @@ pub(super) enum Again {
     FirstBlob(usize),
     /// The same, but something is missing between what was read and there.
     Misses(usize),
+    /// Each run of this recorder has this header, and nothing follows it yet that tells which it is. This one would go on behind so
+    /// many bytes.
+    Waits(usize),
 }
 
 /// What became of a place that might be one where the recording goes on.

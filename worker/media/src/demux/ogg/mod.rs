@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
-use super::outcome::Step;
+use super::outcome::{Again, Step};
 use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
 use crate::opus::{MAX_PACKET_BYTES, packet_samples};
 use crate::time::{MediaTime, Samples};
@@ -148,26 +148,33 @@ impl Ogg {
     /// How much of a chunk repeats pages that were read; `None` if it begins another recording. A stream's first page distinguishes
     /// it from others, unless its serial number is not random. Then sound with an earlier time is another run's, and so is sound
     /// that reaches as far as what was read.
-    pub(super) fn repeated(&self, id: &str, chunk: &[u8]) -> Option<usize> {
+    pub(super) fn repeated(&self, id: &str, chunk: &[u8]) -> Option<Again> {
         const CLOCKS_DIFFER: i64 = 45 * 48;
         let (mut at, mut heard_to) = (0, 0);
-        while let Ok(Some(page)) = Page::read(&chunk[at..]) {
+        let is_cut_off = loop {
+            let page = match Page::read(&chunk[at..]) {
+                Ok(Some(page)) => page,
+                cut => break cut.is_ok(),
+            };
             if at == 0 && HeaderHash::of(page.whole).id() != id {
                 return None;
             }
             let is_beside = self.others.contains(&page.serial);
             let ahead = page.sequence.wrapping_sub(self.sequence);
             if !is_beside && (page.serial != self.serial || ahead < u32::MAX / 2) {
-                break;
+                break false;
             }
             if !is_beside {
                 heard_to = page.granule.max(heard_to);
             }
             at += page.whole.len();
+        };
+        if self.serial < DRAWN && heard_to == 0 && is_cut_off {
+            return Some(Again::Waits(at));
         }
         let as_far = self.position.is_none_or(|known_to| heard_to.saturating_add(CLOCKS_DIFFER) > known_to);
         let is_other = heard_to > 0 && (self.serial < DRAWN || at == chunk.len() && as_far);
-        (at > 0 && !is_other).then_some(at)
+        (at > 0 && !is_other).then_some(Again::GoesOn(at))
     }
 
     /// Drops what a packet's later pages would have completed.

@@ -34,8 +34,10 @@ pub(in super::super) fn again(
     }
     let header = Header::read(chunk, effort)?;
     let sound = &chunk[header.len..];
-    if !sound.starts_with(&id::CLUSTER.to_be_bytes()) {
-        return Some(Again::GoesOn(header.len));
+    let cluster = id::CLUSTER.to_be_bytes();
+    if !sound.starts_with(&cluster) {
+        let waits = !header.is_drawn && cluster.starts_with(sound);
+        return Some(if waits { Again::Waits(header.len) } else { Again::GoesOn(header.len) });
     }
     let first = FirstBlob::read(header.webm, sound, running.latest, effort);
     let Some(end) = first.ends.last() else {
