@@ -153,6 +153,8 @@ impl Recorder {
                 () if ragged => rng.usize(0..(self.ends[packets + 1] - self.ends[packets]).max(1)),
                 () => usize::from(self.browser == Browser::Chromium),
             };
+            // What is recorded after a pause is not there before it.
+            let over = if ragged && pause == Some(packets) { 0 } else { over };
             let handed_out_ms = self.after_packets_ms(packets) + rng.u64(0..EVENT_MS);
             let from = blobs.last().map_or(0, |blob: &Blob| blob.until);
             if sizes == Sizes::Sparse {
