@@ -96,6 +96,9 @@ pub struct Checkpoint {
     /// Chunks that wait for others before them, acknowledged and kept here.
     #[serde(default, skip_serializing_if = "Aside::is_empty")]
     pub aside: Aside,
+    /// The highest queue sequence number of a live chunk that was delivered.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shown_to: u128,
     /// When the session was first seen ended, if the Sessions table does not say when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_ended_at: Option<EpochMs>,
@@ -127,6 +130,7 @@ impl Default for Checkpoint {
             failed_at: None,
             totals: Totals::default(),
             aside: Aside::default(),
+            shown_to: 0,
             seen_ended_at: None,
             looks: Vec::new(),
             crashes: 0,

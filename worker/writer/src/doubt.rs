@@ -1,5 +1,6 @@
 //! What the chunks at hand leave open, and how long the batch waits for more to tell.
 
+use ingest::checkpoint::Checkpoint;
 use ingest::decide::Crowd;
 use ingest::fold::{Around, Folded, fold};
 use ingest::message::Record;
@@ -21,14 +22,17 @@ impl<P: Ports> SessionWork<'_, P> {
         batch: &Batch<'b>,
         folded: Folded,
         crowd: Crowd,
-        sorted: &Sorted,
+        (checkpoint, sorted): (&Checkpoint, &Sorted),
     ) -> (Around<'b>, Folded) {
         let around = Around::of(batch.gap, &self.writer.vain);
         if crowd == Crowd::NoRoom {
             // The burst has outgrown what can be set aside: it is the stall that it looks like. A pause shows at its end.
             return (around, Folded { doubtful: None, ..folded });
         }
-        if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
+        let is_calm = |doubtful| {
+            self.is_calm(batch, doubtful, crowd, sorted) && !self.was_shown_more(checkpoint, batch)
+        };
+        if !folded.doubtful.is_some_and(is_calm) {
             return (around, folded);
         }
         let around = Around { calm: true, ..around };
@@ -93,5 +97,15 @@ impl<P: Ports> SessionWork<'_, P> {
             batch.pieces.iter().any(|p| p.set_aside && p.record.sequence_number == record.sequence_number)
         };
         sorted.duplicates.iter().filter(is_kept).any(|record| record.receive_count < looks)
+    }
+
+    /// Whether an earlier delivery showed chunks behind these: it was given back, and this one shows fewer.
+    fn was_shown_more(&self, checkpoint: &Checkpoint, batch: &Batch<'_>) -> bool {
+        let looks = self.writer.config.policy.backlog_looks;
+        let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        let newest = delivered.max_by_key(|record| record.sequence_number);
+        newest.is_some_and(|newest| {
+            newest.receive_count < looks && newest.sequence_number < checkpoint.shown_to
+        })
     }
 }

@@ -68,6 +68,8 @@ impl<P: Ports> SessionWork<'_, P> {
             *keeps_some = !state.checkpoint.aside.is_empty();
             self.refuse(&mut state, status, entries, &aside).await?;
             let sorted = sort(&state.checkpoint, entries, &aside);
+            let shown_to = sorted.live.iter().map(|piece| piece.record.sequence_number).max();
+            state.checkpoint.shown_to = state.checkpoint.shown_to.max(shown_to.unwrap_or_default());
             self.drop_duplicates(&sorted);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
@@ -134,7 +136,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain));
         let crowd = self.crowd(state, &batch, first_look.doubtful.is_some());
         batch.pieces = &delivered[..first_look.chunks.len()];
-        let (mut around, mut folded) = self.when_calm(&batch, first_look, crowd, sorted);
+        let (mut around, mut folded) = self.when_calm(&batch, first_look, crowd, (&state.checkpoint, sorted));
         let apart;
         let lengths = self.lengths(delivered);
         if let Some(pieces) =
@@ -143,7 +145,7 @@ impl<P: Ports> SessionWork<'_, P> {
             apart = pieces;
             let look = fold(&batch.start, &apart, Around::of(batch.gap, &self.writer.vain));
             batch.pieces = &apart[..look.chunks.len()];
-            (around, folded) = self.when_calm(&batch, look, crowd, sorted);
+            (around, folded) = self.when_calm(&batch, look, crowd, (&state.checkpoint, sorted));
         }
         let chunks = match self.decide(&batch, &folded, crowd, sorted) {
             Decision::Write { chunks } => chunks,
