@@ -20,6 +20,8 @@
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
+use crate::schema::is_default;
+
 /// A lag over this is a pause or a stall of the capture, not jitter. Shorter ones join the audio.
 pub const PAUSE_MS: i64 = 500;
 
@@ -56,6 +58,9 @@ pub struct Timeline {
     samples: Samples,
     /// Added to capture times: corrects a speaker's clock that differs from the queue's.
     skew_ms: i64,
+    /// What of it clocks that were set while the session went on have added.
+    #[serde(default, skip_serializing_if = "is_default")]
+    set_ms: i64,
     /// The last lag seen.
     lag_ms: i64,
     /// Nothing more lies before this: there, chunks that came back were written.
@@ -321,9 +326,11 @@ impl Timeline {
         self.end().max(self.taken_until).unwrap_or_default()
     }
 
-    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it.
+    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it. Where that was set
+    /// in between, the chunks before are still to come.
     pub fn learn_skew(&mut self, later: &Self) {
-        self.skew_ms = self.skew_ms.min(later.skew_ms);
+        let set_ms = later.set_ms - self.set_ms;
+        self.skew_ms = self.skew_ms.min(later.skew_ms - set_ms);
     }
 
     /// Continues the stretch where the chunk begins at its end, begins a new one where not.
@@ -334,8 +341,9 @@ impl Timeline {
             let joined = chunk.joint.hole() == Samples(0);
             return Placement { at, time, joined, doubtful: false };
         }
-        let Self { skew_ms, last, blob, .. } = *self;
-        *self = Self { stretch_at: Some(at), samples: chunk.samples, skew_ms, last, blob, ..Self::default() };
+        let Self { skew_ms, set_ms, last, blob, .. } = *self;
+        let (stretch_at, samples) = (Some(at), chunk.samples);
+        *self = Self { stretch_at, samples, skew_ms, set_ms, last, blob, ..Self::default() };
         Placement { at, time: chunk.samples, joined: false, doubtful: false }
     }
 
@@ -367,6 +375,7 @@ impl Timeline {
         // What the chunks before took to the queue, this one takes.
         let set_ms = set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();
         self.skew_ms += set_ms;
+        self.set_ms += set_ms;
         let delay_ms = behind_ms - self.skew_ms;
         if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
             let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
