@@ -224,7 +224,7 @@ impl Walk {
             let begins = piece.opens() || piece.starts_recording();
             // Over the connection of a page, another one begins with its header; all else is the page's, sent again. What is sent again
             // over another one is as old as it was.
-            let is_new = newer && same_bytes.is_none() && !piece.is_empty();
+            let is_new = newer && same_bytes != Some(true) && !piece.is_empty();
             let not_again = begins || (is_new && same_connection == Some(false));
             let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && not_again);
             let clock_set_back = newer && !self.is_straggler(piece);
