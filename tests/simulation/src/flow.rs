@@ -38,6 +38,9 @@ const FELT_MS: u64 = 15_000;
 const BURST_MS: u64 = 2_000;
 /// A chunk that is later than this makes trouble.
 const LATE_MS: u64 = 400;
+/// The door lets 40 messages of a session pass each second, and refuses a page that another one has replaced: two pages at once, or a
+/// burst of small chunks, may bring more than the writer is promised to keep up with.
+const TURN_MS: u64 = 25;
 /// A chunk that comes so long after the one behind it is overdue.
 const OVERDUE_MS: u64 = 2_500;
 /// Why the chunks of a page are parked that another one has replaced.
@@ -306,14 +309,29 @@ fn at_hand_ms(session: &SessionEvidence<'_>, last: &Spoken, stored_ms: u64) -> u
     session.spoken.iter().filter(at_hand).count() as u64 * FRAME_MS
 }
 
-/// From the end of a chunk's audio to its arrival, wherever that took long.
+/// From the end of a chunk's audio to its arrival, or its turn behind what arrived before, wherever that took long.
 fn trouble(session: &SessionEvidence<'_>) -> Vec<(u64, u64)> {
     let begins_ms = session.session.begins_ms;
     let chunks = session.session.takes.iter().flat_map(|take| &take.chunks);
-    let late = chunks.zip(&session.facts).filter_map(|(chunk, fact)| {
+    let late = chunks.zip(&session.facts).zip(turns_ms(session)).filter_map(|((chunk, fact), turn_ms)| {
         let ended_ms = begins_ms + chunk.handed_out_ms - chunk.late_ms;
-        let arrived_ms = chunk.arrives_ms().map_or(ended_ms + LATE_MS, |ms| begins_ms + ms);
-        (is_lost(fact) || arrived_ms > ended_ms + LATE_MS).then_some((ended_ms, arrived_ms))
+        let turn_ms = turn_ms.unwrap_or(ended_ms + LATE_MS);
+        (is_lost(fact) || turn_ms > ended_ms + LATE_MS).then_some((ended_ms, turn_ms))
     });
     late.collect()
+}
+
+/// When it is each chunk's turn, if chunks were taken out of the queue no faster than the door lets a session's in.
+fn turns_ms(session: &SessionEvidence<'_>) -> Vec<Option<u64>> {
+    let arrived = session.arrived_ms.iter().enumerate().filter_map(|(chunk, at_ms)| Some(((*at_ms)?, chunk)));
+    let mut in_order: Vec<(u64, usize)> = arrived.collect();
+    in_order.sort_unstable();
+    let mut turns_ms = vec![None; session.facts.len()];
+    let mut next_ms = 0;
+    for (at_ms, chunk) in in_order {
+        let turn_ms = at_ms.max(next_ms);
+        next_ms = turn_ms + TURN_MS;
+        turns_ms[chunk] = Some(turn_ms);
+    }
+    turns_ms
 }

@@ -110,7 +110,8 @@ impl<'c> Walk<'c> {
         let known = self
             .in_gap(piece)
             .or_else(|| self.in_past_page(piece).filter(|_| !opens))
-            .or_else(|| self.of_another_setting(piece, opens));
+            .or_else(|| self.of_another_setting(piece, opens))
+            .or_else(|| self.of_page_left(piece));
         if let Some(ms) = known.or_else(|| self.of_what_is_passed(piece).filter(|_| !opens)) {
             return ms;
         }
@@ -207,6 +208,17 @@ impl<'c> Walk<'c> {
         self.behind_ms.is_some_and(|usual_ms| behind_ms(piece, ms) < usual_ms.saturating_sub(TOO_EARLY_MS))
     }
 
+    /// A page that another one has replaced may go on by a clock that was set back: a chunk from before the session is not late.
+    fn of_page_left(&self, piece: &Piece) -> Option<i64> {
+        let is_odd = self.was_left(piece) && !self.in_session(moved(piece.captured_at, self.ms));
+        self.behind_ms.filter(|_| is_odd).map(|usual_ms| behind_ms(piece, 0) - usual_ms)
+    }
+
+    /// Whether the chunk came over a connection that another one has followed in this delivery.
+    fn was_left(&self, piece: &Piece) -> bool {
+        self.left.iter().any(|left| Some(left) == piece.connection_id.as_ref())
+    }
+
     /// Whether the chunk took so much longer to the queue than the others, if so much is to be added.
     fn is_held_up(&self, piece: &Piece, ms: i64) -> bool {
         self.behind_ms.is_some_and(|usual_ms| behind_ms(piece, ms) > usual_ms.saturating_add(HELD_UP_MS))
@@ -266,8 +278,8 @@ impl<'c> Walk<'c> {
         let other_connection =
             self.connection_id.as_ref().zip(piece.connection_id.as_ref()).is_some_and(|(a, b)| a != b);
         if other_connection {
-            let was_left = self.left.iter().any(|left| Some(left) == piece.connection_id.as_ref());
-            return piece.index == self.next && self.next > 0 && !was_left && !self.is_of_past_page(piece);
+            let is_next = piece.index == self.next && self.next > 0;
+            return is_next && !self.was_left(piece) && !self.is_of_past_page(piece);
         }
         (self.next..self.next.saturating_add(NEAR)).contains(&piece.index)
     }

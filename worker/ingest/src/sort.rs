@@ -214,12 +214,12 @@ impl Walk {
         }
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = later_ms > PAGE_TURN_MS;
-        let repeats =
-            piece.index < self.seen_to && same_bytes != Some(true) && ((newer && turned) || piece.opens());
+        // A page's first blobs may be empty, and tell nothing; then its first header tells.
+        let opens_other =
+            self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
+        let begins_other = (newer && turned) || piece.opens() || opens_other;
+        let repeats = piece.index < self.seen_to && same_bytes != Some(true) && begins_other;
         if piece.index < self.waits_for || repeats {
-            // A page's first blobs may be empty, and tell nothing; then its first header tells.
-            let opens_other =
-                self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
             let begins = piece.opens() || piece.starts_recording();
             // Over the connection of a page, another one begins with its header; all else is the page's, sent again. What is sent again

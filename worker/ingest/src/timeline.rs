@@ -58,7 +58,7 @@ pub struct Timeline {
     samples: Samples,
     /// Added to capture times: corrects a speaker's clock that differs from the queue's.
     skew_ms: i64,
-    /// What of it is for a speaker's clock that was set.
+    /// What of it clocks that were set while the session went on have added.
     #[serde(default, skip_serializing_if = "is_default")]
     set_ms: i64,
     /// The last lag seen.
@@ -326,10 +326,11 @@ impl Timeline {
         self.end().max(self.taken_until).unwrap_or_default()
     }
 
-    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it. That the clock was
-    /// set in between, the chunks in between show again.
+    /// Takes over what a later timeline has learnt of the speaker's clock: a chunk that comes late cannot show it. Where that was set
+    /// in between, the chunks before are still to come.
     pub fn learn_skew(&mut self, later: &Self) {
-        self.skew_ms = self.skew_ms.min(later.skew_ms - (later.set_ms - self.set_ms));
+        let set_ms = later.set_ms - self.set_ms;
+        self.skew_ms = self.skew_ms.min(later.skew_ms - set_ms);
     }
 
     /// Continues the stretch where the chunk begins at its end, begins a new one where not.

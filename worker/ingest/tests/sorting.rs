@@ -364,3 +364,29 @@ fn a_page_that_begins_within_a_moment_with_empty_blobs_is_another_one() {
         "sent again over another connection, it is as old as it was"
     );
 }
+
+#[test]
+fn a_second_page_with_empty_first_blobs_begins_at_its_header_also_while_the_first_ones_chunks_wait() {
+    // Its header comes 5 ms after the first page's last chunk, with an index that this page has used for other bytes.
+    let first = [0, 1, 2, 3, 4].map(|index| chunk(index, 1_000 + index, 100 + u128::from(index), Some("c1")));
+    let second = [0, 1, 2]
+        .map(|index| with_bytes(chunk(index, 1_000 + index, 200 + u128::from(index), Some("c2")), &[]));
+    let header = with_bytes(chunk(3, 1_009, 203, Some("c2")), HEADER);
+    let sorted = sort(&Checkpoint::default(), &[&first[..], &second, &[header]].concat(), &[]);
+    assert_eq!(live(&sorted).last(), Some(&(1, 3)), "the second page's sound begins cold");
+    assert_eq!(sorted.unplaceable.len(), 0, "its header is parked");
+}
+
+#[test]
+fn a_replaced_page_whose_clock_is_set_back_to_before_the_session_stays_replaced() {
+    let set_back = |index: u64, sequence: u128| {
+        let mut piece = sound(index, 1, sequence, "c1");
+        if let Entry::Chunk(chunk) = &mut piece {
+            Arc::make_mut(chunk).record.sent_at = EpochMs(1_200);
+        }
+        piece
+    };
+    let opens = chunk(0, 1_100, 300, Some("c2"));
+    let sorted = sort(&written(), &[opens, set_back(13, 301)], &[]);
+    assert_eq!((live(&sorted), sorted.replaced.len()), (vec![(1, 0)], 1), "it opens a gap of the first page");
+}

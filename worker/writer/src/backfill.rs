@@ -33,7 +33,7 @@ impl<P: Ports> SessionWork<'_, P> {
         gap: &Gap,
         pieces: &[Piece],
     ) -> Result<Known, Stop> {
-        let numbering = gap.chunks.numbering;
+        let (id, numbering) = (gap.id(), gap.chunks.numbering);
         let next = gap.search.goes_on_at.and_then(|from| state.checkpoint.gap(GapId { numbering, from }));
         for gap in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
             let Some(stored) = &gap.unsure else { continue };
@@ -47,9 +47,7 @@ impl<P: Ports> SessionWork<'_, P> {
                     return Ok(Known::NotYet);
                 }
                 Err(failure) => {
-                    // Live audio does not wait for an answer: these come from the DLQ, and go back there.
-                    self.renew(&gap).await?;
-                    self.park_all(pieces, Reason::Service(failure)).await?;
+                    self.park_again(state, (id, &gap), pieces, Reason::Service(failure)).await?;
                     return Ok(Known::Settled);
                 }
             }
@@ -61,6 +59,21 @@ impl<P: Ports> SessionWork<'_, P> {
             return Ok(Known::Settled);
         }
         Ok(Known::Absent)
+    }
+
+    /// Live audio does not wait for an answer about what is `asked` for: a gap's chunks come from the DLQ, and go back there. What of them
+    /// is still in the queue follows, or it would be decoded without its beginning.
+    async fn park_again(
+        &self,
+        state: &mut State,
+        (id, asked): (GapId, &Gap),
+        pieces: &[Piece],
+        reason: Reason,
+    ) -> Result<(), Stop> {
+        self.renew(asked).await?;
+        state.checkpoint.park_again(id, self.now());
+        self.save(state).await?;
+        self.park_all(pieces, reason).await
     }
 
     /// Messages of a parked batch that come only now, without its beginning: written alone they would be decoded without it.

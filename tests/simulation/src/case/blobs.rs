@@ -15,7 +15,7 @@ const PER_MS: usize = 16;
 const EVENT_MS: u64 = 30;
 /// Time from a stall's end until Chromium hands out its large blob.
 const LARGE_AFTER_MS: u64 = 280;
-/// No chunk may hold more audio: 10 s is the writer's limit. [`MAX_AUDIO_BYTES`] is the queue's.
+/// No piece of what a stall has left holds more audio, nor more bytes than a message may.
 const MOST_MS: u64 = 8_000;
 /// A page that can cuts blobs into pieces of this length.
 const PIECE_MS: u64 = 1_400;
@@ -153,6 +153,8 @@ impl Recorder {
                 () if ragged => rng.usize(0..(self.ends[packets + 1] - self.ends[packets]).max(1)),
                 () => usize::from(self.browser == Browser::Chromium),
             };
+            // What is recorded after a pause is not there before it.
+            let over = if ragged && pause == Some(packets) { 0 } else { over };
             let handed_out_ms = self.after_packets_ms(packets) + rng.u64(0..EVENT_MS);
             let from = blobs.last().map_or(0, |blob: &Blob| blob.until);
             if sizes == Sizes::Sparse {
@@ -250,10 +252,8 @@ impl Recorder {
         let from = range.start.checked_sub(1).map_or(0, |last| blobs[last].until);
         let until = blobs[range.end - 1].until;
         let audio_ms = (self.packets(until) - self.packets(from)) as u64 * self.packet_ms();
-        let pieces = pieces
-            .max(audio_ms.div_ceil(MOST_MS) as usize)
-            .max((until - from).div_ceil(MAX_AUDIO_BYTES))
-            .max(1);
+        let least = (audio_ms.div_ceil(MOST_MS) as usize).max((until - from).div_ceil(MAX_AUDIO_BYTES));
+        let pieces = pieces.max(least).max(1);
         let piece =
             |n: usize| Blob::whole(self.whole_samples(from + (until - from) * n / pieces), handed_out_ms);
         (1..=pieces).map(piece).collect()

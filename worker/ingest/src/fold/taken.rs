@@ -77,13 +77,14 @@ impl Taken {
     }
 
     /// Only the clock places it. Chunks that are missing before it were, as a rule, no longer than the `longest` that is there, and so
-    /// was what is missing of its own.
+    /// was this one with what is missing of its own.
     pub(super) fn by_clock(&self, longest: Samples) -> Joint {
         match u64::from(self.behind) {
             0 => Joint::Clock,
             missing => {
-                let own = u64::from(!self.residue.is_empty());
-                Joint::ClockBehind(Samples(longest.0.saturating_mul(missing + own)))
+                let own =
+                    if self.residue.is_empty() { Samples(0) } else { longest.saturating_sub(self.samples) };
+                Joint::ClockBehind(Samples(longest.0.saturating_mul(missing)) + own)
             }
         }
     }

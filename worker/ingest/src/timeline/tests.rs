@@ -364,3 +364,33 @@ fn a_clock_of_1970_is_replaced_by_the_queues() {
     let broken = Timing { captured_at: EpochMs(5), ..chunk(0, 300, Joint::Clock) };
     assert_eq!(place_all(&[broken]), [40 - 300]);
 }
+
+#[test]
+fn a_clock_that_was_set_in_a_batch_is_not_learnt_for_the_batch() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut timeline = Timeline::default();
+    let chunks: Vec<Timing> = (1..=12)
+        .map(|n| {
+            let set_ms = if n > 6 { HOUR_MS } else { 0 };
+            Timing { sent_at: EpochMs(T0 + n * 300 + 40), ..chunk(n * 300 + set_ms, 300, Joint::Continues) }
+        })
+        .collect();
+    timeline.place(&Timing { joint: Joint::Clock, ..chunks[0] }, &chunks[1..], CALM);
+    let before = timeline.clone();
+    for i in 1..chunks.len() {
+        timeline.place(&chunks[i], &chunks[i + 1..], CALM);
+    }
+    let mut again = before.clone();
+    again.learn_skew(&timeline);
+    assert_eq!(again.corrected(chunks[1].captured_at), before.corrected(chunks[1].captured_at));
+    for i in 1..chunks.len() {
+        again.place(&chunks[i], &chunks[i + 1..], CALM);
+    }
+    let paused = chunk(6_000 + HOUR_MS, 300, Joint::Continues);
+    let paused = Timing { sent_at: EpochMs(T0 + 6_040), ..paused };
+    assert_eq!(
+        again.place(&paused, &[], CALM).at,
+        EpochMs(T0 + 5_700),
+        "an hour counts twice: no pause shows"
+    );
+}
