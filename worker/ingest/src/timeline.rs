@@ -36,6 +36,8 @@ const CLOCK_SET_AHEAD_MS: i64 = 500;
 const STEADY_MS: u64 = 250;
 /// How much audio must have taken equally long before a clock that is set ahead can be recognised.
 const STEADY_FOR: Samples = Samples::from_ms(900);
+/// A recorder's event comes that much after its blob's audio has ended, at the most.
+const EVENT_MS: i64 = 30;
 /// Usual time from a chunk's capture to the queue.
 const USUAL_DELAY_MS: i64 = 250;
 /// Chunks that reach it later than this were held up; they say nothing about the clock.
@@ -100,8 +102,10 @@ impl Heard {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
+        // The event of the blob before may have come that much late; what a page has kept comes all at once.
+        let spoken_ms = took_ms + took_ms.min(EVENT_MS);
         // How long a blob is whose first piece this is, nobody knows yet.
-        let at_its_pace = self.steady >= STEADY_FOR && took_ms * 4 >= audio_ms * 3 && !next.continues;
+        let at_its_pace = self.steady >= STEADY_FOR && spoken_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
