@@ -195,17 +195,25 @@ impl<'c> Walk<'c> {
         let in_turn = opens || self.goes_on(piece);
         let held_up = |ms: &i64| in_turn && self.is_held_up(piece, *ms);
         let fits = |ms: &i64| !self.is_too_early(piece, *ms) && !held_up(ms);
-        self.checkpoint.live.clock.settings().filter(fits).max()
+        let fitting = self.checkpoint.live.clock.settings().filter(fits);
+        fitting.max_by_key(|ms| (!self.seems_new(piece, *ms), *ms))
     }
 
     /// A chunk whose index is passed, that was held up and seems to come after all that is passed, comes again, if by another setting it
     /// was captured before: it was redriven.
     fn of_what_is_passed(&self, piece: &Piece) -> Option<i64> {
-        let is_later = |ms: &i64| moved(piece.captured_at, *ms) > self.latest;
-        if piece.index >= self.next || !is_later(&self.ms) || !self.is_held_up(piece, self.ms) {
+        if !self.seems_new(piece, self.ms) {
             return None;
         }
+        let is_later = |ms: &i64| moved(piece.captured_at, *ms) > self.latest;
         self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms)).max()
+    }
+
+    /// Whether the chunk, whose index is passed, was held up and comes after all that is passed, if so much is to be added: rather
+    /// it was captured before, and comes again.
+    fn seems_new(&self, piece: &Piece, ms: i64) -> bool {
+        let is_later = moved(piece.captured_at, ms) > self.latest;
+        piece.index < self.next && is_later && self.is_held_up(piece, ms)
     }
 
     /// Whether the chunk took so much less time to the queue than the others, if so much is to be added.
