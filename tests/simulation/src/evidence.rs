@@ -160,8 +160,7 @@ impl<'a> SessionEvidence<'a> {
     /// Whether pages' chunks came in an order that hides whose they are: a page's chunk after its successor's, or before its
     /// own page's chunk 0. One with exactly the index that the other page waits for is taken for that page's.
     pub fn pages_mix(&self) -> bool {
-        let page =
-            |i: usize| self.session.takes[..=self.facts[i].take].iter().filter(|take| take.new_page).count();
+        let page = |i: usize| self.page(i);
         let mut opened = vec![false; page(self.facts.len().saturating_sub(1)) + 1];
         let mut order: Vec<(u64, usize)> =
             self.arrived_ms.iter().enumerate().filter_map(|(i, at)| Some(((*at)?, i))).collect();
@@ -174,6 +173,11 @@ impl<'a> SessionEvidence<'a> {
             latest = latest.max(of);
             mixed
         })
+    }
+
+    /// How many pages had followed the first when the chunk's spoke.
+    pub fn page(&self, chunk: usize) -> usize {
+        self.session.takes[..=self.facts[chunk].take].iter().filter(|take| take.new_page).count()
     }
 
     /// The facts of a take.
