@@ -56,6 +56,8 @@ pub struct SessionEvidence<'a> {
     pub arrived_ms: Vec<Option<u64>>,
     /// Chunks after which a decoder may have had to start cold: lost, bad, or overtaken by a later one.
     pub disturbed: BTreeSet<usize>,
+    /// Chunks that were parked when the page sent one behind them again, which had been parked with them: that one came back alone.
+    pub left_parked: BTreeSet<usize>,
     /// Its frames.
     pub spoken: Vec<Spoken>,
     index: BTreeMap<(usize, usize), usize>,
@@ -125,6 +127,7 @@ impl<'a> SessionEvidence<'a> {
             fragments,
             first_tried_ms: stream.map(|stream| stream.first_tried_ms.clone()).unwrap_or_default(),
             dead: chunks_of(&outcome.world.queue.dead),
+            left_parked: left_parked(session, &chunks_of(&outcome.parked)),
             parked: chunks_of(&outcome.parked),
             gave_up_gaps: gave_up_gaps(session, outcome),
             parked_again: again(session, &outcome.parked, &by_body),
@@ -160,8 +163,7 @@ impl<'a> SessionEvidence<'a> {
     /// Whether pages' chunks came in an order that hides whose they are: a page's chunk after its successor's, or before its
     /// own page's chunk 0. One with exactly the index that the other page waits for is taken for that page's.
     pub fn pages_mix(&self) -> bool {
-        let page =
-            |i: usize| self.session.takes[..=self.facts[i].take].iter().filter(|take| take.new_page).count();
+        let page = |i: usize| self.page(i);
         let mut opened = vec![false; page(self.facts.len().saturating_sub(1)) + 1];
         let mut order: Vec<(u64, usize)> =
             self.arrived_ms.iter().enumerate().filter_map(|(i, at)| Some(((*at)?, i))).collect();
@@ -174,6 +176,11 @@ impl<'a> SessionEvidence<'a> {
             latest = latest.max(of);
             mixed
         })
+    }
+
+    /// How many pages had followed the first when the chunk's spoke.
+    pub fn page(&self, chunk: usize) -> usize {
+        self.session.takes[..=self.facts[chunk].take].iter().filter(|take| take.new_page).count()
     }
 
     /// The facts of a take.
@@ -196,6 +203,13 @@ fn gave_up_gaps(session: &Session, outcome: &Outcome) -> bool {
 
 fn again<'a>(session: &Session, dead: &'a [Dead], by_body: &BTreeMap<String, usize>) -> Vec<&'a Dead> {
     dead.iter().filter(|dead| dead.group == session.name && !by_body.contains_key(&dead.body)).collect()
+}
+
+fn left_parked(session: &Session, parked: &BTreeMap<usize, &Dead>) -> BTreeSet<usize> {
+    let chunks = session.takes.iter().flat_map(|take| &take.chunks).enumerate();
+    let sent_again = chunks.filter(|(_, chunk)| chunk.resent_after_ms.or(chunk.restamped_after_ms).is_some());
+    let last = sent_again.filter(|(i, _)| parked.contains_key(i)).last().map(|(i, _)| i);
+    parked.keys().copied().filter(|i| last.is_some_and(|last| *i < last)).collect()
 }
 
 fn disturbed(facts: &[Fact], arrived_ms: &[Option<u64>]) -> BTreeSet<usize> {

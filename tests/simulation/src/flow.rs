@@ -89,19 +89,27 @@ fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64
 }
 
 /// By how much this audio may lie later than spoken, because a page that had stalled kept the end of what it recorded: all that it handed
-/// out with a chunk came so late.
+/// out with a chunk came so late. What it handed out when another page had replaced it is parked, and shows nothing.
 fn hidden_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
     let chunks: Vec<&Chunk> = session.session.takes.iter().flat_map(|take| &take.chunks).collect();
     let sound: BTreeSet<usize> = session.spoken.iter().map(|spoken| spoken.chunk).collect();
-    let arrived = || sound.iter().filter(|chunk| session.arrived_ms[**chunk].is_some()).map(|i| chunks[*i]);
-    let with = |first: &Chunk| {
-        let burst = first.handed_out_ms..=first.handed_out_ms + BURST_MS;
-        let late = arrived().filter(|chunk| burst.contains(&chunk.handed_out_ms));
-        late.map(|chunk| chunk.late_ms).min().unwrap_or_default()
+    let shows = |chunk: &usize| session.arrived_ms[*chunk].is_some() && !is_replaced(session, *chunk);
+    let with = |first: usize| {
+        let burst = chunks[first].handed_out_ms..=chunks[first].handed_out_ms + BURST_MS;
+        let of_burst = |chunk: &usize| {
+            burst.contains(&chunks[*chunk].handed_out_ms) && session.page(*chunk) == session.page(first)
+        };
+        let late = sound.iter().filter(|chunk| shows(chunk) && of_burst(chunk));
+        late.map(|chunk| chunks[*chunk].late_ms).min().unwrap_or_default()
     };
     let of_frames: BTreeSet<usize> = frames.iter().map(|(_, spoken)| spoken.chunk).collect();
-    let late = of_frames.into_iter().map(|chunk| chunks[chunk]).filter(|chunk| chunk.late_ms > LATE_MS);
+    let late = of_frames.into_iter().filter(|chunk| chunks[*chunk].late_ms > LATE_MS);
     late.map(with).max().unwrap_or_default()
+}
+
+fn is_replaced(session: &SessionEvidence<'_>, chunk: usize) -> bool {
+    let reason = session.parked.get(&chunk).and_then(|dead| dead.attributes.get("reason"));
+    reason.is_some_and(|reason| reason == REPLACED)
 }
 
 /// `later_ms`: it may lie so much later than spoken.

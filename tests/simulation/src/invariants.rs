@@ -138,7 +138,7 @@ pub fn batching_does_not_change_the_sound(session: &SessionEvidence<'_>) -> Vec<
             let fact = &session.facts[*chunk];
             fact.take == take && start.is_some_and(|start| fact.bytes.start <= start.needs.end)
         };
-        if !session.disturbed.iter().any(after) {
+        if !session.disturbed.iter().chain(&session.left_parked).any(after) {
             let frame = id.frame;
             broken.push(format!("frame {frame} of take {take} is decoded cold since {since}, after no loss"));
         }

@@ -60,6 +60,7 @@ impl Opening {
         snapshot.position.timeline.learn_skew(&batch.to.timeline);
         if !same_page {
             snapshot.position.begin_page(batch.chunks.numbering, began);
+            snapshot.media.begin_page();
         }
         Self {
             chunks: ChunkRange { from, ..batch.chunks },

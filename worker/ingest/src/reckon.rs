@@ -58,7 +58,10 @@ fn beside(pieces: &[Piece], piece: &Piece, in_gap: bool) -> EpochMs {
         let same = |p: &&Piece| Some(p.index) == index && p.connection_id == piece.connection_id;
         pieces.iter().find(same).map(|same| same.captured_at)
     };
-    let (before, after) = (at(piece.index.checked_sub(1)), at(piece.index.checked_add(1)));
+    let after = at(piece.index.checked_add(1));
+    // One with the index before that was captured after the one behind is another page's.
+    let is_before = |before: &EpochMs| after.is_none_or(|after| *before <= after);
+    let before = at(piece.index.checked_sub(1)).filter(is_before);
     let latest = after.or(before.filter(|_| in_gap));
     let captured_at = latest.map_or(piece.captured_at, |latest| latest.min(piece.captured_at));
     captured_at.max(before.unwrap_or_default())

@@ -144,6 +144,13 @@ impl MediaState {
         self.loss = Some(Loss::Chunks);
     }
 
+    /// Another page begins, with another recorder: the last one's times and lengths tell nothing of its own.
+    pub(crate) fn begin_page(&mut self) {
+        self.demuxer = Demuxer::new();
+        self.lose_chunks();
+        (self.container_end, self.packet, self.missing) = (None, Samples(0), 0);
+    }
+
     /// Counts chunks whose audio is missing before the next packet.
     pub(crate) fn miss(&mut self, chunks: u64) {
         self.missing = self.missing.saturating_add(u32::try_from(chunks).unwrap_or(u32::MAX));

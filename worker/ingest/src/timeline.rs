@@ -485,7 +485,13 @@ fn lowest_behind_ms(chunk: &Timing, after: &[Timing]) -> i64 {
     for next in after {
         audio += next.samples + next.joint.hole();
         if next.continues {
-            continue; // how long its blob is shows its end
+            // How long its blob is shows its end. But had the clock been set ahead before it, there was no time for so much.
+            let set_ms = lowest_ms - next.behind_ms();
+            let left_ms = next.captured_at.0 as i64 - before.0 as i64 - set_ms;
+            if set_ms > 0 && audio.ms_floor() as i64 > left_ms + PAUSE_MS {
+                lowest_ms = next.behind_ms();
+            }
+            continue;
         }
         let later_ms = next.captured_at.ms_since(before);
         if later_ms > audio.ms_ceil() + PAUSE_MS as u64 || clock_was_set(before, next.captured_at) {

@@ -82,9 +82,7 @@ pub(super) fn take(
 fn break_off(media: &mut MediaState, taken: &mut [Taken], same_page: bool) {
     pass_undecided(media, taken);
     if !same_page {
-        media.demuxer = Demuxer::new();
-        media.lose_chunks();
-        media.missing = 0;
+        media.begin_page();
     }
 }
 
