@@ -80,8 +80,6 @@ struct Walk<'c> {
     began: Option<EpochMs>,
     /// The latest capture time.
     latest: EpochMs,
-    /// The earliest one, where no chunk of the session has been passed before.
-    earliest: Option<EpochMs>,
     /// When the queue took the last one.
     sent_at: EpochMs,
     /// What the queue's clock is ahead of the speaker's, if any chunk has told.
@@ -100,7 +98,6 @@ impl<'c> Walk<'c> {
             left: Vec::new(),
             began: (live.numbering > 0).then_some(live.numbering_began),
             latest: live.last_captured,
-            earliest: live.is_fresh().then_some(EpochMs(u64::MAX)),
             sent_at: live.timeline.last_sent_at().unwrap_or_default(),
             behind_ms: live.timeline.usually_behind_ms(),
             ms: live.clock.now_ms(),
@@ -112,8 +109,7 @@ impl<'c> Walk<'c> {
         let live = &self.checkpoint.live;
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
         let again = || same_recording() && live.has_passed(piece) != Some(false);
-        let comes_back = || again() || self.is_of_past_page(piece) || self.is_first_of_all(piece);
-        let opens = (piece.opens() && !comes_back()) || self.opens_late(piece);
+        let opens = (piece.opens() && !again() && !self.is_of_past_page(piece)) || self.opens_late(piece);
         let known = self
             .in_gap(piece)
             .or_else(|| self.in_past_page(piece).filter(|_| !opens))
@@ -157,7 +153,6 @@ impl<'c> Walk<'c> {
             self.left.extend(std::mem::replace(&mut self.connection_id, piece.connection_id.clone()));
         }
         self.latest = self.latest.max(captured_at);
-        self.earliest = self.earliest.map(|earliest| earliest.min(captured_at));
         self.sent_at = piece.record.sent_at;
         let behind_ms = behind_ms(piece, self.ms);
         self.behind_ms = self.behind_ms.map(|usual_ms| usual_ms.min(behind_ms)).or(Some(behind_ms));
@@ -269,13 +264,6 @@ impl<'c> Walk<'c> {
             (other_connection && past.connection_id == piece.connection_id)
                 || (piece.index == 0 && began(past))
         })
-    }
-
-    /// Whether the chunk is the first of the session, which others have overtaken: it was captured no later than they were. (For it to
-    /// be another page's by a clock that was set back, the first one must have been lost.)
-    fn is_first_of_all(&self, piece: &Piece) -> bool {
-        piece.index == 0
-            && self.earliest.is_some_and(|earliest| moved(piece.captured_at, self.ms) <= earliest)
     }
 
     /// Whether the chunk begins a page whose first ones were empty: by a clock that was set back to before the session, or with other
