@@ -94,6 +94,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 newest.receive_count
             }
             // It is old: there was trouble, and its deliveries may have ended before anybody looked.
+            None => u32::MAX, // all of it is kept in the state
             _ => seen_here,
         }
     }
