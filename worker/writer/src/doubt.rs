@@ -28,10 +28,6 @@ impl<P: Ports> SessionWork<'_, P> {
             // The burst has outgrown what can be set aside: it is the stall that it looks like. A pause shows at its end.
             return (around, Folded { doubtful: None, ..folded });
         }
-        if crowd == Crowd::Room && batch.start.position.is_fresh() && self.is_behind(batch) {
-            // What lies behind may show that a clock is ahead, and that all that is at hand was held up.
-            return (around, Folded { doubtful: Some(0), ..folded });
-        }
         if !folded.doubtful.is_some_and(|doubtful| self.is_calm(batch, doubtful, crowd, sorted)) {
             return (around, folded);
         }
@@ -75,12 +71,6 @@ impl<P: Ports> SessionWork<'_, P> {
         batch.gap.is_none()
             && crowd != Crowd::Room
             && ((nothing_comes && !self.hides(batch, sorted)) || has_ended)
-    }
-
-    /// Whether the newest chunk at hand is old.
-    fn is_behind(&self, batch: &Batch<'_>) -> bool {
-        let newest = batch.pieces.iter().map(|piece| piece.record.sent_at).max().unwrap_or_default();
-        self.now().ms_since(newest) >= self.writer.config.policy.caught_up_ms
     }
 
     /// How often the queue was seen with nothing behind the newest chunk at hand.
