@@ -117,6 +117,7 @@ impl<'a> SessionEvidence<'a> {
         };
         let stream = outcome.world.streams.by_session.get(&session.name);
         let fragments = stream.map_or(&[][..], |stream| &stream.fragments);
+        let parked = chunks_of(&outcome.parked);
         let spoken = spoken(session, &facts);
         let index = spoken.iter().enumerate().map(|(i, s)| ((s.take, s.frame), i)).collect();
         Self {
@@ -127,8 +128,8 @@ impl<'a> SessionEvidence<'a> {
             fragments,
             first_tried_ms: stream.map(|stream| stream.first_tried_ms.clone()).unwrap_or_default(),
             dead: chunks_of(&outcome.world.queue.dead),
-            left_parked: left_parked(session, &chunks_of(&outcome.parked)),
-            parked: chunks_of(&outcome.parked),
+            left_parked: left_parked(session, &parked),
+            parked,
             gave_up_gaps: gave_up_gaps(session, outcome),
             parked_again: again(session, &outcome.parked, &by_body),
             disturbed: disturbed(&facts, &arrived_ms),

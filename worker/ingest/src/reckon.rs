@@ -120,7 +120,7 @@ impl<'c> Walk<'c> {
         }
         let in_page = self.goes_on(piece) && (self.is_at_its_pace(piece) || !self.is_of_page_before(piece));
         if self.was_set_back(piece, in_page, opens) {
-            self.ms = self.behind_ms.map_or(self.ms, |usual_ms| behind_ms(piece, 0) - usual_ms);
+            self.ms = self.new_setting(piece).unwrap_or(self.ms);
         }
         if in_page || opens {
             self.pass(piece, opens);
@@ -203,15 +203,18 @@ impl<'c> Walk<'c> {
         if !self.seems_new(piece, self.ms) {
             return None;
         }
-        let is_later = |ms: &i64| moved(piece.captured_at, *ms) > self.latest;
-        self.checkpoint.live.clock.settings().filter(|ms| !is_later(ms)).max()
+        self.checkpoint.live.clock.settings().filter(|ms| !self.is_later(piece, *ms)).max()
     }
 
     /// Whether the chunk, whose index is passed, was held up and comes after all that is passed, if so much is to be added: rather
     /// it was captured before, and comes again.
     fn seems_new(&self, piece: &Piece, ms: i64) -> bool {
-        let is_later = moved(piece.captured_at, ms) > self.latest;
-        piece.index < self.next && is_later && self.is_held_up(piece, ms)
+        piece.index < self.next && self.is_later(piece, ms) && self.is_held_up(piece, ms)
+    }
+
+    /// Whether the chunk was captured after all that is passed, if so much is to be added.
+    fn is_later(&self, piece: &Piece, ms: i64) -> bool {
+        moved(piece.captured_at, ms) > self.latest
     }
 
     /// Whether the chunk took so much less time to the queue than the others, if so much is to be added.
@@ -222,7 +225,12 @@ impl<'c> Walk<'c> {
     /// A page that another one has replaced may go on by a clock that was set back: a chunk from before the session is not late.
     fn of_page_left(&self, piece: &Piece) -> Option<i64> {
         let is_odd = self.was_left(piece) && !self.in_session(moved(piece.captured_at, self.ms));
-        self.behind_ms.filter(|_| is_odd).map(|usual_ms| behind_ms(piece, 0) - usual_ms)
+        self.new_setting(piece).filter(|_| is_odd)
+    }
+
+    /// What is to be added if the chunk took as long to the queue as the others.
+    fn new_setting(&self, piece: &Piece) -> Option<i64> {
+        self.behind_ms.map(|usual_ms| behind_ms(piece, 0) - usual_ms)
     }
 
     /// Whether the chunk came over a connection that another one has followed in this delivery.

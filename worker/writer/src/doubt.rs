@@ -75,18 +75,15 @@ impl<P: Ports> SessionWork<'_, P> {
 
     /// How often the queue was seen with nothing behind the newest chunk at hand.
     fn looks(&self, batch: &Batch<'_>, sorted: &Sorted) -> u32 {
-        let newest = sorted.live.iter().map(|piece| piece.record.sequence_number).max().unwrap_or_default();
-        let seen_here =
-            self.writer.looks.note(&self.session, newest, self.delivery_number, self.delivery_full);
+        let last = sorted.live.iter().map(|piece| piece.record.sequence_number).max().unwrap_or_default();
+        let seen_here = self.writer.looks.note(&self.session, last, self.delivery_number, self.delivery_full);
         let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
-        match delivered.max_by_key(|record| record.sent_at) {
-            Some(newest) if self.now().ms_since(newest.sent_at) < self.writer.config.policy.behind_ms => {
-                newest.receive_count
-            }
-            // It is old: there was trouble, and its deliveries may have ended before anybody looked.
-            None => u32::MAX, // all of it is kept in the state
-            _ => seen_here,
-        }
+        let Some(newest) = delivered.max_by_key(|record| record.sent_at) else {
+            return u32::MAX; // all of it is kept in the state
+        };
+        // Where it is old there was trouble, and its deliveries may have ended before anybody looked.
+        let is_old = self.now().ms_since(newest.sent_at) >= self.writer.config.policy.behind_ms;
+        if is_old { seen_here } else { newest.receive_count }
     }
 
     /// Whether the delivery brought chunks again that the state keeps: a worker died before it deleted them. The one that it left in

@@ -19,7 +19,7 @@ pub struct Writer<P> {
     /// What chunks without sound came to, of whichever session.
     pub(crate) vain: Vain,
     pub(crate) looks: Looks,
-    /// How many this process has had.
+    /// How many deliveries this process has had.
     pub(crate) deliveries: AtomicU64,
 }
 
