@@ -158,14 +158,13 @@ impl<'c> Walk<'c> {
         self.behind_ms = self.behind_ms.map(|usual_ms| usual_ms.min(behind_ms)).or(Some(behind_ms));
     }
 
-    /// A chunk that comes back into a gap was stamped as its neighbours were. The page's next one at its pace does not come back.
+    /// A chunk that comes back into a gap was stamped as its neighbours were. The page's next one at its pace was stamped by the
+    /// clock as it is now.
     fn in_gap(&self, piece: &Piece) -> Option<i64> {
-        if self.is_at_its_pace(piece) {
-            return None;
-        }
         let live = &self.checkpoint.live;
         let gaps: Vec<&Gap> = self.checkpoint.gaps_for(live, piece).collect();
-        live.clock.settings().find(|ms| {
+        let in_turn = self.is_at_its_pace(piece);
+        live.clock.settings().filter(|ms| !in_turn || *ms == self.ms).find(|ms| {
             let captured_at = moved(piece.captured_at, *ms);
             gaps.iter().any(|gap| gap.is_of_time(captured_at))
         })

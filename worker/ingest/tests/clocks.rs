@@ -121,6 +121,20 @@ fn a_redriven_chunk_from_before_the_clock_was_set_finds_its_gap() {
 }
 
 #[test]
+fn a_late_chunk_of_the_page_before_is_not_the_next_one_by_a_clock_that_was_set_back() {
+    let mut checkpoint = written();
+    checkpoint.live = Position { numbering: 1, next: 1, ..checkpoint.live };
+    let captured = (EpochMs(T0 + 10_000), EpochMs(T0 + 19_400));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 4, captured, connection_id: None }];
+    checkpoint.gaps = vec![gap(1, 2, (10_300, 10_600))];
+    // It took 19 s, and comes just where the new page's chunk with this index does.
+    let sorted = sort(&checkpoint, &[chunk(1, 29_790, -19_300), chunk(1, 30_000, 0)], &[]);
+    let came_back: Vec<u64> =
+        sorted.backfill.iter().flat_map(|(_, pieces)| pieces).map(|piece| piece.captured_at.0 - T0).collect();
+    assert_eq!((live(&sorted), came_back), (vec![(1, 1, 30_000)], vec![10_450]), "one of the two is lost");
+}
+
+#[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
     let kept = |index: u64, spoken_ms: i64| chunk(index, 39_000 + index, spoken_ms - 39_000);
