@@ -4,6 +4,8 @@
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
 //! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
 
+use std::collections::HashMap;
+
 use media::time::EpochMs;
 
 use crate::checkpoint::{Checkpoint, PastNumbering};
@@ -31,12 +33,12 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
     let live = &checkpoint.live;
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
-    let mut walk = Walk::new(checkpoint);
+    let mut walk = Walk::new(checkpoint, pieces);
     let mut made_up = Vec::new();
     for i in order {
         let piece = &mut pieces[i];
         let sequence_number = piece.record.sequence_number;
-        if piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS {
+        if is_made_up(piece) {
             made_up.push((i, walk.gap(piece).is_some()));
             (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
             continue;
@@ -67,9 +69,15 @@ fn beside(pieces: &[Piece], piece: &Piece, in_gap: bool) -> EpochMs {
     captured_at.max(before.unwrap_or_default())
 }
 
+fn is_made_up(piece: &Piece) -> bool {
+    piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS
+}
+
 /// Goes through a delivery in the queue's order.
 struct Walk<'c> {
     checkpoint: &'c Checkpoint,
+    /// The latest timestamp that comes with each chunkIndex.
+    stamped: HashMap<u64, EpochMs>,
     /// The next chunkIndex.
     next: u64,
     /// The connection of the last chunk, if messages carry it.
@@ -89,10 +97,16 @@ struct Walk<'c> {
 }
 
 impl<'c> Walk<'c> {
-    fn new(checkpoint: &'c Checkpoint) -> Self {
+    fn new(checkpoint: &'c Checkpoint, pieces: &[Piece]) -> Self {
         let live = &checkpoint.live;
+        let mut stamped = HashMap::new();
+        for piece in pieces.iter().filter(|piece| !is_made_up(piece)) {
+            let latest: &mut EpochMs = stamped.entry(piece.index).or_default();
+            *latest = piece.captured_at.max(*latest);
+        }
         Self {
             checkpoint,
+            stamped,
             next: live.next,
             connection_id: live.connection_id.clone(),
             left: Vec::new(),
@@ -118,7 +132,9 @@ impl<'c> Walk<'c> {
         if let Some(ms) = known.or_else(|| self.of_what_is_passed(piece).filter(|_| !opens)) {
             return ms;
         }
-        let in_page = self.goes_on(piece) && (self.is_at_its_pace(piece) || !self.is_of_page_before(piece));
+        let before =
+            self.is_of_page_before(piece) && (!self.is_at_its_pace(piece) || self.has_next_beside(piece));
+        let in_page = self.goes_on(piece) && !before;
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.new_setting(piece).unwrap_or(self.ms);
         }
@@ -251,6 +267,12 @@ impl<'c> Walk<'c> {
     fn is_at_its_pace(&self, piece: &Piece) -> bool {
         let sent_at = piece.record.sent_at;
         piece.index == self.next && sent_at >= self.sent_at && sent_at.ms_since(self.sent_at) < PACE_MS
+    }
+
+    /// Whether another chunk with the index is at hand that comes after all that is passed, by the clock as it is.
+    fn has_next_beside(&self, piece: &Piece) -> bool {
+        let other = self.stamped.get(&piece.index).filter(|latest| **latest > piece.captured_at);
+        other.is_some_and(|latest| moved(*latest, self.ms) > self.latest)
     }
 
     /// Whether the chunk was captured before the page began, and in this session.

@@ -134,6 +134,20 @@ fn a_late_chunk_of_the_page_before_is_not_the_next_one_by_a_clock_that_was_set_b
     assert_eq!((live(&sorted), came_back), (vec![(1, 1, 30_000)], vec![10_450]), "one of the two is lost");
 }
 
+/// Both pages still wait in the queue, so no gap tells whose it is; but the new page's own chunk with its index is there, too.
+#[test]
+fn a_late_chunk_of_a_page_that_is_not_yet_written_does_not_set_the_clock_back() {
+    let mut checkpoint = written();
+    checkpoint.live.next = 2;
+    let old_page = [chunk(2, 30_000, 0), chunk(4, 30_600, 0)];
+    let new_page = [chunk(0, 38_000, 0), chunk(1, 38_300, 0), chunk(2, 38_600, 0)];
+    let late = chunk(3, 38_700, -8_400);
+    let entries = [&old_page[..], &new_page, &[late, chunk(3, 38_900, 0)]].concat();
+    let sorted = sort(&checkpoint, &entries, &[]);
+    let placed: Vec<_> = live(&sorted).into_iter().map(|(page, index, _)| (page, index)).collect();
+    assert_eq!(placed, [(0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)], "{sorted:?}");
+}
+
 #[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
