@@ -104,6 +104,9 @@ pub struct MediaState {
     /// So many chunks since the last packet are missing, or were passed in search of a place to go on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub missing: u32,
+    /// Container times are too early by what the clock has shown of a hole: a Cluster began in it whose Timestamp is not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub too_early: bool,
 }
 
 /// What was passed in search of a Cluster, and is kept with the gap before it.

@@ -389,6 +389,29 @@ fn a_lost_timestamp_of_a_long_cluster_leaves_room_for_what_comes_back() {
     }
 }
 
+/// Two late chunks have the Timestamps of a second each. The clock fills the first hole, so the next Timestamp at hand, which is later
+/// by both, says nothing of the second one.
+#[test]
+fn what_the_clock_has_shown_of_one_hole_is_not_counted_in_the_next() {
+    let pieces = pieces(recordings().iter().find(|folder| folder.ends_with("firefox-speech")).unwrap());
+    let begins_cluster =
+        |piece: &&Piece| piece.audio.as_ref().unwrap().windows(4).any(|bytes| bytes == b"\x1f\x43\xb6\x75");
+    let with_timestamp: Vec<usize> =
+        pieces.iter().filter(begins_cluster).map(|piece| piece.index as usize).collect();
+    let ends = |parts: &[&[Piece]]| {
+        let mut session = Session::default();
+        parts.iter().for_each(|part| session.write(part));
+        session.stream.last().unwrap().1
+    };
+    for lost in with_timestamp[2..].windows(3) {
+        let [first, second, behind] = lost else { unreachable!("windows of three") };
+        let to = behind + 2;
+        let ended = ends(&[&pieces[..*first], &pieces[first + 1..*second], &pieces[second + 1..to]]);
+        let off_ms = ended.abs_diff(ends(&[&pieces[..to]]));
+        assert!(off_ms <= 100, "{first} and {second} are late: what follows is {off_ms} ms off");
+    }
+}
+
 /// A page whose recorder is started again 100 ms after its end, and where its second header is. Its sound has come to lie `ahead_ms`
 /// before the speaker's clock by then.
 fn started_again(mut recorder: Recorder, us: u64, ahead_ms: u64) -> (Vec<Piece>, usize) {

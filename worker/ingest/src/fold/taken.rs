@@ -30,6 +30,8 @@ pub(super) struct Taken {
     pub(super) packet: Samples,
     /// By how much the container times since the last loss were too early, if this chunk tells.
     pub(super) too_early: Option<Samples>,
+    /// It has container times that are known.
+    pub(super) knows: bool,
     /// The capture clock's time since the chunk before, or since the one before those that were passed in search.
     pub(super) elapsed_ms: u64,
     /// So many are missing or were passed in search between its audio and the audio before.
@@ -59,6 +61,7 @@ impl Taken {
             basis: TimeBasis::Known,
             packet: Samples(0),
             too_early: None,
+            knows: false,
             elapsed_ms,
             behind: 0,
             room_ms,
