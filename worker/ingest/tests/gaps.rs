@@ -412,6 +412,29 @@ fn what_the_clock_has_shown_of_one_hole_is_not_counted_in_the_next() {
     }
 }
 
+/// The last chunk of a recorder is nothing but the end of a block that a late chunk begins; seconds later a recorder is started again.
+#[test]
+fn a_late_block_s_end_does_not_move_to_where_the_next_recording_begins() {
+    let (mut pieces, header) = started_again(Recorder::safari(), 60_000, 0);
+    pieces.truncate(header + 2);
+    for later in &mut pieces[header..] {
+        (later.captured_at.0, later.record.sent_at.0) =
+            (later.captured_at.0 + 8_000, later.record.sent_at.0 + 8_000);
+    }
+    let (late, last) = (header - 2, header - 1);
+    let whole = pieces[late].audio.clone().unwrap();
+    for bytes in 1..100 {
+        let (begin, end) = whole.split_at(whole.len() - bytes);
+        (pieces[late].audio, pieces[last].audio) = (Ok(begin.to_vec()), Ok(end.to_vec()));
+        let mut session = Session::default();
+        session.write(&pieces[..late]);
+        session.write(&pieces[last..]);
+        session.backfill(&pieces[late..=late]);
+        let (at, until, pcm) = session.stream.last().unwrap();
+        assert!(until - at <= pcm.len() as u64 / 16 + 1, "{bytes} bytes tear it apart by {} ms", until - at);
+    }
+}
+
 /// A page whose recorder is started again 100 ms after its end, and where its second header is. Its sound has come to lie `ahead_ms`
 /// before the speaker's clock by then.
 fn started_again(mut recorder: Recorder, us: u64, ahead_ms: u64) -> (Vec<Piece>, usize) {

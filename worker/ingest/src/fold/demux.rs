@@ -44,7 +44,7 @@ pub(super) fn take(
     for piece in pieces {
         let missing = !place.leads_to(piece);
         let same_page = place.numbering == piece.numbering;
-        if missing || !same_page {
+        if missing || !same_page || piece.starts_recording() {
             break_off(&mut media, &mut taken, same_page);
         }
         let from = amid.filter(|_| place == piece.place());
@@ -77,8 +77,8 @@ pub(super) fn take(
     (media, taken)
 }
 
-/// What comes next does not go on with what is taken: bytes that are undecided end in what is missing, and another page has another
-/// recorder.
+/// What comes next does not go on with what is taken: bytes that are undecided end in what is missing, or where another recording
+/// begins, and another page has another recorder.
 fn break_off(media: &mut MediaState, taken: &mut [Taken], same_page: bool) {
     pass_undecided(media, taken);
     if !same_page {
