@@ -244,8 +244,10 @@ impl Timeline {
         let Some(end) = self.end() else {
             let at = EpochMs(self.capture_start(chunk).saturating_add_signed(lowest_ms.min(0)));
             let placed = self.put(chunk, self.within(at, sight.latest), chunk.samples, lowest_ms);
-            // What a page handed out after a stall ends the earlier, the more of it is in sight.
-            let known = settled && whole;
+            // What a page handed out after a stall ends the earlier, the more of it is in sight; and the end of a blob that is on its
+            // way may show that the speaker's clock is ahead.
+            let may_be_ahead = |last: &Timing| last.continues && last.behind_ms() < self.skew_ms;
+            let known = settled && whole && !after.last().is_some_and(may_be_ahead);
             return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;

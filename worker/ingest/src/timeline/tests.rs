@@ -48,6 +48,25 @@ fn a_session_that_begins_with_a_stall_waits_for_its_burst() {
 }
 
 #[test]
+fn a_session_that_begins_without_a_network_waits_for_the_end_of_a_blob_that_was_held_up_less() {
+    // The speaker's clock is 20 s ahead.
+    let piece = |delay_ms: u64, continues: bool, chunk: Timing| {
+        let sent_at = EpochMs(chunk.captured_at.0 + delay_ms - 20_000);
+        Timing { sent_at, continues, ..chunk }
+    };
+    let begun = [
+        piece(15_000, false, chunk(6_000, 6_000, Joint::Clock)),
+        piece(5_000, false, chunk(12_000, 6_000, Joint::Continues)),
+        piece(40, true, chunk(21_000, 3_000, Joint::Continues)),
+    ];
+    let busy = Sight { calm: false, ..CALM };
+    let first = |in_sight: &[Timing]| Timeline::default().place(&in_sight[0], &in_sight[1..], busy);
+    assert!(first(&begun).doubtful, "all would lie 5 s too late");
+    let placed = first(&[&begun[..], &[piece(40, false, chunk(21_000, 6_000, Joint::Continues))]].concat());
+    assert_eq!((T0 - placed.at.0, placed.doubtful), (19_960, false));
+}
+
+#[test]
 fn a_pause_shows_in_the_time_although_the_container_hides_it() {
     let chunks = [
         chunk(300, 300, Joint::Clock),
