@@ -416,6 +416,7 @@ impl Timeline {
         let mut before = chunk.samples;
         let mut blob = Blob { captured_at: chunk.captured_at, after_ms: 0, samples: chunk.samples };
         let mut continues = chunk.continues;
+        let mut at_its_pace = false;
         for next in after.iter().filter(|next| next.samples > Samples(0)) {
             if clock_was_set(blob.captured_at, next.captured_at) {
                 break; // its time cannot be compared
@@ -432,11 +433,13 @@ impl Timeline {
             }
             let lag_ms = self.capture_start(next) as i64 - (base + before.ms_ceil() as i64);
             lag.lowest_ms = lag.lowest_ms.min(lag_ms);
-            blob.go_on(next, continues);
+            lag.settled |= at_its_pace && next.captured_at != blob.captured_at;
+            blob.go_on(next);
             continues = next.continues;
-            lag.settled |= !continues && blob.is_at_its_pace();
+            at_its_pace = !continues && blob.is_at_its_pace();
             before += next.samples;
         }
+        lag.settled |= at_its_pace;
         lag
     }
 }
@@ -450,9 +453,9 @@ struct Blob {
 }
 
 impl Blob {
-    /// Takes in the next piece, or begins another blob with it; `continues`: the last one was not the blob's last.
-    fn go_on(&mut self, next: &Timing, continues: bool) {
-        if continues && next.captured_at == self.captured_at {
+    /// Takes in what was handed out at the same time, whether or not the page says that it is a piece; or begins another blob with it.
+    fn go_on(&mut self, next: &Timing) {
+        if next.captured_at == self.captured_at {
             self.samples += next.samples;
             return;
         }

@@ -89,6 +89,27 @@ fn a_stalled_page_that_catches_up_is_no_pause() {
 }
 
 #[test]
+fn the_first_piece_of_a_burst_shows_no_pace() {
+    // The page stood still for 2 s: first the small blob that was due, then all the rest in one that it cut.
+    let chunks = [
+        chunk(300, 300, Joint::Clock),
+        chunk(2_500, 200, Joint::Continues),
+        chunk(2_780, 300, Joint::Continues),
+        chunk(2_780, 900, Joint::Continues),
+        chunk(2_780, 1_080, Joint::Continues),
+        chunk(3_080, 300, Joint::Continues),
+    ];
+    let busy = Sight { calm: false, ..CALM };
+    let small = |in_sight: usize| {
+        let mut timeline = Timeline::default();
+        timeline.place(&chunks[0], &chunks[1..], CALM);
+        timeline.place(&chunks[1], &chunks[2..in_sight], busy)
+    };
+    assert!(small(4).doubtful, "the pieces that are at hand would make a pause of 1 s");
+    assert_eq!((small(6).at.0 - T0, small(6).doubtful), (300, false));
+}
+
+#[test]
 fn a_burst_that_is_not_over_is_no_pause_yet() {
     // The page stood still for 5 s: first the small blob that was due, then all the rest in one.
     let chunks = [
