@@ -62,13 +62,17 @@ impl<P: Ports> SessionWork<'_, P> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
         self.look_again(&mut state, entries.iter().any(|entry| matches!(entry, Entry::End { .. }))).await?;
         let mut goes_on = true;
+        let mut again = Vec::new();
         while goes_on && self.has_unsettled(&state, entries) {
             let resolved = self.resolve(&mut state).await?;
             let aside = self.load_aside(&mut state).await?;
             *keeps_some = !state.checkpoint.aside.is_empty();
             self.refuse(&mut state, status, entries, &aside).await?;
-            let sorted = sort(&state.checkpoint, entries, &aside);
+            let mut sorted = sort(&state.checkpoint, entries, &aside);
             self.drop_duplicates(&sorted);
+            // What came again is dropped once, and tells of a worker's death as long as this delivery is worked on.
+            again.append(&mut sorted.duplicates);
+            sorted.duplicates.clone_from(&again);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
             if let Resolved::Unsure(lease, reason) = resolved {
