@@ -79,7 +79,8 @@ impl<P: Ports> SessionWork<'_, P> {
         let seen_here = self.writer.looks.note(&self.session, last, self.delivery_number, self.delivery_full);
         let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
         let Some(newest) = delivered.max_by_key(|record| record.sent_at) else {
-            return u32::MAX; // all of it is kept in the state
+            // All of it is kept in the state. Chunks that come back into a gap are not what was left in the queue to bring the rest.
+            return if sorted.backfill.is_empty() { u32::MAX } else { seen_here };
         };
         // Where it is old there was trouble, and its deliveries may have ended before anybody looked.
         let is_old = self.now().ms_since(newest.sent_at) >= self.writer.config.policy.behind_ms;
