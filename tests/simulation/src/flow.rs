@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ingest::aside::MAX_CHUNKS;
 use media::time::Samples;
 use writer::event::Event;
 
@@ -64,7 +65,8 @@ pub fn true_time(session: &SessionEvidence<'_>) -> Vec<String> {
         let begins_ms = frames.iter().map(|(_, spoken)| spoken.true_ms).min().unwrap_or_default();
         let unseen_ms = unseen_ms(session, &frames) + hidden_ms(session, &frames);
         let later_ms = taken_until_ms.saturating_sub(begins_ms).max(unseen_ms) as i64;
-        broken.extend(take_off_true_time(session, take, &frames, later_ms));
+        let earlier_ms = outgrown_ms(session, &frames) as i64;
+        broken.extend(take_off_true_time(session, take, &frames, (earlier_ms, later_ms)));
         let ends = frames.iter().map(|(heard, _)| (heard.at + heard.samples) / PER_MS);
         taken_until_ms = ends.fold(taken_until_ms, u64::max);
     }
@@ -112,12 +114,29 @@ fn is_replaced(session: &SessionEvidence<'_>, chunk: usize) -> bool {
     reason.is_some_and(|reason| reason == REPLACED)
 }
 
-/// `later_ms`: it may lie so much later than spoken.
+/// By how much this audio may lie earlier than spoken: a page that had stalled handed out more chunks at once than can be set aside, so
+/// that a pause just before them shows only once the first of them are written.
+fn outgrown_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64 {
+    let chunks: Vec<&Chunk> = session.session.takes.iter().flat_map(|take| &take.chunks).collect();
+    let handed_out = |ms: u64| chunks.iter().filter(|chunk| chunk.handed_out_ms == ms).count() as u64;
+    let outgrows = |spoken: &Spoken| handed_out(chunks[spoken.chunk].handed_out_ms) > MAX_CHUNKS;
+    let pauses = frames.windows(2).map(|pair| {
+        let (before, behind) = (pair[0].1, pair[1].1);
+        (behind.true_ms.saturating_sub(before.true_ms + FRAME_MS), behind)
+    });
+    pauses
+        .filter(|(ms, behind)| *ms > FRAME_MS && outgrows(behind))
+        .map(|(ms, _)| ms)
+        .max()
+        .unwrap_or_default()
+}
+
+/// It may lie so much earlier and later than spoken.
 fn take_off_true_time(
     session: &SessionEvidence<'_>,
     take: usize,
     frames: &[(&Heard, &Spoken)],
-    later_ms: i64,
+    (earlier_ms, later_ms): (i64, i64),
 ) -> Vec<String> {
     let off_ms = |(heard, spoken): &(&Heard, &Spoken)| (heard.at / PER_MS) as i64 - spoken.true_ms as i64;
     let mut sorted: Vec<i64> = frames.iter().map(off_ms).collect();
@@ -125,10 +144,10 @@ fn take_off_true_time(
     let usual_ms = sorted[sorted.len() / 2];
     let within_ms = TRUE_WITHIN_MS + later_ms;
     let mut broken = Vec::new();
-    if !(session.session.skew_ms.min(0) - TRUE_WITHIN_MS..=within_ms).contains(&usual_ms) {
+    if !(session.session.skew_ms.min(0) - TRUE_WITHIN_MS - earlier_ms..=within_ms).contains(&usual_ms) {
         broken.push(format!("take {take} is {usual_ms} ms off its true time"));
     }
-    let wrong = || frames.iter().filter(|frame| (off_ms(frame) - usual_ms).abs() > within_ms);
+    let wrong = || frames.iter().filter(|frame| (off_ms(frame) - usual_ms).abs() > within_ms + earlier_ms);
     if let Some(first) = wrong().next() {
         let (count, apart_ms) = (wrong().count(), off_ms(first) - usual_ms);
         broken.push(format!(
