@@ -390,9 +390,14 @@ impl Timeline {
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
         let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
-        let steady = usually.filter(|(usually_ms, _)| usually_ms.abs_diff(behind_ms) <= STEADY_MS);
-        let (usually_behind_ms, steady) = steady
-            .map_or((behind_ms, Samples(0)), |(usually_ms, before)| (usually_ms, before + chunk.samples));
+        let (usually_behind_ms, steady) = match usually {
+            Some((usually_ms, before)) if usually_ms.abs_diff(behind_ms) <= STEADY_MS => {
+                (usually_ms, before + chunk.samples)
+            }
+            // What was held up is no rule.
+            Some((usually_ms, _)) if behind_ms > usually_ms + HELD_UP_MS => (usually_ms, Samples(0)),
+            _ => (behind_ms, Samples(0)),
+        };
         self.last = Some(Heard {
             captured_at: chunk.captured_at,
             delay_ms: (behind_ms - self.skew_ms).min(HELD_UP_MS),

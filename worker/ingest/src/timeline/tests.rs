@@ -343,6 +343,19 @@ fn what_a_page_kept_and_sends_faster_than_it_was_spoken_sets_no_clock() {
 }
 
 #[test]
+fn what_was_held_up_does_not_show_how_long_chunks_take_as_a_rule() {
+    let mut timeline = Timeline::default();
+    timeline.place(&chunk(300, 300, Joint::Clock), &[], CALM);
+    let held_up = Timing { sent_at: EpochMs(T0 + 10_600), ..chunk(600, 300, Joint::Continues) };
+    timeline.place(&held_up, &[], CALM);
+    assert_eq!(
+        timeline.usually_behind_ms(),
+        Some(40),
+        "the next ones, held up less, would seem to come too early"
+    );
+}
+
+#[test]
 fn one_chunk_that_was_held_up_sets_no_clock() {
     // The second one took 9 s; the third was in the queue long before.
     let second = |n: u64, sent_ms: u64| Timing {
