@@ -82,7 +82,9 @@ fn first_script(rng: &mut Rng, kinds: Kinds) -> Script {
 
 /// A restarted recorder, a reloaded page, or a second page beside the first one.
 fn second(rng: &mut Rng, kinds: Kinds, first: &Take) -> Option<Take> {
-    let ends_ms = first.chunks.last().map_or(0, |chunk| chunk.handed_out_ms);
+    // A page is there until it has sent all that it sends again.
+    let sent_ms = |chunk: &Chunk| chunk.handed_out_ms + chunk.restamped_after_ms.unwrap_or_default();
+    let ends_ms = first.chunks.iter().map(sent_ms).max().unwrap_or_default();
     let begin_ms = if kinds.has(Kind::SecondPage) {
         // Who connects last is the speaker: the first page has spoken before over each of its connections, or the door refuses it.
         let arrives_ms = |at: &usize| first.chunks.get(*at).and_then(Chunk::arrives_ms).unwrap_or_default();
