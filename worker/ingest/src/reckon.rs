@@ -123,7 +123,8 @@ impl<'c> Walk<'c> {
         let live = &self.checkpoint.live;
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
         let again = || same_recording() && live.has_passed(piece) != Some(false);
-        let opens = (piece.opens() && !again() && !self.is_of_past_page(piece)) || self.opens_late(piece);
+        let opens = (piece.opens() && !again() && !self.is_of_past_page(piece) && !self.is_overtaken(piece))
+            || self.opens_late(piece);
         let known = self
             .in_gap(piece)
             .or_else(|| self.in_past_page(piece).filter(|_| !opens))
@@ -305,6 +306,12 @@ impl<'c> Walk<'c> {
             _ => !self.in_session(moved(piece.captured_at, self.ms)),
         };
         piece.index < self.next && piece.starts_recording() && is_new()
+    }
+
+    /// Whether the chunk is the session's first, and others of its connection overtook it: it shows no clock that was set.
+    fn is_overtaken(&self, piece: &Piece) -> bool {
+        let same_connection = piece.connection_id.is_some() && piece.connection_id == self.connection_id;
+        self.checkpoint.live.is_fresh() && self.next > 0 && same_connection
     }
 
     /// Whether the session had begun then.
