@@ -276,10 +276,7 @@ impl Walk {
             None if self.at.opened_otherwise(piece) || never_seen => return Whose::Nobodys,
             None => {}
         }
-        match gap_of_set_clock(checkpoint, piece) {
-            Some(gap) => Whose::Gap(gap),
-            None => written(checkpoint, self.at.numbering, piece),
-        }
+        in_gap_or_written(checkpoint, self.at.numbering, piece)
     }
 
     /// The open gap this chunk belongs to: its index lies inside, and so does its capture time, or it is the current page's by its
@@ -316,15 +313,18 @@ impl Walk {
     }
 }
 
-/// The current page's gap that has the chunk's index, where a speaker's clock that was set meanwhile hides it.
-fn gap_of_set_clock<'a>(checkpoint: &'a Checkpoint, piece: &Piece) -> Option<&'a Gap> {
+/// A chunk of a numbering that was passed: of a gap that has its index, also where a speaker's clock that was set meanwhile, or is a
+/// little off, hides it.
+fn in_gap_or_written<'c>(checkpoint: &'c Checkpoint, numbering: u32, piece: &Piece) -> Whose<'c> {
     let off_ms = |gap: &Gap| {
         let (a, b) = gap.captured;
         a.min(b).ms_since(piece.captured_at).max(piece.captured_at.ms_since(a.max(b)))
     };
-    let holds =
-        |gap: &&Gap| gap.chunks.numbering == checkpoint.live.numbering && gap.chunks.holds(piece.index);
-    checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= CLOCK_SET_MS)
+    let holds = |gap: &&Gap| gap.chunks.numbering == numbering && gap.chunks.holds(piece.index);
+    match checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= CLOCK_SET_MS) {
+        Some(gap) => Whose::Gap(gap),
+        None => written(checkpoint, numbering, piece),
+    }
 }
 
 /// A chunk that was passed: written, unless it lies where the checkpoint knows that it was not.
@@ -335,9 +335,9 @@ fn written<'c>(checkpoint: &Checkpoint, numbering: u32, piece: &Piece) -> Whose<
 }
 
 /// A chunk captured before the current numbering began. What may never have been seen is parked, not dropped.
-fn from_past_numbering<'c>(checkpoint: &Checkpoint, piece: &Piece) -> Whose<'c> {
+fn from_past_numbering<'c>(checkpoint: &'c Checkpoint, piece: &Piece) -> Whose<'c> {
     match checkpoint.past_with(piece.index, piece.captured_at) {
-        Some(past) => written(checkpoint, past.numbering, piece),
+        Some(past) => in_gap_or_written(checkpoint, past.numbering, piece),
         None => Whose::Nobodys,
     }
 }

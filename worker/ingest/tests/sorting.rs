@@ -205,6 +205,28 @@ fn a_chunk_of_a_gap_is_known_by_index_and_capture_time() {
     assert_eq!(sorted.duplicates.len(), 1, "chunk 6 is written");
 }
 
+/// Pieces of a stall's audio are handed out at once, with times that are a few ms off.
+#[test]
+fn a_chunk_of_a_past_pages_gap_is_known_though_its_time_is_a_little_off() {
+    let mut checkpoint = written();
+    checkpoint.gaps = vec![gap(5, 8)];
+    let past = PastNumbering {
+        numbering: 0,
+        next: 10,
+        captured: (EpochMs(1000), EpochMs(1009)),
+        connection_id: None,
+    };
+    checkpoint.past.push(past);
+    checkpoint.live = Position {
+        numbering: 1,
+        numbering_began: EpochMs(5000),
+        last_captured: EpochMs(5009),
+        ..checkpoint.live
+    };
+    let sorted = sort(&checkpoint, &[chunk(5, 1002, 900, Some("c0"))], &[]);
+    assert_eq!(sorted.backfill.len(), 1, "it would stay in the DLQ, and its gap open: {sorted:?}");
+}
+
 #[test]
 fn a_new_pages_chunk_is_not_taken_for_an_old_gaps() {
     let mut checkpoint = written();
