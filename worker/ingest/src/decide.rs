@@ -149,9 +149,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let age_ms = view.now.ms_since(oldest);
     let impatient = age_ms >= policy.max_wait_ms;
     let backlog = backlog(view, policy);
-    let before_hole = in_order(view);
-    let passes_hole = passes_hole(view, policy, before_hole, backlog);
-    let in_order = if passes_hole { view.pieces.len() } else { before_hole };
+    let in_order = in_order(view, policy, backlog);
     let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
     let why = match (sure < in_order, in_order < view.pieces.len()) {
         (true, _) => Why::Doubt,
@@ -207,16 +205,15 @@ fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
     (target, most)
 }
 
-/// Whether the first chunk that is missing has been waited for long enough: `max_wait_ms` in the queue's time, from the chunk after
-/// it on. The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
+/// Whether what is missing before chunk `i` has been waited for long enough: `max_wait_ms` in the queue's time, from that chunk on.
+/// The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
 /// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
-fn passes_hole(view: &View<'_>, policy: &Policy, in_order: usize, backlog: Option<EpochMs>) -> bool {
-    let Some(after) = view.pieces.get(in_order) else { return false };
-    if view.crowd == Crowd::NoRoom && view.folded.samples_of(in_order) < policy.least {
+fn passes_hole(view: &View<'_>, policy: &Policy, i: usize, backlog: Option<EpochMs>) -> bool {
+    if view.crowd == Crowd::NoRoom && view.folded.samples_of(i) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
     let seen_until = backlog.unwrap_or(view.now);
-    seen_until.ms_since(after.record.sent_at) >= policy.max_wait_ms
+    seen_until.ms_since(view.pieces[i].record.sent_at) >= policy.max_wait_ms
 }
 
 /// If more chunks lie behind the delivery: the time up to which everything enqueued has been seen. More lie behind it if it is full,
@@ -252,15 +249,15 @@ fn hides_more(view: &View<'_>, policy: &Policy) -> bool {
     })
 }
 
-/// How many of the chunks follow each other, and the chunk before them, without a hole.
-fn in_order(view: &View<'_>) -> usize {
+/// How many of the chunks follow each other, and the chunk before them, without a hole that is still waited for.
+fn in_order(view: &View<'_>, policy: &Policy, backlog: Option<EpochMs>) -> usize {
     let mut place = view.place;
-    let follows = |piece: &&Piece| {
+    let follows = |(i, piece): &(usize, &Piece)| {
         let follows = place.leads_to(piece);
         place = Place::behind(piece);
-        follows
+        follows || passes_hole(view, policy, *i, backlog)
     };
-    view.pieces.iter().take_while(follows).count()
+    view.pieces.iter().enumerate().take_while(follows).count()
 }
 
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
@@ -337,6 +334,14 @@ mod tests {
         assert_eq!(more_behind, Decision::SetAside, "chunk 7 may be the next one in the queue");
         let all_seen = decide_in(&aside, End::Open, false, Crowd::No);
         assert_eq!(all_seen, write(4), "chunk 7 was waited for, and holds up nothing any longer");
+    }
+
+    #[test]
+    fn a_chunk_is_waited_for_however_long_one_before_it_was() {
+        let mut pieces = pieces(&[6, 7, 9, 10, 11, 12, 13, 14], 10_000, 2);
+        pieces[2..].iter_mut().for_each(|piece| piece.record.sent_at = EpochMs(NOW.0 - 100));
+        let decision = decide_in(&pieces, End::Open, false, Crowd::No);
+        assert_eq!(decision, defer(1, Why::Hole), "chunk 8 may come next out of the same burst");
     }
 
     #[test]
