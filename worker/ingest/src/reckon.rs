@@ -190,7 +190,10 @@ impl<'c> Walk<'c> {
     /// A chunk that was held up and does not go on with the page, by its index or its time, comes again, if by some setting an earlier
     /// page has passed it: it was redriven, and turned out to be written.
     fn in_past_page(&self, piece: &Piece) -> Option<i64> {
-        if self.is_at_its_pace(piece) || (self.goes_on(piece) && !self.is_too_early(piece, self.ms)) {
+        // By an older setting, what the page goes on with behind a hole looks just as late.
+        let may_go_on =
+            (self.goes_on(piece) || self.is_behind_hole(piece)) && !self.is_too_early(piece, self.ms);
+        if self.is_at_its_pace(piece) || may_go_on {
             return None;
         }
         let mut settings = std::iter::once(self.ms).chain(self.checkpoint.live.clock.settings());
@@ -198,6 +201,14 @@ impl<'c> Walk<'c> {
             let past = self.checkpoint.past_with(piece.index, moved(piece.captured_at, *ms));
             past.is_some() && self.is_held_up(piece, *ms)
         })
+    }
+
+    /// Whether the chunk comes so much after all that is passed as the missing chunks before it need, by half of the page's pace.
+    fn is_behind_hole(&self, piece: &Piece) -> bool {
+        let Some((began, missing)) = self.began.zip(piece.index.checked_sub(self.next)) else { return false };
+        let page_ms = self.latest.ms_since(began);
+        let later_ms = moved(piece.captured_at, self.ms).ms_since(self.latest);
+        later_ms.saturating_mul(self.next.saturating_mul(2)) > missing.saturating_mul(page_ms)
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.
@@ -210,21 +221,21 @@ impl<'c> Walk<'c> {
         let held_up = |ms: &i64| in_turn && self.is_held_up(piece, *ms);
         let fits = |ms: &i64| !self.is_too_early(piece, *ms) && !held_up(ms);
         let fitting = self.checkpoint.live.clock.settings().filter(fits);
-        fitting.max_by_key(|ms| (!self.seems_new(piece, *ms), *ms))
+        fitting.max_by_key(|ms| (!self.is_unlikely(piece, *ms), *ms))
     }
 
     /// A chunk whose index is passed, that was held up and seems to come after all that is passed, comes again, if by another setting it
     /// was captured before: it was redriven.
     fn of_what_is_passed(&self, piece: &Piece) -> Option<i64> {
-        if !self.seems_new(piece, self.ms) {
+        if !self.is_unlikely(piece, self.ms) {
             return None;
         }
         self.checkpoint.live.clock.settings().filter(|ms| !self.is_later(piece, *ms)).max()
     }
 
-    /// Whether the chunk, whose index is passed, was held up and comes after all that is passed, if so much is to be added: rather
-    /// it was captured before, and comes again.
-    fn seems_new(&self, piece: &Piece, ms: i64) -> bool {
+    /// Whether the chunk, if so much is to be added, came late with a passed index and a new time: hardly any does. Rather it was
+    /// captured before, and comes again.
+    fn is_unlikely(&self, piece: &Piece, ms: i64) -> bool {
         piece.index < self.next && self.is_later(piece, ms) && self.is_held_up(piece, ms)
     }
 

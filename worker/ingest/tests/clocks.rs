@@ -148,6 +148,21 @@ fn a_late_chunk_of_a_page_that_is_not_yet_written_does_not_set_the_clock_back() 
     assert_eq!(placed, [(0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)], "{sorted:?}");
 }
 
+/// The first page's chunks had these indices at the times that the second one's have by its clock, which was set back.
+#[test]
+fn what_comes_behind_a_hole_after_the_clock_was_set_back_is_no_chunk_of_the_page_before() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering = 1;
+    checkpoint.live.clock.note(27_000, 20_000);
+    let captured = (EpochMs(T0), EpochMs(T0 + 20_000));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    // Chunks 10 to 14 are lost, and what follows was kept for 2 s.
+    let kept = [15, 16, 17].map(|i| chunk(i, 33_500 + i, 31_500 + 300 * (i as i64 - 15) - 33_500 - 20_000));
+    let sorted = sort(&checkpoint, &kept, &[]);
+    let placed: Vec<_> = live(&sorted).into_iter().map(|(page, index, _)| (page, index)).collect();
+    assert_eq!(placed, [(1, 15), (1, 16), (1, 17)], "they would be dropped as written: {sorted:?}");
+}
+
 #[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
