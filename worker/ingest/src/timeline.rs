@@ -96,6 +96,14 @@ struct Heard {
 }
 
 impl Heard {
+    /// Whether the `next` chunk took as long to the queue as this one, and was not sent at once with it out of what a page had kept.
+    fn took_as_long_as(&self, next: &Timing) -> bool {
+        let behind_ms = self.sent_at.0 as i64 - self.captured_at.0 as i64;
+        let captured_ms = next.captured_at.ms_since(self.captured_at);
+        let sent_ms = next.sent_at.ms_since(self.sent_at);
+        behind_ms.abs_diff(next.behind_ms()) <= STEADY_MS && captured_ms > 0 && sent_ms * 2 >= captured_ms
+    }
+
     /// By how much the speaker's clock was set ahead between this chunk and the `next`. The queue's time between them, and what of
     /// it no audio fills, tell a clock from a pause and from chunks that were kept and come faster than they were spoken.
     fn set_ahead_ms(&self, next: &Timing) -> Option<i64> {
@@ -389,13 +397,16 @@ impl Timeline {
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
         self.skew_ms = self.skew_ms.min(behind_ms);
+        let as_before = self.last.is_some_and(|last| set_ms == 0 && last.took_as_long_as(chunk));
         let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
         let (usually_behind_ms, steady) = match usually {
             Some((usually_ms, before)) if usually_ms.abs_diff(behind_ms) <= STEADY_MS => {
                 (usually_ms, before + chunk.samples)
             }
-            // What was held up is no rule.
-            Some((usually_ms, _)) if behind_ms > usually_ms + HELD_UP_MS => (usually_ms, Samples(0)),
+            // What was held up is no rule, unless the way has become so much longer.
+            Some((usually_ms, _)) if behind_ms > usually_ms + HELD_UP_MS && !as_before => {
+                (usually_ms, Samples(0))
+            }
             _ => (behind_ms, Samples(0)),
         };
         self.last = Some(Heard {

@@ -356,6 +356,22 @@ fn what_was_held_up_does_not_show_how_long_chunks_take_as_a_rule() {
 }
 
 #[test]
+fn a_way_to_the_queue_that_stays_longer_becomes_the_rule() {
+    let mut timeline = Timeline::default();
+    timeline.place(&chunk(300, 300, Joint::Clock), &[], CALM);
+    for i in 2..5 {
+        let on_its_way =
+            Timing { sent_at: EpochMs(T0 + 300 * i + 2_500), ..chunk(300 * i, 300, Joint::Continues) };
+        timeline.place(&on_its_way, &[], CALM);
+    }
+    assert_eq!(
+        timeline.usually_behind_ms(),
+        Some(2_500),
+        "a clock that is set then would leave a pause of 2.5 s"
+    );
+}
+
+#[test]
 fn one_chunk_that_was_held_up_sets_no_clock() {
     // The second one took 9 s; the third was in the queue long before.
     let second = |n: u64, sent_ms: u64| Timing {
