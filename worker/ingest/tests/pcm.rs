@@ -53,6 +53,16 @@ fn runs(start: &Snapshot, pieces: &[Piece]) -> Vec<(u64, u64)> {
     folded.runs.iter().map(|run| (run.at.0 - T0, run.at.plus(run.time).0 - T0)).collect()
 }
 
+/// A Cluster's Timestamp was lost, so the container's times were too early when the page went over to plain samples.
+#[test]
+fn a_hole_between_plain_samples_is_as_long_as_a_chunk_whatever_was_lost_before_them() {
+    let all = chunks(8);
+    let mut before = Snapshot::default();
+    before.media.too_early = true;
+    let start = after(batch(&before, None, &all[..4]).0);
+    assert_eq!(runs(&start, &all[5..]), [(1_250, 2_000)], "what is late would have no place");
+}
+
 #[test]
 fn samples_arrive_as_they_were_sent_and_need_no_past() {
     let (plan, pcm, _) = batch(&Snapshot::default(), None, &chunks(8));

@@ -88,11 +88,13 @@ fn break_off(media: &mut MediaState, taken: &mut [Taken], same_page: bool) {
 
 /// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
 /// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts: by much, or as much as the number of
-/// missing chunks does. Times that are already `too_early` tell nothing more. Returns whether they are behind the last chunk.
+/// missing chunks does. Times that are already `too_early` tell nothing more. Returns whether times are too early
+/// behind the last chunk.
 fn tell_holes(taken: &mut [Taken], mut too_early: bool) -> bool {
     let told = told_behind(taken);
     let usual = Usual::of(taken);
     for (chunk, told) in taken.iter_mut().zip(told) {
+        chunk.hole.iter_mut().for_each(|before| before.too_early = too_early);
         chunk.joint = match chunk.joint {
             Joint::Clock => chunk.by_clock(usual.longest),
             Joint::Missing(hole) => usual.hole(chunk, hole, told, too_early),
@@ -295,6 +297,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
         return;
     }
     out.samples = Samples::from(samples.len());
+    out.knows = true; // it needs no container's times
     out.joint = match (media.pcm_chunk(), media.loss, lost) {
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {

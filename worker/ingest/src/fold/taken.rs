@@ -32,7 +32,7 @@ pub(super) struct Taken {
     pub(super) too_early: Option<Samples>,
     /// It has container times that are known.
     pub(super) knows: bool,
-    /// The capture clock's time since the chunk before, or since the one before those that were passed in search.
+    /// The capture clock's time since the chunk before, or since the one before those that this batch passed in search.
     pub(super) elapsed_ms: u64,
     /// So many are missing or were passed in search between its audio and the audio before.
     pub(super) behind: u32,
