@@ -11,8 +11,10 @@ use crate::work::{Batch, SessionWork};
 
 /// No burst is under way if the newest chunk at hand is at least this old and was delivered [`CALM_LOOKS`] times.
 const CALM_MS: u64 = 1_000;
-/// See [`CALM_MS`].
+/// See [`CALM_MS`]; in this process, where there was trouble before.
 const CALM_LOOKS: u32 = 3;
+/// So many deliveries of an old chunk tell as much as one look of this process.
+const DELIVERIES_A_LOOK: u32 = 8;
 
 impl<P: Ports> SessionWork<'_, P> {
     /// Where a place is in doubt and nothing more will tell, the chunks are folded as if all had come.
@@ -84,7 +86,8 @@ impl<P: Ports> SessionWork<'_, P> {
         };
         // Where it is old there was trouble, and its deliveries may have ended before anybody looked.
         let is_old = self.now().ms_since(newest.sent_at) >= self.writer.config.policy.behind_ms;
-        if is_old { seen_here } else { newest.receive_count }
+        // But a session's deliveries may go to many processes, each of which sees a few.
+        if is_old { seen_here.max(newest.receive_count / DELIVERIES_A_LOOK) } else { newest.receive_count }
     }
 
     /// Whether the delivery brought chunks again that the state keeps: a worker died before it deleted them. The one that it left in
