@@ -208,10 +208,11 @@ impl Checkpoint {
         Vec::new()
     }
 
-    /// Chunks of a gap that have come back are parked once more.
-    pub fn park_again(&mut self, id: GapId, at: EpochMs) {
-        let parked = self.gap_mut(id).and_then(|gap| gap.parked.as_mut());
-        parked.into_iter().for_each(|parked| parked.at = at);
+    /// Chunks of a gap that have come back are parked once more, for `cause`.
+    pub fn park_again(&mut self, id: GapId, cause: String, at: EpochMs) {
+        let Some(gap) = self.gap_mut(id) else { return };
+        gap.cause = cause;
+        gap.parked.iter_mut().for_each(|parked| parked.at = at);
     }
 
     /// A parked batch turned out to be stored: its gap closes, the holes inside it stay.

@@ -2,7 +2,7 @@
 
 use ingest::batch::Because;
 use ingest::checkpoint::Checkpoint;
-use ingest::gap::{Gap, GapId, last_sent_by};
+use ingest::gap::{Gap, GapId, cause, last_sent_by};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 
@@ -33,11 +33,11 @@ impl<P: Ports> SessionWork<'_, P> {
         gap: &Gap,
         pieces: &[Piece],
     ) -> Result<Known, Stop> {
-        let (id, numbering) = (gap.id(), gap.chunks.numbering);
+        let numbering = gap.chunks.numbering;
         let next = gap.search.goes_on_at.and_then(|from| state.checkpoint.gap(GapId { numbering, from }));
-        for gap in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
-            let Some(stored) = &gap.unsure else { continue };
-            let sent_by = last_sent_by(&gap.tries).unwrap_or_default();
+        for asked in [Some(gap.clone()), next.cloned()].into_iter().flatten() {
+            let Some(stored) = &asked.unsure else { continue };
+            let sent_by = last_sent_by(&asked.tries).unwrap_or_default();
             let is_certain = self.now() >= self.writer.config.certain_at(sent_by);
             match self.writer.ports.streams().find(&self.session, stored.at).await {
                 Ok(found) if found.iter().any(|found| is_whole(found, stored)) => {}
@@ -47,11 +47,11 @@ impl<P: Ports> SessionWork<'_, P> {
                     return Ok(Known::NotYet);
                 }
                 Err(failure) => {
-                    self.park_again(state, (id, &gap), pieces, Reason::Service(failure)).await?;
+                    self.park_again(state, (gap, &asked), pieces, Reason::Service(failure)).await?;
                     return Ok(Known::Settled);
                 }
             }
-            state.checkpoint.close_stored(&gap, stored);
+            state.checkpoint.close_stored(&asked, stored);
             self.save(state).await?;
             let missing = |p: &Piece| stored.gaps.iter().any(|hole| hole.chunks.holds(p.index));
             let pieces = pieces.iter().filter(|p| stored.chunks.holds(p.index) && !missing(p));
@@ -66,12 +66,15 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn park_again(
         &self,
         state: &mut State,
-        (id, asked): (GapId, &Gap),
+        (gap, asked): (&Gap, &Gap),
         pieces: &[Piece],
         reason: Reason,
     ) -> Result<(), Stop> {
-        self.renew(asked).await?;
-        state.checkpoint.park_again(id, self.now());
+        self.renew(gap).await?;
+        if asked.id() != gap.id() {
+            self.renew(asked).await?;
+        }
+        state.checkpoint.park_again(gap.id(), cause(&reason.code()), self.now());
         self.save(state).await?;
         self.park_all(pieces, reason).await
     }
