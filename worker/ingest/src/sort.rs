@@ -210,7 +210,7 @@ impl Walk {
             && !newer
             && let Some(past) = checkpoint.past_with(piece.index, piece.captured_at)
         {
-            return written(checkpoint, past.numbering, piece);
+            return in_gap_or_written(checkpoint, past.numbering, piece);
         }
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = later_ms > PAGE_TURN_MS;
