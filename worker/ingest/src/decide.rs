@@ -21,7 +21,8 @@ pub struct Policy {
     /// No fragment is longer, unless a single chunk is; one of more than `most_behind` is taken apart.
     pub most: Samples,
     /// While its oldest chunk is older than this, a fragment may be as long as that chunk is old, up to `most_behind`. A session
-    /// behind a service slower than real time then catches up with fewer calls.
+    /// behind a service slower than real time then catches up with fewer calls. And from this age on, more may lie behind a delivery
+    /// than it shows.
     pub behind_ms: u64,
     /// See `behind_ms`.
     pub most_behind: Samples,
@@ -217,7 +218,7 @@ fn passes_hole(view: &View<'_>, policy: &Policy, i: usize, backlog: Option<Epoch
 }
 
 /// If more chunks lie behind the delivery: the time up to which everything enqueued has been seen. More lie behind it if it is full,
-/// or if it brings old chunks for the first time.
+/// or brings old chunks for the first time, or seldom and behind what is set aside or seconds old.
 fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let delivered = || delivered(view);
     let Some(newest) = delivered().map(|record| record.sent_at).max() else {

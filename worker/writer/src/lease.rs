@@ -199,8 +199,9 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 }
 
-/// The batch's line's lease, if its fragment may come late after all: cut otherwise, its second copy could not be told by its chunks.
-pub(crate) fn may_come<'s>(checkpoint: &'s Checkpoint, batch: &Batch<'_>) -> Option<&'s Lease> {
+/// The lease of the batch's line, not all of whose chunks are at hand, if a fragment was sent: written with other chunks, a copy that came
+/// late after all could not be told by them.
+pub(crate) fn incomplete_lease<'s>(checkpoint: &'s Checkpoint, batch: &Batch<'_>) -> Option<&'s Lease> {
     checkpoint.lease.as_ref().filter(|lease| lease.advance.line == batch.line() && !lease.tries.is_empty())
 }
 

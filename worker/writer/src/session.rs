@@ -16,7 +16,7 @@ use media::time::{EpochMs, Samples};
 use crate::backfill::Known;
 use crate::ended::is_after_end;
 use crate::event::Event;
-use crate::lease::{Resolved, may_come, overdue};
+use crate::lease::{Resolved, incomplete_lease, overdue};
 use crate::park::Reason;
 use crate::planned::{as_leased, fitting, leased_before};
 use crate::ports::{Clock as _, Ports, SessionStatus, Sessions as _};
@@ -132,7 +132,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let delivered = batch.pieces;
         let leased = leased_before(&state.checkpoint, &batch);
         if leased.is_none()
-            && let Some(lease) = may_come(&state.checkpoint, &batch)
+            && let Some(lease) = incomplete_lease(&state.checkpoint, &batch)
         {
             if self.now().ms_since(lease.first_attempt_at) < self.writer.config.max_blocked_ms {
                 self.defer(delivered, &sorted.ends, 1, "leased").await;

@@ -181,7 +181,7 @@ impl Placing<'_> {
         let behind = gap.chunks.to.saturating_sub(self.pieces[i].index);
         let at_hand = self.pieces[i..].iter().filter(|piece| gap.chunks.holds(piece.index)).count() as u64;
         let audio: Samples = self.timings[..self.pieces.len()].iter().map(|timing| timing.samples).sum();
-        Samples(audio.0 / self.pieces.len() as u64 * behind.saturating_sub(at_hand))
+        Samples((audio.0 / self.pieces.len() as u64).saturating_mul(behind.saturating_sub(at_hand)))
     }
 
     /// Skipped bytes belong to the gap before them.
