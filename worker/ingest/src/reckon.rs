@@ -190,9 +190,8 @@ impl<'c> Walk<'c> {
     /// A chunk that was held up and does not go on with the page, by its index or its time, comes again, if by some setting an earlier
     /// page has passed it: it was redriven, and turned out to be written.
     fn in_past_page(&self, piece: &Piece) -> Option<i64> {
-        // By an older setting, what the page goes on with behind a hole looks just as late.
-        let may_go_on =
-            (self.goes_on(piece) || self.is_behind_hole(piece)) && !self.is_too_early(piece, self.ms);
+        // By an older setting, what the page goes on with behind a hole, or what others overtook, looks just as late.
+        let may_go_on = (self.goes_on(piece) || self.is_in_line(piece)) && !self.is_too_early(piece, self.ms);
         if self.is_at_its_pace(piece) || may_go_on {
             return None;
         }
@@ -203,12 +202,18 @@ impl<'c> Walk<'c> {
         })
     }
 
-    /// Whether the chunk comes so much after all that is passed as the missing chunks before it need, by half of the page's pace.
-    fn is_behind_hole(&self, piece: &Piece) -> bool {
-        let Some((began, missing)) = self.began.zip(piece.index.checked_sub(self.next)) else { return false };
+    /// Whether the chunk's time is about as far from what is passed as its index, by the page's pace: behind missing chunks, or overtaken
+    /// by others.
+    fn is_in_line(&self, piece: &Piece) -> bool {
+        let Some(began) = self.began else { return false };
         let page_ms = self.latest.ms_since(began);
-        let later_ms = moved(piece.captured_at, self.ms).ms_since(self.latest);
-        later_ms.saturating_mul(self.next.saturating_mul(2)) > missing.saturating_mul(page_ms)
+        let captured_at = moved(piece.captured_at, self.ms);
+        let off_ms = captured_at.ms_since(self.latest).max(self.latest.ms_since(captured_at));
+        let by_pace = off_ms.saturating_mul(self.next);
+        match piece.index.checked_sub(self.next) {
+            Some(missing) => by_pace.saturating_mul(2) > missing.saturating_mul(page_ms),
+            None => by_pace <= (self.next - piece.index).saturating_mul(page_ms).saturating_mul(2),
+        }
     }
 
     /// A chunk that seems to come too early was stamped before the clock was set back, or after it was set right again.

@@ -163,6 +163,30 @@ fn what_comes_behind_a_hole_after_the_clock_was_set_back_is_no_chunk_of_the_page
     assert_eq!(placed, [(1, 15), (1, 16), (1, 17)], "they would be dropped as written: {sorted:?}");
 }
 
+/// As above; concurrent handlers have brought the chunks out of their order.
+#[test]
+fn what_others_overtook_after_the_clock_was_set_back_is_no_chunk_of_the_page_before() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering = 1;
+    checkpoint.live.clock.note(27_000, 20_000);
+    let captured = (EpochMs(T0), EpochMs(T0 + 20_000));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    let order = [13, 11, 10, 12];
+    let stamped = |i: u64| 30_000 + 300 * (i as i64 - 10) - 20_000;
+    for away_ms in [0, 9_000] {
+        let sent_ms = |n: usize| 31_000 + away_ms + n as u64;
+        let shaken: Vec<Entry> =
+            (0..4).map(|n| chunk(order[n], sent_ms(n), stamped(order[n]) - sent_ms(n) as i64)).collect();
+        let placed: Vec<_> =
+            live(&sort(&checkpoint, &shaken, &[])).into_iter().map(|(page, i, _)| (page, i)).collect();
+        assert_eq!(
+            placed,
+            [(1, 10), (1, 11), (1, 12), (1, 13)],
+            "after {away_ms} ms away, some are dropped as written"
+        );
+    }
+}
+
 #[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
