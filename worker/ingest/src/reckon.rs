@@ -207,8 +207,7 @@ impl<'c> Walk<'c> {
     fn is_in_line(&self, piece: &Piece) -> bool {
         let Some(began) = self.began else { return false };
         let page_ms = self.latest.ms_since(began);
-        let captured_at = moved(piece.captured_at, self.ms);
-        let off_ms = captured_at.ms_since(self.latest).max(self.latest.ms_since(captured_at));
+        let off_ms = moved(piece.captured_at, self.ms).0.abs_diff(self.latest.0);
         let by_pace = off_ms.saturating_mul(self.next);
         match piece.index.checked_sub(self.next) {
             Some(missing) => by_pace.saturating_mul(2) > missing.saturating_mul(page_ms),

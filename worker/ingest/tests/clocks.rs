@@ -59,6 +59,11 @@ fn live(sorted: &Sorted) -> Vec<(u32, u64, u64)> {
         .collect()
 }
 
+/// Numbering and index of each.
+fn places(sorted: &Sorted) -> Vec<(u32, u64)> {
+    live(sorted).into_iter().map(|(page, index, _)| (page, index)).collect()
+}
+
 #[test]
 fn a_clock_that_is_set_back_within_a_page_leaves_its_chunks_in_their_order_and_their_pace() {
     for back_ms in [-3_000, -20_000, -3_600_000, -86_400_000] {
@@ -144,43 +149,40 @@ fn a_late_chunk_of_a_page_that_is_not_yet_written_does_not_set_the_clock_back() 
     let late = chunk(3, 38_700, -8_400);
     let entries = [&old_page[..], &new_page, &[late, chunk(3, 38_900, 0)]].concat();
     let sorted = sort(&checkpoint, &entries, &[]);
-    let placed: Vec<_> = live(&sorted).into_iter().map(|(page, index, _)| (page, index)).collect();
-    assert_eq!(placed, [(0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)], "{sorted:?}");
+    assert_eq!(places(&sorted), [(0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)], "{sorted:?}");
 }
 
-/// The first page's chunks had these indices at the times that the second one's have by its clock, which was set back.
-#[test]
-fn what_comes_behind_a_hole_after_the_clock_was_set_back_is_no_chunk_of_the_page_before() {
+/// The first page's chunks had the indices that come next at the times that the second one's have by its clock, which was set back.
+fn set_back_before_the_page() -> Checkpoint {
     let mut checkpoint = written();
     checkpoint.live.numbering = 1;
     checkpoint.live.clock.note(27_000, 20_000);
     let captured = (EpochMs(T0), EpochMs(T0 + 20_000));
     checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    checkpoint
+}
+
+#[test]
+fn what_comes_behind_a_hole_after_the_clock_was_set_back_is_no_chunk_of_the_page_before() {
+    let checkpoint = set_back_before_the_page();
     // Chunks 10 to 14 are lost, and what follows was kept for 2 s.
     let kept = [15, 16, 17].map(|i| chunk(i, 33_500 + i, 31_500 + 300 * (i as i64 - 15) - 33_500 - 20_000));
     let sorted = sort(&checkpoint, &kept, &[]);
-    let placed: Vec<_> = live(&sorted).into_iter().map(|(page, index, _)| (page, index)).collect();
-    assert_eq!(placed, [(1, 15), (1, 16), (1, 17)], "they would be dropped as written: {sorted:?}");
+    assert_eq!(places(&sorted), [(1, 15), (1, 16), (1, 17)], "they would be dropped as written: {sorted:?}");
 }
 
-/// As above; concurrent handlers have brought the chunks out of their order.
+/// Concurrent handlers have brought the chunks out of their order.
 #[test]
 fn what_others_overtook_after_the_clock_was_set_back_is_no_chunk_of_the_page_before() {
-    let mut checkpoint = written();
-    checkpoint.live.numbering = 1;
-    checkpoint.live.clock.note(27_000, 20_000);
-    let captured = (EpochMs(T0), EpochMs(T0 + 20_000));
-    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    let checkpoint = set_back_before_the_page();
     let order = [13, 11, 10, 12];
     let stamped = |i: u64| 30_000 + 300 * (i as i64 - 10) - 20_000;
     for away_ms in [0, 9_000] {
         let sent_ms = |n: usize| 31_000 + away_ms + n as u64;
         let shaken: Vec<Entry> =
             (0..4).map(|n| chunk(order[n], sent_ms(n), stamped(order[n]) - sent_ms(n) as i64)).collect();
-        let placed: Vec<_> =
-            live(&sort(&checkpoint, &shaken, &[])).into_iter().map(|(page, i, _)| (page, i)).collect();
         assert_eq!(
-            placed,
+            places(&sort(&checkpoint, &shaken, &[])),
             [(1, 10), (1, 11), (1, 12), (1, 13)],
             "after {away_ms} ms away, some are dropped as written"
         );
@@ -240,8 +242,11 @@ fn a_clock_that_is_set_back_was_ahead_as_the_last_chunks_show() {
     // Set ahead by 3 s amid the delivery, back by 20 s before the page is loaded.
     let entries = [chunk(10, 30_000, 3_000), chunk(11, 30_300, 3_000), chunk(0, 30_600, -17_000)];
     let sorted = sort(&written(), &entries, &[]);
-    let order: Vec<_> = live(&sorted).iter().map(|(page, index, _)| (*page, *index)).collect();
-    assert_eq!(order, [(0, 10), (0, 11), (1, 0)], "the old page's chunks are taken for the new one's");
+    assert_eq!(
+        places(&sorted),
+        [(0, 10), (0, 11), (1, 0)],
+        "the old page's chunks are taken for the new one's"
+    );
 }
 
 #[test]
