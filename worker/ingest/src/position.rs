@@ -8,7 +8,6 @@ use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::hash::fnv;
 use crate::message::Format;
 use crate::piece::{Head, Piece, Place};
 use crate::timeline::Timeline;
@@ -210,11 +209,11 @@ impl TryFrom<String> for Recent {
     }
 }
 
-/// 32 bits of a chunk's bytes; 0 where they tell nothing: a byte alone and digital silence are the same on every page.
+/// CRC-32 of a chunk's bytes; 0 where they tell nothing: a byte alone and digital silence are the same on every page.
 fn fingerprint(piece: &Piece) -> u32 {
     let is_silence = |bytes: &[u8]| piece.format == Format::Pcm && bytes.iter().all(|byte| *byte == bytes[0]);
     match &piece.audio {
-        Ok(bytes) if bytes.len() > 1 && !is_silence(bytes) => ((fnv(bytes) >> 32) as u32).max(1),
+        Ok(bytes) if bytes.len() > 1 && !is_silence(bytes) => crc32fast::hash(bytes).max(1),
         _ => 0,
     }
 }
