@@ -37,8 +37,8 @@ pub struct Position {
     pub opened_by: Option<String>,
     /// The audio's place in time.
     pub timeline: Timeline,
-    /// The last chunks passed.
-    #[serde(default, skip_serializing_if = "Recent::is_empty")]
+    /// The last chunks passed; stored as what they are, so that others of an earlier version are not compared with them.
+    #[serde(default, rename = "recent_crc", skip_serializing_if = "Recent::is_empty")]
     pub recent: Recent,
     /// The speaker's clock: capture times here are those of the one that was never set back.
     #[serde(default, skip_serializing_if = "Clock::is_unset")]
