@@ -14,8 +14,13 @@ const CHUNKS: usize = 12;
 
 /// The lines of a file in which sessions `s0`, `s1` ... speak for 3.6 s, 10 ms apart.
 fn speech(speakers: usize) -> Vec<Value> {
+    speech_of(speakers, CHUNKS)
+}
+
+/// The same with so many chunks of 300 ms each.
+fn speech_of(speakers: usize, chunks: usize) -> Vec<Value> {
     let session = |n: usize| {
-        let session = Session::of(&format!("s{n}"), vec![Take::steady(n, CHUNKS)]);
+        let session = Session::of(&format!("s{n}"), vec![Take::steady(n, chunks)]);
         Session { begins_ms: BEGIN_MS + 10 * n as u64, end_after_ms: Some(60), ..session }
     };
     let case = Case { sessions: (0..speakers).map(session).collect(), ..Case::quiet() };
@@ -164,6 +169,26 @@ fn each_fate_shows_its_effect() {
 
     let slow = with(fault("Put", "slow:2000"));
     assert!(slow.events("fragmentWritten")[0]["persistedAfterMs"].as_u64().unwrap() >= 2_000);
+}
+
+#[test]
+fn an_end_amid_a_burst_holds_nothing_up() {
+    // The page was away, sends all it has at once, and stops: the marker and the chunks overtake each other.
+    let mut lines = speech_of(1, 40);
+    let flushed_at = lines.last().unwrap()["at"].as_u64().unwrap();
+    let kept: Vec<usize> = (0..lines.len()).filter(|i| lines[*i]["kind"] == "msg").skip(5).collect();
+    for (n, i) in kept.into_iter().enumerate() {
+        // By 7 modulo 36: 5, 12, 19 and so on, with the first one far behind.
+        lines[i]["at"] = json!(flushed_at + (7 * n as u64 + 20) % 36);
+    }
+    let output = Output::of(&file(&lines));
+    assert_eq!((output.audio_ms(), output.reasons()), (12_000.0, vec![]));
+    let late_ms =
+        output.all("fragment").iter().map(|f| f["storedMs"].as_u64().unwrap()).max().unwrap() - flushed_at;
+    assert!(
+        late_ms < 5_000,
+        "the end is heard {late_ms} ms late: the marker was hidden for the queue's visibility time-out"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use ingest::aside::Aside;
 use ingest::batch::Because;
-use ingest::message::Entry;
+use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::snapshot::SnapshotKey;
 
@@ -65,8 +65,14 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(true)
     }
 
-    /// Sets all delivered ones of `pieces` aside but the newest, which brings the next delivery at once.
-    pub(crate) async fn set_aside(&self, state: &mut State, pieces: &[Piece]) -> Result<(), Stop> {
+    /// Sets all delivered ones of `pieces` aside but the newest, which brings the next delivery at once. What stays hidden of the
+    /// session, a marker too, holds up all behind it.
+    pub(crate) async fn set_aside(
+        &self,
+        state: &mut State,
+        pieces: &[Piece],
+        ends: &[Record],
+    ) -> Result<(), Stop> {
         let mut delivered: Vec<&Piece> = pieces.iter().filter(|piece| !piece.set_aside).collect();
         let newest = delivered.iter().map(|piece| piece.record.sequence_number).max();
         delivered.retain(|piece| Some(piece.record.sequence_number) != newest);
@@ -87,7 +93,7 @@ impl<P: Ports> SessionWork<'_, P> {
             });
         }
         let newest = pieces.iter().filter(|piece| !self.is_settled(&piece.record) && !piece.set_aside);
-        self.hide(newest.map(|piece| &piece.record), 0).await;
+        self.hide(newest.map(|piece| &piece.record).chain(ends), 0).await;
         Ok(())
     }
 

@@ -159,7 +159,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let chunks = match self.decide(&batch, &folded, crowd, sorted) {
             Decision::Write { chunks } => chunks,
             Decision::SetAside => {
-                self.set_aside(state, delivered).await?;
+                self.set_aside(state, delivered, &sorted.ends).await?;
                 return Ok(Turn::Waits);
             }
             Decision::Defer { seconds, why } => {
