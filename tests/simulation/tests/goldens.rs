@@ -8,16 +8,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use media::hash::Fnv;
 use simulation::faults::{Failure, Fate, Fault, On, Op};
 use simulation::real::Recording;
 use simulation::run::{Scenario, run};
 use simulation::world::Services;
-
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 /// Plays the recording, and compares all that is stored with the golden of this name.
 fn check(golden: &str, recording: &str, faults: Vec<Fault>) {
@@ -37,7 +32,7 @@ fn check(golden: &str, recording: &str, faults: Vec<Fault>) {
     assert!(outcome.drained, "{golden}: the queue never drains");
     let mut stored = String::new();
     for (n, (what, bytes)) in outcome.world.journal.as_ref().unwrap().iter().enumerate() {
-        writeln!(stored, "{what} | {} bytes {:016x}", bytes.len(), fnv(bytes)).unwrap();
+        writeln!(stored, "{what} | {} bytes {}", bytes.len(), Fnv::of(bytes)).unwrap();
         if let Ok(folder) = std::env::var("GOLDEN_DUMP") {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(Path::new(&folder).join(format!("{golden}-{n:03}")), bytes).unwrap();

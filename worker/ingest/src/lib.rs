@@ -21,7 +21,6 @@ pub mod decide;
 pub mod failure;
 pub mod fold;
 pub mod gap;
-mod hash;
 pub mod lease;
 pub mod message;
 pub mod opening;

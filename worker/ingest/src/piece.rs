@@ -4,10 +4,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use media::demux::{Demuxer, Item, starts_recording};
+use media::hash::Fnv;
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::hash::fnv;
 use crate::message::{Chunk, Format};
 use crate::schema::is_default;
 
@@ -57,7 +57,7 @@ impl Piece {
     /// The recording that begins with this chunk, where it is plain samples: no header names it, so its bytes do.
     pub fn begins_pcm(&self) -> Option<String> {
         let bytes = self.audio.as_ref().ok().filter(|bytes| !bytes.is_empty())?;
-        (self.format == Format::Pcm).then(|| format!("{:016x}", fnv(bytes)))
+        (self.format == Format::Pcm).then(|| Fnv::of(bytes).to_string())
     }
 
     /// Whether nothing of the chunk comes behind this.

@@ -5,10 +5,10 @@
 use std::fmt;
 
 use media::demux::Demuxer;
+use media::hash::Fnv;
 use media::time::{EpochMs, MediaTime, Samples};
 use serde::{Deserialize, Serialize};
 
-use crate::hash::fnv;
 use crate::piece::Place;
 use crate::position::Position;
 use crate::schema::{FIRST, SCHEMA, Schema, Unreadable, is_default, schema_of};
@@ -39,14 +39,14 @@ impl SnapshotKey {
 
     /// The name of an item that holds these bytes, for a place.
     pub(crate) fn of(kind: Kind, place: Place, bytes: &[u8]) -> Self {
-        let hash = fnv(bytes);
+        let hash = Fnv::of(bytes);
         let kind = match kind {
             Kind::Live => "live",
             Kind::Gap => "gap",
             Kind::Residue => "residue",
             Kind::Aside => "aside",
         };
-        Self(format!("{kind}-{}-{}-{hash:016x}", place.numbering, place.next))
+        Self(format!("{kind}-{}-{}-{hash}", place.numbering, place.next))
     }
 
     /// What the snapshot is kept for.

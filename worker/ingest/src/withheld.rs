@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use media::hash::Fnv;
 use serde_json::json;
 
 use crate::gap::{Advance, ChunkRange, Gap, Line};
-use crate::hash::fnv;
 use crate::message::{Chunk, Record, SessionId};
 use crate::piece::Piece;
 use crate::snapshot::Residue;
@@ -34,8 +34,8 @@ pub fn as_messages(session: &SessionId, gap: &Gap, residue: &[Residue]) -> Vec<P
     let piece = |(index, residue): (u64, &Residue)| {
         let record = Record {
             message_id: format!(
-                "withheld-{:016x}-{}-{index}",
-                fnv(session.as_str().as_bytes()),
+                "withheld-{}-{}-{index}",
+                Fnv::of(session.as_str().as_bytes()),
                 chunks.numbering
             ),
             group_id: session.to_string(),

@@ -10,5 +10,6 @@
 pub mod demux;
 pub mod ebml;
 pub mod fragment;
+pub mod hash;
 pub mod opus;
 pub mod time;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use kvs_emulator::{Fault, FaultKind, Operation, Point};
+use media::hash::Fnv;
 
 use crate::mapping::{Disturbance, Duplicate};
 use crate::proxy::{self, Call};
@@ -160,20 +161,13 @@ impl Schedule {
             let call = Call { service: service.into(), operation: operation.into() };
             (0..500).for_each(|n| text += &format!("{:?}", self.call(&call, n, Duration::MAX)));
         }
-        format!("{:08x}", fnv1a(text.as_bytes()) as u32)
+        format!("{:08x}", Fnv::of(text.as_bytes()).value() as u32)
     }
 }
 
 /// Luck that depends on its arguments alone.
 fn random(seed: u64, what: &str, n: u64) -> fastrand::Rng {
-    fastrand::Rng::with_seed(fnv1a(format!("{seed} {what} {n}").as_bytes()))
-}
-
-/// FNV-1a, 64 bits: the same in every version of this program.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    fastrand::Rng::with_seed(Fnv::of(format!("{seed} {what} {n}").as_bytes()).value())
 }
 
 fn refuse(status: u16, code: &str) -> proxy::Fault {

@@ -4,6 +4,7 @@ use ingest::message::{
     Format, Rejection, SessionId, TRACEPARENT, audio, format, is_traceparent, number, object, string, time,
 };
 use media::demux::unsupported_codec;
+use media::hash::Fnv;
 use media::time::EpochMs;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -143,9 +144,9 @@ fn chunk(caller: &Caller, fields: &Map<String, Value>, now: EpochMs) -> Result<R
         connection_id: &caller.connection_id,
         continues,
     };
-    let hash = fnv1a(audio_data.as_bytes());
+    let hash = Fnv::of(audio_data.as_bytes());
     let traceparent = fields.get(TRACEPARENT).and_then(Value::as_str).filter(|text| is_traceparent(text));
-    let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash:016x}"), &body);
+    let enqueued = enqueue(caller, format!("{chunk_index}-{timestamp}-{hash}"), &body);
     let told = codec.map(|codec| Box::new(Refusal::unsupported_codec(&codec).about(Some(chunk_index))));
     let traceparent = traceparent.map(str::to_owned);
     let enqueued = Enqueue { captured_at: Some(EpochMs(timestamp)), traceparent, told, ..enqueued };
@@ -215,13 +216,6 @@ fn flag(fields: &Map<String, Value>, field: &str) -> Result<bool, Rejection> {
 /// The chunk's index, where it can be read.
 pub fn index_of(text: &str) -> Option<u64> {
     number(&object(text).ok()?, "chunkIndex").ok()
-}
-
-/// FNV-1a, 64 bits: distinguishes two blobs of one index and millisecond, the same in every version of this program.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::header_hash::HeaderHash;
+use crate::hash::Fnv;
 use crate::opus::OutputGain;
 use crate::time::{MediaTime, OpusTicks, Samples};
 
@@ -61,10 +61,10 @@ pub struct RecordingHead {
 
 impl RecordingHead {
     /// The head of a recording whose own was lost; `hash` is of what was found of it first.
-    pub(super) fn made_up(container: Container, hash: HeaderHash, stereo: bool) -> Self {
+    pub(super) fn made_up(container: Container, hash: Fnv, stereo: bool) -> Self {
         Self {
             container,
-            id: hash.id(),
+            id: hash.to_string(),
             channels: if stereo { 2 } else { 1 },
             pre_skip: OpusTicks(0),
             headerless: true,

@@ -9,7 +9,6 @@
 //! from and was none costs no more than a fixed effort a push. So the cost of a push is linear in its bytes.
 
 mod effort;
-mod header_hash;
 mod item;
 mod limits;
 mod ogg;
@@ -26,10 +25,10 @@ pub use sniff::{Foreign, Sniffed, sniff, sniff_pcm, starts_recording};
 use serde::{Deserialize, Serialize};
 
 use self::effort::Effort;
-use self::header_hash::HeaderHash;
 use self::ogg::Ogg;
 use self::outcome::{Again, Step};
 use self::webm::Webm;
+use crate::hash::Fnv;
 use crate::time::Samples;
 
 /// An incremental demuxer. It holds no more than an incomplete element or page, is serialisable at any point, and
@@ -59,17 +58,17 @@ pub struct Demuxer {
 #[derive(Copy, Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct FirstBlob {
     len: usize,
-    hash: HeaderHash,
+    hash: Fnv,
 }
 
 impl FirstBlob {
     fn of(blob: &[u8]) -> Self {
-        Self { len: blob.len(), hash: HeaderHash::of(blob) }
+        Self { len: blob.len(), hash: Fnv::of(blob) }
     }
 
     /// Its length, if the chunk begins with it.
     fn repeated_by(self, chunk: &[u8]) -> Option<usize> {
-        let begins = chunk.get(..self.len).is_some_and(|begins| HeaderHash::of(begins) == self.hash);
+        let begins = chunk.get(..self.len).is_some_and(|begins| Fnv::of(begins) == self.hash);
         begins.then_some(self.len)
     }
 }

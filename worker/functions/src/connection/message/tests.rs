@@ -239,7 +239,6 @@ fn a_resent_chunk_keeps_its_deduplication_id_and_another_chunk_has_another() {
     ];
     assert_eq!(different.iter().collect::<BTreeSet<_>>().len(), 4, "{different:?}");
     assert!(different.iter().all(|id| id.len() <= 128));
-    assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c, "the published test vector");
 }
 
 #[test]

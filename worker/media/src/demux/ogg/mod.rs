@@ -11,10 +11,10 @@ pub(super) use proof::prove;
 
 use serde::{Deserialize, Serialize};
 
-use super::header_hash::HeaderHash;
 use super::opus_head::{self, OpusHead};
 use super::outcome::{Again, Step};
 use super::{Container, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
+use crate::hash::Fnv;
 use crate::opus::{MAX_PACKET_BYTES, packet_samples};
 use crate::time::{MediaTime, Samples};
 
@@ -61,7 +61,7 @@ pub(super) fn open(page: &Page<'_>) -> Result<(Ogg, RecordingHead), SkipReason> 
     let packet = parts.first().map(|part| part.bytes).unwrap_or_default();
     let head = OpusHead::read(packet)?
         .ok_or_else(|| SkipReason::UnsupportedCodec(format!("{} in Ogg", codec_of(packet))))?;
-    let id = HeaderHash::of(page.whole).id();
+    let id = Fnv::of(page.whole).to_string();
     let head = RecordingHead {
         container: Container::Ogg,
         id,
@@ -156,7 +156,7 @@ impl Ogg {
                 Ok(Some(page)) => page,
                 cut => break cut.is_ok(),
             };
-            if at == 0 && HeaderHash::of(page.whole).id() != id {
+            if at == 0 && Fnv::of(page.whole).to_string() != id {
                 return None;
             }
             let is_beside = self.others.contains(&page.serial);

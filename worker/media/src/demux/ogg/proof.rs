@@ -1,12 +1,12 @@
 //! Where a stream goes on after a loss.
 
 use super::super::effort::Effort;
-use super::super::header_hash::HeaderHash;
 use super::super::item::{Container, Item, RecordingHead};
 use super::super::limits;
 use super::super::outcome::Proof;
 use super::page::Page;
 use super::{Ogg, ticks};
+use crate::hash::Fnv;
 use crate::time::OpusTicks;
 
 /// A place to go on from.
@@ -87,5 +87,5 @@ fn prove_opus(first: &Page<'_>, bytes: &[u8], effort: &mut Effort) -> Proof<usiz
 fn head_of(page: &Page<'_>) -> RecordingHead {
     let first = page.parts().into_iter().nth(usize::from(page.continues()));
     let stereo = first.and_then(|part| part.bytes.first().copied()).is_some_and(|toc| toc & 0x04 != 0);
-    RecordingHead::made_up(Container::Ogg, HeaderHash::of(page.whole), stereo)
+    RecordingHead::made_up(Container::Ogg, Fnv::of(page.whole), stereo)
 }

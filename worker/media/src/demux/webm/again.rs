@@ -7,13 +7,13 @@
 //! before what was read. How long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
-use super::super::header_hash::HeaderHash;
 use super::super::item::Item;
 use super::super::outcome::{Again, Step};
 use super::content::{block_time, is_next};
 use super::element::is_segment_child;
 use super::state::{Webm, open};
 use crate::ebml::{self, ElementHeader, id};
+use crate::hash::Fnv;
 use crate::time::MediaTime;
 
 /// A smaller UID was not drawn by lot.
@@ -71,7 +71,7 @@ pub(in super::super) fn again(
 }
 
 /// A header's hash, as [`Webm::hash`] has it behind Tracks.
-fn hash_of(chunk: &[u8]) -> Option<HeaderHash> {
+fn hash_of(chunk: &[u8]) -> Option<Fnv> {
     let (webm, mut at) = open(chunk).ok()??;
     let mut hash = webm.hash;
     loop {

@@ -269,7 +269,7 @@ impl Webm {
         self.track = Some(facts.track);
         Ok(RecordingHead {
             container: Container::WebM,
-            id: self.hash.id(),
+            id: self.hash.to_string(),
             channels: facts.channels,
             pre_skip: facts.pre_skip,
             headerless: false,

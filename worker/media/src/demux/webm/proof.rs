@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::super::effort::Effort;
-use super::super::header_hash::HeaderHash;
 use super::super::item::{Container, RecordingHead, TimeBasis};
 use super::super::outcome::Proof;
 use super::content::block_time;
@@ -11,6 +10,7 @@ use super::state::{Cluster, DEFAULT_SCALE_NS, Webm};
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
 use crate::ebml::id;
+use crate::hash::Fnv;
 use crate::time::MediaTime;
 
 /// A place to go on from.
@@ -124,7 +124,7 @@ fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
 
 /// A recording whose header was lost.
 fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
-    let hash = HeaderHash::of(&bytes[..start.block.end]);
+    let hash = Fnv::of(&bytes[..start.block.end]);
     let head = RecordingHead::made_up(Container::WebM, hash, start.block.stereo);
     let cluster = match start.time {
         Some(_) => Cluster { end: start.cluster_end(), ..Cluster::default() },

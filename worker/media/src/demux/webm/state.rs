@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::header_hash::HeaderHash;
 use super::super::item::{SkipReason, TimeBasis};
 use super::super::limits;
 use super::element::size_or_unknown;
 use super::tracks::OpusTrack;
 use crate::ebml::{self, ElementHeader, id};
+use crate::hash::Fnv;
 use crate::time::MediaTime;
 
 pub(super) const DEFAULT_SCALE_NS: u64 = 1_000_000;
@@ -27,7 +27,7 @@ pub(in super::super) struct Webm {
     /// Nanoseconds per tick (TimestampScale).
     pub(super) scale_ns: u64,
     pub(super) track: Option<OpusTrack>,
-    pub(super) hash: HeaderHash,
+    pub(super) hash: Fnv,
     /// When the latest block began.
     pub(super) latest: Option<MediaTime>,
 }
@@ -64,7 +64,7 @@ pub(in super::super) fn open(bytes: &[u8]) -> Result<Option<(Webm, usize)>, Skip
         }
     };
     used += segment.len;
-    let hash = HeaderHash::of(&bytes[..used]);
+    let hash = Fnv::of(&bytes[..used]);
     let webm = Webm {
         at: used as u64,
         segment_end: size_or_unknown(segment).map(|size| used as u64 + size),
