@@ -192,6 +192,23 @@ fn an_end_amid_a_burst_holds_nothing_up() {
 }
 
 #[test]
+fn an_end_that_overtakes_the_last_chunks_waits_for_them() {
+    let mut lines = speech_of(1, 40);
+    let end = lines.len() - 1;
+    let ends_at = lines[end]["at"].as_u64().unwrap();
+    let body = json!({"action": "endStream", "sessionId": "s0", "chunkIndex": 39});
+    lines[end]["body"] = json!(body.to_string());
+    lines[end - 1]["at"] = json!(ends_at + 400);
+    let output = Output::of(&file(&lines));
+    let late_ms = output.all("fragment").last().unwrap()["storedMs"].as_u64().unwrap() - ends_at;
+    assert!(late_ms < 4_000, "the last word is heard {late_ms} ms late");
+    assert_eq!(output.audio_ms(), 12_000.0);
+    lines.remove(end - 1);
+    let lost = Output::of(&file(&lines));
+    assert_eq!((lost.summary()["drained"].as_bool(), lost.audio_ms()), (Some(true), 11_700.0));
+}
+
+#[test]
 fn calls_are_counted_for_a_session_or_over_all() {
     let put = |session: Option<&str>, nth: u64, until_nth: Option<u64>| {
         let mut line = json!({"kind": "fault", "op": "Put", "nth": nth, "fate": "denied"});

@@ -6,7 +6,7 @@ use ingest::batch::Because;
 use ingest::checkpoint::Checkpoint;
 use ingest::decide::{Crowd, Decision, End, View, decide, longest};
 use ingest::fold::{Around, Folded, fold, take_apart};
-use ingest::message::Entry;
+use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::sort::{Sorted, sort};
@@ -28,6 +28,8 @@ use crate::writer::Delivered;
 
 /// Audio that ends later than now by less than this is clock jitter.
 const FUTURE_TOLERANCE_MS: u64 = 500;
+/// A marker of the end that has overtaken the last chunks waits for them so long.
+const OVERTAKEN_MS: u64 = 3_000;
 /// Audio further in the future than this will not become past by waiting: the service's refusal parks it.
 const MAX_FUTURE_MS: u64 = 20_000;
 
@@ -115,7 +117,12 @@ impl<P: Ports> SessionWork<'_, P> {
             }
         }
         if sorted.live.is_empty() {
-            self.settle(&sorted.ends, Because::Ended);
+            match sorted.last_index {
+                Some(last) if self.awaits(&state.checkpoint, &sorted.ends, last) => {
+                    self.defer(&[], &sorted.ends, 1, "end").await;
+                }
+                _ => self.settle(&sorted.ends, Because::Ended),
+            }
         }
         Ok(Turn::Waits)
     }
@@ -283,11 +290,23 @@ impl<P: Ports> SessionWork<'_, P> {
         }
     }
 
-    /// Drops what is settled; a marker alone has nothing to end, and is settled too. Whether anything is left.
+    /// Whether a marker has overtaken the `last` chunk, which may still come.
+    fn awaits(&self, checkpoint: &Checkpoint, ends: &[Record], last: u64) -> bool {
+        let enqueued_at = ends.iter().map(|record| record.sent_at).max().unwrap_or_default();
+        checkpoint.live.next <= last && self.now().ms_since(enqueued_at) < OVERTAKEN_MS
+    }
+
+    /// Drops what is settled; a marker alone has nothing to end unless it has overtaken that, and is settled too. Whether anything is
+    /// left.
     fn has_unsettled(&self, state: &State, entries: &mut Vec<Entry>) -> bool {
         entries.retain(|entry| !self.is_settled(entry.record()));
         let waits_aside = !state.checkpoint.aside.is_empty();
-        if !waits_aside && entries.iter().all(|entry| matches!(entry, Entry::End { .. })) {
+        let is_over = |entry: &Entry| match entry {
+            Entry::Chunk(_) => false,
+            Entry::End { record, last_index } => !last_index
+                .is_some_and(|last| self.awaits(&state.checkpoint, std::slice::from_ref(record), last)),
+        };
+        if !waits_aside && entries.iter().all(is_over) {
             self.settle(entries.iter().map(Entry::record), Because::Ended);
             entries.clear();
         }
