@@ -103,6 +103,15 @@ fn a_missing_chunk_costs_its_own_audio_and_comes_back_into_its_hole() {
 }
 
 #[test]
+fn a_long_hole_in_what_a_stalled_page_hands_out_is_believed() {
+    // The page stood still from its beginning, and then handed out ten chunks of 1 s at once. Four of them have not come yet.
+    let second = |index: u64, captured_ms| chunk(index, captured_ms, Ok(bytes(&samples(index, 1_000))));
+    let handed_out = [0, 1, 6, 7, 8, 9].map(|index| second(index, 10_000));
+    let all = [&handed_out[..], &[second(10, 11_000)]].concat();
+    assert_eq!(runs(&Snapshot::default(), &all), [(0, 2_000), (6_000, 11_000)]);
+}
+
+#[test]
 fn a_missing_first_chunk_is_nothing_special() {
     let all = chunks(8);
     let (plan, pcm, _) = batch(&Snapshot::default(), None, &all[1..]);

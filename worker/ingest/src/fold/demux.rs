@@ -60,6 +60,7 @@ pub(super) fn take(
             Some(vain) => vain.once(&mut media, piece, (lies, &mut unsure), &mut out, look),
             None => look(&mut media, &mut unsure, &mut out),
         }
+        out.disbelieve_hole();
         ended_before = out.ended_at(ended_before, piece.ended_at());
         // What is passed in search of a place to go on is missing, too.
         searched_ms = if media.is_searching() { out.elapsed_ms } else { 0 };
@@ -301,8 +302,7 @@ fn take_pcm(media: &mut MediaState, piece: &Piece, bytes: &[u8], lost: Option<u6
     out.joint = match (media.pcm_chunk(), media.loss, lost) {
         (Some(_), None, Some(_)) => Joint::Continues,
         (Some(chunk), Some(Loss::Chunks), Some(lost @ 1..)) => {
-            let hole = Samples(chunk.0.saturating_mul(lost));
-            if out.has_room_for(hole) { Joint::Missing(hole) } else { Joint::Clock }
+            Joint::Missing(Samples(chunk.0.saturating_mul(lost)))
         }
         _ => Joint::Clock,
     };
@@ -337,10 +337,7 @@ fn take_packet(media: &mut MediaState, packet: Packet, unsure: &mut bool, out: &
         Some(Loss::Chunks) => {
             out.reset();
             (out.basis, out.packet) = (packet.time_basis, packet.duration);
-            out.joint = match hole_before(media, &packet) {
-                Some(hole) if out.has_room_for(hole) => Joint::Missing(hole),
-                _ => Joint::Clock,
-            };
+            out.joint = hole_before(media, &packet).map_or(Joint::Clock, Joint::Missing);
         }
         Some(Loss::Bytes) => {
             let hole = hole_before(media, &packet).unwrap_or_default().min(MAX_CONCEALED);

@@ -11,6 +11,8 @@ use crate::timeline::Joint;
 
 /// Audio behind a hole told by container time may begin this much later than it was captured before the hole is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
+/// What a page that stood still hands out is no older: a longer hole in it is disbelieved.
+const LONGEST_STALL_MS: u64 = 3_600_000;
 /// Codecs of sound, as they are called in Ogg; WebM says it in their name.
 const AUDIO_IN_OGG: [&str; 6] = ["Opus", "Vorbis", "FLAC", "Speex", "CELT", "PCM"];
 
@@ -76,7 +78,20 @@ impl Taken {
 
     /// Whether the audio behind this hole was not captured before it was spoken.
     pub(super) fn has_room_for(&self, hole: Samples) -> bool {
-        hole.ms_floor() <= self.room_ms + HOLE_TOLERANCE_MS
+        let room_ms = if self.is_of_burst() { LONGEST_STALL_MS } else { self.room_ms + HOLE_TOLERANCE_MS };
+        hole.ms_floor() <= room_ms
+    }
+
+    /// Whether it was handed out sooner after the one before it than it is long: both waited for the page, nobody knows how long.
+    fn is_of_burst(&self) -> bool {
+        self.elapsed_ms * 4 < self.samples.ms_floor() * 3
+    }
+
+    /// Where there was no time for the hole before it, only the clock places it.
+    pub(super) fn disbelieve_hole(&mut self) {
+        if matches!(self.joint, Joint::Missing(hole) if !self.has_room_for(hole)) {
+            self.joint = Joint::Clock;
+        }
     }
 
     /// Only the clock places it. Chunks that are missing before it were, as a rule, no longer than the `longest` that is there, and so
