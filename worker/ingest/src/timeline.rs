@@ -431,7 +431,6 @@ impl Timeline {
         let mut lag = Lag { lowest_ms: self.capture_start(chunk) as i64 - base, settled: false, whole };
         let mut before = chunk.samples;
         let mut blob = Blob { captured_at: chunk.captured_at, after_ms: 0, samples: chunk.samples };
-        let mut continues = chunk.continues;
         let mut at_its_pace = false;
         for next in after.iter().filter(|next| next.samples > Samples(0)) {
             if clock_was_set(blob.captured_at, next.captured_at) {
@@ -439,9 +438,8 @@ impl Timeline {
             }
             match next.joint {
                 Joint::Continues | Joint::Missing(_) | Joint::AtLeast { .. } => before += next.joint.hole(),
-                Joint::ClockBehind(missing) if continues && next.captured_at == blob.captured_at => {
-                    before += missing
-                }
+                // It was handed out with what lies before the missing ones: its recorder went on.
+                Joint::ClockBehind(missing) if blob.is_handed_out_with(next) => before += missing,
                 Joint::Clock | Joint::ClockBehind(_) => {
                     lag.settled = true; // its recorder was stopped: nothing of it is still to come
                     break;
@@ -451,8 +449,7 @@ impl Timeline {
             lag.lowest_ms = lag.lowest_ms.min(lag_ms);
             lag.settled |= at_its_pace && next.captured_at != blob.captured_at;
             blob.go_on(next);
-            continues = next.continues;
-            at_its_pace = !continues && blob.is_at_its_pace();
+            at_its_pace = !next.continues && blob.is_at_its_pace();
             before += next.samples;
         }
         lag.settled |= at_its_pace;
@@ -477,6 +474,11 @@ impl Blob {
         }
         let after_ms = next.captured_at.ms_since(self.captured_at);
         *self = Self { captured_at: next.captured_at, after_ms, samples: next.samples };
+    }
+
+    /// Whether there was no time to record the `next` chunk in between.
+    fn is_handed_out_with(&self, next: &Timing) -> bool {
+        next.captured_at.ms_since(self.captured_at) * 4 < next.samples.ms_floor() * 3
     }
 
     fn is_at_its_pace(&self) -> bool {

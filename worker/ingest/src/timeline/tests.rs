@@ -242,6 +242,21 @@ fn a_piece_that_is_missing_leaves_its_room_before_a_blob_is_placed() {
 }
 
 #[test]
+fn missing_chunks_of_a_burst_do_not_end_it() {
+    // The page stood still for 9 s; of what it hands out then, the queue shows two chunks, and the container does not tell how much lies
+    // between them.
+    let stalled = [
+        chunk(300, 300, Joint::Clock),
+        chunk(9_300, 300, Joint::Continues),
+        chunk(9_303, 300, Joint::ClockBehind(Samples::from_ms(3_000))),
+    ];
+    let busy = Sight { calm: false, ..CALM };
+    let mut timeline = Timeline::default();
+    timeline.place(&stalled[0], &[], busy);
+    assert!(timeline.place(&stalled[1], &stalled[2..], busy).doubtful, "a stall would be taken for a pause");
+}
+
+#[test]
 fn a_session_that_begins_without_network_follows_the_clock_that_a_later_chunk_shows() {
     // The speaker's clock is 2 s ahead; the first chunk was kept for 5 s, and with it the next comes, at once.
     let ahead = |captured_ms: u64, sent_ms: u64, joint: Joint| Timing {
