@@ -255,7 +255,8 @@ impl Timeline {
             // What a page handed out after a stall ends the earlier, the more of it is in sight; and the end of a blob that is on its
             // way may show that the speaker's clock is ahead.
             let may_be_ahead = |last: &Timing| last.continues && last.behind_ms() < self.skew_ms;
-            let known = settled && whole && !after.last().is_some_and(may_be_ahead);
+            let known =
+                settled && whole && tells_clock(chunk, after) && !after.last().is_some_and(may_be_ahead);
             return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
@@ -524,6 +525,16 @@ fn lowest_behind_ms(chunk: &Timing, after: &[Timing]) -> i64 {
         (before, audio) = (next.captured_at, Samples(0));
     }
     lowest_ms
+}
+
+/// Whether the newest chunks at hand came as they were spoken. Of what a page sends at once that had no network before, each chunk takes
+/// less time to the queue than the one before it: only the last ones show whether the speaker's clock is ahead.
+fn tells_clock(chunk: &Timing, after: &[Timing]) -> bool {
+    let Some(newest) = after.last() else { return true };
+    let span_ms = |earlier: &Timing| newest.captured_at.ms_since(earlier.captured_at);
+    let is_long = |earlier: &&Timing| span_ms(earlier) >= STEADY_FOR.ms_floor();
+    let earlier = after.iter().rev().find(is_long).unwrap_or(chunk);
+    newest.sent_at.ms_since(earlier.sent_at) * 2 >= span_ms(earlier)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

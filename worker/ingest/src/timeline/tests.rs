@@ -257,6 +257,21 @@ fn missing_chunks_of_a_burst_do_not_end_it() {
 }
 
 #[test]
+fn a_session_that_begins_with_what_was_kept_waits_for_a_chunk_that_was_not() {
+    // The speaker's clock is 45 s ahead, and without a network the page kept 30 s of audio.
+    let kept = |captured_ms: u64, sent_ms: u64| Timing {
+        sent_at: EpochMs(T0 + sent_ms + 40),
+        ..chunk(captured_ms + 45_000, 1_000, Joint::Continues)
+    };
+    let all: Vec<Timing> = (1..=31).map(|n| kept(n * 1_000, n.max(30) * 1_000)).collect();
+    let busy = Sight { calm: false, ..CALM };
+    let first = |in_sight: usize| Timeline::default().place(&all[0], &all[1..in_sight], busy);
+    assert!(first(18).doubtful, "all of the session would lie 12 s too late");
+    let placed = first(31);
+    assert_eq!((placed.at.0 - T0, placed.doubtful), (40, false));
+}
+
+#[test]
 fn a_session_that_begins_without_network_follows_the_clock_that_a_later_chunk_shows() {
     // The speaker's clock is 2 s ahead; the first chunk was kept for 5 s, and with it the next comes, at once.
     let ahead = |captured_ms: u64, sent_ms: u64, joint: Joint| Timing {
