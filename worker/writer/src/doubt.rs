@@ -64,10 +64,10 @@ impl<P: Ports> SessionWork<'_, P> {
         // placed when its last piece has come, however far behind in the queue that lies.
         let quiet_ms = batch.pieces.iter().map(|piece| waited_ms(&piece.record)).min().unwrap_or_default();
         let goes_on = batch.pieces.last().is_some_and(|last| last.continues);
-        let nothing_comes = match goes_on {
-            true => looked(policy.backlog_looks) && waited_out,
-            false => looked(CALM_LOOKS) && (waited_out || quiet_ms >= CALM_MS),
-        };
+        // Behind what is set aside there was more, and may still be.
+        let in_backlog = batch.pieces.iter().any(|piece| piece.set_aside);
+        let least = if goes_on || in_backlog { policy.backlog_looks } else { CALM_LOOKS };
+        let nothing_comes = looked(least) && (waited_out || (!goes_on && quiet_ms >= CALM_MS));
         // The end may overtake the last piece of a blob.
         let has_ended = !sorted.ends.is_empty() && !goes_on;
         batch.gap.is_none()
