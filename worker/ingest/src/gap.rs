@@ -30,6 +30,7 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::position::Position;
+use crate::schema::is_default;
 use crate::snapshot::{SnapshotKey, or_empty};
 
 /// Chunk indices `from..to` of one numbering.
@@ -129,6 +130,9 @@ pub struct Search {
     /// none.
     #[serde(rename = "held_to", default)]
     pub withheld_to: u64,
+    /// So many of the last bytes of the residue are not the gap's: the place where decoding went on begins with them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub claimed: usize,
 }
 
 impl Search {
@@ -137,6 +141,7 @@ impl Search {
         self.goes_on_at = with.goes_on_at;
         self.keys.extend(with.keys.iter().cloned());
         self.withheld_to = self.withheld_to.max(with.withheld_to);
+        self.claimed += with.claimed;
     }
 }
 
@@ -304,22 +309,26 @@ struct StoredSkipped {
     held_to: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     more: Vec<SnapshotKey>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    claimed: usize,
 }
 
 impl From<StoredSkipped> for Skipped {
     fn from(stored: StoredSkipped) -> Self {
-        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more } = stored;
-        let keys = std::iter::once(snapshot).chain(more).collect();
-        Self { from, search: Search { goes_on_at, keys, withheld_to } }
+        let StoredSkipped { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more, claimed } =
+            stored;
+        let keys =
+            std::iter::once(snapshot).chain(more).filter(|key| *key != SnapshotKey::default()).collect();
+        Self { from, search: Search { goes_on_at, keys, withheld_to, claimed } }
     }
 }
 
 impl From<Skipped> for StoredSkipped {
     fn from(Skipped { from, search }: Skipped) -> Self {
-        let Search { goes_on_at, keys, withheld_to } = search;
+        let Search { goes_on_at, keys, withheld_to, claimed } = search;
         let mut keys = keys.into_iter();
         let snapshot = keys.next().unwrap_or_default();
-        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect() }
+        Self { from, snapshot, looks_on_at: goes_on_at, held_to: withheld_to, more: keys.collect(), claimed }
     }
 }
 

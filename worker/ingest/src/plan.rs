@@ -90,7 +90,7 @@ fn plan_folded(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece], folded: Fo
         let refusal = plan.refused.iter().find(of_hole).map(|(_, refusal)| refusal.code());
         plan.leave_hole(start, gap, opening, refusal);
     }
-    if !folded.residue.is_empty() {
+    if !folded.residue.is_empty() || folded.search.claimed > 0 {
         let (keys, snapshots) = residue_snapshots(&start.position, folded.residue);
         plan.snapshots.extend(snapshots);
         let search = Search { goes_on_at: on(folded.search.goes_on_at), keys, ..folded.search };
@@ -194,7 +194,7 @@ impl Plan {
             begins_at: end.timeline.end().unwrap_or(gap.begins_at),
             captured: (end.last_captured, gap.captured.1),
             snapshot: self.store(Kind::Gap, Snapshot { residue, placements, ..Snapshot::at(end, media) }),
-            search: Search { keys: Vec::new(), ..gap.search.clone() },
+            search: Search { keys: Vec::new(), claimed: 0, ..gap.search.clone() },
             unsure: None,
             tries: Vec::new(),
             ..gap.clone()

@@ -104,6 +104,9 @@ pub struct MediaState {
     /// So many chunks since the last packet are missing, or were passed in search of a place to go on.
     #[serde(default, skip_serializing_if = "is_default")]
     pub missing: u32,
+    /// So many of the bytes that the demuxer holds back in its search are kept with the gap before it, too: they may end in that.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kept: usize,
     /// Container times are too early by what the clock has shown of a hole: a Cluster began in it whose Timestamp is not known.
     #[serde(default, skip_serializing_if = "is_default")]
     pub too_early: bool,
@@ -145,6 +148,7 @@ impl MediaState {
     pub fn lose_chunks(&mut self) {
         self.demuxer.bytes_missing();
         self.loss = Some(Loss::Chunks);
+        self.kept = 0;
     }
 
     /// Another page begins, with another recorder: the last one's times and lengths tell nothing of its own.
@@ -157,6 +161,13 @@ impl MediaState {
     /// Counts chunks whose audio is missing before the next packet.
     pub(crate) fn miss(&mut self, chunks: u64) {
         self.missing = self.missing.saturating_add(u32::try_from(chunks).unwrap_or(u32::MAX));
+    }
+
+    /// Of bytes that the search `passed`, those that are not kept yet.
+    pub(crate) fn not_kept(&mut self, mut passed: Vec<u8>) -> Vec<u8> {
+        let known = self.kept.min(passed.len());
+        self.kept -= known;
+        passed.split_off(known)
     }
 
     /// The last chunk's length, where that was plain samples: these have no container time.
@@ -240,6 +251,15 @@ impl Snapshot {
     /// A place with its media state, and nothing else.
     pub fn at(position: Position, media: MediaState) -> Self {
         Self { position, media, ..Self::default() }
+    }
+
+    /// Leaves out the last bytes of the residue, as many as another line has `claimed`.
+    pub fn leave_claimed(&mut self, mut claimed: usize) {
+        for residue in self.residue.iter_mut().rev() {
+            let left = residue.bytes.len().saturating_sub(claimed);
+            claimed -= residue.bytes.len() - left;
+            residue.bytes.truncate(left);
+        }
     }
 
     /// Names the snapshot by what it holds, so that nothing ever overwrites another: a plan that was given up, or a

@@ -45,7 +45,9 @@ impl Session {
     fn write(&mut self, pieces: &[Piece]) {
         let (plan, pcm, _) = batch(&self.live_start(), None, pieces);
         self.snapshots.extend(plan.snapshots);
-        self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        if !plan.advance.samples.is_zero() {
+            self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        }
         self.checkpoint.commit(plan.advance);
     }
 
@@ -63,13 +65,16 @@ impl Session {
         let mut start = self.stored(&gap.snapshot);
         gap.taken_until.iter().for_each(|until| start.position.timeline.go_on_after(*until));
         start.residue.extend(gap.search.keys.iter().flat_map(|key| self.stored(key).residue));
+        start.leave_claimed(gap.search.claimed);
         let (mut plan, pcm, _) = batch(&start, Some(&gap), pieces);
         let next = plan.ends_before().map(|from| GapId { from, ..gap.id() });
         if let Some(next) = next.and_then(|id| self.checkpoint.gap(id)) {
             plan.resume_gap(self.stored(&next.snapshot));
         }
         self.snapshots.extend(plan.snapshots);
-        self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        if !plan.advance.samples.is_zero() {
+            self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
+        }
         self.checkpoint.commit(plan.advance);
     }
 
@@ -386,6 +391,69 @@ fn a_lost_timestamp_of_a_long_cluster_leaves_room_for_what_comes_back() {
             let surplus_ms = (ends - begins) as i64 - whole as i64 / 16;
             assert!(surplus_ms.abs() <= 90, "packets of {us} us, seed {seed}: {surplus_ms} ms off");
         }
+    }
+}
+
+/// Chunks of so many bytes: a page or a Cluster lasts for many of them.
+fn small_chunks(recorder: &Recorder, bytes: usize) -> Vec<Piece> {
+    let recording = recorder.record(&recorder::packets(20_000, 150, 7));
+    let chunk = |(i, audio): (usize, &[u8])| {
+        let until = i * bytes + audio.len();
+        let spoken = recording.packets.iter().filter(|packet| packet.end <= until).count();
+        let captured_at = EpochMs(1_795_335_900_000 + 20 * spoken as u64 + i as u64);
+        let sent_at = EpochMs(captured_at.0 + 40);
+        let record = Record { sent_at, sequence_number: i as u128 + 1, ..Record::default() };
+        let (index, audio) = (i as u64, Ok(audio.to_vec()));
+        Piece::new(0, Chunk { record, index, captured_at, audio, ..Chunk::default() })
+    };
+    recording.bytes.chunks(bytes).enumerate().map(chunk).collect()
+}
+
+/// A batch ends amid the page behind a missing chunk: the next one's chunks complete it, whether or not the missing one ever comes.
+#[test]
+fn a_place_to_go_on_is_found_however_the_chunks_behind_a_gap_are_cut_into_batches() {
+    for (name, recorder) in [
+        ("ogg", Recorder::firefox_ogg()),
+        ("firefox", Recorder::firefox()),
+        ("chromium", Recorder::chromium()),
+    ] {
+        let pieces = small_chunks(&recorder, 150);
+        let lost = pieces.len() / 3;
+        let mut at_once = Session::default();
+        at_once.write(&pieces[..lost]);
+        at_once.write(&pieces[lost + 1..]);
+        let whole = undisturbed(&pieces).len();
+        assert!(at_once.audio().len() < whole, "{name}: the lost chunk is not missed");
+        for batch in [1, 2, 3, 5] {
+            let mut session = Session::default();
+            session.write(&pieces[..lost]);
+            pieces[lost + 1..].chunks(batch).for_each(|some| session.write(some));
+            let heard = session.audio().len();
+            assert_eq!(heard, at_once.audio().len(), "{name}: batches of {batch} lose what one does not");
+            session.backfill(&pieces[lost..=lost]);
+            assert_eq!(session.audio().len(), whole, "{name}, batches of {batch}: the chunk comes back");
+        }
+    }
+}
+
+/// The second of two missing chunks comes, and the first never does: what lies between them goes on in the second.
+#[test]
+fn a_page_that_ends_in_a_late_chunk_is_heard_although_one_before_it_is_lost() {
+    let pieces = small_chunks(&Recorder::firefox_ogg(), 150);
+    let lost = pieces.len() / 3;
+    for between in [1, 2, 3, 5, 8, 13] {
+        let late = lost + between + 1;
+        let mut session = Session::default();
+        session.write(&pieces[..lost]);
+        session.write(&pieces[lost + 1..late]);
+        session.write(&pieces[late + 1..]);
+        session.backfill(&pieces[late..=late]);
+        let mut without = Session::default();
+        without.write(&pieces[..lost]);
+        without.write(&pieces[lost + 1..]); // late or not, as much is heard
+        assert_eq!(session.audio().len(), without.audio().len(), "{between} chunks lie between");
+        session.backfill(&pieces[lost..=lost]);
+        assert_eq!(session.audio().len(), undisturbed(&pieces).len(), "{between} chunks lie between");
     }
 }
 

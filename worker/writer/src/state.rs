@@ -128,6 +128,7 @@ impl<P: Ports> SessionWork<'_, P> {
             let read = try_join_all(reads).await?;
             snapshot.residue.extend(read.into_iter().flatten().flat_map(|snapshot| snapshot.residue));
         }
+        snapshot.leave_claimed(gap.search.claimed);
         Ok(Some(snapshot))
     }
 

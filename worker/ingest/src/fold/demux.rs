@@ -45,7 +45,7 @@ pub(super) fn take(
         let missing = !place.leads_to(piece);
         let same_page = place.numbering == piece.numbering;
         if missing || !same_page || piece.starts_recording() {
-            break_off(&mut media, &mut taken, same_page);
+            break_off(&mut media, &mut taken, (missing, same_page));
         }
         let from = amid.filter(|_| place == piece.place());
         let lost = same_page.then(|| piece.index.saturating_sub(place.next));
@@ -61,6 +61,9 @@ pub(super) fn take(
             None => look(&mut media, &mut unsure, &mut out),
         }
         out.disbelieve_hole();
+        if let Some(before) = out.hole.as_mut().filter(|_| out.refusal.is_some()) {
+            keep_undecided(before, &mut taken);
+        }
         ended_before = out.ended_at(ended_before, piece.ended_at());
         // What is passed in search of a place to go on is missing, too.
         searched_ms = if media.is_searching() { out.elapsed_ms } else { 0 };
@@ -74,14 +77,17 @@ pub(super) fn take(
         }
     }
     media.too_early = tell_holes(&mut taken, start.media.too_early);
-    pass_undecided(&mut media, &mut taken);
+    keep_undecided(&mut media, &mut taken);
     (media, taken)
 }
 
 /// What comes next does not go on with what is taken: bytes that are undecided end in what is missing, or where another recording
 /// begins, and another page has another recorder.
-fn break_off(media: &mut MediaState, taken: &mut [Taken], same_page: bool) {
-    pass_undecided(media, taken);
+fn break_off(media: &mut MediaState, taken: &mut [Taken], (missing, same_page): (bool, bool)) {
+    match missing {
+        true => _ = keep_undecided(media, taken), // what is missing may go on with them
+        false => pass_undecided(media, taken),
+    }
     if !same_page {
         media.begin_page();
     }
@@ -162,16 +168,28 @@ impl Usual {
     }
 }
 
-/// What may yet turn out to be a block goes on with the gap, not with this line.
-fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
+/// Bytes that are undecided may end the gap before them or begin the place that is searched for: they are kept with that gap, and
+/// go on with this line. Returns whether that gap takes them.
+fn keep_undecided(media: &mut MediaState, taken: &mut [Taken]) -> bool {
     let searching = media.is_searching();
-    let Some(last) = taken.last_mut().filter(|last| searching && last.refusal.is_none()) else { return };
-    for item in media.demuxer.pass_undecided() {
-        if let Item::Skipped(skipped) = item {
-            last.residue.extend(skipped.bytes);
-        }
+    let Some(last) = taken.last_mut().filter(|last| searching && last.refusal.is_none()) else {
+        return false;
+    };
+    let undecided = media.demuxer.undecided();
+    if let Some(more) = undecided.get(media.kept..).filter(|more| !more.is_empty()) {
+        last.residue.extend_from_slice(more);
+        media.kept = undecided.len();
+        last.withheld = last.steps.is_empty();
     }
-    last.withheld = last.steps.is_empty();
+    true
+}
+
+/// The same, but this line does not go on with them.
+fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
+    if keep_undecided(media, taken) {
+        media.demuxer.pass_undecided();
+        media.kept = 0;
+    }
 }
 
 /// `unsure`: the container's times since the last loss are not known.
@@ -215,6 +233,7 @@ struct Undo {
     container_end: Option<MediaTime>,
     packet: Samples,
     loss: Option<Loss>,
+    kept: usize,
 }
 
 impl Undo {
@@ -225,6 +244,7 @@ impl Undo {
             container_end: media.container_end,
             packet: media.packet,
             loss: media.loss,
+            kept: media.kept,
         }
     }
 
@@ -234,6 +254,7 @@ impl Undo {
         media.container_end = self.container_end;
         media.packet = self.packet;
         media.loss = self.loss;
+        media.kept = self.kept;
     }
 }
 
@@ -285,8 +306,11 @@ fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mu
         }
         match media.withheld.is_full() {
             true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
-            false => (out.residue, out.withheld) = (passed, withheld),
+            false => (out.residue, out.withheld) = (media.not_kept(passed), withheld),
         }
+    }
+    if !media.is_searching() {
+        out.claimed = std::mem::take(&mut media.kept);
     }
 }
 

@@ -87,6 +87,7 @@ impl Placing<'_> {
             let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
         }
+        self.folded.search.claimed += taken.claimed;
         self.folded.end.pass(piece, taken.recording);
         self.folded.undecoded.add(taken.undecoded);
         let audio = match taken.refusal {

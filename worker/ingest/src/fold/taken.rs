@@ -49,6 +49,8 @@ pub(super) struct Taken {
     pub(super) residue: Vec<u8>,
     /// The whole chunk was skipped.
     pub(super) withheld: bool,
+    /// So many of the bytes that were kept with the gap before begin the place where the search has ended.
+    pub(super) claimed: usize,
     pub(super) undecoded: Undecoded,
 }
 
@@ -72,6 +74,7 @@ impl Taken {
             hole: None,
             residue: Vec::new(),
             withheld: false,
+            claimed: 0,
             undecoded: Undecoded::default(),
         }
     }
