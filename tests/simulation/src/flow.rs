@@ -255,18 +255,19 @@ struct Flow<'a> {
 
 impl<'a> Flow<'a> {
     fn of(session: &'a SessionEvidence<'a>, trouble: Vec<(u64, u64)>) -> Self {
-        let mut last = BTreeMap::new();
+        let mut ends: BTreeMap<u64, (&Spoken, &Spoken)> = BTreeMap::new();
         for heard in &session.heard {
             if let Some(spoken) = spoken(session, heard) {
-                last.insert(heard.number, spoken); // in order of time
+                ends.entry(heard.number).or_insert((spoken, spoken)).1 = spoken; // in order of time
             }
         }
         let is_live =
             |fragment: &&Fragment| fragment.media.tags.get("line").is_some_and(|line| line == "live");
         let live = session.fragments.iter().filter(is_live);
         let written = live.filter_map(|fragment| {
-            let last = *last.get(&fragment.number)?;
-            Some(Written { fragment, last, at_hand_ms: at_hand_ms(session, last, fragment.stored_ms) })
+            let (first, last) = *ends.get(&fragment.number)?;
+            let at_hand_ms = at_hand_ms(session, (first, last), fragment.stored_ms);
+            Some(Written { fragment, last, at_hand_ms })
         });
         Self { session, written: written.collect(), trouble }
     }
@@ -324,13 +325,14 @@ impl<'a> Flow<'a> {
     }
 }
 
-/// The audio after a frame whose chunks, of the same page, were at hand for a fragment stored at `stored_ms`.
-fn at_hand_ms(session: &SessionEvidence<'_>, last: &Spoken, stored_ms: u64) -> u64 {
+/// The audio after a fragment of these first and last frames whose chunks, of the same page, were at hand when it was stored, and
+/// which it could have held without spanning more time than one may.
+fn at_hand_ms(session: &SessionEvidence<'_>, (first, last): (&Spoken, &Spoken), stored_ms: u64) -> u64 {
     let same_page = |take: usize| take == last.take || !session.session.takes[take].new_page;
     let at_hand = |spoken: &&Spoken| {
         let arrived = session.arrived_ms[spoken.chunk].is_some_and(|at| at + AT_HAND_MS < stored_ms);
         let parked = session.parked.contains_key(&spoken.chunk);
-        let fits = spoken.true_ms + SHORTEST.ms_floor() < last.true_ms + MOST_SPAN_MS;
+        let fits = spoken.true_ms + SHORTEST.ms_floor() < first.true_ms + MOST_SPAN_MS;
         spoken.chunk > last.chunk && same_page(spoken.take) && arrived && !parked && fits
     };
     session.spoken.iter().filter(at_hand).count() as u64 * FRAME_MS
