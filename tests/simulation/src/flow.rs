@@ -44,6 +44,8 @@ const LATE_MS: u64 = 400;
 const TURN_MS: u64 = 25;
 /// A chunk that comes so long after the one behind it is overdue.
 const OVERDUE_MS: u64 = 2_500;
+/// A clock that is further behind tells nothing.
+const BROKEN_CLOCK_MS: i64 = 86_400_000;
 /// Why the chunks of a page are parked that another one has replaced.
 const REPLACED: &str = "REPLACED";
 /// Why a chunk is parked whose page is not known.
@@ -85,7 +87,11 @@ fn unseen_ms(session: &SessionEvidence<'_>, frames: &[(&Heard, &Spoken)]) -> u64
         || chunks.clone().filter_map(|(chunk, at)| Some((chunk, at.filter(|at| Some(*at) <= placed_ms)?)));
     let began_ms = session.session.begins_ms;
     let on_its_way = |(chunk, at): (&Chunk, u64)| at.saturating_sub(began_ms + chunk.handed_out_ms);
-    let ahead_ms = session.session.skew_ms.max(0).unsigned_abs();
+    // The queue's clock replaces one that is too far behind, as if that were ahead.
+    let ahead_ms = match session.session.skew_ms {
+        behind_ms if behind_ms < -BROKEN_CLOCK_MS => u64::MAX,
+        skew_ms => skew_ms.max(0).unsigned_abs(),
+    };
     let late_ms = seen().map(|(chunk, _)| chunk.late_ms).min().unwrap_or_default();
     late_ms + seen().map(on_its_way).min().unwrap_or_default().min(ahead_ms)
 }
