@@ -204,6 +204,21 @@ fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
 }
 
 #[test]
+fn a_piece_with_a_made_up_timestamp_has_the_time_of_its_blob() {
+    // The clock was set ahead by an hour just before the blob.
+    for made_up in [10, 11, 12] {
+        let piece = |index: u64| {
+            let ahead_ms = if index == made_up { (1 << 53) - 2 * T0 as i64 } else { 3_600_000 };
+            let Entry::Chunk(chunk) = chunk(index, 34_000, ahead_ms) else { unreachable!() };
+            Entry::Chunk(Arc::new(Chunk { continues: index < 12, ..Arc::unwrap_or_clone(chunk) }))
+        };
+        let sorted = sort(&written(), &[piece(10), piece(11), piece(12)], &[]);
+        let captured: Vec<u64> = live(&sorted).into_iter().map(|(.., at_ms)| at_ms).collect();
+        assert_eq!(captured, [3_634_000; 3], "piece {made_up} would be a blob of its own");
+    }
+}
+
+#[test]
 fn a_page_s_first_chunk_that_comes_again_does_not_set_the_clock_back() {
     let mut checkpoint = written();
     checkpoint.live.numbering = 1;
