@@ -112,8 +112,11 @@ impl Heard {
         let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
         // The event of the blob before may have come that much late; what a page has kept comes all at once.
         let spoken_ms = took_ms + took_ms.min(EVENT_MS);
-        // How long a blob is whose first piece this is, nobody knows yet.
-        let at_its_pace = self.steady >= STEADY_FOR && spoken_ms * 4 >= audio_ms * 3 && !next.continues;
+        // If the clock was set, a blob that came as long after the one before as it is long took as long as that.
+        let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS;
+        let steady = if as_long { self.steady + next.samples } else { self.steady };
+        // How long a blob is whose last piece has not come, nobody knows yet.
+        let at_its_pace = steady >= STEADY_FOR && spoken_ms * 4 >= audio_ms * 3 && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
@@ -284,7 +287,7 @@ impl Timeline {
             self.skew_ms = self.skew_ms.min(lowest_behind_ms(chunk, after));
         }
         if !amid_blob {
-            self.follow_clock(&Timing { sent_at: blob_sent_at(chunk, after), ..*chunk }, in_gap);
+            self.follow_clock(&blob_of(chunk, after), in_gap);
         }
         if self.stretch_at.is_some() {
             self.samples += chunk.joint.hole();
@@ -492,12 +495,17 @@ fn is_whole(chunk: &Timing, after: &[Timing]) -> bool {
     !chunk.continues || after.iter().any(|next| !next.continues)
 }
 
-/// When the queue took the first piece of the chunk's blob that is in sight: all were captured at once, so that one tells most of the
-/// clock.
-fn blob_sent_at(chunk: &Timing, after: &[Timing]) -> EpochMs {
+/// The chunk with those that continue its blob, as far as they are in sight. All were captured at once, so that the one that the queue
+/// took first tells most of the clock.
+fn blob_of(chunk: &Timing, after: &[Timing]) -> Timing {
     let same_blob = |next: &&Timing| next.captured_at == chunk.captured_at;
     let pieces = after.iter().take_while(same_blob).filter(|_| chunk.continues);
-    pieces.map(|piece| piece.sent_at).fold(chunk.sent_at, EpochMs::min)
+    pieces.fold(*chunk, |blob, piece| Timing {
+        samples: blob.samples + piece.joint.hole() + piece.samples,
+        sent_at: blob.sent_at.min(piece.sent_at),
+        continues: piece.continues,
+        ..blob
+    })
 }
 
 /// What the queue's clock was ahead of the speaker's, by the chunk at hand that took least time to the queue: a page that had no

@@ -225,6 +225,18 @@ fn a_large_blob_after_a_pause_lies_at_its_true_time_however_much_of_it_is_in_sig
 }
 
 #[test]
+fn a_blob_shows_as_a_whole_that_the_clock_was_set_ahead() {
+    // The speaker's clock is 3 s behind; before the second blob it is set an hour ahead.
+    let set_ahead = |piece: Timing| Timing { captured_at: EpochMs(piece.captured_at.0 + 3_597_000), ..piece };
+    let behind = |piece: Timing| Timing { captured_at: EpochMs(piece.captured_at.0 - 3_000), ..piece };
+    let first = blob(5_600, &[1_400; 4]).into_iter().map(behind);
+    let second = blob(11_200, &[1_400; 4]).into_iter().map(set_ahead);
+    let placed = place_all(&first.chain(second).collect::<Vec<_>>());
+    let expected: Vec<i64> = (0..8).map(|n| n * 1_400 - 3_000).collect();
+    assert_eq!(placed, expected, "the second blob would lie 3 s behind the first");
+}
+
+#[test]
 fn a_blob_lies_where_the_piece_that_came_first_shows() {
     // The clock is 1.5 s ahead, and the network was away while the blob's first piece was sent.
     let mut pieces = blob(7_500, &[1_400; 4]);
