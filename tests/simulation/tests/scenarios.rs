@@ -8,22 +8,23 @@ use simulation::case::Case;
 use simulation::run::{Incident, run};
 use simulation::scenario::{parse, report};
 use simulation::speech::session::{BEGIN_MS, Session, Take};
+use simulation::speech::tape::LONG;
 
 /// Chunks of `speakers` sessions, with an end marker each.
 const CHUNKS: usize = 12;
 
 /// The lines of a file in which sessions `s0`, `s1` ... speak for 3.6 s, 10 ms apart.
 fn speech(speakers: usize) -> Vec<Value> {
-    speech_of(speakers, CHUNKS)
+    speech_of((0..speakers).map(|n| Take::steady(n, CHUNKS)).collect())
 }
 
-/// The same with so many chunks of 300 ms each.
-fn speech_of(speakers: usize, chunks: usize) -> Vec<Value> {
-    let session = |n: usize| {
-        let session = Session::of(&format!("s{n}"), vec![Take::steady(n, chunks)]);
+/// The same with these recordings, one in each session.
+fn speech_of(takes: Vec<Take>) -> Vec<Value> {
+    let session = |(n, take)| {
+        let session = Session::of(&format!("s{n}"), vec![take]);
         Session { begins_ms: BEGIN_MS + 10 * n as u64, end_after_ms: Some(60), ..session }
     };
-    let case = Case { sessions: (0..speakers).map(session).collect(), ..Case::quiet() };
+    let case = Case { sessions: takes.into_iter().enumerate().map(session).collect(), ..Case::quiet() };
     let arrivals = case.scenario(false).arrivals;
     let line = |arrival: &simulation::run::Arrival| match &arrival.what {
         Incident::Status(session, _) => {
@@ -80,6 +81,36 @@ impl Output {
         reasons.dedup();
         reasons
     }
+}
+
+/// The same lines, where `change` has changed each chunk's message and what it says.
+fn changed(lines: Vec<Value>, change: impl Fn(&mut Value, &mut Value)) -> Vec<Value> {
+    let changed = |mut line: Value| {
+        if let Some(body) = line["body"].as_str() {
+            let mut body: Value = serde_json::from_str(body).unwrap();
+            if body["chunkIndex"].is_u64() {
+                change(&mut line, &mut body);
+            }
+            line["body"] = body.to_string().into();
+        }
+        line
+    };
+    lines.into_iter().map(changed).collect()
+}
+
+#[test]
+fn no_doubt_stops_live_audio_for_more_than_20_s() {
+    // Where a session begins is in doubt until its first blob has ended, and no blob of this page ever does.
+    let endless =
+        changed(speech_of(vec![Take::steady(LONG[0], 120)]), |_, body| body["continues"] = true.into());
+    let output = Output::of(&file(&endless));
+    let fragments = output.all("fragment");
+    let first_ms = fragments[0]["storedMs"].as_u64().unwrap() - BEGIN_MS;
+    assert!((20_000..23_000).contains(&first_ms), "{first_ms}");
+    let caught_up =
+        fragments[3..].iter().map(|f| f["storedMs"].as_u64().unwrap() - f["endMs"].as_u64().unwrap());
+    assert!(caught_up.max() < Some(4_000), "live goes on behind it: {fragments:?}");
+    assert!(output.reasons().is_empty());
 }
 
 fn fault(op: &str, fate: &str) -> Value {
@@ -174,7 +205,7 @@ fn each_fate_shows_its_effect() {
 #[test]
 fn an_end_amid_a_burst_holds_nothing_up() {
     // The page was away, sends all it has at once, and stops: the marker and the chunks overtake each other.
-    let mut lines = speech_of(1, 40);
+    let mut lines = speech_of(vec![Take::steady(0, 40)]);
     let flushed_at = lines.last().unwrap()["at"].as_u64().unwrap();
     let kept: Vec<usize> = (0..lines.len()).filter(|i| lines[*i]["kind"] == "msg").skip(5).collect();
     for (n, i) in kept.into_iter().enumerate() {
@@ -193,7 +224,7 @@ fn an_end_amid_a_burst_holds_nothing_up() {
 
 #[test]
 fn an_end_that_overtakes_the_last_chunks_waits_for_them() {
-    let mut lines = speech_of(1, 40);
+    let mut lines = speech_of(vec![Take::steady(0, 40)]);
     let end = lines.len() - 1;
     let ends_at = lines[end]["at"].as_u64().unwrap();
     let body = json!({"action": "endStream", "sessionId": "s0", "chunkIndex": 39});

@@ -80,6 +80,8 @@ impl<P: Ports> SessionWork<'_, P> {
         let last = sorted.live.iter().map(|piece| piece.record.sequence_number).max().unwrap_or_default();
         let seen_here = self.writer.looks.note(&self.session, last, self.delivery_number, self.delivery_full);
         let delivered = batch.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record);
+        // A marker may come without the chunk behind it that was left in the queue to bring the rest.
+        let delivered = delivered.chain(&sorted.ends);
         let Some(newest) = delivered.max_by_key(|record| record.sent_at) else {
             // All of it is kept in the state. Chunks that come back into a gap are not what was left in the queue to bring the rest.
             return if sorted.backfill.is_empty() { u32::MAX } else { seen_here };

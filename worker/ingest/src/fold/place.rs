@@ -12,6 +12,9 @@ use crate::position::Position;
 use crate::snapshot::{MediaState, Residue, Snapshot};
 use crate::timeline::{Sight, Timing};
 
+/// A doubt holds live audio up for no longer: what the queue has taken in so long behind a chunk has shown all that will be shown.
+const DOUBT_MS: u64 = 20_000;
+
 /// Places all chunks.
 pub(super) fn place(
     start: &Snapshot,
@@ -22,8 +25,9 @@ pub(super) fn place(
 ) -> Folded {
     let own = pieces.iter().zip(&taken).map(|(piece, taken)| timing(piece, taken));
     let timings: Vec<Timing> = own.chain(around.after.iter().copied()).collect();
-    let mut placing =
-        Placing { start, around, pieces, timings, silent: Vec::new(), folded: nothing(start, media) };
+    let seen_until = timings.iter().map(|timing| timing.sent_at).max().unwrap_or_default();
+    let (silent, folded) = (Vec::new(), nothing(start, media));
+    let mut placing = Placing { start, around, pieces, timings, seen_until, silent, folded };
     for (i, taken) in taken.into_iter().enumerate() {
         placing.chunk(i, taken);
     }
@@ -68,6 +72,8 @@ struct Placing<'a> {
     pieces: &'a [Piece],
     /// Those of `pieces`, then those of the chunks behind them.
     timings: Vec<Timing>,
+    /// When the queue took the last of these.
+    seen_until: EpochMs,
     /// Steps without audio that the next run's decoder must go through first.
     silent: Vec<Step>,
     folded: Folded,
@@ -121,8 +127,12 @@ impl Placing<'_> {
         let timing = &self.timings[i];
         let index = self.pieces[i].index;
         let Around { gap, calm, .. } = self.around;
-        // What is known of a gap's end bounds a lag as well as more chunks could.
-        let calm = gap.map_or(calm, |gap| calm || gap.ends_at.is_some());
+        let calm = calm
+            || match gap {
+                // What is known of its end bounds a lag as well as more chunks could.
+                Some(gap) => gap.ends_at.is_some(),
+                None => self.seen_until.ms_since(timing.sent_at) >= DOUBT_MS,
+            };
         let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
         let known = self.start.placements.iter().find(|(placed, _)| *placed == index).map(|(_, end)| *end);
