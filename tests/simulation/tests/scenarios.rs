@@ -113,6 +113,25 @@ fn no_doubt_stops_live_audio_for_more_than_20_s() {
     assert!(output.reasons().is_empty());
 }
 
+#[test]
+fn a_chunk_that_was_lost_and_is_sent_again_with_a_new_time_lies_in_its_place() {
+    for late_ms in [1_700, 2_500] {
+        let again = changed(speech_of(vec![Take::steady(0, 79)]), |line, body| {
+            if body["chunkIndex"] == 15 {
+                for at in [&mut line["at"], &mut body["timestamp"]] {
+                    *at = (at.as_u64().unwrap() + late_ms).into();
+                }
+            }
+        });
+        let output = Output::of(&file(&again));
+        let fragments = output.all("fragment");
+        let ends_ms = fragments.iter().map(|f| f["endMs"].as_u64().unwrap()).max().unwrap() - BEGIN_MS;
+        assert!((23_500..24_000).contains(&ends_ms), "{late_ms}: all behind it is shifted to {ends_ms} ms");
+        assert!(output.age_ms() < 4_000, "{late_ms}: live stops for {} ms", output.age_ms());
+        assert_eq!((output.audio_ms(), &output.summary()["gapsOpened"]), (23_700.0, &json!(0)), "{late_ms}");
+    }
+}
+
 fn fault(op: &str, fate: &str) -> Value {
     json!({"kind": "fault", "op": op, "session": "s0", "nth": 0, "fate": fate})
 }

@@ -4,7 +4,7 @@
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
 //! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use media::time::EpochMs;
 
@@ -27,6 +27,10 @@ const TOO_EARLY_MS: i64 = 500;
 const PACE_MS: u64 = 1_500;
 /// The next chunk but a few is still of the same page.
 const NEAR: u64 = 4;
+/// Chunks that overtake each other on their way were captured so close together, and stamped in any order.
+const CLOSE_MS: u64 = 100;
+/// How many of its last chunks a page sends again after a reconnect, at the most.
+const SENT_AGAIN: u64 = 8;
 
 /// Brings chunks of one session, as they were stamped, to one clock.
 pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
@@ -38,6 +42,9 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
     for i in order {
         let piece = &mut pieces[i];
         let sequence_number = piece.record.sequence_number;
+        if piece.opens() && !walk.is_overtaken(piece) {
+            walk.page.clear();
+        }
         if is_made_up(piece) {
             made_up.push((i, walk.gap(piece).is_some()));
             (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
@@ -48,6 +55,7 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
             false => walk.added_ms(piece),
         };
         piece.captured_at = moved(piece.captured_at, piece.clock_ms);
+        piece.captured_at = walk.before_overtakers(piece);
     }
     for (i, in_gap) in made_up {
         pieces[i].captured_at = beside(pieces, &pieces[i], in_gap);
@@ -90,6 +98,10 @@ struct Walk<'c> {
     connection_id: Option<String>,
     /// Those before it in this delivery.
     left: Vec<String>,
+    /// When the page's chunks at hand were captured, and the last one passed; and their connections.
+    page: BTreeMap<u64, (EpochMs, Option<String>)>,
+    /// The indices at hand so far, of any page.
+    taken: HashSet<u64>,
     /// When the page began, if there was one before it.
     began: Option<EpochMs>,
     /// The latest capture time.
@@ -110,12 +122,16 @@ impl<'c> Walk<'c> {
             let latest: &mut EpochMs = stamped.entry(piece.index).or_default();
             *latest = piece.captured_at.max(*latest);
         }
+        let last =
+            live.next.checked_sub(1).map(|last| (last, (live.last_captured, live.connection_id.clone())));
         Self {
             checkpoint,
             stamped,
             next: live.next,
             connection_id: live.connection_id.clone(),
             left: Vec::new(),
+            page: last.into_iter().collect(),
+            taken: HashSet::new(),
             began: (live.numbering > 0).then_some(live.numbering_began),
             latest: live.last_captured,
             sent_at: live.timeline.last_sent_at().unwrap_or_default(),
@@ -149,6 +165,30 @@ impl<'c> Walk<'c> {
             self.pass(piece, opens);
         }
         self.ms
+    }
+
+    /// When a chunk was captured: before those of its page that the queue took before it, and that lie behind it. Else it was lost at
+    /// first, and stamped when it was sent again.
+    fn before_overtakers(&mut self, piece: &Piece) -> EpochMs {
+        let index = piece.index;
+        let is_first = self.taken.insert(index);
+        let before = self.page.range(..=index).next_back();
+        let behind = self.page.range(index.saturating_add(1)..=index.saturating_add(SENT_AGAIN)).next();
+        let between = |(at, connection): &(EpochMs, Option<String>)| match before {
+            // Of two pages that speak at the same time, neither overtakes the other.
+            Some((before, (before_at, other))) => {
+                let same_page = connection == other || *connection == piece.connection_id;
+                *before < index && before_at <= at && same_page
+            }
+            None => self.checkpoint.live.is_fresh(),
+        };
+        let latest = behind.map(|(_, behind)| behind).filter(|behind| is_first && between(behind));
+        let captured_at = match latest {
+            Some((latest, _)) if piece.captured_at.ms_since(*latest) > CLOSE_MS => *latest,
+            _ => piece.captured_at,
+        };
+        self.page.entry(index).or_insert_with(|| (captured_at, piece.connection_id.clone()));
+        captured_at
     }
 
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.

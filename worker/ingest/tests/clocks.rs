@@ -287,3 +287,35 @@ fn a_session_s_first_chunk_that_others_overtook_shows_no_clock_that_was_set() {
     let expected = [(0, 0, 10_000), (0, 1, 10_000), (0, 2, 26_000)];
     assert_eq!(live(&sorted), expected, "it would be another page's, and the rest would lack its header");
 }
+
+#[test]
+fn a_chunk_that_was_lost_and_stamped_when_it_was_sent_again_was_captured_before_those_behind_it() {
+    for late_ms in [1_000, 1_700, 2_500] {
+        let mut entries: Vec<Entry> = (11..20).map(|i| chunk(i, 27_000 + 300 * i, 0)).collect();
+        entries.push(chunk(10, 30_000 + late_ms, 0));
+        let expected: Vec<_> = (10..20).map(|i| (0, i, (27_000 + 300 * i).max(30_300))).collect();
+        assert_eq!(
+            live(&sort(&written(), &entries, &[])),
+            expected,
+            "{late_ms} ms late: all would be shifted"
+        );
+        let again = over("b", entries.pop().unwrap());
+        let entries: Vec<Entry> = entries.into_iter().map(|entry| over("a", entry)).chain([again]).collect();
+        let live_over_a = Position { connection_id: Some("a".to_owned()), ..written().live };
+        let written = Checkpoint { live: live_over_a, ..written() };
+        assert_eq!(live(&sort(&written, &entries, &[])), expected, "{late_ms} ms late, after a reconnect");
+    }
+}
+
+#[test]
+fn a_second_page_s_chunks_are_not_stamped_late_where_the_first_one_s_are_further_on() {
+    let pages = [
+        over("b", chunk(0, 30_010, 0)),
+        over("a", chunk(7, 30_020, 0)),
+        over("b", chunk(1, 30_310, 0)),
+        over("b", chunk(2, 30_610, 0)),
+    ];
+    let sorted = live(&sort(&Checkpoint::default(), &pages, &[]));
+    let second: Vec<_> = sorted.into_iter().filter(|(_, i, _)| *i < 7).map(|(.., at)| at).collect();
+    assert_eq!(second, [30_010, 30_310, 30_610], "its audio would lie before it was spoken");
+}
