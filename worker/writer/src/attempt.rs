@@ -88,10 +88,18 @@ impl<P: Ports> SessionWork<'_, P> {
         Some(Reason::StreamFailing { since })
     }
 
-    /// Since when every attempt has failed. A failure longer ago than the bound says nothing of now.
+    /// Since when every attempt has failed, or panicked. A failure longer ago than the bound says nothing of now.
     pub(crate) fn failing_since(&self, state: &State) -> Option<EpochMs> {
         let quiet_ms = self.now().ms_since(state.checkpoint.failed_at?);
         state.checkpoint.failing_since.filter(|_| quiet_ms < self.writer.config.max_blocked_ms)
+    }
+
+    /// An attempt has failed. Returns since when every one has.
+    pub(crate) fn note_failure(&self, state: &mut State) -> EpochMs {
+        let now = self.now();
+        let failing_since = self.failing_since(state).unwrap_or(now);
+        (state.checkpoint.failing_since, state.checkpoint.failed_at) = (Some(failing_since), Some(now));
+        failing_since
     }
 
     fn render(&self, plan: &Plan, warm: Option<Decoder>) -> Result<(Vec<u8>, Decoder), String> {
@@ -299,8 +307,7 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         let now = self.now();
         let config = &self.writer.config;
-        let failing_since = self.failing_since(state).unwrap_or(now);
-        (state.checkpoint.failing_since, state.checkpoint.failed_at) = (Some(failing_since), Some(now));
+        let failing_since = self.note_failure(state);
         if failure.is_connection_limit() {
             lease.attempt = lease.attempt.saturating_sub(1); // a connection that is gone may keep its place: only time tells
         }

@@ -42,9 +42,12 @@ impl<P: Ports> SessionWork<'_, P> {
             Ok(result) => result,
             Err(panic) => {
                 let message = text(panic.as_ref());
-                let is_parked = self.count_crash(&mut self.load().await?, entries, &message).await?;
+                let mut state = self.load().await?;
+                self.end_own_lease(&mut state);
+                let is_parked = self.count_crash(&mut state, entries, &message).await?;
                 *keeps_some &= !is_parked;
-                return if is_parked { Ok(()) } else { Err(Stop::Crashed(message)) };
+                let seconds = 1 << state.checkpoint.crashes.saturating_sub(1);
+                return if is_parked { Ok(()) } else { Err(Stop::Crashed { message, seconds }) };
             }
         };
         if suspicious && let Err(stop) = self.unmark().await {
@@ -57,6 +60,15 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.park_all_there_is(&mut state, entries, Reason::Service(failure)).await
             }
             result => result,
+        }
+    }
+
+    /// A panic while a batch was leased is a failed attempt at it, and nothing waits until this worker would have ended.
+    fn end_own_lease(&self, state: &mut State) {
+        let own = state.checkpoint.lease.as_mut().filter(|lease| lease.expires_at == self.ends_at());
+        if let Some(lease) = own {
+            lease.expires_at = self.now();
+            self.note_failure(state);
         }
     }
 

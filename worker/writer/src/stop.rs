@@ -12,7 +12,7 @@ pub(crate) enum Stop {
     /// The invocation's time is up, or too short for what comes next; without `seconds`, the wait grows with the deliveries.
     TimeIsUp { seconds: Option<u32> },
     /// The work on the session panicked.
-    Crashed(String),
+    Crashed { message: String, seconds: u32 },
     /// The stored state cannot be read: nothing is touched, and an operator has to look.
     Unreadable(String),
 }
@@ -33,9 +33,9 @@ pub(crate) struct Told {
 impl Stop {
     pub(crate) fn seconds(&self) -> Option<u32> {
         match self {
-            Self::NotOurs { seconds } => Some(*seconds),
+            Self::NotOurs { seconds } | Self::Crashed { seconds, .. } => Some(*seconds),
             Self::Failed { seconds, .. } | Self::TimeIsUp { seconds } => *seconds,
-            Self::Crashed(_) | Self::Unreadable(_) => None,
+            Self::Unreadable(_) => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl Stop {
                 told(failure.class().as_str(), &failure.reason(), &failure.to_string())
             }
             Self::TimeIsUp { .. } => told("passing", "time-is-up", "the invocation's time is up"),
-            Self::Crashed(why) => told("crash", "panic", why),
+            Self::Crashed { message: why, .. } => told("crash", "panic", why),
             Self::Unreadable(why) => told("state", "unreadable", why),
         }
     }
