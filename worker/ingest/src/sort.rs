@@ -138,7 +138,10 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
 /// How many pages of its connection have begun with the piece: a page sends what its last load left over its own connection, and first.
 fn page_of_connection(piece: &Piece, openers: &[&Piece]) -> usize {
     let is_before = |opener: &Piece| {
-        piece.record.sequence_number < opener.record.sequence_number && piece.captured_at < opener.captured_at
+        let earlier_ms = opener.captured_at.ms_since(piece.captured_at);
+        let sent_before = piece.record.sequence_number < opener.record.sequence_number;
+        // Handlers may overtake each other on the way to the queue: then the capture time alone tells.
+        earlier_ms > PAGE_TURN_MS || (earlier_ms > 0 && sent_before)
     };
     let of_connection = openers.iter().filter(|opener| opener.connection_id == piece.connection_id);
     of_connection.filter(|opener| !is_before(opener)).count()
@@ -211,6 +214,9 @@ impl Walk {
             && let Some(past) = checkpoint.past_with(piece.index, piece.captured_at)
         {
             return in_gap_or_written(checkpoint, past.numbering, piece);
+        }
+        if from_before && self.was_left(checkpoint, piece) {
+            return Whose::Nobodys;
         }
         let later_ms = piece.captured_at.ms_since(self.at.last_captured);
         let turned = later_ms > PAGE_TURN_MS;
@@ -299,6 +305,15 @@ impl Walk {
         let mut replaced = past.chain(&self.replaced);
         piece.captured_at >= self.at.numbering_began
             && replaced.any(|id| Some(id) == piece.connection_id.as_ref())
+    }
+
+    /// Whether the page's last load left the chunk: it goes on with that one by its index and its time.
+    fn was_left(&self, checkpoint: &Checkpoint, piece: &Piece) -> bool {
+        checkpoint.past.last().is_some_and(|last| {
+            piece.index >= last.next
+                && piece.captured_at >= last.captured.1
+                && self.at.numbering_began.ms_since(piece.captured_at) > PAGE_TURN_MS
+        })
     }
 
     /// Whether the chunk was captured just before the page began: it is from the page before, of which little was seen.

@@ -111,6 +111,50 @@ fn a_page_that_went_away_and_its_successor_in_one_delivery_fall_apart() {
     }
 }
 
+/// A page that was reloaded offline sends what its last load left over its own connection, and handlers overtake each other.
+#[test]
+fn what_a_pages_last_load_left_stays_that_loads_though_the_new_ones_first_chunk_overtakes_it() {
+    let connection = Some("c1");
+    let opens = chunk(0, 5000, 111, connection);
+    let entries = [
+        chunk(10, 1010, 110, connection),
+        opens,
+        chunk(11, 1011, 112, connection),
+        chunk(1, 5300, 113, connection),
+    ];
+    let sorted = sort(&written(), &entries, &[]);
+    assert_eq!(
+        live(&sorted),
+        [(0, 10), (0, 11), (1, 0), (1, 1)],
+        "it waits for the new load to reach its index"
+    );
+
+    let checkpoint = reloaded(connection);
+    let late = sort(&checkpoint, &[chunk(10, 1010, 115, connection), chunk(3, 5003, 114, connection)], &[]);
+    assert_eq!(live(&late), [(1, 3)], "it would sound in the new load, which is written already");
+    assert_eq!((late.duplicates.len(), late.unplaceable.len()), (0, 1), "it was never seen");
+}
+
+/// A session that has written chunks 0 to 9 of a page, and 0 to 2 of its next load, all over this connection.
+fn reloaded(connection: Option<&str>) -> Checkpoint {
+    let connection_id = connection.map(str::to_owned);
+    let captured = (EpochMs(1000), EpochMs(1009));
+    let live = Position {
+        numbering: 1,
+        next: 3,
+        numbering_began: EpochMs(5000),
+        last_captured: EpochMs(5002),
+        last_sequence: 112,
+        connection_id: connection_id.clone(),
+        ..Position::default()
+    };
+    Checkpoint {
+        live,
+        past: vec![PastNumbering { numbering: 0, next: 10, captured, connection_id }],
+        ..Checkpoint::default()
+    }
+}
+
 /// A worker died behind its commit: what it had written of the old load comes again, with chunks of the new one.
 #[test]
 fn what_a_pages_last_load_left_is_a_duplicate_when_it_comes_again_over_the_new_loads_connection() {
@@ -241,22 +285,7 @@ fn what_may_never_have_been_seen_is_parked_rather_than_dropped() {
     checkpoint.given_up = vec![ChunkRange { numbering: 0, from: 2, to: 4 }];
     assert_eq!(sort(&checkpoint, &[chunk(2, 1002, 900, None)], &[]).unplaceable.len(), 1);
 
-    let mut reloaded = written();
-    reloaded.past = vec![PastNumbering {
-        numbering: 0,
-        next: 10,
-        captured: (EpochMs(1000), EpochMs(1009)),
-        connection_id: None,
-    }];
-    reloaded.live = Position {
-        numbering: 1,
-        next: 3,
-        numbering_began: EpochMs(5000),
-        last_captured: EpochMs(5002),
-        last_sequence: 112,
-        ..Position::default()
-    };
-    let sorted = sort(&reloaded, &[chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)], &[]);
+    let sorted = sort(&reloaded(None), &[chunk(10, 1010, 113, None), chunk(9, 1009, 109, None)], &[]);
     assert_eq!(sorted.unplaceable.len(), 1, "the old page's chunk 10 was never seen");
     assert_eq!(sorted.duplicates.len(), 1, "its chunk 9 was");
 }
