@@ -19,7 +19,7 @@ use crate::timeline::HELD_UP_MS;
 const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
 /// Capture times that go back by more within a page were stamped by a clock that was set.
 const SET_BACK_MS: u64 = 1_000;
-/// The same from a page to the next, whose chunks may overtake each other.
+/// The same from a page to the next, whose chunks may overtake each other, where connection and bytes do not show it.
 const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// A chunk that seems to come so much too early was stamped before the clock was set back.
 const TOO_EARLY_MS: i64 = 500;
@@ -322,7 +322,18 @@ impl<'c> Walk<'c> {
 
     fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {
         let back_ms = self.latest.ms_since(moved(piece.captured_at, self.ms));
-        (in_page && back_ms > SET_BACK_MS) || (opens && back_ms > SET_BEFORE_PAGE_MS)
+        let before_page_ms = if self.begins_another(piece) { 0 } else { SET_BEFORE_PAGE_MS };
+        (in_page && back_ms > SET_BACK_MS) || (opens && back_ms > before_page_ms)
+    }
+
+    /// Whether another page than the checkpoint's begins with the chunk, by its connection and its bytes, and so late by its time that it
+    /// is of no page beside that one: it was loaded after all that this one has recorded.
+    fn begins_another(&self, piece: &Piece) -> bool {
+        let live = &self.checkpoint.live;
+        let ids = live.connection_id.as_ref().zip(piece.connection_id.as_ref());
+        let other_connection = ids.is_some_and(|(before, now)| before != now);
+        let is_next = self.connection_id == live.connection_id;
+        is_next && other_connection && live.has_passed_another(piece) && self.is_held_up(piece, self.ms)
     }
 
     /// Whether the queue took the chunk right behind the one before it.

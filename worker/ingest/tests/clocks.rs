@@ -8,6 +8,7 @@ use ingest::checkpoint::{Checkpoint, PastNumbering};
 use ingest::gap::{ChunkRange, Gap, Search};
 use ingest::message::{Chunk, Entry, Record};
 use ingest::opening::Opening;
+use ingest::piece::Piece;
 use ingest::position::Position;
 use ingest::snapshot::Snapshot;
 use ingest::sort::{Sorted, sort};
@@ -84,6 +85,27 @@ fn a_clock_that_is_set_back_before_a_reload_leaves_the_new_page_behind_the_old_o
     let entries = [chunk(10, 30_000, 0), chunk(0, 33_000, -3_600_000), chunk(1, 33_300, -3_600_000)];
     let sorted = sort(&written(), &entries, &[]);
     assert_eq!(live(&sorted), [(0, 10, 30_000), (1, 0, 33_000), (1, 1, 33_300)], "{sorted:?}");
+}
+
+/// By a few seconds: what has passed meanwhile hides most of it.
+#[test]
+fn a_clock_that_is_set_back_a_little_before_a_reload_is_seen_by_the_new_pages_connection_and_header() {
+    let mut checkpoint = written();
+    checkpoint.live.next = 0;
+    let Entry::Chunk(mut first) = over("c1", chunk(0, 29_700, 0)) else { unreachable!("it is a chunk") };
+    Arc::make_mut(&mut first).audio = Ok([HEADER, &[1]].concat());
+    checkpoint.live.pass(&Piece::of(0, first), None);
+    for (loaded_ms, back_ms) in [(32_300, -3_000), (32_300, -4_000), (33_600, -4_000)] {
+        let entries = [over("c1", chunk(1, 30_000, 0)), over("c2", chunk(0, loaded_ms, back_ms))];
+        let sorted = sort(&checkpoint, &entries, &[]);
+        assert_eq!(live(&sorted), [(0, 1, 30_000), (1, 0, loaded_ms)], "set by {back_ms} ms: {sorted:?}");
+    }
+    // A page beside the first one, whose clock is as it was.
+    let entries = [over("c1", chunk(1, 30_000, 0)), over("c2", chunk(0, 30_100, -400))];
+    assert!(
+        sort(&checkpoint, &entries, &[]).live.iter().all(|piece| piece.clock_ms == 0),
+        "no clock was set"
+    );
 }
 
 #[test]
