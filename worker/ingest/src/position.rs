@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Clock;
 use crate::message::Format;
 use crate::piece::{Head, Piece, Place};
+use crate::schema::is_default;
 use crate::timeline::Timeline;
 
 /// All that is known of the session before a chunk, but for the media bytes.
@@ -40,6 +41,9 @@ pub struct Position {
     /// The last chunks passed; stored as what they are, so that others of an earlier version are not compared with them.
     #[serde(default, rename = "recent_crc", skip_serializing_if = "Recent::is_empty")]
     pub recent: Recent,
+    /// The fingerprint of the numbering's chunk 0; 0 if it is not known.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub first: u32,
     /// The speaker's clock: capture times here are those of the one that was never set back.
     #[serde(default, skip_serializing_if = "Clock::is_unset")]
     pub clock: Clock,
@@ -64,7 +68,7 @@ impl Position {
         self.numbering = numbering;
         (self.next, self.amid) = (0, None);
         self.numbering_began = captured_at;
-        self.opened_by = None;
+        (self.opened_by, self.first) = (None, 0);
         self.recent = Recent::default();
     }
 
@@ -81,6 +85,7 @@ impl Position {
         }
         if piece.index == 0 && self.passed_of(piece).is_none() {
             self.opened_by.clone_from(&recording);
+            self.first = fingerprint(piece);
         }
         self.clock.note(piece.record.sequence_number, piece.clock_ms);
         self.recording = recording.or(self.recording.take());
@@ -114,8 +119,16 @@ impl Position {
     /// Whether the chunk's bytes were passed with its index, where that is known. A header alone may be the same in each of a
     /// page's recordings.
     pub fn has_passed(&self, piece: &Piece) -> Option<bool> {
-        let same = self.recent.is_same(self.next, piece)?;
+        let same = self.recent.is_same(self.next, piece).or_else(|| self.is_first_again(piece))?;
         (!same || !piece.opens() || piece.holds_audio()).then_some(same)
+    }
+
+    /// Whether the chunk is the numbering's chunk 0, from long ago. Over another connection that is not asked: what follows it
+    /// could not be told from another page's.
+    fn is_first_again(&self, piece: &Piece) -> Option<bool> {
+        let same_connection = self.connection_id.is_some() && self.connection_id == piece.connection_id;
+        let is_known = piece.index == 0 && self.first != 0 && same_connection;
+        (is_known && self.first == fingerprint(piece)).then_some(true)
     }
 
     /// Whether another chunk than this was passed with its index, as far as is known.

@@ -87,8 +87,10 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
     }
     by_one_clock(checkpoint, &mut pieces);
     let mut walk = Walk::new(&checkpoint.live);
-    for mut piece in in_time(pieces) {
-        match walk.classify(checkpoint, &mut piece) {
+    let pieces = in_time(pieces);
+    for (i, piece) in pieces.iter().enumerate() {
+        let mut piece = piece.clone();
+        match walk.classify(checkpoint, &mut piece, &pieces[i + 1..]) {
             Whose::Live => sorted.live.push(piece),
             Whose::Gap(gap) => {
                 piece.numbering = gap.chunks.numbering;
@@ -186,7 +188,8 @@ impl Walk {
         Self { at: live.clone(), waits_for: live.next, seen_to: 0, replaced: None }
     }
 
-    fn classify<'c>(&mut self, checkpoint: &'c Checkpoint, piece: &mut Piece) -> Whose<'c> {
+    /// `later` are the delivery's chunks that were captured later.
+    fn classify<'c>(&mut self, checkpoint: &'c Checkpoint, piece: &mut Piece, later: &[Piece]) -> Whose<'c> {
         if piece.set_aside {
             if piece.numbering > self.at.numbering {
                 self.begin_page(piece);
@@ -194,7 +197,7 @@ impl Walk {
             return self.pass(piece);
         }
         let same_connection = self.same_connection(piece);
-        let same_bytes = self.at.has_passed(piece);
+        let same_bytes = self.has_passed(piece, later);
         if let Some(gap) = self.gap_of(checkpoint, piece, same_bytes) {
             return Whose::Gap(gap);
         }
@@ -246,6 +249,18 @@ impl Walk {
         }
         piece.numbering = self.at.numbering;
         self.pass(piece)
+    }
+
+    /// Whether the chunk's bytes were passed with its index, where that is known. A header or silence that tells nothing by itself was
+    /// sent again if what follows it over its connection was.
+    fn has_passed(&self, piece: &Piece, later: &[Piece]) -> Option<bool> {
+        let follows = |other: &&Piece| {
+            other.index > piece.index
+                && other.connection_id == piece.connection_id
+                && other.record.sequence_number > piece.record.sequence_number
+        };
+        let following = || later.iter().filter(follows).find_map(|other| self.at.has_passed(other));
+        self.at.has_passed(piece).or_else(|| following().filter(|same| *same))
     }
 
     fn begin_page(&mut self, piece: &Piece) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ingest::checkpoint::{Checkpoint, PastNumbering};
 use ingest::gap::{ChunkRange, Gap, Search};
-use ingest::message::{Chunk, Entry, Record, parse};
+use ingest::message::{Chunk, Entry, Format, Record, parse};
 use ingest::opening::Opening;
 use ingest::piece::Piece;
 use ingest::position::Position;
@@ -187,8 +187,8 @@ fn what_a_pages_last_load_left_is_a_duplicate_when_it_comes_again_over_the_new_l
 
 #[test]
 fn a_first_delivery_may_hold_two_numberings() {
-    let entries =
-        [chunk(0, 1000, 1, None), chunk(1, 1001, 2, None), chunk(0, 5000, 3, None), chunk(1, 5001, 4, None)];
+    let other = with_bytes(chunk(1, 5001, 4, None), &[4, 5, 6]);
+    let entries = [chunk(0, 1000, 1, None), chunk(1, 1001, 2, None), chunk(0, 5000, 3, None), other];
     assert_eq!(live(&sort(&Checkpoint::default(), &entries, &[])), [(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 
@@ -440,4 +440,77 @@ fn a_replaced_page_whose_clock_is_set_back_to_before_the_session_stays_replaced(
     let opens = chunk(0, 1_100, 300, Some("c2"));
     let sorted = sort(&written(), &[opens, set_back(13, 301)], &[]);
     assert_eq!((live(&sorted), sorted.replaced.len()), (vec![(1, 0)], 1), "it opens a gap of the first page");
+}
+
+/// The session behind a page's chunks, all of connection `c1`.
+fn behind(page: &[Entry]) -> Checkpoint {
+    let mut live = Position::default();
+    for entry in page {
+        let Entry::Chunk(chunk) = entry else { continue };
+        let piece = Piece::of(0, chunk.clone());
+        live.pass(&piece, piece.recording());
+    }
+    Checkpoint { live, ..Checkpoint::default() }
+}
+
+/// The page's first chunks with new times and sequence numbers, over this connection.
+fn again(page: &[Entry], connection: Option<&str>) -> Vec<Entry> {
+    let renew = |entry: &Entry| {
+        let Entry::Chunk(chunk) = entry else { return entry.clone() };
+        let (mut chunk, sequence_number) = (chunk.clone(), 500 + u128::from(chunk.index));
+        let renewed = Arc::make_mut(&mut chunk);
+        renewed.record =
+            Record { message_id: format!("m{sequence_number}"), sequence_number, ..Record::default() };
+        (renewed.captured_at, renewed.connection_id) = (EpochMs(9_000), connection.map(str::to_owned));
+        Entry::Chunk(chunk)
+    };
+    page.iter().take(10).map(renew).collect()
+}
+
+/// Plain samples; 0 is silence.
+fn pcm(index: u64, level: u8) -> Entry {
+    let Entry::Chunk(mut chunk) = sound(index, 1000 + index, 100 + u128::from(index), "c1") else {
+        unreachable!("it is a chunk")
+    };
+    let samples = if level == 0 { vec![0; 8] } else { vec![level, index as u8, 7, 9] };
+    (Arc::make_mut(&mut chunk).format, Arc::make_mut(&mut chunk).audio) = (Format::Pcm, Ok(samples));
+    Entry::Chunk(chunk)
+}
+
+#[test]
+fn a_page_that_sends_all_again_opens_no_other_though_its_first_chunks_tell_nothing() {
+    let header = chunk(0, 1000, 100, Some("c1"));
+    let sounds = (1..12).map(|index| sound(index, 1000 + index, 100 + u128::from(index), "c1"));
+    let headed: Vec<Entry> = std::iter::once(header).chain(sounds).collect();
+    let silent_at_first: Vec<Entry> = (0..12).map(|index| pcm(index, u8::from(index > 1))).collect();
+    for (page, connection) in [&headed, &silent_at_first]
+        .into_iter()
+        .flat_map(|page| [None, Some("c1"), Some("c2")].map(|connection| (page, connection)))
+    {
+        let sorted = sort(&behind(page), &again(page, connection), &[]);
+        assert_eq!(
+            (live(&sorted), sorted.duplicates.len()),
+            (vec![], 10),
+            "over {connection:?}: its audio would be there twice"
+        );
+    }
+}
+
+#[test]
+fn a_page_opens_another_if_what_follows_its_header_is_new() {
+    let page: Vec<Entry> = (0..12).map(|index| pcm(index, u8::from(index > 1))).collect();
+    let other: Vec<Entry> = (0..12).map(|index| pcm(index, 2 * u8::from(index > 1))).collect();
+    let sorted = sort(&behind(&page), &again(&other, Some("c2")), &[]);
+    assert_eq!(live(&sorted), (0..10).map(|index| (1, index)).collect::<Vec<_>>(), "its sound is dropped");
+}
+
+#[test]
+fn a_page_that_sends_all_again_over_its_connection_after_long_opens_no_other() {
+    let page: Vec<Entry> = (0..100).map(|index| pcm(index, 1)).collect();
+    let sorted = sort(&behind(&page), &again(&page, Some("c1")), &[]);
+    assert_eq!(
+        (live(&sorted), sorted.duplicates.len()),
+        (vec![], 10),
+        "its first half minute would be there twice"
+    );
 }
