@@ -4,7 +4,7 @@
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
 //! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use media::time::EpochMs;
 
@@ -12,6 +12,7 @@ use crate::checkpoint::{Checkpoint, PastNumbering};
 use crate::clock::moved;
 use crate::gap::Gap;
 use crate::piece::Piece;
+use crate::position::Position;
 use crate::timeline::HELD_UP_MS;
 
 /// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
@@ -27,39 +28,89 @@ const TOO_EARLY_MS: i64 = 500;
 const PACE_MS: u64 = 1_500;
 /// The next chunk but a few is still of the same page.
 const NEAR: u64 = 4;
-/// Chunks that overtake each other on their way were captured so close together, and stamped in any order.
-const CLOSE_MS: u64 = 100;
-/// How many of its last chunks a page sends again after a reconnect, at the most.
+/// The same where a page sends what it has kept: concurrent handlers shake it.
+const NEAR_IN_BURST: u64 = 64;
+/// Chunks that overtake each other on their way were stamped so close together; one that was lost and is sent again with a new time is
+/// stamped so much later at the most.
+const SENT_AGAIN_MS: std::ops::Range<u64> = 100..20_000;
+/// How many of its last chunks a page sends again, at the most.
 const SENT_AGAIN: u64 = 8;
 
 /// Brings chunks of one session, as they were stamped, to one clock.
 pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
     let live = &checkpoint.live;
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
-    order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
+    let pages = single_pages(live, pieces);
+    pages.iter().for_each(|page| stamp_before_overtakers(live, pieces, page));
     let mut walk = Walk::new(checkpoint, pieces);
     let mut made_up = Vec::new();
-    for i in order {
+    for i in in_turn(pieces, &pages) {
         let piece = &mut pieces[i];
         let sequence_number = piece.record.sequence_number;
-        if piece.opens() && !walk.is_overtaken(piece) {
-            walk.page.clear();
-        }
         if is_made_up(piece) {
             made_up.push((i, walk.gap(piece).is_some()));
             (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
             continue;
         }
-        piece.clock_ms = match sequence_number <= live.last_sequence {
+        piece.clock_ms = match sequence_number <= live.last_sequence && piece.index < live.next {
             true => live.clock.at_ms(sequence_number),
             false => walk.added_ms(piece),
         };
         piece.captured_at = moved(piece.captured_at, piece.clock_ms);
-        piece.captured_at = walk.before_overtakers(piece);
     }
     for (i, in_gap) in made_up {
         pieces[i].captured_at = beside(pieces, &pieces[i], in_gap);
     }
+}
+
+/// Chunks by index.
+type Page = BTreeMap<u64, usize>;
+
+/// What is at hand of each connection that sends one page and no chunk twice: there the indices tell what follows what.
+fn single_pages(live: &Position, pieces: &[Piece]) -> Vec<Page> {
+    let mut connections: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        connections.entry(&piece.connection_id).or_default().push(i);
+    }
+    let single = |chunks: Vec<usize>| {
+        let another_begins = chunks.iter().any(|i| pieces[*i].opens());
+        let ahead: Vec<usize> = chunks.into_iter().filter(|i| pieces[*i].index >= live.next).collect();
+        let page: Page = ahead.iter().map(|i| (pieces[*i].index, *i)).collect();
+        (!another_begins && page.len() == ahead.len()).then_some(page)
+    };
+    connections.into_values().filter_map(single).collect()
+}
+
+/// A chunk was captured before those behind it that the queue took before it. By a later time it was lost at first, and stamped when it
+/// was sent again.
+fn stamp_before_overtakers(live: &Position, pieces: &mut [Piece], page: &Page) {
+    let in_order: Vec<usize> = page.values().copied().collect();
+    for n in (1..in_order.len()).rev() {
+        let (again, behind) = (&pieces[in_order[n - 1]], &pieces[in_order[n]]);
+        let overtaken = behind.record.sequence_number < again.record.sequence_number
+            && behind.index - again.index <= SENT_AGAIN
+            && !is_made_up(again);
+        // Else they may be of two pages that speak at once.
+        let follows = match n.checked_sub(2) {
+            Some(before) => pieces[in_order[before]].captured_at <= behind.captured_at,
+            None => again.index == live.next,
+        };
+        let captured_at = behind.captured_at;
+        if overtaken && follows && SENT_AGAIN_MS.contains(&again.captured_at.ms_since(captured_at)) {
+            pieces[in_order[n - 1]].captured_at = captured_at;
+        }
+    }
+}
+
+/// The queue's order. But what a connection sends at once overtakes itself.
+fn in_turn(pieces: &[Piece], pages: &[Page]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..pieces.len()).collect();
+    order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
+    for page in pages {
+        let is_of_page = |i: usize| page.get(&pieces[i].index) == Some(&i);
+        let turns: Vec<usize> = (0..order.len()).filter(|turn| is_of_page(order[*turn])).collect();
+        turns.into_iter().zip(page.values()).for_each(|(turn, i)| order[turn] = *i);
+    }
+    order
 }
 
 /// A time that is not known, between those of the chunks beside it that are at hand. When a chunk came back into a gap tells nothing.
@@ -98,14 +149,12 @@ struct Walk<'c> {
     connection_id: Option<String>,
     /// Those before it in this delivery.
     left: Vec<String>,
-    /// When the page's chunks at hand were captured, and the last one passed; and their connections.
-    page: BTreeMap<u64, (EpochMs, Option<String>)>,
-    /// The indices at hand so far, of any page.
-    taken: HashSet<u64>,
     /// When the page began, if there was one before it.
     began: Option<EpochMs>,
     /// The latest capture time.
     latest: EpochMs,
+    /// How much later a chunk is captured than the one before it.
+    pace_ms: u64,
     /// When the queue took the last one.
     sent_at: EpochMs,
     /// What the queue's clock is ahead of the speaker's, if any chunk has told.
@@ -122,18 +171,19 @@ impl<'c> Walk<'c> {
             let latest: &mut EpochMs = stamped.entry(piece.index).or_default();
             *latest = piece.captured_at.max(*latest);
         }
-        let last =
-            live.next.checked_sub(1).map(|last| (last, (live.last_captured, live.connection_id.clone())));
         Self {
             checkpoint,
             stamped,
             next: live.next,
             connection_id: live.connection_id.clone(),
             left: Vec::new(),
-            page: last.into_iter().collect(),
-            taken: HashSet::new(),
             began: (live.numbering > 0).then_some(live.numbering_began),
             latest: live.last_captured,
+            pace_ms: live
+                .last_captured
+                .ms_since(live.numbering_began)
+                .checked_div(live.next)
+                .unwrap_or_default(),
             sent_at: live.timeline.last_sent_at().unwrap_or_default(),
             behind_ms: live.timeline.usually_behind_ms(),
             ms: live.clock.now_ms(),
@@ -155,40 +205,16 @@ impl<'c> Walk<'c> {
         if let Some(ms) = known.or_else(|| self.of_what_is_passed(piece).filter(|_| !opens)) {
             return ms;
         }
-        let before =
-            self.is_of_page_before(piece) && (!self.is_at_its_pace(piece) || self.has_next_beside(piece));
+        let in_turn = || self.is_at_its_pace(piece) || self.leads_back(piece);
+        let before = self.is_of_page_before(piece) && (!in_turn() || self.has_next_beside(piece));
         let in_page = self.goes_on(piece) && !before;
         if self.was_set_back(piece, in_page, opens) {
-            self.ms = self.new_setting(piece).unwrap_or(self.ms);
+            self.ms = self.new_setting(piece).map_or(self.ms, |ms| ms.min(self.right_behind(piece, opens)));
         }
         if in_page || opens {
             self.pass(piece, opens);
         }
         self.ms
-    }
-
-    /// When a chunk was captured: before those of its page that the queue took before it, and that lie behind it. Else it was lost at
-    /// first, and stamped when it was sent again.
-    fn before_overtakers(&mut self, piece: &Piece) -> EpochMs {
-        let index = piece.index;
-        let is_first = self.taken.insert(index);
-        let before = self.page.range(..=index).next_back();
-        let behind = self.page.range(index.saturating_add(1)..=index.saturating_add(SENT_AGAIN)).next();
-        let between = |(at, connection): &(EpochMs, Option<String>)| match before {
-            // Of two pages that speak at the same time, neither overtakes the other.
-            Some((before, (before_at, other))) => {
-                let same_page = connection == other || *connection == piece.connection_id;
-                *before < index && before_at <= at && same_page
-            }
-            None => self.checkpoint.live.is_fresh(),
-        };
-        let latest = behind.map(|(_, behind)| behind).filter(|behind| is_first && between(behind));
-        let captured_at = match latest {
-            Some((latest, _)) if piece.captured_at.ms_since(*latest) > CLOSE_MS => *latest,
-            _ => piece.captured_at,
-        };
-        self.page.entry(index).or_insert_with(|| (captured_at, piece.connection_id.clone()));
-        captured_at
     }
 
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
@@ -210,6 +236,9 @@ impl<'c> Walk<'c> {
         let captured_at = moved(piece.captured_at, self.ms);
         if opens && self.next > 0 {
             self.began = Some(captured_at);
+        }
+        if piece.index == self.next && self.next > 0 {
+            self.pace_ms = self.pace_ms.min(captured_at.ms_since(self.latest));
         }
         self.next = piece.index.saturating_add(1);
         if piece.connection_id.is_some() && piece.connection_id != self.connection_id {
@@ -310,6 +339,24 @@ impl<'c> Walk<'c> {
         self.behind_ms.map(|usual_ms| behind_ms(piece, 0) - usual_ms)
     }
 
+    /// What is to be added at the most. A page's chunk that was kept, and comes faster than it was spoken, was held up as long as the one
+    /// before it: it lies right behind that.
+    fn right_behind(&self, piece: &Piece, opens: bool) -> i64 {
+        let captured_at = self.latest.plus_ms(self.spoken_ms(piece));
+        let was_kept = !opens && self.was_kept(piece);
+        if was_kept { captured_at.0 as i64 - piece.captured_at.0 as i64 } else { i64::MAX }
+    }
+
+    /// About how long it took to speak the chunk, and what is missing before it.
+    fn spoken_ms(&self, piece: &Piece) -> u64 {
+        self.pace_ms.saturating_mul(piece.index.saturating_add(1).saturating_sub(self.next))
+    }
+
+    /// Whether the chunk comes faster than it was spoken, out of what the page has kept.
+    fn was_kept(&self, piece: &Piece) -> bool {
+        piece.record.sent_at.ms_since(self.sent_at) < self.spoken_ms(piece) / 2
+    }
+
     /// Whether the chunk came over a connection that another one has followed in this delivery.
     fn was_left(&self, piece: &Piece) -> bool {
         self.left.iter().any(|left| Some(left) == piece.connection_id.as_ref())
@@ -400,7 +447,16 @@ impl<'c> Walk<'c> {
             let is_next = piece.index == self.next && self.next > 0;
             return is_next && !self.was_left(piece) && !self.is_of_past_page(piece);
         }
-        (self.next..self.next.saturating_add(NEAR)).contains(&piece.index)
+        let near = if self.was_kept(piece) { NEAR_IN_BURST } else { NEAR };
+        (self.next..self.next.saturating_add(near)).contains(&piece.index)
+    }
+
+    /// Whether the chunk that is kept and the next one at hand both go back to before the page: a late chunk of the page before comes
+    /// among this one's, but a clock stays where it was set.
+    fn leads_back(&self, piece: &Piece) -> bool {
+        let began = self.began.unwrap_or_default();
+        let behind = self.stamped.iter().filter(|(index, _)| **index > piece.index).min();
+        self.was_kept(piece) && behind.is_some_and(|(_, at)| moved(*at, self.ms) < began)
     }
 }
 

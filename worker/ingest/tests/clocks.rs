@@ -211,6 +211,58 @@ fn what_others_overtook_after_the_clock_was_set_back_is_no_chunk_of_the_page_bef
     }
 }
 
+/// The network was away until 40 s, and what was spoken from 30 s on, 300 ms each, comes in this order, 5 ms apart. Chunks from 14 on
+/// were stamped by a clock that was set by so much.
+fn kept(order: &[u64], set_ms: i64) -> Vec<Entry> {
+    let sent = (40_000..).step_by(5);
+    let set = |index: u64| if index < 14 { 0 } else { set_ms };
+    let spoken_ms = |index: u64| 30_000 + 300 * (index as i64 - 10);
+    order
+        .iter()
+        .zip(sent)
+        .map(|(i, sent_ms)| chunk(*i, sent_ms, spoken_ms(*i) - sent_ms as i64 + set(*i)))
+        .collect()
+}
+
+/// Whether these chunks of the page are live, each captured about when it was spoken: the pace before the burst tells that.
+fn are_as_spoken(sorted: &Sorted, indices: &[u64]) -> bool {
+    let as_spoken = |(_, index, at_ms): (u32, u64, u64)| at_ms.abs_diff(27_000 + 300 * index) <= 500;
+    places(sorted) == indices.iter().map(|i| (0, *i)).collect::<Vec<_>>()
+        && live(sorted).into_iter().all(as_spoken)
+}
+
+#[test]
+fn a_clock_that_is_set_back_while_the_network_is_away_leaves_what_was_kept_at_its_pace() {
+    let in_order: Vec<u64> = (10..18).collect();
+    for order in [&in_order[..], &[12, 11, 14, 10, 16, 13, 15, 17]] {
+        for set_ms in [-3_000, -20_000, -3_600_000] {
+            let sorted = sort(&written(), &kept(order, set_ms), &[]);
+            assert!(
+                are_as_spoken(&sorted, &in_order),
+                "set by {set_ms} ms, in the order {order:?}: {sorted:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_while_the_network_is_away_opens_no_page_before_a_hole() {
+    // The other chunks come with the next delivery.
+    let sorted = sort(&written(), &kept(&[11, 24, 10, 27, 28, 12, 25], -20_000), &[]);
+    let all_live = are_as_spoken(&sorted, &[10, 11, 12, 24, 25, 27, 28]);
+    assert!(all_live, "all that follows would lie before the page: {sorted:?}");
+}
+
+#[test]
+fn what_was_kept_after_the_clock_was_set_back_is_not_parked_as_from_before_the_page() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering = 1;
+    let captured = (EpochMs(T0), EpochMs(T0 + 26_000));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 9, captured, connection_id: None }];
+    let sorted = sort(&checkpoint, &kept(&[10, 12, 16, 11, 19, 18], -10_000), &[]);
+    assert_eq!(places(&sorted), [10, 11, 12, 16, 18, 19].map(|i| (1, i)), "{sorted:?}");
+}
+
 #[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.
