@@ -36,6 +36,8 @@ const CLOCK_SET_AHEAD_MS: i64 = 500;
 const STEADY_MS: u64 = 250;
 /// How much audio must have taken equally long before a clock that is set ahead can be recognised.
 const STEADY_FOR: Samples = Samples::from_ms(900);
+/// So much audio shows whether it came as fast as it was spoken, although concurrent handlers shake it.
+const PACE_SHOWS_IN: Samples = Samples::from_ms(500);
 /// A recorder's event comes that much after its blob's audio has ended, at the most.
 const EVENT_MS: i64 = 30;
 /// Usual time from a chunk's capture to the queue.
@@ -249,6 +251,7 @@ impl Timeline {
 
     /// Places `chunk`. Those `after` it serve to tell a pause from a stall, and a slow way from a clock that is behind.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
+        let unset_ms = self.skew_ms - self.set_ms;
         let ahead_ms = self.skew_ms - self.lag_ms;
         let amid_blob = self.enter(chunk, after, sight.in_gap);
         let Lag { lowest_ms, settled, whole } = self.lag(chunk, after);
@@ -258,8 +261,7 @@ impl Timeline {
             // What a page handed out after a stall ends the earlier, the more of it is in sight; and the end of a blob that is on its
             // way may show that the speaker's clock is ahead.
             let may_be_ahead = |last: &Timing| last.continues && last.behind_ms() < self.skew_ms;
-            let known =
-                settled && whole && tells_clock(chunk, after) && !after.last().is_some_and(may_be_ahead);
+            let known = settled && whole && !is_kept(chunk, after) && !after.last().is_some_and(may_be_ahead);
             return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
@@ -275,7 +277,10 @@ impl Timeline {
         let in_step = sight.in_gap || !whole;
         let time = if in_step { chunk.samples } else { self.scaled(chunk.samples, lowest_ms) };
         let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lag_ms);
-        Placement { doubtful: !known && !amid_blob && !sight.in_gap, ..placed }
+        // How far the clock was set ahead amid what a page has kept shows what comes at its pace.
+        let fell_ms = unset_ms - (self.skew_ms - self.set_ms);
+        let may_be_ahead = fell_ms > CLOCK_SET_AHEAD_MS && !sight.calm && is_kept(chunk, after);
+        Placement { doubtful: (!known || may_be_ahead) && !amid_blob && !sight.in_gap, ..placed }
     }
 
     /// Goes on to a chunk: what lies before it, and what it shows of the clock. Returns whether it continues a blob: then it shows
@@ -283,11 +288,8 @@ impl Timeline {
     fn enter(&mut self, chunk: &Timing, after: &[Timing], in_gap: bool) -> bool {
         let amid_blob = self.blob == Some(chunk.captured_at);
         self.blob = chunk.continues.then_some(chunk.captured_at);
-        if self.last.is_none() {
-            self.skew_ms = self.skew_ms.min(lowest_behind_ms(chunk, after));
-        }
         if !amid_blob {
-            self.follow_clock(&blob_of(chunk, after), in_gap);
+            self.follow_clock(&blob_of(chunk, after), after, in_gap);
         }
         if self.stretch_at.is_some() {
             self.samples += chunk.joint.hole();
@@ -379,13 +381,14 @@ impl Timeline {
     }
 
     /// Keeps the speaker's clock together with the queue's.
-    fn follow_clock(&mut self, chunk: &Timing, in_gap: bool) {
+    fn follow_clock(&mut self, chunk: &Timing, after: &[Timing], in_gap: bool) {
         let behind_ms = chunk.behind_ms();
+        let lowest_ms = lowest_behind_ms(chunk, after);
         if self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS {
             self.skew_ms = behind_ms;
         }
         if in_gap {
-            self.skew_ms = self.skew_ms.min(behind_ms);
+            self.skew_ms = self.skew_ms.min(lowest_ms);
             return;
         }
         let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
@@ -400,7 +403,7 @@ impl Timeline {
             self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.
-        self.skew_ms = self.skew_ms.min(behind_ms);
+        self.skew_ms = self.skew_ms.min(lowest_ms);
         let as_before = self.last.is_some_and(|last| set_ms == 0 && last.took_as_long_as(chunk));
         let usually = self.last.map(|last| (last.usually_behind_ms + set_ms, last.steady));
         let (usually_behind_ms, steady) = match usually {
@@ -535,14 +538,18 @@ fn lowest_behind_ms(chunk: &Timing, after: &[Timing]) -> i64 {
     lowest_ms
 }
 
-/// Whether the newest chunks at hand came as they were spoken. Of what a page sends at once that had no network before, each chunk takes
-/// less time to the queue than the one before it: only the last ones show whether the speaker's clock is ahead.
-fn tells_clock(chunk: &Timing, after: &[Timing]) -> bool {
-    let Some(newest) = after.last() else { return true };
-    let span_ms = |earlier: &Timing| newest.captured_at.ms_since(earlier.captured_at);
-    let is_long = |earlier: &&Timing| span_ms(earlier) >= STEADY_FOR.ms_floor();
-    let earlier = after.iter().rev().find(is_long).unwrap_or(chunk);
-    newest.sent_at.ms_since(earlier.sent_at) * 2 >= span_ms(earlier)
+/// Whether the last of what is at hand came faster than it was spoken, out of what a page has kept: each chunk takes less time to the
+/// queue than the one before it, and only what comes at its pace shows whether the speaker's clock is ahead.
+fn is_kept(chunk: &Timing, after: &[Timing]) -> bool {
+    let Some(last) = after.last() else { return true };
+    let mut audio = Samples(0);
+    for before in std::iter::once(chunk).chain(after).rev() {
+        if audio >= PACE_SHOWS_IN {
+            return last.sent_at.ms_since(before.sent_at) * 4 < audio.ms_floor() * 3;
+        }
+        audio += before.samples;
+    }
+    true
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

@@ -355,14 +355,18 @@ fn pieces_of_an_older_page_that_tells_nothing_are_a_burst() {
     assert_eq!(place_all(&pieces), [0, 14_400, 15_800, 17_200, 18_600, 20_000]);
 }
 
-/// Where chunks lie that were captured and sent then, in ms after T0.
-fn place_by(clocks: &[(i64, u64)]) -> Vec<i64> {
-    let timing = |(captured_ms, sent_ms): &(i64, u64)| Timing {
+/// A chunk that was captured and sent then, in ms after T0.
+fn timing_by((captured_ms, sent_ms): &(i64, u64)) -> Timing {
+    Timing {
         captured_at: EpochMs(T0.saturating_add_signed(*captured_ms)),
         sent_at: EpochMs(T0 + sent_ms),
         ..chunk(0, 300, Joint::Continues)
-    };
-    place_all(&clocks.iter().map(timing).collect::<Vec<_>>())
+    }
+}
+
+/// Where such chunks lie.
+fn place_by(clocks: &[(i64, u64)]) -> Vec<i64> {
+    place_all(&clocks.iter().map(timing_by).collect::<Vec<_>>())
 }
 
 #[test]
@@ -373,6 +377,29 @@ fn a_clock_that_is_set_ahead_is_no_pause_and_a_pause_is_one_by_both_clocks() {
     assert_eq!(set_right, [-3_000, -2_700, -2_400, -2_100, -1_800, -1_500], "nobody paused");
     let paused = place_by(&[&before[..], &[(1_500, 4_540), (1_800, 4_840)]].concat());
     assert_eq!(paused, [-3_000, -2_700, -2_400, -2_100, 1_200, 1_500], "the pause is gone");
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_while_the_network_is_away_follows_what_comes_at_its_pace() {
+    // Away from 1 to 4 s; the clock is set ahead by 20 s at 2.1 s.
+    let clocks: Vec<(i64, u64)> = (1..20)
+        .map(|n| 300 * n)
+        .map(|ms| {
+            let sent_ms = if (1_000..4_000).contains(&ms) { 4_000 + ms / 100 } else { ms };
+            (ms + if ms > 2_100 { 20_000 } else { 0 }, sent_ms as u64 + 40)
+        })
+        .collect();
+    let steady: Vec<i64> = (0..19).map(|n| 300 * n).collect();
+    assert_eq!(place_by(&clocks), steady, "nobody paused");
+    // As long as nothing comes at its pace, it may be ahead further.
+    let timings: Vec<Timing> = clocks.iter().map(timing_by).collect();
+    let doubtful = |at_hand: usize| {
+        let mut timeline = Timeline::default();
+        let busy = Sight { calm: false, ..CALM };
+        let place = |n: usize| timeline.place(&timings[n], &timings[n + 1..at_hand], busy).doubtful;
+        (0..8).map(place).collect::<Vec<_>>()[7]
+    };
+    assert_eq!((doubtful(10), doubtful(16)), (true, false));
 }
 
 #[test]
