@@ -162,8 +162,12 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
         Crowd::Room => Decision::SetAside,
         Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
     };
+    // What lies behind chunks that are set aside shows at once, if there is anything.
+    let waits_aside = view.pieces.iter().any(|piece| piece.set_aside);
+    let looks_at_once = why == Why::Doubt && waits_aside && hides_more(view, policy);
+    let moment_s = u32::from(!looks_at_once);
     if sure == 0 {
-        return later(1);
+        return later(moment_s);
     }
     let (target, most) = lengths(policy, age_ms, view.crowd);
     let fits = fits(view, policy, most, sure);
@@ -180,7 +184,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
         return Decision::Write { chunks: fits };
     }
     if why != Why::Young {
-        return later(1);
+        return later(moment_s);
     }
     let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
     let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
