@@ -4,7 +4,7 @@
 //! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
 //! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use media::time::EpochMs;
 
@@ -75,9 +75,15 @@ fn single_pages(live: &Position, pieces: &[Piece]) -> Vec<Page> {
         let another_begins = chunks.iter().any(|i| pieces[*i].opens());
         let ahead: Vec<usize> = chunks.into_iter().filter(|i| pieces[*i].index >= live.next).collect();
         let page: Page = ahead.iter().map(|i| (pieces[*i].index, *i)).collect();
-        (!another_begins && page.len() == ahead.len()).then_some(page)
+        (!another_begins && page.len() == ahead.len() && times_step_back(pieces, &page) <= 1).then_some(page)
     };
     connections.into_values().filter_map(single).collect()
+}
+
+/// How often: once where a clock was set or a chunk was sent again; more often among chunks of two loads.
+fn times_step_back(pieces: &[Piece], page: &Page) -> usize {
+    let captured: Vec<EpochMs> = page.values().map(|i| pieces[*i].captured_at).collect();
+    captured.windows(2).filter(|pair| pair[0].ms_since(pair[1]) > SET_BACK_MS).count()
 }
 
 /// A chunk was captured before those behind it that the queue took before it. By a later time it was lost at first, and stamped when it
@@ -138,11 +144,19 @@ fn is_made_up(piece: &Piece) -> bool {
     piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS
 }
 
+/// A chunk as it was stamped.
+struct Stamped {
+    connection_id: Option<String>,
+    index: u64,
+    at: EpochMs,
+    sequence_number: u128,
+}
+
 /// Goes through a delivery in the queue's order.
 struct Walk<'c> {
     checkpoint: &'c Checkpoint,
-    /// The latest timestamp that comes with each chunkIndex.
-    stamped: HashMap<u64, EpochMs>,
+    /// The chunks at hand, as they were stamped.
+    stamped: Vec<Stamped>,
     /// The next chunkIndex.
     next: u64,
     /// The connection of the last chunk, if messages carry it.
@@ -166,11 +180,13 @@ struct Walk<'c> {
 impl<'c> Walk<'c> {
     fn new(checkpoint: &'c Checkpoint, pieces: &[Piece]) -> Self {
         let live = &checkpoint.live;
-        let mut stamped = HashMap::new();
-        for piece in pieces.iter().filter(|piece| !is_made_up(piece)) {
-            let latest: &mut EpochMs = stamped.entry(piece.index).or_default();
-            *latest = piece.captured_at.max(*latest);
-        }
+        let stamp = |piece: &Piece| Stamped {
+            connection_id: piece.connection_id.clone(),
+            index: piece.index,
+            at: piece.captured_at,
+            sequence_number: piece.record.sequence_number,
+        };
+        let stamped = pieces.iter().filter(|piece| !is_made_up(piece)).map(stamp).collect();
         Self {
             checkpoint,
             stamped,
@@ -370,7 +386,8 @@ impl<'c> Walk<'c> {
     fn was_set_back(&self, piece: &Piece, in_page: bool, opens: bool) -> bool {
         let back_ms = self.latest.ms_since(moved(piece.captured_at, self.ms));
         let before_page_ms = if self.begins_another(piece) { 0 } else { SET_BEFORE_PAGE_MS };
-        (in_page && back_ms > SET_BACK_MS) || (opens && back_ms > before_page_ms)
+        (in_page && back_ms > SET_BACK_MS && !self.has_later_behind(piece))
+            || (opens && back_ms > before_page_ms)
     }
 
     /// Whether another page than the checkpoint's begins with the chunk, by its connection and its bytes, and so late by its time that it
@@ -391,8 +408,20 @@ impl<'c> Walk<'c> {
 
     /// Whether another chunk with the index is at hand that comes after all that is passed, by the clock as it is.
     fn has_next_beside(&self, piece: &Piece) -> bool {
-        let other = self.stamped.get(&piece.index).filter(|latest| **latest > piece.captured_at);
-        other.is_some_and(|latest| moved(*latest, self.ms) > self.latest)
+        self.stamped.iter().any(|other| {
+            other.index == piece.index
+                && other.at > piece.captured_at
+                && moved(other.at, self.ms) > self.latest
+        })
+    }
+
+    /// Whether a later chunk of the page is at hand that comes after all that is passed, by the clock as it is: no clock was set.
+    fn has_later_behind(&self, piece: &Piece) -> bool {
+        self.stamped.iter().any(|other| {
+            other.index > piece.index
+                && other.connection_id == piece.connection_id
+                && moved(other.at, self.ms) > self.latest
+        })
     }
 
     /// Whether the chunk was captured before the page began, and in this session.
@@ -455,8 +484,13 @@ impl<'c> Walk<'c> {
     /// among this one's, but a clock stays where it was set.
     fn leads_back(&self, piece: &Piece) -> bool {
         let began = self.began.unwrap_or_default();
-        let behind = self.stamped.iter().filter(|(index, _)| **index > piece.index).min();
-        self.was_kept(piece) && behind.is_some_and(|(_, at)| moved(*at, self.ms) < began)
+        let behind = self.stamped.iter().filter(|other| {
+            other.index > piece.index && other.sequence_number > piece.record.sequence_number
+        });
+        let next = behind.min_by_key(|other| (other.index, other.at));
+        // What the queue took before all that is passed comes again.
+        let is_new = piece.record.sequence_number > self.checkpoint.live.last_sequence;
+        is_new && self.was_kept(piece) && next.is_some_and(|next| moved(next.at, self.ms) < began)
     }
 }
 

@@ -18,6 +18,8 @@ use crate::reckon::by_one_clock;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
+/// By how much a clock can be set back unseen.
+const UNSEEN_SET_MS: u64 = 1_000;
 /// How long before the current page a chunk may have been captured and still count as a late chunk of the previous page. A larger
 /// step back means that the clock was set.
 const STRAGGLER_MS: u64 = 5_000;
@@ -29,6 +31,8 @@ const CLOCK_SET_MS: u64 = 5_000;
 pub struct Sorted {
     /// Chunks that the live audio waits for, by numbering and index.
     pub live: Vec<Piece>,
+    /// Whether some of these were set aside as an earlier page's.
+    pub renumbered: bool,
     /// Chunks that have come back into a gap, with the gap itself, by index.
     pub backfill: Vec<(Gap, Vec<Piece>)>,
     /// Delivered again although written: acknowledge.
@@ -90,8 +94,12 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
     let pieces = in_time(pieces);
     for (i, piece) in pieces.iter().enumerate() {
         let mut piece = piece.clone();
+        let kept_as = piece.set_aside.then_some(piece.numbering);
         match walk.classify(checkpoint, &mut piece, &pieces[i + 1..]) {
-            Whose::Live => sorted.live.push(piece),
+            Whose::Live => {
+                sorted.renumbered |= kept_as.is_some_and(|numbering| numbering != piece.numbering);
+                sorted.live.push(piece);
+            }
             Whose::Gap(gap) => {
                 piece.numbering = gap.chunks.numbering;
                 match sorted.backfill.iter_mut().find(|(g, _)| g.id() == gap.id()) {
@@ -126,7 +134,8 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
             None => piece.captured_at,
             Some(connection) => {
                 let latest = latest.entry(connection).or_default();
-                *latest = piece.captured_at.max(*latest);
+                let is_of_other_page = latest.ms_since(piece.captured_at) > UNSEEN_SET_MS;
+                *latest = if is_of_other_page { piece.captured_at } else { piece.captured_at.max(*latest) };
                 *latest
             }
         };
@@ -179,22 +188,21 @@ struct Walk {
     waits_for: u64,
     /// One past the highest index of the numbering seen in this delivery.
     seen_to: u64,
+    /// Whether the numbering's opening chunk was seen in this delivery: what comes behind it is of no page before.
+    opened: bool,
     /// The connection of a page that another one has replaced in this delivery.
     replaced: Option<String>,
 }
 
 impl Walk {
     fn new(live: &Position) -> Self {
-        Self { at: live.clone(), waits_for: live.next, seen_to: 0, replaced: None }
+        Self { at: live.clone(), waits_for: live.next, seen_to: 0, opened: false, replaced: None }
     }
 
     /// `later` are the delivery's chunks that were captured later.
     fn classify<'c>(&mut self, checkpoint: &'c Checkpoint, piece: &mut Piece, later: &[Piece]) -> Whose<'c> {
         if piece.set_aside {
-            if piece.numbering > self.at.numbering {
-                self.begin_page(piece);
-            }
-            return self.pass(piece);
+            return self.pass_aside(checkpoint, piece);
         }
         let same_connection = self.same_connection(piece);
         let same_bytes = self.has_passed(piece, later);
@@ -226,7 +234,7 @@ impl Walk {
         // A page's first blobs may be empty, and tell nothing; then its first header tells.
         let opens_other =
             self.at.opened_otherwise(piece) || (same_bytes == Some(false) && piece.starts_recording());
-        let begins_other = (newer && turned) || piece.opens() || opens_other;
+        let begins_other = (turned && (newer || same_bytes == Some(false))) || piece.opens() || opens_other;
         let repeats = piece.index < self.seen_to && same_bytes != Some(true) && begins_other;
         if piece.index < self.waits_for || repeats {
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
@@ -235,7 +243,8 @@ impl Walk {
             // over another one is as old as it was.
             let is_new = newer && same_bytes != Some(true) && !piece.is_empty();
             let not_again = begins || (is_new && same_connection == Some(false));
-            let later = (turned && (begins || same_connection != Some(true))) || (later_ms > 0 && not_again);
+            let later = (turned && (begins || same_connection != Some(true) || same_bytes == Some(false)))
+                || (later_ms > 0 && not_again);
             let clock_set_back = newer && !self.is_straggler(piece);
             let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.
@@ -263,12 +272,30 @@ impl Walk {
         self.at.has_passed(piece).or_else(|| following().filter(|same| *same))
     }
 
+    /// A chunk that was set aside as a page's may be of a later one: that one's first chunks were not at hand then. What a lease has
+    /// stays as it was planned.
+    fn pass_aside<'c>(&mut self, checkpoint: &Checkpoint, piece: &mut Piece) -> Whose<'c> {
+        let same_connection = self.same_connection(piece);
+        let leased = checkpoint.lease.as_ref().map(|lease| &lease.advance.chunks);
+        let is_leased = leased.is_some_and(|c| c.numbering == piece.numbering && c.holds(piece.index));
+        let may_be_later = self.opened || piece.numbering == self.at.numbering;
+        if may_be_later && same_connection != Some(false) && !is_leased {
+            let turned = piece.captured_at.ms_since(self.at.last_captured) > PAGE_TURN_MS;
+            let repeats = piece.index < self.seen_to && turned && self.at.has_passed(piece) == Some(false);
+            piece.numbering = piece.numbering.max(self.at.numbering + u32::from(repeats));
+        }
+        if piece.numbering > self.at.numbering {
+            self.begin_page(piece);
+        }
+        self.pass(piece)
+    }
+
     fn begin_page(&mut self, piece: &Piece) {
         if self.same_connection(piece) == Some(false) {
             self.replaced = self.at.connection_id.take();
         }
         self.at.begin_page(piece.numbering, piece.captured_at);
-        (self.waits_for, self.seen_to) = (0, 0);
+        (self.waits_for, self.seen_to, self.opened) = (0, 0, piece.opens());
     }
 
     fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {

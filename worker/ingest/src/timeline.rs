@@ -36,8 +36,6 @@ const CLOCK_SET_AHEAD_MS: i64 = 500;
 const STEADY_MS: u64 = 250;
 /// How much audio must have taken equally long before a clock that is set ahead can be recognised.
 const STEADY_FOR: Samples = Samples::from_ms(900);
-/// So much audio shows whether it came as fast as it was spoken, although concurrent handlers shake it.
-const PACE_SHOWS_IN: Samples = Samples::from_ms(500);
 /// A recorder's event comes that much after its blob's audio has ended, at the most.
 const EVENT_MS: i64 = 30;
 /// Usual time from a chunk's capture to the queue.
@@ -261,7 +259,8 @@ impl Timeline {
             // What a page handed out after a stall ends the earlier, the more of it is in sight; and the end of a blob that is on its
             // way may show that the speaker's clock is ahead.
             let may_be_ahead = |last: &Timing| last.continues && last.behind_ms() < self.skew_ms;
-            let known = settled && whole && !is_kept(chunk, after) && !after.last().is_some_and(may_be_ahead);
+            let known =
+                settled && whole && tells_clock(chunk, after) && !after.last().is_some_and(may_be_ahead);
             return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
@@ -279,7 +278,7 @@ impl Timeline {
         let placed = self.put(chunk, self.within(EpochMs(at), sight.latest), time, lag_ms);
         // How far the clock was set ahead amid what a page has kept shows what comes at its pace.
         let fell_ms = unset_ms - (self.skew_ms - self.set_ms);
-        let may_be_ahead = fell_ms > CLOCK_SET_AHEAD_MS && !sight.calm && is_kept(chunk, after);
+        let may_be_ahead = fell_ms > CLOCK_SET_AHEAD_MS && !sight.calm && !tells_clock(chunk, after);
         Placement { doubtful: (!known || may_be_ahead) && !amid_blob && !sight.in_gap, ..placed }
     }
 
@@ -538,18 +537,14 @@ fn lowest_behind_ms(chunk: &Timing, after: &[Timing]) -> i64 {
     lowest_ms
 }
 
-/// Whether the last of what is at hand came faster than it was spoken, out of what a page has kept: each chunk takes less time to the
-/// queue than the one before it, and only what comes at its pace shows whether the speaker's clock is ahead.
-fn is_kept(chunk: &Timing, after: &[Timing]) -> bool {
-    let Some(last) = after.last() else { return true };
-    let mut audio = Samples(0);
-    for before in std::iter::once(chunk).chain(after).rev() {
-        if audio >= PACE_SHOWS_IN {
-            return last.sent_at.ms_since(before.sent_at) * 4 < audio.ms_floor() * 3;
-        }
-        audio += before.samples;
-    }
-    true
+/// Whether the newest chunks at hand came as they were spoken. Of what a page sends at once that had no network before, each chunk takes
+/// less time to the queue than the one before it: only the last ones show whether the speaker's clock is ahead.
+fn tells_clock(chunk: &Timing, after: &[Timing]) -> bool {
+    let Some(newest) = after.last() else { return true };
+    let span_ms = |earlier: &Timing| newest.captured_at.ms_since(earlier.captured_at);
+    let is_long = |earlier: &&Timing| span_ms(earlier) >= STEADY_FOR.ms_floor();
+    let earlier = after.iter().rev().find(is_long).unwrap_or(chunk);
+    newest.sent_at.ms_since(earlier.sent_at) * 2 >= span_ms(earlier)
 }
 
 /// The hole that the speaker's clock shows behind the one that is known, where it is to be filled with packets.

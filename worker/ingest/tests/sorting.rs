@@ -135,6 +135,29 @@ fn what_a_pages_last_load_left_stays_that_loads_though_the_new_ones_first_chunk_
     assert_eq!((late.duplicates.len(), late.unplaceable.len()), (0, 1), "it was never seen");
 }
 
+/// Two loads of a page are sent at once, and the queue has them in any order.
+#[test]
+fn a_chunk_that_was_set_aside_before_its_pages_first_ones_came_is_that_pages() {
+    let aside = |connection| {
+        let Entry::Chunk(chunk) = with_bytes(chunk(12, 8_600, 111, connection), &[7, 7, 7]) else {
+            unreachable!("it is a chunk")
+        };
+        Piece { set_aside: true, ..Piece::of(0, chunk) }
+    };
+    for connection in [None, Some("c1")] {
+        let old = [chunk(10, 1010, 113, connection), chunk(12, 1012, 110, connection)];
+        let sorted = sort(&passed(10), &old, &[aside(connection)]);
+        assert_eq!(live(&sorted), [(0, 10), (0, 12), (1, 12)], "the old load's chunk 12 would be parked");
+        assert!(sorted.renumbered, "it would be dropped with the old load's");
+
+        let opens = chunk(0, 5000, 112, connection);
+        let sorted = sort(&passed(10), &[old[0].clone(), opens], &[aside(connection)]);
+        assert_eq!(live(&sorted), [(0, 10), (1, 0), (1, 12)], "it comes behind its page's first chunk");
+    }
+    let sorted = sort(&passed(10), &[chunk(0, 5000, 112, Some("c2"))], &[aside(Some("c1"))]);
+    assert!(!sorted.renumbered, "of two pages that speak at once, the connection tells whose it is");
+}
+
 /// A session that has written chunks 0 to 9 of a page, and 0 to 2 of its next load, all over this connection.
 fn reloaded(connection: Option<&str>) -> Checkpoint {
     let connection_id = connection.map(str::to_owned);

@@ -5,6 +5,7 @@ use ingest::batch::Because;
 use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::snapshot::SnapshotKey;
+use ingest::sort::Sorted;
 
 use crate::event::Event;
 use crate::park::Reason;
@@ -38,6 +39,26 @@ impl<P: Ports> SessionWork<'_, P> {
             pieces.extend(item);
         }
         Ok(pieces)
+    }
+
+    /// Keeps what is set aside as it is sorted now, if some of it has turned out to be a later page's.
+    pub(crate) async fn keep_numbering(&self, state: &mut State, sorted: &Sorted) -> Result<(), Stop> {
+        if !sorted.renumbered {
+            return Ok(());
+        }
+        let aside: Vec<&Piece> = sorted.live.iter().filter(|piece| piece.set_aside).collect();
+        state.checkpoint.aside = Aside::default();
+        self.store_aside(state, &aside).await
+    }
+
+    /// Stores chunks, and lists them in the checkpoint.
+    async fn store_aside(&self, state: &mut State, pieces: &[&Piece]) -> Result<(), Stop> {
+        let keep_seconds = self.writer.config.gap_snapshot_seconds;
+        for (key, item) in state.checkpoint.aside.take(pieces) {
+            let store = self.writer.ports.store();
+            store.save_snapshot(&self.session, key.as_str(), &item, keep_seconds).await?;
+        }
+        self.save(state).await
     }
 
     /// Parks what is set aside, and takes it off the list.
@@ -77,12 +98,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let newest = delivered.iter().map(|piece| piece.record.sequence_number).max();
         delivered.retain(|piece| Some(piece.record.sequence_number) != newest);
         if !delivered.is_empty() {
-            let keep_seconds = self.writer.config.gap_snapshot_seconds;
-            for (key, item) in state.checkpoint.aside.take(&delivered) {
-                let store = self.writer.ports.store();
-                store.save_snapshot(&self.session, key.as_str(), &item, keep_seconds).await?;
-            }
-            self.save(state).await?;
+            self.store_aside(state, &delivered).await?;
             self.settle(delivered.iter().map(|piece| &piece.record), Because::SetAside);
             self.emit(Event::SetAside {
                 session_id: self.session.to_string(),

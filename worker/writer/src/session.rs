@@ -77,6 +77,7 @@ impl<P: Ports> SessionWork<'_, P> {
             sorted.duplicates.clone_from(&again);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
+            self.keep_numbering(&mut state, &sorted).await?;
             if let Resolved::Unsure(lease, reason) = resolved {
                 self.park_unsure(&mut state, &sorted, *lease, reason).await?;
             } else {

@@ -62,7 +62,9 @@ fn a_session_that_begins_without_a_network_waits_for_the_end_of_a_blob_that_was_
     let busy = Sight { calm: false, ..CALM };
     let first = |in_sight: &[Timing]| Timeline::default().place(&in_sight[0], &in_sight[1..], busy);
     assert!(first(&begun).doubtful, "all would lie 5 s too late");
-    let placed = first(&[&begun[..], &[piece(40, false, chunk(21_000, 6_000, Joint::Continues))]].concat());
+    let ended = piece(40, false, chunk(21_000, 6_000, Joint::Continues));
+    let at_its_pace = piece(40, false, chunk(22_000, 1_000, Joint::Continues));
+    let placed = first(&[&begun[..], &[ended, at_its_pace]].concat());
     assert_eq!((T0 - placed.at.0, placed.doubtful), (19_960, false));
 }
 
