@@ -1,25 +1,14 @@
-//! Brings a session's capture times to one clock: the one that the speaker's would be if it had never been set back.
-//!
-//! Everything else compares capture times: which page a chunk is of, which gap, what lies between two chunks. So a delivery's
-//! chunks are brought to one clock before. A clock that is set ahead needs nothing here: what comes later is later, and
-//! [`Timeline`](crate::timeline::Timeline) tells it from a pause.
-
-use std::collections::BTreeMap;
+//! What is to be added to each capture time: chunk by chunk, by what the checkpoint and those before tell of the speaker's clock.
 
 use media::time::EpochMs;
 
+use super::{SET_BACK_MS, is_made_up};
 use crate::checkpoint::{Checkpoint, PastNumbering};
 use crate::clock::moved;
 use crate::gap::Gap;
 use crate::piece::Piece;
-use crate::position::Position;
 use crate::timeline::HELD_UP_MS;
 
-/// A timestamp that is further from the queue's time tells nothing of when its chunk was captured: no clock is set so far, and no
-/// message lies that long in a queue and its DLQ.
-const MADE_UP_MS: u64 = 30 * 24 * 3_600_000;
-/// Capture times that go back by more within a page were stamped by a clock that was set.
-const SET_BACK_MS: u64 = 1_000;
 /// The same from a page to the next, whose chunks may overtake each other, where connection and bytes do not show it.
 const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// A chunk that seems to come so much too early was stamped before the clock was set back.
@@ -30,119 +19,6 @@ const PACE_MS: u64 = 1_500;
 const NEAR: u64 = 4;
 /// The same where a page sends what it has kept: concurrent handlers shake it.
 const NEAR_IN_BURST: u64 = 64;
-/// Chunks that overtake each other on their way were stamped so close together; one that was lost and is sent again with a new time is
-/// stamped so much later at the most.
-const SENT_AGAIN_MS: std::ops::Range<u64> = 100..20_000;
-/// How many of its last chunks a page sends again, at the most.
-const SENT_AGAIN: u64 = 8;
-
-/// Brings chunks of one session, as they were stamped, to one clock.
-pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
-    let live = &checkpoint.live;
-    let pages = single_pages(live, pieces);
-    pages.iter().for_each(|page| stamp_before_overtakers(live, pieces, page));
-    let mut walk = Walk::new(checkpoint, pieces);
-    let mut made_up = Vec::new();
-    for i in in_turn(pieces, &pages) {
-        let piece = &mut pieces[i];
-        let sequence_number = piece.record.sequence_number;
-        if is_made_up(piece) {
-            made_up.push((i, walk.gap(piece).is_some()));
-            (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
-            continue;
-        }
-        piece.clock_ms = match sequence_number <= live.last_sequence && piece.index < live.next {
-            true => live.clock.at_ms(sequence_number),
-            false => walk.added_ms(piece),
-        };
-        piece.captured_at = moved(piece.captured_at, piece.clock_ms);
-    }
-    for (i, in_gap) in made_up {
-        pieces[i].captured_at = beside(pieces, &pieces[i], in_gap);
-    }
-}
-
-/// Chunks by index.
-type Page = BTreeMap<u64, usize>;
-
-/// What is at hand of each connection that sends one page and no chunk twice: there the indices tell what follows what.
-fn single_pages(live: &Position, pieces: &[Piece]) -> Vec<Page> {
-    let mut connections: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (i, piece) in pieces.iter().enumerate() {
-        connections.entry(&piece.connection_id).or_default().push(i);
-    }
-    let single = |chunks: Vec<usize>| {
-        let another_begins = chunks.iter().any(|i| pieces[*i].opens());
-        let ahead: Vec<usize> = chunks.into_iter().filter(|i| pieces[*i].index >= live.next).collect();
-        let page: Page = ahead.iter().map(|i| (pieces[*i].index, *i)).collect();
-        (!another_begins && page.len() == ahead.len() && times_step_back(pieces, &page) <= 1).then_some(page)
-    };
-    connections.into_values().filter_map(single).collect()
-}
-
-/// How often: once where a clock was set or a chunk was sent again; more often among chunks of two loads.
-fn times_step_back(pieces: &[Piece], page: &Page) -> usize {
-    let captured: Vec<EpochMs> = page.values().map(|i| pieces[*i].captured_at).collect();
-    captured.windows(2).filter(|pair| pair[0].ms_since(pair[1]) > SET_BACK_MS).count()
-}
-
-/// A chunk was captured before those behind it that the queue took before it. By a later time it was lost at first, and stamped when it
-/// was sent again.
-fn stamp_before_overtakers(live: &Position, pieces: &mut [Piece], page: &Page) {
-    let in_order: Vec<usize> = page.values().copied().collect();
-    for n in (1..in_order.len()).rev() {
-        let (again, behind) = (&pieces[in_order[n - 1]], &pieces[in_order[n]]);
-        let overtaken = behind.record.sequence_number < again.record.sequence_number
-            && behind.index - again.index <= SENT_AGAIN
-            && !is_made_up(again);
-        // Else they may be of two pages that speak at once.
-        let follows = match n.checked_sub(2) {
-            Some(before) => pieces[in_order[before]].captured_at <= behind.captured_at,
-            None => again.index == live.next,
-        };
-        let captured_at = behind.captured_at;
-        if overtaken && follows && SENT_AGAIN_MS.contains(&again.captured_at.ms_since(captured_at)) {
-            pieces[in_order[n - 1]].captured_at = captured_at;
-        }
-    }
-}
-
-/// The queue's order. But what a connection sends at once overtakes itself.
-fn in_turn(pieces: &[Piece], pages: &[Page]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..pieces.len()).collect();
-    order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
-    for page in pages {
-        let is_of_page = |i: usize| page.get(&pieces[i].index) == Some(&i);
-        let turns: Vec<usize> = (0..order.len()).filter(|turn| is_of_page(order[*turn])).collect();
-        turns.into_iter().zip(page.values()).for_each(|(turn, i)| order[turn] = *i);
-    }
-    order
-}
-
-/// A time that is not known, between those of the chunks beside it that are at hand. When a chunk came back into a gap tells nothing.
-/// The pieces of a blob have one time.
-fn beside(pieces: &[Piece], piece: &Piece, in_gap: bool) -> EpochMs {
-    let beside = |index: Option<u64>| {
-        let same = |p: &&Piece| Some(p.index) == index && p.connection_id == piece.connection_id;
-        pieces.iter().find(same)
-    };
-    let after = beside(piece.index.checked_add(1));
-    // One with the index before that was captured after the one behind is another page's.
-    let is_before = |before: &&Piece| after.is_none_or(|after| before.captured_at <= after.captured_at);
-    let before = beside(piece.index.checked_sub(1)).filter(is_before);
-    let of_blob = after.filter(|_| piece.continues).or(before.filter(|before| before.continues));
-    if let Some(of_blob) = of_blob {
-        return of_blob.captured_at;
-    }
-    let [before, after] = [before, after].map(|piece| piece.map(|piece| piece.captured_at));
-    let latest = after.or(before.filter(|_| in_gap));
-    let captured_at = latest.map_or(piece.captured_at, |latest| latest.min(piece.captured_at));
-    captured_at.max(before.unwrap_or_default())
-}
-
-fn is_made_up(piece: &Piece) -> bool {
-    piece.captured_at.0.abs_diff(piece.record.sent_at.0) > MADE_UP_MS
-}
 
 /// A chunk as it was stamped.
 struct Stamped {
@@ -153,7 +29,7 @@ struct Stamped {
 }
 
 /// Goes through a delivery in the queue's order.
-struct Walk<'c> {
+pub(super) struct Walk<'c> {
     checkpoint: &'c Checkpoint,
     /// The chunks at hand, as they were stamped.
     stamped: Vec<Stamped>,
@@ -174,11 +50,11 @@ struct Walk<'c> {
     /// What the queue's clock is ahead of the speaker's, if any chunk has told.
     behind_ms: Option<i64>,
     /// What is added to capture times.
-    ms: i64,
+    pub(super) ms: i64,
 }
 
 impl<'c> Walk<'c> {
-    fn new(checkpoint: &'c Checkpoint, pieces: &[Piece]) -> Self {
+    pub(super) fn new(checkpoint: &'c Checkpoint, pieces: &[Piece]) -> Self {
         let live = &checkpoint.live;
         let stamp = |piece: &Piece| Stamped {
             connection_id: piece.connection_id.clone(),
@@ -207,7 +83,7 @@ impl<'c> Walk<'c> {
     }
 
     /// What is to be added to the capture time of a chunk that has not been seen before.
-    fn added_ms(&mut self, piece: &Piece) -> i64 {
+    pub(super) fn added_ms(&mut self, piece: &Piece) -> i64 {
         let live = &self.checkpoint.live;
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
         let again = || same_recording() && live.has_passed(piece) != Some(false);
@@ -234,7 +110,7 @@ impl<'c> Walk<'c> {
     }
 
     /// When a chunk was captured whose timestamp is made up: with those that the queue took with it, or with its gap's.
-    fn probably_at(&self, piece: &Piece) -> EpochMs {
+    pub(super) fn probably_at(&self, piece: &Piece) -> EpochMs {
         let at = moved(piece.record.sent_at, -self.behind_ms.unwrap_or_default());
         match self.gap(piece) {
             Some(gap) => at.min(gap.captured.1).max(gap.captured.0),
@@ -244,7 +120,7 @@ impl<'c> Walk<'c> {
     }
 
     /// The gap that has the chunk's index.
-    fn gap(&self, piece: &Piece) -> Option<&'c Gap> {
+    pub(super) fn gap(&self, piece: &Piece) -> Option<&'c Gap> {
         self.checkpoint.gaps_for(&self.checkpoint.live, piece).next_back()
     }
 
