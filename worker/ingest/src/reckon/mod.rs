@@ -9,7 +9,7 @@ mod walk;
 
 use media::time::EpochMs;
 
-use self::page::{in_turn, single_pages, stamp_before_overtakers};
+use self::page::{holds, in_turn, single_pages, stamp_before_overtakers};
 use self::walk::Walk;
 use crate::checkpoint::Checkpoint;
 use crate::clock::moved;
@@ -36,7 +36,9 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
             (piece.captured_at, piece.clock_ms) = (walk.probably_at(piece), walk.ms);
             continue;
         }
-        piece.clock_ms = match sequence_number <= live.last_sequence && piece.index < live.next {
+        let goes_on =
+            piece.connection_id == live.connection_id && pages.iter().any(|page| holds(page, piece, i));
+        piece.clock_ms = match sequence_number <= live.last_sequence && !goes_on {
             true => live.clock.at_ms(sequence_number),
             false => walk.added_ms(piece),
         };

@@ -59,13 +59,18 @@ pub(super) fn stamp_before_overtakers(live: &Position, pieces: &mut [Piece], pag
     }
 }
 
+/// Whether the page holds the piece, which is the `i`th one at hand.
+pub(super) fn holds(page: &Page, piece: &Piece, i: usize) -> bool {
+    page.get(&piece.index) == Some(&i)
+}
+
 /// The queue's order. But what a connection sends at once overtakes itself.
 pub(super) fn in_turn(pieces: &[Piece], pages: &[Page]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..pieces.len()).collect();
     order.sort_unstable_by_key(|i| pieces[*i].record.sequence_number);
     for page in pages {
-        let is_of_page = |i: usize| page.get(&pieces[i].index) == Some(&i);
-        let turns: Vec<usize> = (0..order.len()).filter(|turn| is_of_page(order[*turn])).collect();
+        let is_of_page = |turn: &usize| holds(page, &pieces[order[*turn]], order[*turn]);
+        let turns: Vec<usize> = (0..order.len()).filter(is_of_page).collect();
         turns.into_iter().zip(page.values()).for_each(|(turn, i)| order[turn] = *i);
     }
     order
