@@ -2,7 +2,8 @@
 
 use media::time::EpochMs;
 
-use super::{SET_BACK_MS, is_made_up};
+use super::made_up::is_made_up;
+use super::page::SET_BACK_MS;
 use crate::checkpoint::{Checkpoint, PastNumbering};
 use crate::clock::moved;
 use crate::gap::Gap;
