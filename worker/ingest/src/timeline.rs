@@ -288,7 +288,7 @@ impl Timeline {
         let amid_blob = self.blob == Some(chunk.captured_at);
         self.blob = chunk.continues.then_some(chunk.captured_at);
         if !amid_blob {
-            self.follow_clock(&blob_of(chunk, after), after, in_gap);
+            self.follow_clock(chunk, after, in_gap);
         }
         if self.stretch_at.is_some() {
             self.samples += chunk.joint.hole();
@@ -380,7 +380,8 @@ impl Timeline {
     }
 
     /// Keeps the speaker's clock together with the queue's.
-    fn follow_clock(&mut self, chunk: &Timing, after: &[Timing], in_gap: bool) {
+    fn follow_clock(&mut self, first: &Timing, after: &[Timing], in_gap: bool) {
+        let chunk = &blob_of(first, after);
         let behind_ms = chunk.behind_ms();
         let lowest_ms = lowest_behind_ms(chunk, after);
         if self.stretch_at.is_none() && behind_ms > BROKEN_CLOCK_MS {
@@ -398,7 +399,7 @@ impl Timeline {
         self.set_ms += set_ms;
         let delay_ms = behind_ms - self.skew_ms;
         if (USUAL_DELAY_MS..HELD_UP_MS).contains(&delay_ms) {
-            let rise_ms = (chunk.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
+            let rise_ms = (first.samples.ms_floor() * SCALE.0 / SCALE.1) as i64;
             self.skew_ms += rise_ms.min(delay_ms - USUAL_DELAY_MS);
         }
         // The queue cannot have taken a chunk before it was captured: where it seems so, the speaker's clock is ahead.

@@ -534,3 +534,14 @@ fn a_clock_that_was_set_in_a_batch_is_not_learnt_for_the_batch() {
         "an hour counts twice: no pause shows"
     );
 }
+
+#[test]
+fn a_large_blob_that_comes_a_little_late_stays_where_it_was_spoken() {
+    // Half a minute in pieces, which the queue took 0.7 s after the blob was handed out; before it, a pause of 20 s.
+    let late = |piece: Timing| Timing { sent_at: EpochMs(piece.captured_at.0 + 700), ..piece };
+    let second = chunk(1_000, 1_000, Joint::Continues);
+    let large = blob(51_000, &[1_000; 30]).into_iter().map(late);
+    let placed = place_all(&std::iter::once(second).chain(large).collect::<Vec<_>>());
+    let off_ms = placed[1] - placed[0] - 21_000;
+    assert!(off_ms.abs() <= 100, "the pause is {off_ms} ms too long");
+}
