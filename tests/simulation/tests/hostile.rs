@@ -157,7 +157,7 @@ fn what_is_set_aside_shares_the_fate_of_the_message_that_it_waits_for() {
     ];
     for (what, op, fate, reason) in cases {
         let mut scenario = waiting_for_a_lost_chunk(op, fate);
-        scenario.config.last_receive = 14; // the template's 90 take seven hours
+        scenario.config.last_receive = 20; // the template's 90 take seven hours
         let outcome = run(&scenario);
         assert!(outcome.drained, "{what}: the queue never drains");
         let set_aside = outcome.world.events.iter().any(|(_, event)| matches!(event, Event::SetAside { .. }));
