@@ -263,13 +263,17 @@ impl Walk {
     /// Whether the chunk's bytes were passed with its index, where that is known. A header or silence that tells nothing by itself was
     /// sent again if what follows it over its connection was.
     fn has_passed(&self, piece: &Piece, later: &[Piece]) -> Option<bool> {
+        let own = self.at.has_passed(piece);
+        if own.is_some() || piece.index >= self.at.next {
+            return own; // behind an index that was not passed, none was
+        }
         let follows = |other: &&Piece| {
             other.index > piece.index
                 && other.connection_id == piece.connection_id
                 && other.record.sequence_number > piece.record.sequence_number
         };
-        let following = || later.iter().filter(follows).find_map(|other| self.at.has_passed(other));
-        self.at.has_passed(piece).or_else(|| following().filter(|same| *same))
+        let following = later.iter().filter(follows).find_map(|other| self.at.has_passed(other));
+        following.filter(|same| *same)
     }
 
     /// A chunk that was set aside as a page's may be of a later one: that one's first chunks were not at hand then. What a lease has

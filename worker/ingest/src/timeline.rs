@@ -109,14 +109,16 @@ impl Heard {
     fn set_ahead_ms(&self, next: &Timing) -> Option<i64> {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
-        let audio_ms = (next.samples + next.joint.hole()).ms_floor() as i64;
+        let audio = next.samples + next.joint.hole();
+        let audio_ms = audio.ms_floor() as i64;
         // The event of the blob before may have come that much late; what a page has kept comes all at once.
         let spoken_ms = took_ms + took_ms.min(EVENT_MS);
         // If the clock was set, a blob that came as long after the one before as it is long took as long as that.
         let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS;
         let steady = if as_long { self.steady + next.samples } else { self.steady };
         // How long a blob is whose last piece has not come, nobody knows yet.
-        let at_its_pace = steady >= STEADY_FOR && spoken_ms * 4 >= audio_ms * 3 && !next.continues;
+        let at_its_pace =
+            steady >= STEADY_FOR && is_time_for(spoken_ms.unsigned_abs(), audio) && !next.continues;
         (at_its_pace && ahead_ms > CLOCK_SET_AHEAD_MS && ahead_ms > took_ms - audio_ms).then_some(ahead_ms)
     }
 
@@ -485,12 +487,18 @@ impl Blob {
 
     /// Whether there was no time to record the `next` chunk in between.
     fn is_handed_out_with(&self, next: &Timing) -> bool {
-        next.captured_at.ms_since(self.captured_at) * 4 < next.samples.ms_floor() * 3
+        !is_time_for(next.captured_at.ms_since(self.captured_at), next.samples)
     }
 
     fn is_at_its_pace(&self) -> bool {
-        self.after_ms * 4 >= self.samples.ms_floor() * 3
+        is_time_for(self.after_ms, self.samples)
     }
+}
+
+/// Whether audio that is handed out so long after what was handed out before may have been recorded in between: a recorder's event comes
+/// up to a quarter early.
+pub(crate) fn is_time_for(elapsed_ms: u64, audio: Samples) -> bool {
+    elapsed_ms * 4 >= audio.ms_floor() * 3
 }
 
 /// Whether the last piece of the chunk's blob is in sight; or, where that is missing, a later blob's, which tells as much.

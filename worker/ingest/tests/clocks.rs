@@ -137,11 +137,11 @@ fn a_redriven_chunk_from_before_the_clock_was_set_finds_its_gap() {
     checkpoint.gaps = vec![gap(3, 6, (28_000, 28_900))];
     checkpoint.live.clock = serde_json::from_value(json!([{"from": 29_500, "ms": 20_000}])).unwrap();
     // Sent 60 s ago, and redriven now.
-    let Entry::Chunk(again) = chunk(4, 28_540, 0) else { unreachable!("it is a chunk") };
-    let mut again = Arc::unwrap_or_clone(again);
-    again.record.sent_at = EpochMs(T0 + 90_000);
-    again.record.sequence_number = 90_000;
-    let sorted = sort(&checkpoint, &[Entry::Chunk(Arc::new(again))], &[]);
+    let redriven = with(chunk(4, 28_540, 0), |again| {
+        again.record.sent_at = EpochMs(T0 + 90_000);
+        again.record.sequence_number = 90_000;
+    });
+    let sorted = sort(&checkpoint, &[redriven], &[]);
     let came_back =
         sorted.backfill.iter().flat_map(|(_, pieces)| pieces).map(|piece| piece.captured_at.0 - T0);
     assert_eq!(came_back.collect::<Vec<_>>(), [28_500], "its audio would stay in the DLQ: {sorted:?}");
@@ -167,10 +167,8 @@ fn a_late_chunk_of_a_page_that_is_not_yet_written_does_not_set_the_clock_back() 
     let mut checkpoint = written();
     checkpoint.live.next = 2;
     let old_page = [chunk(2, 30_000, 0), chunk(4, 30_600, 0)];
-    let other = |index, sent_ms| {
-        let Entry::Chunk(chunk) = chunk(index, sent_ms, 0) else { unreachable!("it is a chunk") };
-        Entry::Chunk(Arc::new(Chunk { audio: Ok(vec![3, 4, index as u8]), ..Arc::unwrap_or_clone(chunk) }))
-    };
+    let other =
+        |index, sent_ms| with(chunk(index, sent_ms, 0), |chunk| chunk.audio = Ok(vec![3, 4, index as u8]));
     let new_page = [chunk(0, 38_000, 0), other(1, 38_300), other(2, 38_600)];
     let late = chunk(3, 38_700, -8_400);
     let entries = [&old_page[..], &new_page, &[late, other(3, 38_900)]].concat();
@@ -302,8 +300,7 @@ fn a_piece_with_a_made_up_timestamp_has_the_time_of_its_blob() {
     for made_up in [10, 11, 12] {
         let piece = |index: u64| {
             let ahead_ms = if index == made_up { (1 << 53) - 2 * T0 as i64 } else { 3_600_000 };
-            let Entry::Chunk(chunk) = chunk(index, 34_000, ahead_ms) else { unreachable!() };
-            Entry::Chunk(Arc::new(Chunk { continues: index < 12, ..Arc::unwrap_or_clone(chunk) }))
+            with(chunk(index, 34_000, ahead_ms), |piece| piece.continues = index < 12)
         };
         let sorted = sort(&written(), &[piece(10), piece(11), piece(12)], &[]);
         let captured: Vec<u64> = live(&sorted).into_iter().map(|(.., at_ms)| at_ms).collect();
@@ -324,8 +321,13 @@ fn a_page_s_first_chunk_that_comes_again_does_not_set_the_clock_back() {
 
 /// A chunk that came over this connection.
 fn over(connection: &str, entry: Entry) -> Entry {
+    with(entry, |chunk| chunk.connection_id = Some(connection.to_owned()))
+}
+
+/// The chunk, changed.
+fn with(entry: Entry, change: impl FnOnce(&mut Chunk)) -> Entry {
     let Entry::Chunk(mut chunk) = entry else { unreachable!("it is a chunk") };
-    Arc::make_mut(&mut chunk).connection_id = Some(connection.to_owned());
+    change(Arc::make_mut(&mut chunk));
     Entry::Chunk(chunk)
 }
 

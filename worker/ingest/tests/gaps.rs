@@ -9,6 +9,7 @@ use ingest::checkpoint::{Checkpoint, MAX_GAPS};
 use ingest::gap::{Gap, GapId, ParkedBatch, State};
 use ingest::message::{Chunk, Entry, Record, Rejection};
 use ingest::piece::Piece;
+use ingest::plan::Plan;
 use ingest::snapshot::{Snapshot, SnapshotKey};
 use ingest::sort::sort;
 use media::time::EpochMs;
@@ -44,6 +45,10 @@ impl Session {
 
     fn write(&mut self, pieces: &[Piece]) {
         let (plan, pcm, _) = batch(&self.live_start(), None, pieces);
+        self.store(plan, pcm);
+    }
+
+    fn store(&mut self, plan: Plan, pcm: Vec<i16>) {
         self.snapshots.extend(plan.snapshots);
         if !plan.advance.samples.is_zero() {
             self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
@@ -71,11 +76,7 @@ impl Session {
         if let Some(next) = next.and_then(|id| self.checkpoint.gap(id)) {
             plan.resume_gap(self.stored(&next.snapshot));
         }
-        self.snapshots.extend(plan.snapshots);
-        if !plan.advance.samples.is_zero() {
-            self.stream.push((plan.advance.at.0, plan.advance.until.0, pcm));
-        }
-        self.checkpoint.commit(plan.advance);
+        self.store(plan, pcm);
     }
 
     /// The session's audio in time order; panics where fragments overlap.

@@ -333,8 +333,13 @@ fn a_late_chunk_of_a_page_that_was_never_seen_is_parked_and_not_taken_for_a_dupl
 }
 
 fn with_bytes(entry: Entry, bytes: &[u8]) -> Entry {
+    with(entry, |chunk| chunk.audio = Ok(bytes.to_vec()))
+}
+
+/// The chunk, changed.
+fn with(entry: Entry, change: impl FnOnce(&mut Chunk)) -> Entry {
     let Entry::Chunk(mut chunk) = entry else { panic!("{entry:?} is no chunk") };
-    Arc::make_mut(&mut chunk).audio = Ok(bytes.to_vec());
+    change(Arc::make_mut(&mut chunk));
     Entry::Chunk(chunk)
 }
 
@@ -401,8 +406,7 @@ fn a_chunk_from_long_ago_that_is_sent_again_with_a_new_time_opens_no_page() {
 fn an_empty_chunk_without_a_place_is_dropped() {
     let mut checkpoint = written();
     (checkpoint.live.numbering, checkpoint.live.connection_id) = (1, None);
-    let Entry::Chunk(chunk) = chunk(3, 500, 300, None) else { unreachable!("it is a chunk") };
-    let empty = Entry::Chunk(Arc::new(Chunk { audio: Ok(Vec::new()), ..Arc::unwrap_or_clone(chunk) }));
+    let empty = with_bytes(chunk(3, 500, 300, None), &[]);
     let sorted = sort(&checkpoint, &[empty], &[]);
     assert_eq!(
         (sorted.unplaceable.len(), sorted.duplicates.len()),
@@ -478,26 +482,20 @@ fn behind(page: &[Entry]) -> Checkpoint {
 
 /// The page's first chunks with new times and sequence numbers, over this connection.
 fn again(page: &[Entry], connection: Option<&str>) -> Vec<Entry> {
-    let renew = |entry: &Entry| {
-        let Entry::Chunk(chunk) = entry else { return entry.clone() };
-        let (mut chunk, sequence_number) = (chunk.clone(), 500 + u128::from(chunk.index));
-        let renewed = Arc::make_mut(&mut chunk);
-        renewed.record =
-            Record { message_id: format!("m{sequence_number}"), sequence_number, ..Record::default() };
-        (renewed.captured_at, renewed.connection_id) = (EpochMs(9_000), connection.map(str::to_owned));
-        Entry::Chunk(chunk)
+    let renew = |chunk: &mut Chunk| {
+        let sequence_number = 500 + u128::from(chunk.index);
+        let message_id = format!("m{sequence_number}");
+        chunk.record = Record { message_id, sequence_number, ..Record::default() };
+        (chunk.captured_at, chunk.connection_id) = (EpochMs(9_000), connection.map(str::to_owned));
     };
-    page.iter().take(10).map(renew).collect()
+    page.iter().take(10).map(|entry| with(entry.clone(), renew)).collect()
 }
 
 /// Plain samples; 0 is silence.
 fn pcm(index: u64, level: u8) -> Entry {
-    let Entry::Chunk(mut chunk) = sound(index, 1000 + index, 100 + u128::from(index), "c1") else {
-        unreachable!("it is a chunk")
-    };
     let samples = if level == 0 { vec![0; 8] } else { vec![level, index as u8, 7, 9] };
-    (Arc::make_mut(&mut chunk).format, Arc::make_mut(&mut chunk).audio) = (Format::Pcm, Ok(samples));
-    Entry::Chunk(chunk)
+    let sound = sound(index, 1000 + index, 100 + u128::from(index), "c1");
+    with(sound, |chunk| (chunk.format, chunk.audio) = (Format::Pcm, Ok(samples)))
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl<P: Ports> SessionWork<'_, P> {
         }
         if sorted.live.is_empty() {
             match sorted.last_index {
-                Some(last) if self.awaits(&state.checkpoint, &sorted.ends, last) => {
+                Some(last) if sorted.ends.iter().any(|end| self.awaits(&state.checkpoint, end, last)) => {
                     self.defer(&[], &sorted.ends, 1, "end").await;
                 }
                 _ => self.settle(&sorted.ends, Because::Ended),
@@ -292,9 +292,8 @@ impl<P: Ports> SessionWork<'_, P> {
     }
 
     /// Whether a marker has overtaken the `last` chunk, which may still come.
-    fn awaits(&self, checkpoint: &Checkpoint, ends: &[Record], last: u64) -> bool {
-        let enqueued_at = ends.iter().map(|record| record.sent_at).max().unwrap_or_default();
-        checkpoint.live.next <= last && self.now().ms_since(enqueued_at) < OVERTAKEN_MS
+    fn awaits(&self, checkpoint: &Checkpoint, end: &Record, last: u64) -> bool {
+        checkpoint.live.next <= last && self.now().ms_since(end.sent_at) < OVERTAKEN_MS
     }
 
     /// Drops what is settled; a marker alone has nothing to end unless it has overtaken that, and is settled too. Whether anything is
@@ -304,8 +303,9 @@ impl<P: Ports> SessionWork<'_, P> {
         let waits_aside = !state.checkpoint.aside.is_empty();
         let is_over = |entry: &Entry| match entry {
             Entry::Chunk(_) => false,
-            Entry::End { record, last_index } => !last_index
-                .is_some_and(|last| self.awaits(&state.checkpoint, std::slice::from_ref(record), last)),
+            Entry::End { record, last_index } => {
+                !last_index.is_some_and(|last| self.awaits(&state.checkpoint, record, last))
+            }
         };
         if !waits_aside && entries.iter().all(is_over) {
             self.settle(entries.iter().map(Entry::record), Because::Ended);

@@ -7,7 +7,7 @@ use media::time::{EpochMs, Samples};
 use super::folded::{Refusal, Step, Undecoded};
 use crate::piece::Head;
 use crate::snapshot::MediaState;
-use crate::timeline::Joint;
+use crate::timeline::{Joint, is_time_for};
 
 /// Audio behind a hole told by container time may begin this much later than it was captured before the hole is disbelieved.
 const HOLE_TOLERANCE_MS: u64 = 2_000;
@@ -87,7 +87,7 @@ impl Taken {
 
     /// Whether it was handed out sooner after the one before it than it is long: both waited for the page, nobody knows how long.
     fn is_of_burst(&self) -> bool {
-        self.elapsed_ms * 4 < self.samples.ms_floor() * 3
+        !is_time_for(self.elapsed_ms, self.samples)
     }
 
     /// Where there was no time for the hole before it, only the clock places it.
