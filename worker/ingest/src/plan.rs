@@ -141,8 +141,7 @@ fn fold_with_residue(start: &Snapshot, pieces: &[Piece], around: Around<'_>) -> 
     // What was skipped is a chunk's beginning: where that chunk ends says nothing of it.
     let mut start = start.clone();
     start.placements.retain(|(placed, _)| *placed < index);
-    // The gap closes: nothing more comes that would show whether it holds a pause or a stall.
-    let mut folded = fold(&start, &all, Around { after: &[], calm: true, ..around });
+    let mut folded = fold(&start, &all, Around { after: &[], ..around });
     folded.chunks.truncate(pieces.len());
     // The residue is not a chunk: what it cannot complete stays with the gap that it belongs to.
     folded.gaps.retain(|open| open.chunks.from < index);

@@ -263,11 +263,11 @@ impl Timeline {
             let may_be_ahead = |last: &Timing| last.continues && last.behind_ms() < self.skew_ms;
             let known =
                 settled && whole && tells_clock(chunk, after) && !after.last().is_some_and(may_be_ahead);
-            return Placement { doubtful: !known && !sight.calm && !sight.in_gap, ..placed };
+            return Placement { doubtful: !known && !sight.calm, ..placed };
         };
         let known = (settled && whole) || sight.calm || lowest_ms <= PAUSE_MS;
         let told = matches!(chunk.joint, Joint::Continues | Joint::Missing(_));
-        let by_clock = !told && (known || sight.in_gap);
+        let by_clock = !told && known;
         // A blob whose end has not come joins what is before it; in a gap, what is known of its end places it.
         let tells = if amid_blob { whole && !sight.in_gap } else { whole || sight.in_gap };
         let jumps = tells && ((known && lowest_ms > PAUSE_MS) || (by_clock && lowest_ms > 0));
@@ -281,7 +281,7 @@ impl Timeline {
         // How far the clock was set ahead amid what a page has kept shows what comes at its pace.
         let fell_ms = unset_ms - (self.skew_ms - self.set_ms);
         let may_be_ahead = fell_ms > CLOCK_SET_AHEAD_MS && !sight.calm && !tells_clock(chunk, after);
-        Placement { doubtful: (!known || may_be_ahead) && !amid_blob && !sight.in_gap, ..placed }
+        Placement { doubtful: (!known || may_be_ahead) && !amid_blob, ..placed }
     }
 
     /// Goes on to a chunk: what lies before it, and what it shows of the clock. Returns whether it continues a blob: then it shows

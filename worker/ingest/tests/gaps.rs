@@ -250,6 +250,28 @@ fn a_parked_batch_with_a_pause_in_it_comes_back_to_the_same_times_in_any_order()
     }
 }
 
+/// Alone it cannot tell whether it comes behind a pause. The chunks that were parked around it can.
+#[test]
+fn a_chunk_that_was_missing_in_a_parked_batch_comes_back_behind_the_pause_before_it() {
+    let pieces = with_a_pause();
+    let paused = pieces.windows(2).position(|w| w[1].captured_at.0 - w[0].captured_at.0 > 2_000).unwrap();
+    for (from, late) in [(paused, paused + 3), (paused + 1, paused + 1)] {
+        let (parked_before, parked_behind) = (&pieces[from..late], &pieces[late + 1..late + 4]);
+        let mut session = Session::default();
+        session.write(&pieces[..from]);
+        session.park(&[parked_before, parked_behind].concat());
+        let backfilled = [&pieces[late..=late], parked_behind, parked_before];
+        backfilled.iter().filter(|part| !part.is_empty()).for_each(|part| session.backfill(part));
+        assert!(session.checkpoint.gaps.is_empty(), "{:?}", session.checkpoint.gaps);
+        session.write(&pieces[late + 4..]);
+        assert_eq!(
+            session.audio().len(),
+            undisturbed(&pieces).len(),
+            "what was parked finds its place taken"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

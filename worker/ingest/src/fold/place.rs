@@ -88,7 +88,9 @@ impl Placing<'_> {
             }
             self.open_gap(before_hole, piece, taken.refusal.is_some());
         }
+        let mut cut = Samples(0);
         if !taken.residue.is_empty() {
+            cut = taken.packet;
             let withheld_to = if taken.withheld { piece.index + 1 } else { 0 };
             let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);
@@ -105,7 +107,7 @@ impl Placing<'_> {
                 self.pass_silent(i, taken.steps, audio.is_ok());
                 None
             }
-            _ => self.sound(i, taken.steps),
+            _ => self.sound(i, taken.steps, cut),
         };
         self.folded.chunks.push(Outcome { audio, span });
     }
@@ -121,18 +123,14 @@ impl Placing<'_> {
         }
     }
 
-    /// Puts a chunk's audio in its time; returns its span.
-    fn sound(&mut self, i: usize, steps: Vec<Step>) -> Option<(EpochMs, EpochMs)> {
+    /// Puts a chunk's audio in its time, behind a packet that is `cut` by what is missing; returns its span.
+    fn sound(&mut self, i: usize, steps: Vec<Step>, cut: Samples) -> Option<(EpochMs, EpochMs)> {
         let steps: Vec<Step> = self.silent.drain(..).chain(steps).collect();
         let timing = &self.timings[i];
         let index = self.pieces[i].index;
+        // What comes back into a gap comes alone: nothing behind it is waited for.
         let Around { gap, calm, .. } = self.around;
-        let calm = calm
-            || match gap {
-                // What is known of its end bounds a lag as well as more chunks could.
-                Some(gap) => gap.ends_at.is_some(),
-                None => self.seen_until.ms_since(timing.sent_at) >= DOUBT_MS,
-            };
+        let calm = calm || gap.is_some() || self.seen_until.ms_since(timing.sent_at) >= DOUBT_MS;
         let sight = Sight { calm, in_gap: gap.is_some(), latest: self.latest(i) };
         let timeline = &mut self.folded.end.timeline;
         let known = self.start.placements.iter().find(|(placed, _)| *placed == index).map(|(_, end)| *end);
@@ -143,7 +141,12 @@ impl Placing<'_> {
         let after = &self.timings[i + 1..];
         let placement = match known {
             Some(end) => timeline.place_again(timing, after, end, sight),
-            None => timeline.place(timing, after, sight),
+            None => {
+                // It was missing in a parked batch, behind chunks whose place is known.
+                let before = self.start.placements.iter().filter(|(placed, _)| *placed < index);
+                before.for_each(|(_, end)| timeline.go_on_after(end.plus(cut)));
+                timeline.place(timing, after, sight)
+            }
         };
         if placement.doubtful {
             self.folded.doubtful.get_or_insert(i);
@@ -181,16 +184,27 @@ impl Placing<'_> {
                 ends_by(*end, samples);
             }
         }
-        if let Some((gap, end)) = self.around.gap.and_then(|gap| Some((gap, gap.ends_at?))) {
-            ends_by(end, samples + self.still_missing(i, gap));
+        let last = self.pieces.last().map(|last| last.index);
+        if let Some((to, end)) = self.around.gap.zip(last).and_then(|(gap, last)| self.next_placed(gap, last))
+        {
+            ends_by(end, samples + self.still_missing(i, to));
         }
         latest.map(EpochMs)
     }
 
-    /// About how much audio the chunks of the gap have that come behind chunk `i` and are not at hand: as much as these have.
-    fn still_missing(&self, i: usize, gap: &Gap) -> Samples {
-        let behind = gap.chunks.to.saturating_sub(self.pieces[i].index);
-        let at_hand = self.pieces[i..].iter().filter(|piece| gap.chunks.holds(piece.index)).count() as u64;
+    /// Of what lies behind a gap's chunk, the first whose place is known: the index behind it, and where its audio ends. Of the audio
+    /// behind the gap that is where it begins.
+    fn next_placed(&self, gap: &Gap, index: u64) -> Option<(u64, EpochMs)> {
+        let parked =
+            self.start.placements.iter().filter(|(placed, _)| (index + 1..gap.chunks.to).contains(placed));
+        let first = parked.min_by_key(|(placed, _)| *placed).map(|(placed, end)| (placed + 1, *end));
+        first.or_else(|| Some((gap.chunks.to, gap.ends_at?)))
+    }
+
+    /// About how much audio the chunks have that come behind chunk `i`, up to the index `to`, and are not at hand: as much as these have.
+    fn still_missing(&self, i: usize, to: u64) -> Samples {
+        let behind = to.saturating_sub(self.pieces[i].index);
+        let at_hand = self.pieces[i..].iter().filter(|piece| piece.index < to).count() as u64;
         let audio: Samples = self.timings[..self.pieces.len()].iter().map(|timing| timing.samples).sum();
         Samples((audio.0 / self.pieces.len() as u64).saturating_mul(behind.saturating_sub(at_hand)))
     }

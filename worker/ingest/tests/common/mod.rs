@@ -46,7 +46,7 @@ pub fn pieces(folder: &Path) -> Vec<Piece> {
 /// Plans and renders one batch as another process would: everything through its stored form.
 pub fn batch(start: &Snapshot, gap: Option<&Gap>, pieces: &[Piece]) -> (Plan, Vec<i16>, Vec<u8>) {
     let start = Snapshot::decode(&start.encode()).unwrap();
-    let plan = plan(&start, pieces, Around { gap, calm: true, ..Around::default() });
+    let plan = plan(&start, pieces, Around { gap, calm: gap.is_none(), ..Around::default() });
     if plan.is_silent() {
         return (plan, Vec::new(), Vec::new());
     }
