@@ -158,6 +158,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
         (false, false) => Why::Young,
     };
     let behind = backlog.is_some() && in_order < view.pieces.len();
+    let sure = if behind && view.crowd != Crowd::NoRoom { leaving_one(view, sure) } else { sure };
     let later = |seconds: u32| match view.crowd {
         Crowd::Room => Decision::SetAside,
         Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
@@ -265,6 +266,13 @@ fn in_order(view: &View<'_>, policy: &Policy, backlog: Option<EpochMs>) -> usize
     view.pieces.iter().enumerate().take_while(follows).count()
 }
 
+/// How many of the first `sure` chunks can be written so that one that was delivered is left in the queue: it brings what may lie behind
+/// it, before those that are set aside go past their holes.
+fn leaving_one(view: &View<'_>, sure: usize) -> usize {
+    let last_delivered = view.pieces.iter().rposition(|piece| !piece.set_aside);
+    last_delivered.map_or(sure, |last| sure.min(last))
+}
+
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
 /// no chunk.
 fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usize {
@@ -362,6 +370,18 @@ mod tests {
             "a minute of a burst would go past at once, with holes for what is behind"
         );
         assert_eq!(lone(6), write(4), "the queue was looked at often enough");
+    }
+
+    #[test]
+    fn the_last_chunk_of_a_burst_that_was_delivered_stays_in_the_queue_to_bring_the_rest() {
+        let behind = |last: usize, deliveries: u32| {
+            let mut pieces = pieces(&[5, 6, 7, 8, 9, 10, 11, 13, 14], 12_000, deliveries);
+            pieces.iter_mut().enumerate().for_each(|(i, piece)| piece.set_aside = i != last);
+            decide_in(&pieces, End::Open, false, Crowd::No)
+        };
+        assert_eq!(behind(6, 1), write(6), "what is set aside would go past chunk 12, which lies behind it");
+        assert_eq!(behind(0, 1), defer(0, Why::Hole));
+        assert_eq!(behind(6, 6), write(9), "the queue was looked at often enough");
     }
 
     fn write(chunks: usize) -> Decision {
