@@ -125,7 +125,7 @@ impl Case {
             doubles: self.doubles.clone(),
             faults: self.faults.clone(),
             full_deliveries: self.undisturbed,
-            redrives: 2,
+            redrives: 3,
             trace,
             ..Scenario::default()
         }
