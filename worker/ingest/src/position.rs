@@ -123,6 +123,11 @@ impl Position {
         (!same || !piece.opens() || piece.holds_audio()).then_some(same)
     }
 
+    /// Whether a chunk with this index would still be known by its bytes, had it been passed and had it any sound of its own.
+    pub(crate) fn is_recent(&self, index: u64) -> bool {
+        self.next.saturating_sub(index) <= RECENT as u64
+    }
+
     /// Whether the chunk is the numbering's chunk 0, from long ago. Over another connection that is not asked: what follows it
     /// could not be told from another page's.
     fn is_first_again(&self, piece: &Piece) -> Option<bool> {

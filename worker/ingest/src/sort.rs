@@ -5,6 +5,7 @@
 //! numbering's chunk from a duplicate: every chunk that the session has passed was captured no later than the last one it passed. Redriven
 //! chunks are known by index and capture time, not by anything SQS says about them (aws-facts 0-F).
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use media::time::EpochMs;
@@ -246,7 +247,7 @@ impl Walk {
             let later = (turned && (begins || same_connection != Some(true) || same_bytes == Some(false)))
                 || (later_ms > 0 && not_again);
             let clock_set_back = newer && !self.is_straggler(piece);
-            let other_page = later || (clock_set_back && opens_other && same_connection == Some(false));
+            let other_page = later || (clock_set_back && opens_other && same_connection != Some(true));
             // An empty blob that is sent again looks like any other one; a page's first may be empty.
             let is_nothing = piece.index > 0 && piece.is_empty();
             if other_page && same_bytes != Some(true) && !is_nothing {
@@ -288,8 +289,10 @@ impl Walk {
             let repeats = piece.index < self.seen_to && turned && self.at.has_passed(piece) == Some(false);
             piece.numbering = piece.numbering.max(self.at.numbering + u32::from(repeats));
         }
-        if piece.numbering > self.at.numbering {
-            self.begin_page(piece);
+        match piece.numbering.cmp(&self.at.numbering) {
+            Ordering::Less => return Whose::Live, // by a clock that was set, the page before has not ended yet
+            Ordering::Equal => {}
+            Ordering::Greater => self.begin_page(piece),
         }
         self.pass(piece)
     }

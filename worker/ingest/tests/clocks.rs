@@ -87,25 +87,47 @@ fn a_clock_that_is_set_back_before_a_reload_leaves_the_new_page_behind_the_old_o
     assert_eq!(live(&sorted), [(0, 10, 30_000), (1, 0, 33_000), (1, 1, 33_300)], "{sorted:?}");
 }
 
-/// By a few seconds: what has passed meanwhile hides most of it.
-#[test]
-fn a_clock_that_is_set_back_a_little_before_a_reload_is_seen_by_the_new_pages_connection_and_header() {
+/// A page of 30 s that has only sent its opening chunk, which is known by its bytes.
+fn opened(connection: Option<&str>) -> Checkpoint {
     let mut checkpoint = written();
     checkpoint.live.next = 0;
-    let Entry::Chunk(mut first) = over("c1", chunk(0, 29_700, 0)) else { unreachable!("it is a chunk") };
+    let Entry::Chunk(mut first) = by(connection, chunk(0, 29_700, 0)) else { unreachable!("it is a chunk") };
     Arc::make_mut(&mut first).audio = Ok([HEADER, &[1]].concat());
     checkpoint.live.pass(&Piece::of(0, first), None);
-    for (loaded_ms, back_ms) in [(32_300, -3_000), (32_300, -4_000), (33_600, -4_000)] {
-        let entries = [over("c1", chunk(1, 30_000, 0)), over("c2", chunk(0, loaded_ms, back_ms))];
+    checkpoint
+}
+
+/// By a few seconds: what has passed meanwhile hides most of it.
+#[test]
+fn a_clock_that_is_set_back_a_little_before_a_reload_is_seen_by_the_new_pages_header() {
+    for (before, after) in [(Some("c1"), Some("c2")), (None, None)] {
+        let checkpoint = opened(before);
+        for (loaded_ms, back_ms) in [(32_300, -3_000), (32_300, -4_000), (33_600, -4_000), (31_300, -6_000)] {
+            let entries = [by(before, chunk(1, 30_000, 0)), by(after, chunk(0, loaded_ms, back_ms))];
+            let sorted = sort(&checkpoint, &entries, &[]);
+            assert_eq!(live(&sorted), [(0, 1, 30_000), (1, 0, loaded_ms)], "by {back_ms} ms: {sorted:?}");
+        }
+        // A page beside the first one, whose clock is as it was.
+        let entries = [by(before, chunk(1, 30_000, 0)), by(after, chunk(0, 30_100, -400))];
         let sorted = sort(&checkpoint, &entries, &[]);
-        assert_eq!(live(&sorted), [(0, 1, 30_000), (1, 0, loaded_ms)], "set by {back_ms} ms: {sorted:?}");
+        assert!(sorted.live.iter().all(|piece| piece.clock_ms == 0), "no clock was set");
     }
-    // A page beside the first one, whose clock is as it was.
-    let entries = [over("c1", chunk(1, 30_000, 0)), over("c2", chunk(0, 30_100, -400))];
-    assert!(
-        sort(&checkpoint, &entries, &[]).live.iter().all(|piece| piece.clock_ms == 0),
-        "no clock was set"
-    );
+}
+
+/// Its recorder's headers are all alike, and what the page sent long ago is not known by its bytes.
+#[test]
+fn a_reload_is_seen_by_its_header_though_the_page_before_began_with_the_same() {
+    let mut checkpoint = written();
+    let header = recorder::Recorder::plain(300_000).record(&recorder::packets(20_000, 15, 1)).bytes;
+    let opens = over("c2", with(chunk(0, 33_000, -4_000), |chunk| chunk.audio = Ok(header)));
+    let Entry::Chunk(first) = opens.clone() else { unreachable!("it is a chunk") };
+    checkpoint.live.next = 100;
+    checkpoint.live.opened_by = Piece::of(0, first).recording();
+    checkpoint.live.connection_id = Some("c1".to_owned());
+    assert!(checkpoint.live.opened_by.is_some(), "the header names its recording");
+    let entries = [opens, over("c2", chunk(1, 33_300, -4_000))];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    assert_eq!(live(&sorted), [(1, 0, 33_000), (1, 1, 33_300)], "the page would be lost: {sorted:?}");
 }
 
 #[test]
@@ -320,6 +342,13 @@ fn a_page_s_first_chunk_that_comes_again_does_not_set_the_clock_back() {
 }
 
 /// A chunk that came over this connection.
+fn by(connection: Option<&str>, entry: Entry) -> Entry {
+    match connection {
+        Some(connection) => over(connection, entry),
+        None => entry,
+    }
+}
+
 fn over(connection: &str, entry: Entry) -> Entry {
     with(entry, |chunk| chunk.connection_id = Some(connection.to_owned()))
 }

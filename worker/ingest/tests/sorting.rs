@@ -158,6 +158,22 @@ fn a_chunk_that_was_set_aside_before_its_pages_first_ones_came_is_that_pages() {
     assert!(!sorted.renumbered, "of two pages that speak at once, the connection tells whose it is");
 }
 
+/// A clock that was set back by a moment hides that the page before was left: by their times, chunks of both lie among each other.
+#[test]
+fn a_new_pages_chunk_is_not_taken_for_the_page_befores_that_is_set_aside_beside_it() {
+    let aside = |numbering, entry| {
+        let Entry::Chunk(chunk) = entry else { unreachable!("it is a chunk") };
+        Piece { set_aside: true, ..Piece::of(numbering, chunk) }
+    };
+    let kept = [
+        aside(0, chunk(10, 1_010, 110, Some("c1"))),
+        aside(0, chunk(11, 1_410, 111, Some("c1"))),
+        aside(1, chunk(0, 1_200, 112, Some("c2"))),
+    ];
+    let sorted = sort(&passed(10), &[chunk(1, 1_500, 113, Some("c2"))], &kept);
+    assert_eq!(live(&sorted), [(0, 10), (0, 11), (1, 0), (1, 1)], "it would be dropped with the page before");
+}
+
 /// A session that has written chunks 0 to 9 of a page, and 0 to 2 of its next load, all over this connection.
 fn reloaded(connection: Option<&str>) -> Checkpoint {
     let connection_id = connection.map(str::to_owned);

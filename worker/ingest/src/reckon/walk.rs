@@ -87,7 +87,7 @@ impl<'c> Walk<'c> {
     pub(super) fn added_ms(&mut self, piece: &Piece) -> i64 {
         let live = &self.checkpoint.live;
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
-        let again = || same_recording() && live.has_passed(piece) != Some(false);
+        let again = || same_recording() && live.has_passed(piece).unwrap_or(live.is_recent(piece.index));
         let opens = (piece.opens() && !again() && !self.is_of_past_page(piece) && !self.is_overtaken(piece))
             || self.opens_late(piece);
         let known = self
@@ -272,9 +272,10 @@ impl<'c> Walk<'c> {
     fn begins_another(&self, piece: &Piece) -> bool {
         let live = &self.checkpoint.live;
         let ids = live.connection_id.as_ref().zip(piece.connection_id.as_ref());
-        let other_connection = ids.is_some_and(|(before, now)| before != now);
+        let other_connection = ids.is_none_or(|(before, now)| before != now);
         let is_next = self.connection_id == live.connection_id;
-        is_next && other_connection && live.has_passed_another(piece) && self.is_held_up(piece, self.ms)
+        let is_other = live.has_passed_another(piece) || !live.is_recent(piece.index);
+        is_next && other_connection && is_other && self.is_held_up(piece, self.ms)
     }
 
     /// Whether the queue took the chunk right behind the one before it.
