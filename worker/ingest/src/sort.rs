@@ -13,7 +13,7 @@ use media::time::EpochMs;
 use crate::checkpoint::{Advance, Checkpoint, Line};
 use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
-use crate::piece::Piece;
+use crate::piece::{Piece, Place};
 use crate::position::Position;
 use crate::reckon::by_one_clock;
 
@@ -193,11 +193,14 @@ struct Walk {
     opened: bool,
     /// The connection of a page that another one has replaced in this delivery.
     replaced: Option<String>,
+    /// The sequence number of the numbering's first chunk, if that is in this delivery.
+    began_sequence: u128,
 }
 
 impl Walk {
     fn new(live: &Position) -> Self {
-        Self { at: live.clone(), waits_for: live.next, seen_to: 0, opened: false, replaced: None }
+        let at = live.clone();
+        Self { at, waits_for: live.next, seen_to: 0, opened: false, replaced: None, began_sequence: 0 }
     }
 
     /// `later` are the delivery's chunks that were captured later.
@@ -211,7 +214,7 @@ impl Walk {
             return Whose::Gap(gap);
         }
         if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
-            return Whose::Replaced;
+            return self.sent_before(checkpoint, piece).unwrap_or(Whose::Replaced);
         }
         let newer = piece.record.sequence_number > self.at.last_sequence;
         let from_before = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
@@ -303,6 +306,7 @@ impl Walk {
         }
         self.at.begin_page(piece.numbering, piece.captured_at);
         (self.waits_for, self.seen_to, self.opened) = (0, 0, piece.opens());
+        self.began_sequence = piece.record.sequence_number;
     }
 
     fn pass<'c>(&mut self, piece: &Piece) -> Whose<'c> {
@@ -354,6 +358,18 @@ impl Walk {
         let mut replaced = past.chain(&self.replaced);
         piece.captured_at >= self.at.numbering_began
             && replaced.any(|id| Some(id) == piece.connection_id.as_ref())
+    }
+
+    /// A page's chunk that the queue took before the first one of the page that replaced it: it seems to be captured later, by a clock
+    /// that was set back in between.
+    fn sent_before<'c>(&self, checkpoint: &Checkpoint, piece: &mut Piece) -> Option<Whose<'c>> {
+        let place = Place { numbering: self.at.numbering.checked_sub(1)?, next: piece.index };
+        let is_left = self.replaced.is_some() && self.replaced == piece.connection_id;
+        let is_earlier = piece.record.sequence_number < self.began_sequence;
+        (is_left && is_earlier && place >= checkpoint.live.place()).then(|| {
+            piece.numbering = place.numbering;
+            Whose::Live
+        })
     }
 
     /// Whether the page's last load left the chunk: it goes on with that one by its index and its time.

@@ -404,12 +404,15 @@ fn a_written_chunk_from_before_the_clock_was_set_back_is_redriven_as_a_duplicate
 #[test]
 fn a_session_s_first_chunk_that_others_overtook_shows_no_clock_that_was_set() {
     // The network was away, and the queue took all at once.
-    let kept =
-        |index, sent_ms: u64, spoken_ms: i64| over("c", chunk(index, sent_ms, spoken_ms - sent_ms as i64));
-    let entries = [kept(1, 39_000, 10_000), kept(2, 39_010, 26_000), kept(0, 39_020, 10_000)];
-    let sorted = sort(&Checkpoint::default(), &entries, &[]);
-    let expected = [(0, 0, 10_000), (0, 1, 10_000), (0, 2, 26_000)];
-    assert_eq!(live(&sorted), expected, "it would be another page's, and the rest would lack its header");
+    for connection in [Some("c"), None] {
+        let kept = |index, sent_ms: u64, spoken_ms: i64| {
+            by(connection, chunk(index, sent_ms, spoken_ms - sent_ms as i64))
+        };
+        let entries = [kept(1, 39_000, 10_000), kept(2, 39_010, 26_000), kept(0, 39_020, 10_000)];
+        let sorted = sort(&Checkpoint::default(), &entries, &[]);
+        let expected = [(0, 0, 10_000), (0, 1, 10_000), (0, 2, 26_000)];
+        assert_eq!(live(&sorted), expected, "it would be another page's, and the rest would lack its header");
+    }
 }
 
 #[test]

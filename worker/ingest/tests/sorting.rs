@@ -172,6 +172,20 @@ fn a_new_pages_chunk_is_not_taken_for_the_page_befores_that_is_set_aside_beside_
     ];
     let sorted = sort(&passed(10), &[chunk(1, 1_500, 113, Some("c2"))], &kept);
     assert_eq!(live(&sorted), [(0, 10), (0, 11), (1, 0), (1, 1)], "it would be dropped with the page before");
+
+    let entries = [
+        chunk(10, 1_010, 110, Some("c1")),
+        chunk(11, 1_410, 111, Some("c1")),
+        with_bytes(chunk(0, 1_200, 112, Some("c2")), &[9]),
+        chunk(12, 1_420, 113, Some("c1")),
+    ];
+    let sorted = sort(&passed(10), &entries, &[]);
+    assert_eq!(
+        live(&sorted),
+        [(0, 10), (0, 11), (1, 0)],
+        "what was sent before the new page would be parked"
+    );
+    assert_eq!(sorted.replaced.len(), 1, "what was sent after it is refused");
 }
 
 /// A session that has written chunks 0 to 9 of a page, and 0 to 2 of its next load, all over this connection.

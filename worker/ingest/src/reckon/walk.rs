@@ -336,8 +336,7 @@ impl<'c> Walk<'c> {
 
     /// Whether the chunk is the session's first, and others of its connection overtook it: it shows no clock that was set.
     fn is_overtaken(&self, piece: &Piece) -> bool {
-        let same_connection = piece.connection_id.is_some() && piece.connection_id == self.connection_id;
-        self.checkpoint.live.is_fresh() && self.next > 0 && same_connection
+        self.checkpoint.live.is_fresh() && self.next > 0 && piece.connection_id == self.connection_id
     }
 
     /// Whether the session had begun then.
