@@ -302,6 +302,27 @@ fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was
     assert_eq!(live(&sorted), expected, "{sorted:?}");
 }
 
+/// What the last load left is sent with the new load's first chunks, which overtake it.
+#[test]
+fn what_an_earlier_load_left_shows_no_clock_that_was_set_back_while_the_later_one_goes_on() {
+    let mut checkpoint = written();
+    checkpoint.live.connection_id = Some("c1".to_owned());
+    let sent =
+        |index, sent_ms: u64, spoken_ms: i64| over("c2", chunk(index, sent_ms, spoken_ms - sent_ms as i64));
+    let entries = [
+        sent(0, 32_500, 31_900),
+        sent(10, 32_501, 30_000),
+        sent(12, 32_504, 30_600),
+        sent(11, 32_508, 30_300),
+        sent(1, 32_513, 32_200),
+        sent(2, 32_540, 32_500),
+    ];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    let earlier = [(0, 10, 30_000), (0, 11, 30_300), (0, 12, 30_600)];
+    let later = [(1, 0, 31_900), (1, 1, 32_200), (1, 2, 32_500)];
+    assert_eq!(live(&sorted), [earlier, later].concat(), "what was left would be heard amid what follows");
+}
+
 #[test]
 fn a_made_up_timestamp_in_a_burst_lies_between_its_neighbours() {
     // The network was away for 9 s, and the queue took all at once: when it did tells nothing.

@@ -367,7 +367,17 @@ impl<'c> Walk<'c> {
         let next = behind.min_by_key(|other| (other.index, other.at));
         // What the queue took before all that is passed comes again.
         let is_new = piece.record.sequence_number > self.checkpoint.live.last_sequence;
-        is_new && self.was_kept(piece) && next.is_some_and(|next| moved(next.at, self.ms) < began)
+        let goes_back = next.is_some_and(|next| moved(next.at, self.ms) < began);
+        is_new && self.was_kept(piece) && goes_back && !self.goes_on_before(piece)
+    }
+
+    /// Whether a chunk is at hand that comes before this one in the page, and after all that is passed by the clock as it is.
+    fn goes_on_before(&self, piece: &Piece) -> bool {
+        self.stamped.iter().any(|other| {
+            (self.next..piece.index).contains(&other.index)
+                && other.connection_id == piece.connection_id
+                && moved(other.at, self.ms) > self.latest
+        })
     }
 }
 
