@@ -87,7 +87,7 @@ impl<'c> Walk<'c> {
     pub(super) fn added_ms(&mut self, piece: &Piece) -> i64 {
         let live = &self.checkpoint.live;
         let same_recording = || live.opened_by.is_some() && live.opened_by == piece.recording();
-        let again = || same_recording() && live.has_passed(piece).unwrap_or(live.is_recent(piece.index));
+        let again = || same_recording() && live.has_passed(piece).unwrap_or(!self.is_forgotten(piece));
         let opens = (piece.opens() && !again() && !self.is_of_past_page(piece) && !self.is_overtaken(piece))
             || self.opens_late(piece);
         let known = self
@@ -274,8 +274,15 @@ impl<'c> Walk<'c> {
         let ids = live.connection_id.as_ref().zip(piece.connection_id.as_ref());
         let other_connection = ids.is_none_or(|(before, now)| before != now);
         let is_next = self.connection_id == live.connection_id;
-        let is_other = live.has_passed_another(piece) || !live.is_recent(piece.index);
+        let is_other = live.has_passed_another(piece) || self.is_forgotten(piece);
         is_next && other_connection && is_other && self.is_held_up(piece, self.ms)
+    }
+
+    /// Whether the checkpoint's page passed a chunk with this index too long ago to know it, and did not begin with this one.
+    fn is_forgotten(&self, piece: &Piece) -> bool {
+        let live = &self.checkpoint.live;
+        let began = |ms| moved(piece.captured_at, ms) == live.numbering_began;
+        !live.is_recent(piece.index) && !live.clock.settings().any(began)
     }
 
     /// Whether the queue took the chunk right behind the one before it.
