@@ -3,6 +3,11 @@
 use media::time::EpochMs;
 use serde::{Deserialize, Serialize};
 
+/// Capture times that go back by more, from one of a page's chunks to the next, were stamped by a clock that was set.
+pub(crate) const SET_BACK_MS: u64 = 1_000;
+/// The same from a page to the next, whose chunks may overtake each other, where neither connections nor headers show it. A chunk that
+/// was captured less before a page is a late one of the page before.
+pub(crate) const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// How many settings are remembered.
 const MAX_SETTINGS: usize = 8;
 

@@ -9,6 +9,9 @@ use crate::fold::Folded;
 use crate::message::Record;
 use crate::piece::{Piece, Place};
 
+/// A batch that is too short waits for another second for each so much of its age.
+const PATIENCE_MS: u64 = 3_000;
+
 /// The numbers behind the decision; SPECIFICATION.md gives the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -26,7 +29,7 @@ pub struct Policy {
     pub behind_ms: u64,
     /// See `behind_ms`.
     pub most_behind: Samples,
-    /// Nor does it span more time, pauses included.
+    /// No fragment spans more time, pauses included.
     pub most_span_ms: u64,
     /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
     pub max_wait_ms: u64,
@@ -114,7 +117,7 @@ pub enum End {
     Behind(u64),
 }
 
-/// Whether a delivery is so full of one session's records that it hides what lies behind them.
+/// Whether a delivery hides what lies behind it in the queue: it is full of one session's records, or goes on with what such a one began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crowd {
     /// It is not.
@@ -138,7 +141,7 @@ pub struct View<'a> {
     pub end: End,
     /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
     pub delivery_full: bool,
-    /// Whether it held as many of this session alone.
+    /// Whether it hides what lies behind it.
     pub crowd: Crowd,
     /// The clock.
     pub now: EpochMs,
@@ -146,19 +149,15 @@ pub struct View<'a> {
 
 /// Decides about chunks, of which there is at least one.
 pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
-    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
-    let age_ms = view.now.ms_since(oldest);
-    let impatient = age_ms >= policy.max_wait_ms;
     let backlog = backlog(view, policy);
     let in_order = in_order(view, policy, backlog);
+    let behind = backlog.is_some() && in_order < view.pieces.len();
     let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
     let why = match (sure < in_order, in_order < view.pieces.len()) {
         (true, _) => Why::Doubt,
         (false, true) => Why::Hole,
         (false, false) => Why::Young,
     };
-    let behind = backlog.is_some() && in_order < view.pieces.len();
-    let sure = if behind && view.crowd != Crowd::NoRoom { leaving_one(view, sure) } else { sure };
     let later = |seconds: u32| match view.crowd {
         Crowd::Room => Decision::SetAside,
         Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
@@ -167,32 +166,59 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     let waits_aside = view.pieces.iter().any(|piece| piece.set_aside);
     let looks_at_once = why == Why::Doubt && waits_aside && hides_more(view, policy);
     let moment_s = u32::from(!looks_at_once);
+    let sure = if behind && view.crowd != Crowd::NoRoom { leaving_one(view, sure) } else { sure };
     if sure == 0 {
         return later(moment_s);
     }
-    let (target, most) = lengths(policy, age_ms, view.crowd);
+    let (target, most) = lengths(policy, age_ms(view), view.crowd);
     let fits = fits(view, policy, most, sure);
-    let samples = view.folded.samples_of(fits);
-    let all = fits == view.pieces.len();
-    let waited = view.pieces[0].record.receive_count > 1;
-    let ripe = fits < sure
-        || samples >= target
-        || (waited && view.crowd != Crowd::Room && samples >= policy.enough_after_wait)
-        || (all && ended(view));
-    let enough = (all && view.crowd == Crowd::NoRoom)
-        || (impatient && (samples >= policy.least || age_ms >= policy.last_resort_ms));
-    if ripe || (enough && view.crowd != Crowd::Room) {
+    if fits < sure || is_ripe(view, policy, fits, target) || is_enough(view, policy, fits) {
         return Decision::Write { chunks: fits };
     }
-    if why != Why::Young {
-        return later(moment_s);
+    later(if why == Why::Young { young_wait_s(view, policy, fits) } else { moment_s })
+}
+
+/// How long ago the queue took the oldest chunk.
+fn age_ms(view: &View<'_>) -> u64 {
+    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
+    view.now.ms_since(oldest)
+}
+
+/// Whether the first `chunks` make a fragment as it should be, or the line's last one.
+fn is_ripe(view: &View<'_>, policy: &Policy, chunks: usize, target: Samples) -> bool {
+    let samples = view.folded.samples_of(chunks);
+    let waited = view.pieces[0].record.receive_count > 1 && view.crowd != Crowd::Room;
+    samples >= target
+        || (waited && samples >= policy.enough_after_wait)
+        || (chunks == view.pieces.len() && ended(view))
+}
+
+/// Whether the first `chunks` have waited so long, or leave so little room, that they are written as they are.
+fn is_enough(view: &View<'_>, policy: &Policy, chunks: usize) -> bool {
+    let age_ms = age_ms(view);
+    let is_long = view.folded.samples_of(chunks) >= policy.least;
+    match view.crowd {
+        Crowd::Room => false,
+        Crowd::NoRoom if chunks == view.pieces.len() => true,
+        Crowd::No | Crowd::NoRoom => {
+            age_ms >= policy.max_wait_ms && (is_long || age_ms >= policy.last_resort_ms)
+        }
     }
-    let missing_s = policy.target.saturating_sub(samples).ms_ceil().div_ceil(1000);
-    let left_s = (policy.max_wait_ms.saturating_sub(age_ms) / 1000).max(1);
-    // A batch that is too short waits ever longer for the speaker to go on, and delays what follows by no more than that.
-    let waited_s =
-        if hides_more(view, policy) { 0 } else { (age_ms / 3_000).clamp(1, policy.most_patient_s) };
-    later(if impatient { waited_s } else { missing_s.clamp(1, left_s) } as u32)
+}
+
+/// How long the first `chunks`, which are too short, wait for more.
+fn young_wait_s(view: &View<'_>, policy: &Policy, chunks: usize) -> u32 {
+    let age_ms = age_ms(view);
+    if age_ms < policy.max_wait_ms {
+        let missing_s = policy.target.saturating_sub(view.folded.samples_of(chunks)).ms_ceil().div_ceil(1000);
+        let left_s = ((policy.max_wait_ms - age_ms) / 1000).max(1);
+        return missing_s.clamp(1, left_s) as u32;
+    }
+    if hides_more(view, policy) {
+        return 0;
+    }
+    // It waits ever longer for the speaker to go on, and delays what follows by no more than that.
+    (age_ms / PATIENCE_MS).clamp(1, policy.most_patient_s) as u32
 }
 
 /// The most audio that a batch of these chunks may hold now.
@@ -207,7 +233,8 @@ fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
         return (policy.target, policy.most);
     }
     let most = Samples::from_ms(age_ms).min(policy.most_behind);
-    let target = if crowd == Crowd::Room { Samples(most.0 / 4 * 3) } else { policy.target };
+    let most_but_a_chunk = Samples(most.0 / 4 * 3);
+    let target = if crowd == Crowd::Room { most_but_a_chunk } else { policy.target };
     (target, most)
 }
 
@@ -222,12 +249,13 @@ fn passes_hole(view: &View<'_>, policy: &Policy, i: usize, backlog: Option<Epoch
     seen_until.ms_since(view.pieces[i].record.sent_at) >= policy.max_wait_ms
 }
 
-/// If more chunks lie behind the delivery: the time up to which everything enqueued has been seen. More lie behind it if it is full,
-/// or brings old chunks for the first time, or seldom and behind what is set aside or seconds old.
+/// The time up to which the queue was seen, if more may lie behind the delivery. More may if it hides chunks ([`Crowd::Room`]). More
+/// may if its newest chunk is over `caught_up_ms` old, and one of its chunks comes for the first time. The same holds if it was
+/// delivered fewer than `backlog_looks` times, and is full, comes behind chunks set aside, or is over `behind_ms` old.
 fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
     let delivered = || delivered(view);
     let Some(newest) = delivered().map(|record| record.sent_at).max() else {
-        // All that was delivered is written by now. How far the queue was seen, what is set aside tells.
+        // All that was delivered is written by now. The newest chunk set aside shows how far the queue was seen.
         let newest = view.pieces.iter().map(|piece| piece.record.sent_at).max();
         return newest.filter(|_| view.delivery_full);
     };

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use media::time::EpochMs;
 
 use crate::checkpoint::{Advance, Checkpoint, Line};
+use crate::clock::{SET_BACK_MS, SET_BEFORE_PAGE_MS};
 use crate::gap::{ChunkRange, Gap};
 use crate::message::{Entry, Record};
 use crate::piece::{Piece, Place};
@@ -19,13 +20,8 @@ use crate::reckon::by_one_clock;
 
 /// No page is reloaded faster.
 const PAGE_TURN_MS: u64 = 100;
-/// By how much a clock can be set back unseen.
-const UNSEEN_SET_MS: u64 = 1_000;
-/// How long before the current page a chunk may have been captured and still count as a late chunk of the previous page. A larger
-/// step back means that the clock was set.
-const STRAGGLER_MS: u64 = 5_000;
-/// The largest step of a speaker's clock, while a gap is open, after which the gap's chunks are still recognised.
-const CLOCK_SET_MS: u64 = 5_000;
+/// How far a chunk's time may lie outside its gap's, by a clock that was set while the gap was open.
+const GAP_CLOCK_OFF_MS: u64 = 5_000;
 
 /// A delivery's records of one session, sorted by what is to be done with them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -135,7 +131,7 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
             None => piece.captured_at,
             Some(connection) => {
                 let latest = latest.entry(connection).or_default();
-                let is_of_other_page = latest.ms_since(piece.captured_at) > UNSEEN_SET_MS;
+                let is_of_other_page = latest.ms_since(piece.captured_at) > SET_BACK_MS;
                 *latest = if is_of_other_page { piece.captured_at } else { piece.captured_at.max(*latest) };
                 *latest
             }
@@ -384,7 +380,7 @@ impl Walk {
     /// Whether the chunk was captured just before the page began: it is from the page before, of which little was seen.
     fn is_straggler(&self, piece: &Piece) -> bool {
         let began = self.at.numbering_began;
-        piece.captured_at < began && began.ms_since(piece.captured_at) <= STRAGGLER_MS
+        piece.captured_at < began && began.ms_since(piece.captured_at) <= SET_BEFORE_PAGE_MS
     }
 
     /// Whether the chunk came over the page's last connection, if both are known.
@@ -401,7 +397,7 @@ fn in_gap_or_written<'c>(checkpoint: &'c Checkpoint, numbering: u32, piece: &Pie
         a.min(b).ms_since(piece.captured_at).max(piece.captured_at.ms_since(a.max(b)))
     };
     let holds = |gap: &&Gap| gap.chunks.numbering == numbering && gap.chunks.holds(piece.index);
-    match checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= CLOCK_SET_MS) {
+    match checkpoint.gaps.iter().filter(holds).find(|gap| off_ms(gap) <= GAP_CLOCK_OFF_MS) {
         Some(gap) => Whose::Gap(gap),
         None => written(checkpoint, numbering, piece),
     }

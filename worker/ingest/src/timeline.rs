@@ -20,6 +20,7 @@
 use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::SET_BACK_MS;
 use crate::schema::is_default;
 
 /// A lag over this is a pause or a stall of the capture, not jitter. Shorter ones join the audio.
@@ -27,8 +28,6 @@ pub const PAUSE_MS: i64 = 500;
 
 /// A speaker's clock this far behind the queue's is broken, not slow; the queue's is used instead.
 const BROKEN_CLOCK_MS: i64 = 24 * 3_600_000;
-/// Capture times that go back by more were stamped by a clock that was set.
-const CLOCK_SET_MS: u64 = 1_000;
 /// Capture times that go ahead of the queue's by more were stamped by a clock that was set, once [`STEADY_FOR`] has come.
 const CLOCK_SET_AHEAD_MS: i64 = 500;
 /// Chunks take equally long to the queue if their times on the way differ by no more. (While a page sends what it has kept, each
@@ -571,7 +570,7 @@ fn room_ms(joint: Joint, by_clock_ms: i64) -> u64 {
 
 /// Whether the speaker's clock was set back between two chunks.
 fn clock_was_set(before: EpochMs, after: EpochMs) -> bool {
-    before.ms_since(after) > CLOCK_SET_MS
+    before.ms_since(after) > SET_BACK_MS
 }
 
 #[cfg(test)]

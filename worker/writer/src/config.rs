@@ -127,6 +127,8 @@ mod tests {
             ("too old", vec![seconds(max_wait_ms)]),
             ("a missing chunk", vec![seconds(max_wait_ms)]),
             ("a full delivery of one session", aside.to_vec()),
+            ("the last piece of a blob whose pieces say `continues`", vec![whole_seconds(DOUBT_MS)]),
+            ("a lag of over 0.5 s, and a session's first audio", vec![whole_seconds(DOUBT_MS)]),
             (
                 "too old although under 1 s",
                 vec![whole_seconds(last_resort_ms), format!("{most_patient_s} s")],

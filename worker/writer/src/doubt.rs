@@ -1,7 +1,7 @@
 //! What the chunks at hand leave open, and how long the batch waits for more to tell.
 
 use ingest::decide::Crowd;
-use ingest::fold::{Around, Folded, fold};
+use ingest::fold::{Around, DOUBT_MS, Folded, fold};
 use ingest::message::Record;
 use ingest::sort::Sorted;
 
@@ -13,7 +13,7 @@ use crate::work::{Batch, SessionWork};
 const CALM_MS: u64 = 1_000;
 /// See [`CALM_MS`]; in this process, where there was trouble before.
 const CALM_LOOKS: u32 = 3;
-/// So many deliveries of an old chunk tell as much as one look of this process.
+/// This many deliveries of an old chunk, to any process, count as one look.
 const DELIVERIES_A_LOOK: u32 = 8;
 
 impl<P: Ports> SessionWork<'_, P> {
@@ -37,8 +37,8 @@ impl<P: Ports> SessionWork<'_, P> {
         (around, fold(&batch.start, batch.pieces, around))
     }
 
-    /// Whether the delivery hides what lies behind it in the queue: it is full, or goes on with what one that was full began, or leaves
-    /// a doubt a second time.
+    /// Whether the delivery hides what lies behind it in the queue: it is full of this session's records, or chunks are set aside
+    /// already, or its chunks were delivered before and still leave a doubt.
     pub(crate) fn crowd(&self, state: &State, batch: &Batch<'_>, doubt: bool) -> Crowd {
         let aside = &state.checkpoint.aside;
         let delivered = || batch.pieces.iter().filter(|piece| !piece.set_aside);
@@ -56,8 +56,7 @@ impl<P: Ports> SessionWork<'_, P> {
     fn is_calm(&self, batch: &Batch<'_>, doubtful: usize, crowd: Crowd, sorted: &Sorted) -> bool {
         let waited_ms = |record: &Record| self.now().ms_since(record.sent_at);
         let policy = &self.writer.config.policy;
-        let most_ms = policy.last_resort_ms;
-        let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= most_ms);
+        let waited_out = batch.pieces.get(doubtful).is_some_and(|piece| waited_ms(&piece.record) >= DOUBT_MS);
         let looks = self.looks(batch, sorted);
         let looked = |least: u32| looks >= least;
         // A delivery need not show all there is: what lies behind the newest record is seen when that is delivered again. A blob is

@@ -18,6 +18,7 @@ mod vain;
 pub use apart::{cut, take_apart};
 pub use around::Around;
 pub use folded::{Folded, Outcome, Refusal, Run, Step, Undecoded};
+pub use place::DOUBT_MS;
 pub use vain::Vain;
 
 use crate::piece::Piece;

@@ -13,7 +13,7 @@ use crate::snapshot::{MediaState, Residue, Snapshot};
 use crate::timeline::{Sight, Timing};
 
 /// A doubt holds live audio up for no longer: what the queue has taken in so long behind a chunk has shown all that will be shown.
-const DOUBT_MS: u64 = 20_000;
+pub const DOUBT_MS: u64 = 20_000;
 
 /// Places all chunks.
 pub(super) fn place(

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use media::time::EpochMs;
 
 use super::made_up::is_made_up;
+use crate::clock::SET_BACK_MS;
 use crate::piece::Piece;
 use crate::position::Position;
 
-/// Capture times that go back by more within a page were stamped by a clock that was set.
-pub(super) const SET_BACK_MS: u64 = 1_000;
 /// Chunks that overtake each other on their way were stamped so close together; one that was lost and is sent again with a new time is
 /// stamped so much later at the most.
 const SENT_AGAIN_MS: std::ops::Range<u64> = 100..20_000;

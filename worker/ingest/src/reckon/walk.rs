@@ -3,15 +3,12 @@
 use media::time::EpochMs;
 
 use super::made_up::is_made_up;
-use super::page::SET_BACK_MS;
 use crate::checkpoint::{Checkpoint, PastNumbering};
-use crate::clock::moved;
+use crate::clock::{SET_BACK_MS, SET_BEFORE_PAGE_MS, moved};
 use crate::gap::Gap;
 use crate::piece::Piece;
 use crate::timeline::HELD_UP_MS;
 
-/// The same from a page to the next, whose chunks may overtake each other, where connection and bytes do not show it.
-const SET_BEFORE_PAGE_MS: u64 = 5_000;
 /// A chunk that seems to come so much too early was stamped before the clock was set back.
 const TOO_EARLY_MS: i64 = 500;
 /// A recorder that runs hands out no later.
