@@ -245,8 +245,7 @@ impl<P: Ports> SessionWork<'_, P> {
         Ok(())
     }
 
-    /// Parks those of a batch's refused chunks that are set aside, before the checkpoint passes them: there is no message that would
-    /// come again if the DLQ were away.
+    /// Parks refused chunks that are set aside before the checkpoint passes them: no message would bring them back if the DLQ failed.
     pub(crate) async fn park_refused_aside(&self, batch: &Batch<'_>, plan: &Plan) -> Result<(), Stop> {
         for (i, refusal) in &plan.refused {
             let piece = &batch.pieces[*i];
@@ -283,14 +282,17 @@ impl<P: Ports> SessionWork<'_, P> {
                 self.save_snapshots(&snapshots).await?;
                 gap
             }
-            Line::Gap(id) => match state.checkpoint.gap(id) {
-                Some(gap) => gap.clone(),
-                None => return Err(Stop::Unreadable("a lease on a gap that is not there".to_owned())),
-            },
+            Line::Gap(id) => {
+                let gap = state.checkpoint.gap(id).cloned();
+                let gap =
+                    gap.ok_or_else(|| Stop::Unreadable("a lease on a gap that is not there".to_owned()))?;
+                self.renew(&gap).await?;
+                gap
+            }
         };
         let pieces = sorted.of(&leased);
         let (before, behind) = pieces.split_at(to_last_aside(pieces.iter().copied()));
-        let (attempts, since) = (lease.attempt, lease.first_attempt_at);
+        let (attempts, since) = (lease.attempt.max(1), lease.first_attempt_at);
         self.park_pieces(before, reason.clone(), attempts, since).await?;
         gap.cause = cause(&reason.code());
         self.pass(state, leased, gap, (Some(unsure), tries)).await?;
