@@ -34,6 +34,8 @@ pub struct Sorted {
     pub backfill: Vec<(Gap, Vec<Piece>)>,
     /// Delivered again although written: acknowledge.
     pub duplicates: Vec<Record>,
+    /// Those of the delivery that were dropped so before: as long as it is worked on, they tell of a worker's death.
+    pub came_again: Vec<Record>,
     /// Chunks whose place is no longer known: park.
     pub unplaceable: Vec<Piece>,
     /// Chunks of a page that another one has replaced: park.

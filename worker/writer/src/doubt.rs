@@ -98,6 +98,6 @@ impl<P: Ports> SessionWork<'_, P> {
         let is_kept = |record: &&Record| {
             batch.pieces.iter().any(|p| p.set_aside && p.record.sequence_number == record.sequence_number)
         };
-        sorted.duplicates.iter().filter(is_kept).any(|record| record.receive_count < looks)
+        sorted.came_again.iter().filter(is_kept).any(|record| record.receive_count < looks)
     }
 }

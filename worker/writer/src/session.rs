@@ -64,7 +64,7 @@ impl<P: Ports> SessionWork<'_, P> {
         let (mut state, status) = futures::try_join!(self.load(), self.status())?;
         self.look_again(&mut state, entries.iter().any(|entry| matches!(entry, Entry::End { .. }))).await?;
         let mut goes_on = true;
-        let mut again = Vec::new();
+        let mut came_again = Vec::new();
         while goes_on && self.has_unsettled(&state, entries) {
             let resolved = self.resolve(&mut state).await?;
             let aside = self.load_aside(&mut state).await?;
@@ -72,9 +72,8 @@ impl<P: Ports> SessionWork<'_, P> {
             self.refuse(&mut state, status, entries, &aside).await?;
             let mut sorted = sort(&state.checkpoint, entries, &aside);
             self.drop_duplicates(&sorted);
-            // What came again is dropped once, and tells of a worker's death as long as this delivery is worked on.
-            again.append(&mut sorted.duplicates);
-            sorted.duplicates.clone_from(&again);
+            came_again.extend(std::mem::take(&mut sorted.duplicates));
+            sorted.came_again.clone_from(&came_again);
             self.park_all(&sorted.unplaceable, Reason::NoPlace).await?;
             self.park_all(&sorted.replaced, Reason::Replaced).await?;
             self.keep_numbering(&mut state, &sorted).await?;
@@ -150,19 +149,16 @@ impl<P: Ports> SessionWork<'_, P> {
             self.park_unsure(state, sorted, lease, reason).await?;
             return Ok(Turn::Moved);
         }
-        let first_look = fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain));
-        let crowd = self.crowd(state, &batch, first_look.doubtful.is_some());
-        batch.pieces = &delivered[..first_look.chunks.len()];
-        let (mut around, mut folded) = self.when_calm(&batch, first_look, crowd, sorted);
+        let folded = self.fold(&batch);
+        let crowd = self.crowd(state, &batch, folded.doubtful.is_some());
+        let (mut around, mut folded) = self.when_calm(batch.keep(&folded), folded, crowd, sorted);
         let apart;
-        let lengths = self.lengths(delivered);
-        if let Some(pieces) =
-            take_apart(&batch.start, batch.pieces, &folded, lengths, Some(&self.writer.vain))
-        {
+        let (lengths, vain) = (self.lengths(delivered), Some(&self.writer.vain));
+        if let Some(pieces) = take_apart(&batch.start, batch.pieces, &folded, lengths, vain) {
             apart = pieces;
-            let look = fold(&batch.start, &apart, Around::of(batch.gap, &self.writer.vain));
-            batch.pieces = &apart[..look.chunks.len()];
-            (around, folded) = self.when_calm(&batch, look, crowd, sorted);
+            batch.pieces = &apart;
+            folded = self.fold(&batch);
+            (around, folded) = self.when_calm(batch.keep(&folded), folded, crowd, sorted);
         }
         let chunks = match self.decide(&batch, &folded, crowd, sorted) {
             Decision::Write { chunks } => chunks,
@@ -192,6 +188,11 @@ impl<P: Ports> SessionWork<'_, P> {
                 Ok(Turn::Moved)
             }
         }
+    }
+
+    /// What the batch's chunks hold, as far as they are in sight.
+    fn fold(&self, batch: &Batch<'_>) -> Folded {
+        fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain))
     }
 
     /// Audio over the first is taken apart, into pieces that fit a fragment of at most the second.
@@ -244,12 +245,14 @@ impl<P: Ports> SessionWork<'_, P> {
         entries: &mut Vec<Entry>,
         aside: &[Piece],
     ) -> Result<(), Stop> {
-        if status == SessionStatus::Active {
-            return Ok(());
-        }
+        let ended = match status {
+            SessionStatus::Active => return Ok(()),
+            SessionStatus::Unknown => None,
+            SessionStatus::Ended { at } => Some(at),
+        };
         let sorted = sort(&state.checkpoint, entries, &[]);
-        let (reason, refused): (Reason, Vec<&Piece>) = match status {
-            SessionStatus::Active | SessionStatus::Unknown => {
+        let (reason, refused): (Reason, Vec<&Piece>) = match ended {
+            None => {
                 self.settle(&sorted.ends, Because::Ended);
                 self.drop_duplicates(&sorted);
                 let backfill = sorted.backfill.iter().flat_map(|(_, pieces)| pieces);
@@ -257,7 +260,7 @@ impl<P: Ports> SessionWork<'_, P> {
                     sorted.live.iter().chain(backfill).chain(&sorted.unplaceable).chain(&sorted.replaced);
                 (Reason::SessionUnknown, all.collect())
             }
-            SessionStatus::Ended { at } => {
+            Some(at) => {
                 let at = match at.or(state.checkpoint.seen_ended_at) {
                     Some(at) => at,
                     None => self.note_end(state).await?,

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use ingest::batch::{Because, Settled};
 use ingest::checkpoint::Line;
+use ingest::fold::Folded;
 use ingest::gap::Gap;
 use ingest::message::{Record, SessionId};
 use ingest::piece::Piece;
@@ -38,6 +39,12 @@ impl<'a> Batch<'a> {
     /// Live audio, or what fills a gap.
     pub(crate) fn of(gap: Option<&'a Gap>, pieces: &'a [Piece], start: Snapshot) -> Self {
         Self { gap, pieces, after: &[], start }
+    }
+
+    /// Keeps those of its pieces that were folded: the others are out of sight.
+    pub(crate) fn keep(&mut self, folded: &Folded) -> &Self {
+        self.pieces = &self.pieces[..folded.chunks.len()];
+        self
     }
 
     /// Narrows it to its first pieces.
