@@ -1,5 +1,5 @@
 //! A batch as one fragment: what its bytes and its timestamp will be, and what its commit will change.
-//! All of it depends on the checkpoint and the chunks alone.
+//! All of it depends on the arguments alone: the checkpoint's state, the chunks, and what was decided of them.
 
 use media::time::{EpochMs, Samples};
 

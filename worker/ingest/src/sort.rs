@@ -241,8 +241,7 @@ impl Walk {
         if piece.index < self.waits_for || repeats {
             // Nothing that was passed was captured later; sequence numbers prove less, since pages overtake each other.
             let begins = piece.opens() || piece.starts_recording();
-            // Over the connection of a page, another one begins with its header; all else is the page's, sent again. What is sent again
-            // over another one is as old as it was.
+            // On the page's own connection, a new page begins with a header; all else is a resend. On another one, a resend keeps its time.
             let is_new = newer && same_bytes != Some(true) && !piece.is_empty();
             let not_again = begins || (is_new && same_connection == Some(false));
             let later = (turned && (begins || same_connection != Some(true) || same_bytes == Some(false)))

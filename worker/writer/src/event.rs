@@ -47,7 +47,7 @@ pub enum Event {
         records: u64,
         /// For how long.
         seconds: u32,
-        /// Why: `young`, `hole`, `doubt`, `future`, `unsure`, `leased`.
+        /// Why: `young`, `hole`, `doubt`, `future`, `unsure`, `leased`, `end`.
         why: &'static str,
         /// First chunkIndex.
         chunk_first: Option<u64>,

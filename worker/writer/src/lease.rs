@@ -1,7 +1,7 @@
 //! Leases: the write in progress, as whoever finds it can finish it without the chunks.
 //!
-//! The lease carries everything the commit will need, and its snapshots are stored before it. Whether its fragment is stored,
-//! the stream tells: a whole one that is found is proof, not found is believed once the last byte of every try had its time.
+//! The lease carries everything the commit will need, and its snapshots are stored before it. Whether its fragment is stored is
+//! asked of the stream. A whole fragment is proof. "Not found" is believed once every try has had its time (`Config::certain_at`).
 
 use ingest::checkpoint::{Advance, Checkpoint, Lease, Look};
 use ingest::failure::ServiceFailure;

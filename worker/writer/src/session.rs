@@ -1,4 +1,4 @@
-//! One session's part of a delivery, told once: load, refuse, resolve, sort; then, batch after batch, fold, decide, plan,
+//! One session's part of a delivery, told once: load, resolve, refuse, sort; then, batch after batch, fold, decide, plan,
 //! lease, put, commit, settle.
 
 use futures::future::{Either, select};
@@ -299,8 +299,7 @@ impl<P: Ports> SessionWork<'_, P> {
         checkpoint.live.next <= last && self.now().ms_since(end.sent_at) < OVERTAKEN_MS
     }
 
-    /// Drops what is settled; a marker alone has nothing to end unless it has overtaken that, and is settled too. Whether anything is
-    /// left.
+    /// Drops settled entries; returns whether work is left. End markers alone are settled, too, unless one has overtaken the last chunk.
     fn has_unsettled(&self, state: &State, entries: &mut Vec<Entry>) -> bool {
         entries.retain(|entry| !self.is_settled(entry.record()));
         let waits_aside = !state.checkpoint.aside.is_empty();

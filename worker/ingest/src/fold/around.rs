@@ -6,7 +6,7 @@ use super::vain::Vain;
 use crate::gap::Gap;
 use crate::timeline::Timing;
 
-/// More than 500 chunks of 300 ms, which is what can be set aside: what lies behind as much tells nothing of the next fragment's place.
+/// More audio than can be set aside (500 chunks of 300 ms). Chunks behind it do not affect where the next fragment lies.
 const SIGHT: Samples = Samples::from_ms(180_000);
 
 /// What is known beside the chunks of a batch.

@@ -2,8 +2,8 @@
 //! missing. Demuxing shows all of that; nothing is decoded here.
 //!
 //! Two passes: [`demux`] takes chunk by chunk, [`place`] puts them in time, because only the chunks behind one
-//! show whether a pause or a stall lies before it. The result depends on the starting snapshot and the chunks alone, never on the
-//! clock, so a second attempt at the same batch is the same fragment.
+//! show whether a pause or a stall lies before it. The result depends on its arguments alone. What a decision took from the clock
+//! (how many chunks, [`Around::calm`], where a long chunk is cut) the lease keeps as places, so a second attempt is the same fragment.
 
 mod apart;
 mod around;

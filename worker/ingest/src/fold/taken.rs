@@ -36,7 +36,7 @@ pub(super) struct Taken {
     pub(super) knows: bool,
     /// The capture clock's time since the chunk before, or since the one before those that this batch passed in search.
     pub(super) elapsed_ms: u64,
-    /// So many are missing or were passed in search between its audio and the audio before.
+    /// Chunks missing, or passed in search, since the last audio.
     pub(super) behind: u32,
     /// Its time since the audio before had ended: more where that was handed out late, by a page that had stalled.
     pub(super) room_ms: u64,

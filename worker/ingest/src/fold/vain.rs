@@ -1,5 +1,5 @@
-//! Chunks without sound are looked at once, however often the chunks around them are folded. Bytes that were made for it may cost as
-//! much to look at as minutes of sound, and while the audio before them is written they are at hand for each of its fragments.
+//! A large chunk without sound is demuxed once, however often the chunks around it are folded. Hostile bytes can cost as much to demux
+//! as minutes of audio, and they are at hand again for each fragment that is written before them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
