@@ -1,6 +1,7 @@
 //! Runs a scenario: an event source mapping hands the queue's messages to worker processes until all is drained.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -279,19 +280,22 @@ impl Run<'_> {
         let mut at = 0;
         while at < self.invocations.len() {
             let invocation = &mut self.invocations[at];
-            let mut done = None;
+            let (mut done, mut panicked) = (None, false);
             if invocation.woken.0.swap(false, Ordering::Relaxed) {
                 let waker = Waker::from(invocation.woken.clone());
                 let from = self.scenario.cpu.map(|cpu| cpu());
-                if let Poll::Ready(answer) = invocation.work.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    done = Some(answer);
+                let mut poll = || invocation.work.as_mut().poll(&mut Context::from_waker(&waker));
+                match catch_unwind(AssertUnwindSafe(&mut poll)) {
+                    Ok(Poll::Ready(answer)) => done = Some(answer),
+                    Ok(Poll::Pending) => {}
+                    Err(_) => panicked = true, // the process ends with it
                 }
                 if let Some((cpu, from)) = self.scenario.cpu.zip(from) {
                     let took = cpu().saturating_sub(from);
                     self.busy = (self.busy.0 + took, self.busy.1.max(took));
                 }
             }
-            let killed = invocation.process.worker.is_dead() || invocation.ends_ms <= now_ms;
+            let killed = panicked || invocation.process.worker.is_dead() || invocation.ends_ms <= now_ms;
             match done {
                 Some(answer) => {
                     let invocation = self.invocations.remove(at);

@@ -54,6 +54,8 @@ fn a_session_that_fails_for_good_delays_no_other_by_more_than_a_deferral() {
         (Op::Put, Fate::Slow(60_000)),
         (Op::Save, Fate::Fail(Failure::Denied)),
         (Op::Load, Fate::Fail(Failure::TimedOut)),
+        (Op::Load, Fate::Panic),
+        (Op::Put, Fate::Panic),
     ] {
         let mut case = meeting(vec![failing(op, "s3", fate.clone())]);
         let until_ms = Some(case.begins_ms() + 60_000);

@@ -41,13 +41,11 @@ impl<P: Ports> SessionWork<'_, P> {
         let result = match AssertUnwindSafe(self.work(entries, keeps_some)).catch_unwind().await {
             Ok(result) => result,
             Err(panic) => {
-                let message = text(panic.as_ref());
-                let mut state = self.load().await?;
-                self.end_own_lease(&mut state);
-                let is_parked = self.count_crash(&mut state, entries, &message).await?;
-                *keeps_some &= !is_parked;
-                let seconds = 1 << state.checkpoint.crashes.saturating_sub(1);
-                return if is_parked { Ok(()) } else { Err(Stop::Crashed { message, seconds }) };
+                let counted = self.count_panic(entries, keeps_some, text(panic.as_ref()));
+                // What panics here, too, comes again uncounted.
+                return AssertUnwindSafe(counted).catch_unwind().await.unwrap_or_else(|panic| {
+                    Err(Stop::Crashed { message: text(panic.as_ref()), seconds: 1 })
+                });
             }
         };
         if suspicious && let Err(stop) = self.unmark().await {
@@ -61,6 +59,20 @@ impl<P: Ports> SessionWork<'_, P> {
             }
             result => result,
         }
+    }
+
+    async fn count_panic(
+        &self,
+        entries: &[Entry],
+        keeps_some: &mut bool,
+        message: String,
+    ) -> Result<(), Stop> {
+        let mut state = self.load().await?;
+        self.end_own_lease(&mut state);
+        let is_parked = self.count_crash(&mut state, entries, &message).await?;
+        *keeps_some &= !is_parked;
+        let seconds = 1 << state.checkpoint.crashes.saturating_sub(1);
+        if is_parked { Ok(()) } else { Err(Stop::Crashed { message, seconds }) }
     }
 
     /// A panic while a batch was leased is a failed attempt at it, and nothing waits until this worker would have ended.
