@@ -124,7 +124,7 @@ pub fn sort(checkpoint: &Checkpoint, entries: &[Entry], aside: &[Piece]) -> Sort
 fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut by_index: Vec<usize> = (0..pieces.len()).collect();
     let openers: Vec<&Piece> = pieces.iter().filter(|piece| piece.opens()).collect();
-    by_index.sort_by_cached_key(|i| (page_of_connection(&pieces[*i], &openers), pieces[*i].index));
+    by_index.sort_by_cached_key(|i| (page_of_connection(&pieces[*i], &openers, &pieces), pieces[*i].index));
     let mut latest: HashMap<&str, EpochMs> = HashMap::new();
     let mut order = Vec::with_capacity(pieces.len());
     for i in by_index {
@@ -146,15 +146,29 @@ fn in_time(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// How many pages of its connection have begun with the piece: a page sends what its last load left over its own connection, and first.
-fn page_of_connection(piece: &Piece, openers: &[&Piece]) -> usize {
+fn page_of_connection(piece: &Piece, openers: &[&Piece], pieces: &[Piece]) -> usize {
     let is_before = |opener: &Piece| {
         let earlier_ms = opener.captured_at.ms_since(piece.captured_at);
         let sent_before = piece.record.sequence_number < opener.record.sequence_number;
         // Handlers may overtake each other on the way to the queue: then the capture time alone tells.
-        earlier_ms > PAGE_TURN_MS || (earlier_ms > 0 && sent_before)
+        (earlier_ms > PAGE_TURN_MS || (earlier_ms > 0 && sent_before))
+            && !is_missing_behind(piece, opener, pieces)
     };
     let of_connection = openers.iter().filter(|opener| opener.connection_id == piece.connection_id);
     of_connection.filter(|opener| !is_before(opener)).count()
+}
+
+/// Whether the chunk is the one that the opener's page lacks: a clock was set back by less than [`SET_BACK_MS`] behind the opener.
+fn is_missing_behind(piece: &Piece, opener: &Piece, pieces: &[Piece]) -> bool {
+    let indices = || {
+        let of_page = pieces.iter().filter(|other| {
+            other.connection_id == piece.connection_id && other.captured_at >= opener.captured_at
+        });
+        of_page.map(|other| other.index)
+    };
+    opener.captured_at.ms_since(piece.captured_at) <= SET_BACK_MS
+        && indices().any(|index| index > piece.index)
+        && !indices().any(|index| index == piece.index)
 }
 
 /// Orders by index and keeps the first of each: two messages may carry one chunk. One with other bytes is another chunk, of an

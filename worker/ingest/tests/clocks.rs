@@ -302,6 +302,17 @@ fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was
     assert_eq!(live(&sorted), expected, "{sorted:?}");
 }
 
+/// By less than what is told from jitter: only the page's indices show whose the chunks are.
+#[test]
+fn a_clock_that_is_set_back_by_a_moment_leaves_a_page_s_chunks_to_it() {
+    let set = |index, sent_ms| over("c", chunk(index, sent_ms, -500));
+    let opens = over("c", chunk(0, 120, 0));
+    let entries = [opens, over("c", chunk(1, 240, 0)), set(2, 360), set(3, 480), set(4, 600), set(5, 720)];
+    let sorted = sort(&Checkpoint::default(), &entries, &[]);
+    let expected: Vec<(u32, u64)> = (0..6).map(|index| (0, index)).collect();
+    assert_eq!(places(&sorted), expected, "what was said after the clock was set would be lost");
+}
+
 /// What the last load left is sent with the new load's first chunks, which overtake it.
 #[test]
 fn what_an_earlier_load_left_shows_no_clock_that_was_set_back_while_the_later_one_goes_on() {
