@@ -151,6 +151,12 @@ impl Checkpoint {
             .filter(move |gap| gap.chunks.holds(index) && !(another && gap.chunks.numbering == current))
     }
 
+    /// Whether no page that is known speaks over the chunk's connection: chunks of the page before may have overtaken this one.
+    pub(crate) fn is_of_new_connection(&self, piece: &Piece) -> bool {
+        let mut known = self.past.iter().map(|past| &past.connection_id).chain([&self.live.connection_id]);
+        piece.connection_id.is_some() && known.all(|id| *id != piece.connection_id)
+    }
+
     /// The earlier numbering that has passed a chunk with this index, captured then.
     pub(crate) fn past_with(&self, index: u64, captured_at: EpochMs) -> Option<&PastNumbering> {
         let seen = |past: &&PastNumbering| {

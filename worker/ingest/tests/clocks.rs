@@ -302,6 +302,45 @@ fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was
     assert_eq!(live(&sorted), expected, "{sorted:?}");
 }
 
+/// All that two loads have kept is sent at once, in any order.
+#[test]
+fn two_loads_with_chunks_of_the_same_index_show_no_clock_that_was_set_back() {
+    let mut checkpoint = written();
+    checkpoint.live.connection_id = Some("c1".to_owned());
+    let sent =
+        |index, sent_ms: u64, spoken_ms: i64| over("c2", chunk(index, sent_ms, spoken_ms - sent_ms as i64));
+    let later: Vec<Entry> =
+        (0..12).map(|i| sent(i, 41_000 + 7 * (i * 5 % 12), 36_000 + 300 * i as i64)).collect();
+    let earlier = (10..13).map(|i| sent(i, 41_003 + 7 * (i * 3 % 11), 27_000 + 300 * i as i64));
+    let earlier: Vec<Entry> =
+        earlier.map(|entry| with(entry, |chunk| chunk.audio = Ok(vec![3, chunk.index as u8]))).collect();
+    let sorted = sort(&checkpoint, &[later, earlier].concat(), &[]);
+    let expected: Vec<(u32, u64)> = (10..13).map(|i| (0, i)).chain((0..12).map(|i| (1, i))).collect();
+    assert_eq!(places(&sorted), expected, "what the earlier load left would be parked");
+}
+
+/// The queue took the page before's last chunk behind the new page's first one, which is still to be written.
+#[test]
+fn a_new_page_whose_clock_was_set_back_is_known_though_the_page_before_is_further_in_the_queue() {
+    let mut checkpoint = opened(Some("c1"));
+    let Entry::Chunk(last) = over("c1", chunk(1, 31_600, -700)) else { unreachable!("it is a chunk") };
+    checkpoint.live.pass(&Piece::of(0, last), None);
+    let entries = [over("c2", chunk(0, 31_400, -7_000)), over("c2", chunk(1, 31_700, -7_000))];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    assert_eq!(places(&sorted), [(1, 0), (1, 1)], "the page would be parked: {sorted:?}");
+}
+
+/// Blobs are so short that the first one by the new clock overtakes the last one by the old.
+#[test]
+fn a_clock_that_is_set_back_within_a_page_is_seen_although_a_chunk_overtakes_another() {
+    let mut checkpoint = set_back_before_the_page();
+    checkpoint.live.timeline = written().live.timeline;
+    let set = |index, sent_ms| chunk(index, sent_ms, -27_000);
+    let entries = [set(11, 29_800), chunk(10, 29_810, -20_000), set(12, 29_860), set(13, 29_920)];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    assert_eq!(places(&sorted), [(1, 10), (1, 11), (1, 12), (1, 13)], "they would be dropped: {sorted:?}");
+}
+
 /// By less than what is told from jitter: only the page's indices show whose the chunks are.
 #[test]
 fn a_clock_that_is_set_back_by_a_moment_leaves_a_page_s_chunks_to_it() {
@@ -326,7 +365,7 @@ fn what_an_earlier_load_left_shows_no_clock_that_was_set_back_while_the_later_on
         sent(12, 32_504, 30_600),
         sent(11, 32_508, 30_300),
         sent(1, 32_513, 32_200),
-        sent(2, 32_540, 32_500),
+        sent(2, 32_650, 32_500),
     ];
     let sorted = sort(&checkpoint, &entries, &[]);
     let earlier = [(0, 10, 30_000), (0, 11, 30_300), (0, 12, 30_600)];

@@ -32,7 +32,8 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
         }
         let goes_on =
             piece.connection_id == live.connection_id && pages.iter().any(|page| holds(page, piece, i));
-        piece.clock_ms = match sequence_number <= live.last_sequence && !goes_on {
+        let may_be_seen = sequence_number <= live.last_sequence && !checkpoint.is_of_new_connection(piece);
+        piece.clock_ms = match may_be_seen && !goes_on {
             true => live.clock.at_ms(sequence_number),
             false => walk.added_ms(piece),
         };

@@ -13,6 +13,8 @@ use crate::timeline::HELD_UP_MS;
 const TOO_EARLY_MS: i64 = 500;
 /// A recorder that runs hands out no later.
 const PACE_MS: u64 = 1_500;
+/// Chunks of a page overtake each other by no more on their way to the queue.
+const OVERTAKES_MS: u64 = 100;
 /// The next chunk but a few is still of the same page.
 const NEAR: u64 = 4;
 /// The same where a page sends what it has kept: concurrent handlers shake it.
@@ -24,6 +26,7 @@ struct Stamped {
     index: u64,
     at: EpochMs,
     sequence_number: u128,
+    sent_at: EpochMs,
 }
 
 /// Goes through a delivery in the queue's order.
@@ -59,6 +62,7 @@ impl<'c> Walk<'c> {
             index: piece.index,
             at: piece.captured_at,
             sequence_number: piece.record.sequence_number,
+            sent_at: piece.record.sent_at,
         };
         let stamped = pieces.iter().filter(|piece| !is_made_up(piece)).map(stamp).collect();
         Self {
@@ -96,7 +100,8 @@ impl<'c> Walk<'c> {
             return ms;
         }
         let in_turn = || self.is_at_its_pace(piece) || self.leads_back(piece);
-        let before = self.is_of_page_before(piece) && (!in_turn() || self.has_next_beside(piece));
+        let two_loads = || self.has_next_beside(piece) || self.has_both_loads(piece);
+        let before = self.is_of_page_before(piece) && (!in_turn() || two_loads());
         let in_page = self.goes_on(piece) && !before;
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.new_setting(piece).map_or(self.ms, |ms| ms.min(self.right_behind(piece, opens)));
@@ -297,6 +302,15 @@ impl<'c> Walk<'c> {
         })
     }
 
+    /// Whether two chunks of its connection are at hand with one index, one captured before the page began and one after.
+    fn has_both_loads(&self, piece: &Piece) -> bool {
+        let Some(began) = self.began else { return false };
+        let of_connection = || self.stamped.iter().filter(|other| other.connection_id == piece.connection_id);
+        let (after, before): (Vec<_>, Vec<_>) =
+            of_connection().partition(|other| moved(other.at, self.ms) >= began);
+        before.iter().any(|other| after.iter().any(|later| later.index == other.index))
+    }
+
     /// Whether a later chunk of the page is at hand that comes after all that is passed, by the clock as it is: no clock was set.
     fn has_later_behind(&self, piece: &Piece) -> bool {
         self.stamped.iter().any(|other| {
@@ -375,11 +389,13 @@ impl<'c> Walk<'c> {
         is_new && self.was_kept(piece) && goes_back && !self.goes_on_before(piece)
     }
 
-    /// Whether a chunk is at hand that comes before this one in the page, and after all that is passed by the clock as it is.
+    /// Whether a chunk is at hand that comes before this one in the page, and after all that is passed by the clock as it is. One that was
+    /// only overtaken tells nothing.
     fn goes_on_before(&self, piece: &Piece) -> bool {
         self.stamped.iter().any(|other| {
             (self.next..piece.index).contains(&other.index)
                 && other.connection_id == piece.connection_id
+                && other.sent_at.ms_since(piece.record.sent_at) > OVERTAKES_MS
                 && moved(other.at, self.ms) > self.latest
         })
     }
