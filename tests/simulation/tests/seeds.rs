@@ -57,7 +57,22 @@ fn speakers_in_trouble_break_no_promise() {
 }
 
 /// Seeds without kinds that broke a promise, and hold now.
-const MENDED_PLAIN: [u64; 6] = [11_896, 101_058, 108_130, 111_402, 900_004_123, 900_010_146];
+const MENDED_PLAIN: [u64; 14] = [
+    11_896,
+    101_058,
+    108_130,
+    111_402,
+    1_004_386,
+    1_030_674,
+    1_046_058,
+    1_053_276,
+    1_055_431,
+    1_061_559,
+    1_082_780,
+    900_004_123,
+    900_010_146,
+    900_010_520,
+];
 /// Seeds of all kinds that broke a promise, and hold now.
 const MENDED: [u64; 66] = [
     10047, 10705, 10965, 11007, 11120, 11237, 11431, 11716, 12072, 12120, 12480, 12574, 12603, 13014, 13041,

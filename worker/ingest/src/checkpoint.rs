@@ -8,6 +8,7 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
+use crate::clock::moved;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::piece::Piece;
 use crate::position::Position;
@@ -151,10 +152,21 @@ impl Checkpoint {
             .filter(move |gap| gap.chunks.holds(index) && !(another && gap.chunks.numbering == current))
     }
 
-    /// Whether no page that is known speaks over the chunk's connection: chunks of the page before may have overtaken this one.
-    pub(crate) fn is_of_new_connection(&self, piece: &Piece) -> bool {
+    /// Whether the chunk is of no page that is known, by its connection or, where it names none, as another's first one: chunks of the
+    /// page before may have overtaken it.
+    pub(crate) fn is_of_new_page(&self, piece: &Piece) -> bool {
+        if piece.connection_id.is_none() {
+            return self.live.has_passed_another(piece) && piece.opens() && !self.began_with(piece);
+        }
         let mut known = self.past.iter().map(|past| &past.connection_id).chain([&self.live.connection_id]);
-        piece.connection_id.is_some() && known.all(|id| *id != piece.connection_id)
+        known.all(|id| *id != piece.connection_id)
+    }
+
+    /// Whether an earlier page began with the chunk, by its time.
+    pub(crate) fn began_with(&self, piece: &Piece) -> bool {
+        let at = |ms| moved(piece.captured_at, ms);
+        let began = |past: &PastNumbering| self.live.clock.settings().any(|ms| at(ms) == past.captured.0);
+        piece.index == 0 && self.past.iter().any(began)
     }
 
     /// The earlier numbering that has passed a chunk with this index, captured then.

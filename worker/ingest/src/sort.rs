@@ -228,8 +228,7 @@ impl Walk {
         if same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
             return self.sent_before(checkpoint, piece).unwrap_or(Whose::Replaced);
         }
-        let newer =
-            piece.record.sequence_number > self.at.last_sequence || checkpoint.is_of_new_connection(piece);
+        let newer = piece.record.sequence_number > self.at.last_sequence || checkpoint.is_of_new_page(piece);
         let from_before = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
         // A capture time from before the session began shows nothing but a clock that was set; any other one shows a late chunk.
         let odd = checkpoint.past.first().is_some_and(|first| piece.captured_at < first.captured.0);

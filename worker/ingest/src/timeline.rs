@@ -105,15 +105,17 @@ impl Heard {
 
     /// By how much the speaker's clock was set ahead between this chunk and the `next`. The queue's time between them, and what of
     /// it no audio fills, tell a clock from a pause and from chunks that were kept and come faster than they were spoken.
-    fn set_ahead_ms(&self, next: &Timing) -> Option<i64> {
+    fn set_ahead_ms(&self, next: &Timing, skew_ms: i64) -> Option<i64> {
         let ahead_ms = self.usually_behind_ms - next.behind_ms();
         let took_ms = next.sent_at.ms_since(self.sent_at) as i64;
         let audio = next.samples + next.joint.hole();
         let audio_ms = audio.ms_floor() as i64;
         // The event of the blob before may have come that much late; what a page has kept comes all at once.
         let spoken_ms = took_ms + took_ms.min(EVENT_MS);
-        // If the clock was set, a blob that came as long after the one before as it is long took as long as that.
-        let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS;
+        // If the clock was set, a blob that came as long after the one before as it is long took as long as that. But behind what was
+        // held up it may just have taken less.
+        let took_less = self.delay_ms >= HELD_UP_MS && next.behind_ms() >= skew_ms;
+        let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS && !took_less;
         let steady = if as_long { self.steady + next.samples } else { self.steady };
         // How long a blob is whose last piece has not come, nobody knows yet.
         let at_its_pace =
@@ -392,7 +394,7 @@ impl Timeline {
             self.skew_ms = self.skew_ms.min(lowest_ms);
             return;
         }
-        let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk));
+        let set_ahead_ms = self.last.and_then(|last| last.set_ahead_ms(chunk, self.skew_ms));
         let set_back_ms = self.last.and_then(|last| last.set_back_ms(chunk, self.skew_ms));
         // What the chunks before took to the queue, this one takes.
         let set_ms = set_back_ms.or(set_ahead_ms.map(|ms| -ms)).unwrap_or_default();

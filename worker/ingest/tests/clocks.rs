@@ -322,12 +322,14 @@ fn two_loads_with_chunks_of_the_same_index_show_no_clock_that_was_set_back() {
 /// The queue took the page before's last chunk behind the new page's first one, which is still to be written.
 #[test]
 fn a_new_page_whose_clock_was_set_back_is_known_though_the_page_before_is_further_in_the_queue() {
-    let mut checkpoint = opened(Some("c1"));
-    let Entry::Chunk(last) = over("c1", chunk(1, 31_600, -700)) else { unreachable!("it is a chunk") };
-    checkpoint.live.pass(&Piece::of(0, last), None);
-    let entries = [over("c2", chunk(0, 31_400, -7_000)), over("c2", chunk(1, 31_700, -7_000))];
-    let sorted = sort(&checkpoint, &entries, &[]);
-    assert_eq!(places(&sorted), [(1, 0), (1, 1)], "the page would be parked: {sorted:?}");
+    for (before, after) in [(Some("c1"), Some("c2")), (None, None)] {
+        let mut checkpoint = opened(before);
+        let Entry::Chunk(last) = by(before, chunk(1, 31_600, -700)) else { unreachable!("it is a chunk") };
+        checkpoint.live.pass(&Piece::of(0, last), None);
+        let entries = [by(after, chunk(0, 31_400, -7_000)), by(after, chunk(1, 31_700, -7_000))];
+        let sorted = sort(&checkpoint, &entries, &[]);
+        assert_eq!(places(&sorted), [(1, 0), (1, 1)], "the page would be parked: {sorted:?}");
+    }
 }
 
 /// Blobs are so short that the first one by the new clock overtakes the last one by the old.

@@ -32,7 +32,7 @@ pub fn by_one_clock(checkpoint: &Checkpoint, pieces: &mut [Piece]) {
         }
         let goes_on =
             piece.connection_id == live.connection_id && pages.iter().any(|page| holds(page, piece, i));
-        let may_be_seen = sequence_number <= live.last_sequence && !checkpoint.is_of_new_connection(piece);
+        let may_be_seen = sequence_number <= live.last_sequence && !checkpoint.is_of_new_page(piece);
         piece.clock_ms = match may_be_seen && !goes_on {
             true => live.clock.at_ms(sequence_number),
             false => walk.added_ms(piece),

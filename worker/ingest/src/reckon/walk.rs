@@ -330,14 +330,9 @@ impl<'c> Walk<'c> {
     /// no page.
     fn is_of_past_page(&self, piece: &Piece) -> bool {
         let Checkpoint { live, past, .. } = self.checkpoint;
-        let began = |past: &PastNumbering| {
-            live.clock.settings().any(|ms| moved(piece.captured_at, ms) == past.captured.0)
-        };
         let other_connection = piece.connection_id.is_some() && piece.connection_id != live.connection_id;
-        past.iter().any(|past| {
-            (other_connection && past.connection_id == piece.connection_id)
-                || (piece.index == 0 && began(past))
-        })
+        let is_of = |past: &PastNumbering| other_connection && past.connection_id == piece.connection_id;
+        past.iter().any(is_of) || self.checkpoint.began_with(piece)
     }
 
     /// Whether the chunk begins a page whose first ones were empty: by a clock that was set back to before the session, or with other

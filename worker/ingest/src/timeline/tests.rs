@@ -381,6 +381,21 @@ fn a_clock_that_is_set_ahead_is_no_pause_and_a_pause_is_one_by_both_clocks() {
     assert_eq!(paused, [-3_000, -2_700, -2_400, -2_100, 1_200, 1_500], "the pause is gone");
 }
 
+/// The network was away from the beginning; its last blob came 3 s late, the next one behind the pause in time.
+#[test]
+fn a_pause_behind_what_was_held_up_is_no_clock_that_was_set_ahead() {
+    let late =
+        |delay_ms: u64, chunk: Timing| Timing { sent_at: chunk.captured_at.plus_ms(delay_ms), ..chunk };
+    let chunks = [
+        late(5_000, chunk(1_000, 1_000, Joint::Clock)),
+        late(4_010, chunk(2_000, 1_000, Joint::Continues)),
+        late(3_020, chunk(3_000, 1_000, Joint::Continues)),
+        late(40, chunk(7_000, 1_000, Joint::Continues)),
+        late(40, chunk(8_000, 1_000, Joint::Continues)),
+    ];
+    assert_eq!(place_all(&chunks), [0, 1_000, 2_000, 6_000, 7_000], "all that follows would lie 3 s early");
+}
+
 #[test]
 fn a_clock_that_is_set_ahead_while_the_network_is_away_follows_what_comes_at_its_pace() {
     // Away from 1 to 4 s; the clock is set ahead by 20 s at 2.1 s.
