@@ -13,8 +13,6 @@ use crate::timeline::HELD_UP_MS;
 const TOO_EARLY_MS: i64 = 500;
 /// A recorder that runs hands out no later.
 const PACE_MS: u64 = 1_500;
-/// Chunks of a page overtake each other by no more on their way to the queue.
-const OVERTAKES_MS: u64 = 100;
 /// The next chunk but a few is still of the same page.
 const NEAR: u64 = 4;
 /// The same where a page sends what it has kept: concurrent handlers shake it.
@@ -26,7 +24,6 @@ struct Stamped {
     index: u64,
     at: EpochMs,
     sequence_number: u128,
-    sent_at: EpochMs,
 }
 
 /// Goes through a delivery in the queue's order.
@@ -62,7 +59,6 @@ impl<'c> Walk<'c> {
             index: piece.index,
             at: piece.captured_at,
             sequence_number: piece.record.sequence_number,
-            sent_at: piece.record.sent_at,
         };
         let stamped = pieces.iter().filter(|piece| !is_made_up(piece)).map(stamp).collect();
         Self {
@@ -100,8 +96,8 @@ impl<'c> Walk<'c> {
             return ms;
         }
         let in_turn = || self.is_at_its_pace(piece) || self.leads_back(piece);
-        let two_loads = || self.has_next_beside(piece) || self.has_both_loads(piece);
-        let before = self.is_of_page_before(piece) && (!in_turn() || two_loads());
+        let is_left_over = || self.has_next_beside(piece) || self.goes_on_with_last(piece);
+        let before = self.is_of_page_before(piece) && (!in_turn() || is_left_over());
         let in_page = self.goes_on(piece) && !before;
         if self.was_set_back(piece, in_page, opens) {
             self.ms = self.new_setting(piece).map_or(self.ms, |ms| ms.min(self.right_behind(piece, opens)));
@@ -302,13 +298,18 @@ impl<'c> Walk<'c> {
         })
     }
 
-    /// Whether two chunks of its connection are at hand with one index, one captured before the page began and one after.
-    fn has_both_loads(&self, piece: &Piece) -> bool {
-        let Some(began) = self.began else { return false };
-        let of_connection = || self.stamped.iter().filter(|other| other.connection_id == piece.connection_id);
-        let (after, before): (Vec<_>, Vec<_>) =
-            of_connection().partition(|other| moved(other.at, self.ms) >= began);
-        before.iter().any(|other| after.iter().any(|later| later.index == other.index))
+    /// Whether the chunk goes on with the checkpoint's page at that one's pace, by its index and its time: a clock would hardly be set so.
+    fn goes_on_with_last(&self, piece: &Piece) -> bool {
+        let live = &self.checkpoint.live;
+        let page_ms = live.last_captured.ms_since(live.numbering_began);
+        let Some((chunks, pace_ms)) = piece.index.checked_sub(live.next).zip(page_ms.checked_div(live.next))
+        else {
+            return false;
+        };
+        let spoken_ms = pace_ms.saturating_mul(chunks.saturating_add(1));
+        let goes_on_at = live.last_captured.plus_ms(spoken_ms);
+        let off_ms = moved(piece.captured_at, live.clock.now_ms()).0.abs_diff(goes_on_at.0);
+        off_ms <= spoken_ms / 2
     }
 
     /// Whether a later chunk of the page is at hand that comes after all that is passed, by the clock as it is: no clock was set.
@@ -381,18 +382,7 @@ impl<'c> Walk<'c> {
         // What the queue took before all that is passed comes again.
         let is_new = piece.record.sequence_number > self.checkpoint.live.last_sequence;
         let goes_back = next.is_some_and(|next| moved(next.at, self.ms) < began);
-        is_new && self.was_kept(piece) && goes_back && !self.goes_on_before(piece)
-    }
-
-    /// Whether a chunk is at hand that comes before this one in the page, and after all that is passed by the clock as it is. One that was
-    /// only overtaken tells nothing.
-    fn goes_on_before(&self, piece: &Piece) -> bool {
-        self.stamped.iter().any(|other| {
-            (self.next..piece.index).contains(&other.index)
-                && other.connection_id == piece.connection_id
-                && other.sent_at.ms_since(piece.record.sent_at) > OVERTAKES_MS
-                && moved(other.at, self.ms) > self.latest
-        })
+        is_new && self.was_kept(piece) && goes_back
     }
 }
 
