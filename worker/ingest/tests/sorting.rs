@@ -160,7 +160,7 @@ fn a_chunk_that_was_set_aside_before_its_pages_first_ones_came_is_that_pages() {
 
 /// A clock that was set back by a moment hides that the page before was left: by their times, chunks of both lie among each other.
 #[test]
-fn a_new_pages_chunk_is_not_taken_for_the_page_befores_that_is_set_aside_beside_it() {
+fn a_new_pages_chunk_is_not_taken_for_the_last_pages_that_is_set_aside_beside_it() {
     let aside = |numbering, entry| {
         let Entry::Chunk(chunk) = entry else { unreachable!("it is a chunk") };
         Piece { set_aside: true, ..Piece::of(numbering, chunk) }
