@@ -279,7 +279,8 @@ impl Walk {
     /// sent again if what follows it over its connection was.
     fn has_passed(&self, piece: &Piece, later: &[Piece]) -> Option<bool> {
         let own = self.at.has_passed(piece);
-        if own.is_some() || piece.index >= self.at.next {
+        let is_of_past_page = self.at.numbering > 0 && piece.captured_at < self.at.numbering_began;
+        if own.is_some() || piece.index >= self.at.next || is_of_past_page {
             return own; // behind an index that was not passed, none was
         }
         let follows = |other: &&Piece| {

@@ -302,6 +302,18 @@ fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was
     assert_eq!(live(&sorted), expected, "{sorted:?}");
 }
 
+/// It comes back from the DLQ, or could not be parked yet, and its index is the live chunk's next one.
+#[test]
+fn a_chunk_of_the_page_before_that_comes_back_does_not_change_a_live_chunks_time() {
+    let mut checkpoint = written();
+    checkpoint.live.numbering = 1;
+    let captured = (EpochMs(T0), EpochMs(T0 + 26_000));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    let entries = [chunk(11, 25_000, 0), chunk(10, 35_000, 0)];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    assert_eq!(live(&sorted), [(1, 10, 35_000)], "it would be acknowledged as the page before's: {sorted:?}");
+}
+
 /// All that two loads have kept is sent at once, in any order.
 #[test]
 fn two_loads_with_chunks_of_the_same_index_show_no_clock_that_was_set_back() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use media::time::EpochMs;
 
 use super::made_up::is_made_up;
-use crate::clock::SET_BACK_MS;
+use crate::clock::{SET_BACK_MS, moved};
 use crate::piece::Piece;
 use crate::position::Position;
 
@@ -54,7 +54,13 @@ pub(super) fn stamp_before_overtakers(live: &Position, pieces: &mut [Piece], pag
             None => again.index == live.next,
         };
         let captured_at = behind.captured_at;
-        if overtaken && follows && SENT_AGAIN_MS.contains(&again.captured_at.ms_since(captured_at)) {
+        // Else it comes back from the page before.
+        let is_of_page = moved(captured_at, live.clock.now_ms()) >= live.numbering_began;
+        if overtaken
+            && follows
+            && is_of_page
+            && SENT_AGAIN_MS.contains(&again.captured_at.ms_since(captured_at))
+        {
             pieces[in_order[n - 1]].captured_at = captured_at;
         }
     }
