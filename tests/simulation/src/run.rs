@@ -284,8 +284,8 @@ impl Run<'_> {
             if invocation.woken.0.swap(false, Ordering::Relaxed) {
                 let waker = Waker::from(invocation.woken.clone());
                 let from = self.scenario.cpu.map(|cpu| cpu());
-                let mut poll = || invocation.work.as_mut().poll(&mut Context::from_waker(&waker));
-                match catch_unwind(AssertUnwindSafe(&mut poll)) {
+                let poll = || invocation.work.as_mut().poll(&mut Context::from_waker(&waker));
+                match catch_unwind(AssertUnwindSafe(poll)) {
                     Ok(Poll::Ready(answer)) => done = Some(answer),
                     Ok(Poll::Pending) => {}
                     Err(_) => panicked = true, // the process ends with it

@@ -8,7 +8,6 @@ use media::time::{EpochMs, Samples};
 use serde::{Deserialize, Serialize};
 
 use crate::aside::Aside;
-use crate::clock::moved;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::piece::Piece;
 use crate::position::Position;
@@ -164,8 +163,7 @@ impl Checkpoint {
 
     /// Whether an earlier page began with the chunk, by its time.
     pub(crate) fn began_with(&self, piece: &Piece) -> bool {
-        let at = |ms| moved(piece.captured_at, ms);
-        let began = |past: &PastNumbering| self.live.clock.settings().any(|ms| at(ms) == past.captured.0);
+        let began = |past: &PastNumbering| self.live.clock.may_show(piece.captured_at, past.captured.0);
         piece.index == 0 && self.past.iter().any(began)
     }
 

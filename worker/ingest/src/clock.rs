@@ -41,6 +41,11 @@ impl Clock {
         before.map_or(0, |setting| setting.ms)
     }
 
+    /// Whether a capture time is `at` by any of the settings.
+    pub(crate) fn may_show(&self, captured_at: EpochMs, at: EpochMs) -> bool {
+        self.settings().any(|ms| moved(captured_at, ms) == at)
+    }
+
     /// All that may have been added to the capture time of a message that was redriven: it does not tell when it was stamped.
     pub(crate) fn settings(&self) -> impl Iterator<Item = i64> {
         std::iter::once(0).chain(self.0.iter().map(|setting| setting.ms))

@@ -170,7 +170,7 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     if sure == 0 {
         return later(moment_s);
     }
-    let (target, most) = lengths(policy, age_ms(view), view.crowd);
+    let (target, most) = lengths(policy, age_ms(view.pieces, view.now), view.crowd);
     let fits = fits(view, policy, most, sure);
     if fits < sure || is_ripe(view, policy, fits, target) || is_enough(view, policy, fits) {
         return Decision::Write { chunks: fits };
@@ -179,9 +179,9 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
 }
 
 /// How long ago the queue took the oldest chunk.
-fn age_ms(view: &View<'_>) -> u64 {
-    let oldest = view.pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(view.now);
-    view.now.ms_since(oldest)
+fn age_ms(pieces: &[Piece], now: EpochMs) -> u64 {
+    let oldest = pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(now);
+    now.ms_since(oldest)
 }
 
 /// Whether the first `chunks` make a fragment as it should be, or the line's last one.
@@ -195,7 +195,7 @@ fn is_ripe(view: &View<'_>, policy: &Policy, chunks: usize, target: Samples) -> 
 
 /// Whether the first `chunks` have waited so long, or leave so little room, that they are written as they are.
 fn is_enough(view: &View<'_>, policy: &Policy, chunks: usize) -> bool {
-    let age_ms = age_ms(view);
+    let age_ms = age_ms(view.pieces, view.now);
     let is_long = view.folded.samples_of(chunks) >= policy.least;
     match view.crowd {
         Crowd::Room => false,
@@ -208,7 +208,7 @@ fn is_enough(view: &View<'_>, policy: &Policy, chunks: usize) -> bool {
 
 /// How long the first `chunks`, which are too short, wait for more.
 fn young_wait_s(view: &View<'_>, policy: &Policy, chunks: usize) -> u32 {
-    let age_ms = age_ms(view);
+    let age_ms = age_ms(view.pieces, view.now);
     if age_ms < policy.max_wait_ms {
         let missing_s = policy.target.saturating_sub(view.folded.samples_of(chunks)).ms_ceil().div_ceil(1000);
         let left_s = ((policy.max_wait_ms - age_ms) / 1000).max(1);
@@ -223,8 +223,7 @@ fn young_wait_s(view: &View<'_>, policy: &Policy, chunks: usize) -> u32 {
 
 /// The most audio that a batch of these chunks may hold now.
 pub fn longest(pieces: &[Piece], now: EpochMs, policy: &Policy) -> Samples {
-    let oldest = pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(now);
-    lengths(policy, now.ms_since(oldest), Crowd::No).1
+    lengths(policy, age_ms(pieces, now), Crowd::No).1
 }
 
 /// How long a batch should be, and may be: longer while the session is behind.

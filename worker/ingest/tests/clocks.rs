@@ -34,6 +34,11 @@ fn chunk(index: u64, sent_ms: u64, ahead_ms: i64) -> Entry {
     }))
 }
 
+/// A chunk that was kept: the queue took it so long after the session's begin, and it was stamped when it was spoken.
+fn spoken(index: u64, sent_ms: u64, spoken_ms: i64) -> Entry {
+    chunk(index, sent_ms, spoken_ms - sent_ms as i64)
+}
+
 /// A session that began 30 s ago, and has passed chunks 0 to 9 of its page, the last one 300 ms ago by both clocks.
 fn written() -> Checkpoint {
     let live = Position {
@@ -198,13 +203,19 @@ fn a_late_chunk_of_a_page_that_is_not_yet_written_does_not_set_the_clock_back() 
     assert_eq!(places(&sorted), [(0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2), (1, 3)], "{sorted:?}");
 }
 
-/// The first page's chunks had the indices that come next at the times that the second one's have by its clock, which was set back.
-fn set_back_before_the_page() -> Checkpoint {
+/// The same session, whose first page had so many chunks, and ended so many ms after its begin.
+fn behind_a_page(next: u64, until_ms: u64) -> Checkpoint {
     let mut checkpoint = written();
     checkpoint.live.numbering = 1;
+    let captured = (EpochMs(T0), EpochMs(T0 + until_ms));
+    checkpoint.past = vec![PastNumbering { numbering: 0, next, captured, connection_id: None }];
+    checkpoint
+}
+
+/// The first page's chunks had the indices that come next at the times that the second one's have by its clock, which was set back.
+fn set_back_before_the_page() -> Checkpoint {
+    let mut checkpoint = behind_a_page(60, 20_000);
     checkpoint.live.clock.note(27_000, 20_000);
-    let captured = (EpochMs(T0), EpochMs(T0 + 20_000));
-    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
     checkpoint
 }
 
@@ -279,10 +290,7 @@ fn a_clock_that_is_set_back_while_the_network_is_away_opens_no_page_before_a_hol
 
 #[test]
 fn what_was_kept_after_the_clock_was_set_back_is_not_parked_as_from_before_the_page() {
-    let mut checkpoint = written();
-    checkpoint.live.numbering = 1;
-    let captured = (EpochMs(T0), EpochMs(T0 + 26_000));
-    checkpoint.past = vec![PastNumbering { numbering: 0, next: 9, captured, connection_id: None }];
+    let checkpoint = behind_a_page(9, 26_000);
     let sorted = sort(&checkpoint, &kept(&[10, 12, 16, 11, 19, 18], -10_000), &[]);
     assert_eq!(places(&sorted), [10, 11, 12, 16, 18, 19].map(|i| (1, i)), "{sorted:?}");
 }
@@ -290,12 +298,11 @@ fn what_was_kept_after_the_clock_was_set_back_is_not_parked_as_from_before_the_p
 /// A page kept all that it and its next load recorded, and the queue has it in any order.
 #[test]
 fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was_set_back() {
-    let kept = |index, sent_ms: u64, spoken_ms: i64| chunk(index, sent_ms, spoken_ms - sent_ms as i64);
     let entries = [
-        kept(12, 60_001, 50_000),
-        kept(13, 60_002, 30_900),
-        kept(14, 60_003, 50_600),
-        kept(0, 60_004, 48_000),
+        spoken(12, 60_001, 50_000),
+        spoken(13, 60_002, 30_900),
+        spoken(14, 60_003, 50_600),
+        spoken(0, 60_004, 48_000),
     ];
     let sorted = sort(&written(), &entries, &[]);
     let expected = [(0, 13, 30_900), (1, 0, 48_000), (1, 12, 50_000), (1, 14, 50_600)];
@@ -305,10 +312,7 @@ fn a_chunk_of_an_earlier_load_among_those_of_a_later_one_shows_no_clock_that_was
 /// It comes back from the DLQ, or could not be parked yet, and its index is the live chunk's next one.
 #[test]
 fn a_chunk_of_the_page_before_that_comes_back_does_not_change_a_live_chunks_time() {
-    let mut checkpoint = written();
-    checkpoint.live.numbering = 1;
-    let captured = (EpochMs(T0), EpochMs(T0 + 26_000));
-    checkpoint.past = vec![PastNumbering { numbering: 0, next: 60, captured, connection_id: None }];
+    let checkpoint = behind_a_page(60, 26_000);
     let entries = [chunk(11, 25_000, 0), chunk(10, 35_000, 0)];
     let sorted = sort(&checkpoint, &entries, &[]);
     assert_eq!(live(&sorted), [(1, 10, 35_000)], "it would be acknowledged as the page before's: {sorted:?}");
@@ -319,8 +323,7 @@ fn a_chunk_of_the_page_before_that_comes_back_does_not_change_a_live_chunks_time
 fn two_loads_with_chunks_of_the_same_index_show_no_clock_that_was_set_back() {
     let mut checkpoint = written();
     checkpoint.live.connection_id = Some("c1".to_owned());
-    let sent =
-        |index, sent_ms: u64, spoken_ms: i64| over("c2", chunk(index, sent_ms, spoken_ms - sent_ms as i64));
+    let sent = |index, sent_ms, spoken_ms| over("c2", spoken(index, sent_ms, spoken_ms));
     let later: Vec<Entry> =
         (0..12).map(|i| sent(i, 41_000 + 7 * (i * 5 % 12), 36_000 + 300 * i as i64)).collect();
     let earlier = (10..13).map(|i| sent(i, 41_003 + 7 * (i * 3 % 11), 27_000 + 300 * i as i64));
@@ -371,8 +374,7 @@ fn a_clock_that_is_set_back_by_a_moment_leaves_a_page_s_chunks_to_it() {
 fn what_an_earlier_load_left_shows_no_clock_that_was_set_back_while_the_later_one_goes_on() {
     let mut checkpoint = written();
     checkpoint.live.connection_id = Some("c1".to_owned());
-    let sent =
-        |index, sent_ms: u64, spoken_ms: i64| over("c2", chunk(index, sent_ms, spoken_ms - sent_ms as i64));
+    let sent = |index, sent_ms, spoken_ms| over("c2", spoken(index, sent_ms, spoken_ms));
     let entries = [
         sent(0, 32_500, 31_900),
         sent(10, 32_501, 30_000),
@@ -490,9 +492,7 @@ fn a_written_chunk_from_before_the_clock_was_set_back_is_redriven_as_a_duplicate
 fn a_session_s_first_chunk_that_others_overtook_shows_no_clock_that_was_set() {
     // The network was away, and the queue took all at once.
     for connection in [Some("c"), None] {
-        let kept = |index, sent_ms: u64, spoken_ms: i64| {
-            by(connection, chunk(index, sent_ms, spoken_ms - sent_ms as i64))
-        };
+        let kept = |index, sent_ms, spoken_ms| by(connection, spoken(index, sent_ms, spoken_ms));
         let entries = [kept(1, 39_000, 10_000), kept(2, 39_010, 26_000), kept(0, 39_020, 10_000)];
         let sorted = sort(&Checkpoint::default(), &entries, &[]);
         let expected = [(0, 0, 10_000), (0, 1, 10_000), (0, 2, 26_000)];

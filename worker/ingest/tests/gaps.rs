@@ -223,18 +223,19 @@ fn audio_goes_on_when_the_first_chunk_never_comes() {
     }
 }
 
-/// A recording with a pause of 3.2 s, whose end is seen only by the chunks after it.
-fn with_a_pause() -> Vec<Piece> {
+/// A recording with a pause of 3.2 s, whose end is seen only by the chunks after it, and the index of the chunk before it.
+fn with_a_pause() -> (Vec<Piece>, usize) {
     let folder = recordings().into_iter().find(|f| f.ends_with("chromium-pause-resume")).unwrap();
-    pieces(&folder)
+    let pieces = pieces(&folder);
+    let paused = pieces.windows(2).position(|w| w[1].captured_at.0 - w[0].captured_at.0 > 2_000).unwrap();
+    (pieces, paused)
 }
 
 /// Where a pause ends is told by all chunks after it that are at hand; fewer of them must not tell otherwise when they
 /// come back, or they would not fit before the audio after them.
 #[test]
 fn a_parked_batch_with_a_pause_in_it_comes_back_to_the_same_times_in_any_order() {
-    let pieces = with_a_pause();
-    let paused = pieces.windows(2).position(|w| w[1].captured_at.0 - w[0].captured_at.0 > 2_000).unwrap();
+    let (pieces, paused) = with_a_pause();
     let (from, to) = (paused - 3, paused + 6);
     for order in [[2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
         let mut session = Session::default();
@@ -253,8 +254,7 @@ fn a_parked_batch_with_a_pause_in_it_comes_back_to_the_same_times_in_any_order()
 /// Alone it cannot tell whether it comes behind a pause. The chunks that were parked around it can.
 #[test]
 fn a_chunk_that_was_missing_in_a_parked_batch_comes_back_behind_the_pause_before_it() {
-    let pieces = with_a_pause();
-    let paused = pieces.windows(2).position(|w| w[1].captured_at.0 - w[0].captured_at.0 > 2_000).unwrap();
+    let (pieces, paused) = with_a_pause();
     for (from, late) in [(paused, paused + 3), (paused + 1, paused + 1)] {
         let (parked_before, parked_behind) = (&pieces[from..late], &pieces[late + 1..late + 4]);
         let mut session = Session::default();

@@ -88,9 +88,8 @@ impl Placing<'_> {
             }
             self.open_gap(before_hole, piece, taken.refusal.is_some());
         }
-        let mut cut = Samples(0);
+        let cut = if taken.residue.is_empty() { Samples(0) } else { taken.packet };
         if !taken.residue.is_empty() {
-            cut = taken.packet;
             let withheld_to = if taken.withheld { piece.index + 1 } else { 0 };
             let (captured_at, sent_at) = (piece.captured_at, piece.record.sent_at);
             self.skip(Residue { bytes: taken.residue, captured_at, sent_at }, withheld_to);

@@ -279,8 +279,7 @@ impl<'c> Walk<'c> {
     /// Whether the checkpoint's page passed a chunk with this index too long ago to know it, and did not begin with this one.
     fn is_forgotten(&self, piece: &Piece) -> bool {
         let live = &self.checkpoint.live;
-        let began = |ms| moved(piece.captured_at, ms) == live.numbering_began;
-        !live.is_recent(piece.index) && !live.clock.settings().any(began)
+        !live.is_recent(piece.index) && !live.clock.may_show(piece.captured_at, live.numbering_began)
     }
 
     /// Whether the queue took the chunk right behind the one before it.
