@@ -98,8 +98,9 @@ async fn verifying_with_media(stream: &str) -> (Emulator, PathBuf) {
     let input = json!({ "StreamName": stream, "DataRetentionInHours": 1 });
     support::call(&producer, "/createStream", input).await;
     support::call(&producer, "/createStream", json!({ "StreamName": "session-empty" })).await;
+    let begin_ms = producer.now_ms() - 60_000;
     let mut body = mkv::header();
-    (0..3).for_each(|i| body.extend(mkv::cluster(producer.now_ms() - 60_000 + i * 2000, 20)));
+    (0..3).for_each(|i| body.extend(mkv::cluster(begin_ms + i * 2000, 20)));
     assert!(support::put(&producer, stream, &body).await.1);
     producer.shutdown().await;
     let credentials = Some((ACCESS_KEY.to_owned(), SECRET_KEY.to_owned()));
