@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use ingest::backlog::{Crowd, Delivery};
 use ingest::batch::group;
 use ingest::checkpoint::Checkpoint;
-use ingest::decide::{Crowd, Decision, End, Policy, View, decide};
+use ingest::decide::{Decision, End, View, decide};
 use ingest::fold::{Around, Step, fold};
 use ingest::message::{Entry, Record, SessionId};
 use ingest::plan::{Plan, plan_as_decided};
+use ingest::policy::Policy;
 use ingest::snapshot::Snapshot;
 use ingest::sort::sort;
 use media::opus::Decoder;
@@ -156,15 +158,9 @@ fn decided(start: &Snapshot, entries: &[Entry]) -> Option<Plan> {
     let around = Around::default();
     let folded = fold(start, &pieces, around);
     let now = pieces.last()?.record.sent_at;
-    let view = View {
-        pieces: &pieces,
-        folded: &folded,
-        place: start.position.place(),
-        end: End::Open,
-        delivery_full: false,
-        crowd: Crowd::No,
-        now,
-    };
+    let delivery = Delivery { pieces: &pieces, ends: &[], came_again: &[], is_full: false, now };
+    let place = start.position.place();
+    let view = View { delivery, folded: &folded, place, end: End::Open, crowd: Crowd::No };
     match decide(&view, &Policy::default()) {
         Decision::Write { chunks } if chunks == pieces.len() => {
             Some(plan_as_decided(start, &pieces, chunks, around, folded))

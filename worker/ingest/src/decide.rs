@@ -5,65 +5,13 @@
 
 use media::time::{EpochMs, Samples};
 
+use crate::backlog::{Crowd, Delivery};
 use crate::fold::Folded;
-use crate::message::Record;
 use crate::piece::{Piece, Place};
+use crate::policy::Policy;
 
 /// A batch that is too short waits for another second for each so much of its age.
 const PATIENCE_MS: u64 = 3_000;
-
-/// The numbers behind the decision; SPECIFICATION.md gives the reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// A batch with this much audio is ripe.
-    pub target: Samples,
-    /// One that has waited already is ripe with this much.
-    pub enough_after_wait: Samples,
-    /// No fragment is shorter than this while its session goes on: Kinesis Video's minimum (aws-facts 0-A).
-    pub least: Samples,
-    /// No fragment is longer, unless a single chunk is; one of more than `most_behind` is taken apart.
-    pub most: Samples,
-    /// While its oldest chunk is older than this, a fragment may be as long as that chunk is old, up to `most_behind`. A session
-    /// behind a service slower than real time then catches up with fewer calls. And from this age on, more may lie behind a delivery
-    /// than it shows.
-    pub behind_ms: u64,
-    /// See `behind_ms`.
-    pub most_behind: Samples,
-    /// No fragment spans more time, pauses included.
-    pub most_span_ms: u64,
-    /// A batch whose oldest chunk has waited this long is written with what is there, holes included.
-    pub max_wait_ms: u64,
-    /// One that is still shorter than `least` waits up to this age for the speaker to go on.
-    pub last_resort_ms: u64,
-    /// Longest pause between two looks at a batch that waits like that.
-    pub most_patient_s: u64,
-    /// A delivery holds at most this many records: waiting brings no more.
-    pub full: usize,
-    /// A full delivery whose newest chunk has waited this long is part of a backlog.
-    pub caught_up_ms: u64,
-    /// Number of deliveries after which a missing chunk is no longer expected from the backlog.
-    pub backlog_looks: u32,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            target: Samples::from_ms(2_000),
-            enough_after_wait: Samples::from_ms(1_800),
-            least: Samples::from_ms(1_000),
-            most: Samples::from_ms(3_000),
-            behind_ms: 5_000,
-            most_behind: Samples::from_ms(9_000),
-            most_span_ms: 10_000,
-            max_wait_ms: 3_000,
-            last_resort_ms: 20_000,
-            most_patient_s: 6,
-            full: 10,
-            caught_up_ms: 1_000,
-            backlog_looks: 6,
-        }
-    }
-}
 
 /// Why a batch is deferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +22,14 @@ pub enum Why {
     Hole,
     /// A pause or a stall lies before one of its chunks; the chunks after it will show which.
     Doubt,
+    /// A lease holds chunks that have not all come back.
+    Leased,
+    /// The stream could not be asked yet whether it holds what has come back.
+    Unsure,
+    /// Its audio ends in the future.
+    Future,
+    /// The end marker has overtaken the last chunks.
+    End,
 }
 
 impl Why {
@@ -83,6 +39,10 @@ impl Why {
             Self::Young => "young",
             Self::Hole => "hole",
             Self::Doubt => "doubt",
+            Self::Leased => "leased",
+            Self::Unsure => "unsure",
+            Self::Future => "future",
+            Self::End => "end",
         }
     }
 }
@@ -117,43 +77,28 @@ pub enum End {
     Behind(u64),
 }
 
-/// Whether a delivery hides what lies behind it in the queue: it is full of one session's records, or goes on with what such a one began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Crowd {
-    /// It is not.
-    No,
-    /// It is, and its chunks can be set aside.
-    Room,
-    /// It is, and no more can be set aside.
-    NoRoom,
-}
-
 /// What is known when deciding.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The chunks at hand, sorted, and what they amount to.
-    pub pieces: &'a [Piece],
-    /// See `pieces`.
+    /// The chunks at hand.
+    pub delivery: Delivery<'a>,
+    /// What they amount to.
     pub folded: &'a Folded,
     /// Where the line stands.
     pub place: Place,
     /// Whether more may come for the line.
     pub end: End,
-    /// The delivery held as many records as one can, those of other sessions included: more of this one may lie behind.
-    pub delivery_full: bool,
-    /// Whether it hides what lies behind it.
+    /// Whether the delivery hides what lies behind it.
     pub crowd: Crowd,
-    /// The clock.
-    pub now: EpochMs,
 }
 
 /// Decides about chunks, of which there is at least one.
 pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
-    let backlog = backlog(view, policy);
-    let in_order = in_order(view, policy, backlog);
-    let behind = backlog.is_some() && in_order < view.pieces.len();
+    let seen_until = view.delivery.seen_until(view.crowd, policy);
+    let in_order = in_order(view, policy, seen_until);
+    let behind = seen_until.is_some() && in_order < view.delivery.pieces.len();
     let sure = view.folded.doubtful.map_or(in_order, |doubtful| in_order.min(doubtful));
-    let why = match (sure < in_order, in_order < view.pieces.len()) {
+    let why = match (sure < in_order, in_order < view.delivery.pieces.len()) {
         (true, _) => Why::Doubt,
         (false, true) => Why::Hole,
         (false, false) => Why::Young,
@@ -163,14 +108,13 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
         Crowd::No | Crowd::NoRoom => Decision::Defer { seconds: if behind { 0 } else { seconds }, why },
     };
     // What lies behind chunks that are set aside shows at once, if there is anything.
-    let waits_aside = view.pieces.iter().any(|piece| piece.set_aside);
-    let looks_at_once = why == Why::Doubt && waits_aside && hides_more(view, policy);
+    let looks_at_once = why == Why::Doubt && view.delivery.keeps_some() && view.delivery.hides_more(policy);
     let moment_s = u32::from(!looks_at_once);
-    let sure = if behind && view.crowd != Crowd::NoRoom { leaving_one(view, sure) } else { sure };
+    let sure = if behind && view.crowd != Crowd::NoRoom { view.delivery.leaving_one(sure) } else { sure };
     if sure == 0 {
         return later(moment_s);
     }
-    let (target, most) = lengths(policy, age_ms(view.pieces, view.now), view.crowd);
+    let (target, most) = lengths(policy, view.delivery.age_ms(), view.crowd);
     let fits = fits(view, policy, most, sure);
     if fits < sure || is_ripe(view, policy, fits, target) || is_enough(view, policy, fits) {
         return Decision::Write { chunks: fits };
@@ -178,28 +122,22 @@ pub fn decide(view: &View<'_>, policy: &Policy) -> Decision {
     later(if why == Why::Young { young_wait_s(view, policy, fits) } else { moment_s })
 }
 
-/// How long ago the queue took the oldest chunk.
-fn age_ms(pieces: &[Piece], now: EpochMs) -> u64 {
-    let oldest = pieces.iter().map(|p| p.record.sent_at).min().unwrap_or(now);
-    now.ms_since(oldest)
-}
-
 /// Whether the first `chunks` make a fragment as it should be, or the line's last one.
 fn is_ripe(view: &View<'_>, policy: &Policy, chunks: usize, target: Samples) -> bool {
     let samples = view.folded.samples_of(chunks);
-    let waited = view.pieces[0].record.receive_count > 1 && view.crowd != Crowd::Room;
+    let waited = view.delivery.pieces[0].record.receive_count > 1 && view.crowd != Crowd::Room;
     samples >= target
         || (waited && samples >= policy.enough_after_wait)
-        || (chunks == view.pieces.len() && ended(view))
+        || (chunks == view.delivery.pieces.len() && ended(view))
 }
 
 /// Whether the first `chunks` have waited so long, or leave so little room, that they are written as they are.
 fn is_enough(view: &View<'_>, policy: &Policy, chunks: usize) -> bool {
-    let age_ms = age_ms(view.pieces, view.now);
+    let age_ms = view.delivery.age_ms();
     let is_long = view.folded.samples_of(chunks) >= policy.least;
     match view.crowd {
         Crowd::Room => false,
-        Crowd::NoRoom if chunks == view.pieces.len() => true,
+        Crowd::NoRoom if chunks == view.delivery.pieces.len() => true,
         Crowd::No | Crowd::NoRoom => {
             age_ms >= policy.max_wait_ms && (is_long || age_ms >= policy.last_resort_ms)
         }
@@ -208,22 +146,22 @@ fn is_enough(view: &View<'_>, policy: &Policy, chunks: usize) -> bool {
 
 /// How long the first `chunks`, which are too short, wait for more.
 fn young_wait_s(view: &View<'_>, policy: &Policy, chunks: usize) -> u32 {
-    let age_ms = age_ms(view.pieces, view.now);
+    let age_ms = view.delivery.age_ms();
     if age_ms < policy.max_wait_ms {
         let missing_s = policy.target.saturating_sub(view.folded.samples_of(chunks)).ms_ceil().div_ceil(1000);
         let left_s = ((policy.max_wait_ms - age_ms) / 1000).max(1);
         return missing_s.clamp(1, left_s) as u32;
     }
-    if hides_more(view, policy) {
+    if view.delivery.hides_more(policy) {
         return 0;
     }
     // It waits ever longer for the speaker to go on, and delays what follows by no more than that.
     (age_ms / PATIENCE_MS).clamp(1, policy.most_patient_s) as u32
 }
 
-/// The most audio that a batch of these chunks may hold now.
-pub fn longest(pieces: &[Piece], now: EpochMs, policy: &Policy) -> Samples {
-    lengths(policy, age_ms(pieces, now), Crowd::No).1
+/// The most audio that a batch of the delivery's chunks may hold now.
+pub fn longest(delivery: &Delivery<'_>, policy: &Policy) -> Samples {
+    lengths(policy, delivery.age_ms(), Crowd::No).1
 }
 
 /// How long a batch should be, and may be: longer while the session is behind.
@@ -240,64 +178,23 @@ fn lengths(policy: &Policy, age_ms: u64, crowd: Crowd) -> (Samples, Samples) {
 /// Whether what is missing before chunk `i` has been waited for long enough: `max_wait_ms` in the queue's time, from that chunk on.
 /// The queue keeps its order, so all that was enqueued before the newest chunk at hand has been seen; but out of a
 /// backlog a delivery brings no more than it can hold, and what is missing may be the very next one.
-fn passes_hole(view: &View<'_>, policy: &Policy, i: usize, backlog: Option<EpochMs>) -> bool {
+fn passes_hole(view: &View<'_>, policy: &Policy, i: usize, seen_until: Option<EpochMs>) -> bool {
     if view.crowd == Crowd::NoRoom && view.folded.samples_of(i) < policy.least {
         return true; // there is no room for the missing one, and what lies before it is too short to make room
     }
-    let seen_until = backlog.unwrap_or(view.now);
-    seen_until.ms_since(view.pieces[i].record.sent_at) >= policy.max_wait_ms
-}
-
-/// The time up to which the queue was seen, if more may lie behind the delivery. More may if it hides chunks ([`Crowd::Room`]). More
-/// may if its newest chunk is over `caught_up_ms` old, and one of its chunks comes for the first time. The same holds if it was
-/// delivered fewer than `backlog_looks` times, and is full, comes behind chunks set aside, or is over `behind_ms` old.
-fn backlog(view: &View<'_>, policy: &Policy) -> Option<EpochMs> {
-    let delivered = || delivered(view);
-    let Some(newest) = delivered().map(|record| record.sent_at).max() else {
-        // All that was delivered is written by now. The newest chunk set aside shows how far the queue was seen.
-        let newest = view.pieces.iter().map(|piece| piece.record.sent_at).max();
-        return newest.filter(|_| view.delivery_full);
-    };
-    let is_old = view.now.ms_since(newest) >= policy.caught_up_ms;
-    let is_new_here = delivered().any(|record| record.receive_count <= 1);
-    let looked = delivered().map(|record| record.receive_count).max()?;
-    // Behind what is set aside there was more, and so there may be after a worker's death: a delivery may show less than there is.
-    let hides = view.delivery_full
-        || view.pieces.iter().any(|piece| piece.set_aside)
-        || view.now.ms_since(newest) >= policy.behind_ms;
-    let more_behind = (hides && looked < policy.backlog_looks) || is_new_here;
-    (view.crowd == Crowd::Room || (is_old && more_behind)).then_some(newest)
-}
-
-/// Records at hand that the queue has delivered.
-fn delivered<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Record> {
-    view.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record)
-}
-
-/// Whether more may lie behind a delivery that is not full: its newest record is old, and it was not looked at often.
-fn hides_more(view: &View<'_>, policy: &Policy) -> bool {
-    delivered(view).max_by_key(|record| record.sent_at).is_some_and(|newest| {
-        let is_old = view.now.ms_since(newest.sent_at) >= policy.caught_up_ms;
-        is_old && newest.receive_count < policy.backlog_looks
-    })
+    seen_until.unwrap_or(view.delivery.now).ms_since(view.delivery.pieces[i].record.sent_at)
+        >= policy.max_wait_ms
 }
 
 /// How many of the chunks follow each other, and the chunk before them, without a hole that is still waited for.
-fn in_order(view: &View<'_>, policy: &Policy, backlog: Option<EpochMs>) -> usize {
+fn in_order(view: &View<'_>, policy: &Policy, seen_until: Option<EpochMs>) -> usize {
     let mut place = view.place;
     let follows = |(i, piece): &(usize, &Piece)| {
         let follows = place.leads_to(piece);
         place = Place::behind(piece);
-        follows || passes_hole(view, policy, *i, backlog)
+        follows || passes_hole(view, policy, *i, seen_until)
     };
-    view.pieces.iter().enumerate().take_while(follows).count()
-}
-
-/// How many of the first `sure` chunks can be written so that one that was delivered is left in the queue: it brings what may lie behind
-/// it, before those that are set aside go past their holes.
-fn leaving_one(view: &View<'_>, sure: usize) -> usize {
-    let last_delivered = view.pieces.iter().rposition(|piece| !piece.set_aside);
-    last_delivered.map_or(sure, |last| sure.min(last))
+    view.delivery.pieces.iter().enumerate().take_while(follows).count()
 }
 
 /// How many of the first `in_order` chunks fit one fragment. Two numberings never share one: its chunk range would name
@@ -305,7 +202,7 @@ fn leaving_one(view: &View<'_>, sure: usize) -> usize {
 fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usize {
     let folded = view.folded;
     let begins = folded.runs.first().map(|run| run.at).unwrap_or_default();
-    let numbering = view.pieces.first().map(|piece| piece.numbering);
+    let numbering = view.delivery.pieces.first().map(|piece| piece.numbering);
     let mut samples = Samples(0);
     let room = (0..in_order).take_while(|&i| {
         let chunk = folded.chunks.get(i);
@@ -313,7 +210,7 @@ fn fits(view: &View<'_>, policy: &Policy, most: Samples, in_order: usize) -> usi
         let too_short = samples < policy.least;
         samples += chunk.and_then(|chunk| chunk.audio.as_ref().ok()).copied().unwrap_or_default();
         let until = chunk.and_then(|chunk| chunk.span).unwrap_or_default().1;
-        Some(view.pieces[i].numbering) == numbering
+        Some(view.delivery.pieces[i].numbering) == numbering
             && (samples <= most || too_short)
             && until.ms_since(begins) <= policy.most_span_ms
     });
@@ -325,7 +222,7 @@ fn ended(view: &View<'_>) -> bool {
     match view.end {
         End::Open => false,
         End::Here => true,
-        End::Behind(last) => view.pieces.last().is_some_and(|piece| piece.index >= last),
+        End::Behind(last) => view.delivery.pieces.last().is_some_and(|piece| piece.index >= last),
     }
 }
 
@@ -333,7 +230,7 @@ fn ended(view: &View<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::fold::{Around, Outcome, fold};
-    use crate::message::Chunk;
+    use crate::message::{Chunk, Record};
     use crate::snapshot::Snapshot;
 
     const NOW: EpochMs = EpochMs(1_732_622_790_000);
@@ -354,7 +251,7 @@ mod tests {
         decide_in(&pieces, end, pieces.len() >= 10, crowd)
     }
 
-    fn decide_in(pieces: &[Piece], end: End, delivery_full: bool, crowd: Crowd) -> Decision {
+    fn decide_in(pieces: &[Piece], end: End, is_full: bool, crowd: Crowd) -> Decision {
         let samples = Samples::from_ms(300);
         let outcome = Outcome { audio: Ok(samples), span: None };
         let folded = Folded {
@@ -362,7 +259,8 @@ mod tests {
             ..fold(&Snapshot::default(), &[], Around::default())
         };
         let place = Place { numbering: 0, next: 5 };
-        let view = View { pieces, folded: &folded, place, end, delivery_full, crowd, now: NOW };
+        let delivery = Delivery { pieces, ends: &[], came_again: &[], is_full, now: NOW };
+        let view = View { delivery, folded: &folded, place, end, crowd };
         decide(&view, &Policy::default())
     }
 

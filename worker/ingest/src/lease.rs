@@ -67,6 +67,11 @@ impl Lease {
         self.surely_not_stored = self.tries.is_empty();
     }
 
+    /// How many attempts there were, at least 1, and when the first began.
+    pub fn attempts(&self) -> (u32, EpochMs) {
+        (self.attempt.max(1), self.first_attempt_at)
+    }
+
     /// Its tries that may be stored; a lease of an older version lists none.
     pub fn open_tries(&self) -> Vec<Try> {
         match self.last_sent_by() {

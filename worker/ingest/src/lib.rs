@@ -14,6 +14,7 @@
 #![forbid(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod aside;
+pub mod backlog;
 pub mod batch;
 pub mod checkpoint;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod message;
 pub mod opening;
 pub mod piece;
 pub mod plan;
+pub mod policy;
 pub mod position;
 pub mod reckon;
 pub mod render;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use ingest::batch::Because;
-use ingest::checkpoint::{Lease, Line};
+use ingest::checkpoint::{Advance, Checkpoint, Lease, Line};
 use ingest::failure::{Class, ServiceFailure};
 use ingest::fold::{Refusal, Undecoded};
 use ingest::gap::{ChunkRange, Gap};
@@ -186,33 +186,44 @@ impl<P: Ports> SessionWork<'_, P> {
     ) -> Result<(), Stop> {
         self.note_looks(state, &lease, &persisted.fragment_number);
         let advance = lease.advance;
-        let gaps = advance.gaps.clone();
-        let event = Event::FragmentWritten {
+        let is_backfill = advance.line != Line::Live;
+        let (chunk_first, chunk_last) = (advance.chunks.from, advance.chunks.last());
+        let written = Event::FragmentWritten {
             session_id: self.session.to_string(),
             fragment_number: persisted.fragment_number,
             producer_timestamp_ms: advance.at.0,
             samples: advance.samples.0,
-            chunk_first: advance.chunks.from,
-            chunk_last: advance.chunks.last(),
+            chunk_first,
+            chunk_last,
             chunks: advance.count,
             persisted_after_ms: persisted.acknowledged_after_ms,
             decode_us,
             age_ms: self.now().ms_since(advance.until),
             attempts: lease.attempt,
-            backfill: advance.line != Line::Live,
+            backfill: is_backfill,
             drift_ms: advance.to.timeline.drift_ms(),
             traceparent: advance.traceparent.clone(),
         };
-        let closes = advance.line != Line::Live && gaps.is_empty();
-        let (chunk_first, chunk_last) = (advance.chunks.from, advance.chunks.last());
+        let closes = is_backfill && advance.gaps.is_empty();
+        let closed = Event::GapClosed { session_id: self.session.to_string(), chunk_first, chunk_last };
+        let events = std::iter::once(written).chain(closes.then_some(closed));
+        self.move_on(state, advance, Checkpoint::commit, events).await
+    }
+
+    /// Moves the checkpoint behind a batch that is written or carried on, and tells of it.
+    async fn move_on(
+        &self,
+        state: &mut State,
+        advance: Advance,
+        commit: fn(&mut Checkpoint, Advance) -> Vec<Gap>,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), Stop> {
+        let gaps = advance.gaps.clone();
         let withheld = withheld_by(&advance);
-        let given_up = state.checkpoint.commit(advance);
+        let given_up = commit(&mut state.checkpoint, advance);
         self.park_withheld(&given_up).await?;
         self.save(state).await?;
-        self.emit(event);
-        if closes {
-            self.emit(Event::GapClosed { session_id: self.session.to_string(), chunk_first, chunk_last });
-        }
+        events.into_iter().for_each(|event| self.emit(event));
         self.report_gaps(&gaps, &given_up);
         self.report_withheld(&withheld);
         Ok(())
@@ -253,14 +264,8 @@ impl<P: Ports> SessionWork<'_, P> {
     async fn carry(&self, state: &mut State, batch: &Batch<'_>, plan: Plan) -> Result<(), Stop> {
         self.park_refused_aside(batch, &plan).await?;
         self.save_snapshots(&plan.snapshots).await?;
-        let gaps = plan.advance.gaps.clone();
         let chunks = plan.advance.chunks;
-        let withheld = withheld_by(&plan.advance);
-        let given_up = state.checkpoint.carry(plan.advance);
-        self.park_withheld(&given_up).await?;
-        self.save(state).await?;
-        self.report_gaps(&gaps, &given_up);
-        self.report_withheld(&withheld);
+        self.move_on(state, plan.advance, Checkpoint::carry, []).await?;
         self.report_undecoded(&plan.undecoded, chunks);
         self.settle_pieces(batch, plan.refused).await
     }

@@ -2,6 +2,7 @@
 
 use ingest::batch::Because;
 use ingest::checkpoint::Checkpoint;
+use ingest::decide::Why;
 use ingest::gap::{Gap, GapId, cause, last_sent_by};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
@@ -43,7 +44,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 Ok(found) if found.iter().any(|found| is_whole(found, stored)) => {}
                 Ok(_) if is_certain => continue,
                 Ok(_) => {
-                    self.defer(pieces, &[], 1, "unsure").await;
+                    self.defer(pieces, &[], 1, Why::Unsure).await;
                     return Ok(Known::NotYet);
                 }
                 Err(failure) => {

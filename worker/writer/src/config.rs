@@ -1,6 +1,6 @@
 //! The writer's numbers; SPECIFICATION.md gives the reasons.
 
-use ingest::decide::Policy;
+use ingest::policy::Policy;
 use media::time::EpochMs;
 
 /// How long after a session's end its audio is still taken, by the writer and by the door.
@@ -104,7 +104,7 @@ mod tests {
 
     /// Rows of SPECIFICATION.md's tables by their first cell, with the numbers that must stand in them.
     fn promised(config: &Config) -> Vec<(&'static str, Vec<String>)> {
-        let decide::Policy { target, enough_after_wait, least, most, most_behind, .. } = config.policy;
+        let Policy { target, enough_after_wait, least, most, most_behind, .. } = config.policy;
         let Policy { behind_ms, most_span_ms, max_wait_ms, last_resort_ms, most_patient_s, .. } =
             config.policy;
         let aside = [format!("{}", aside::MAX_CHUNKS), format!("{} MiB", aside::MAX_BYTES >> 20)];

@@ -1,5 +1,6 @@
 //! Records that stay in the queue: deferred because a batch is not ripe, given back because something failed.
 
+use ingest::decide::Why;
 use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use media::time::EpochMs;
@@ -14,11 +15,12 @@ const MAX_AWAY_SECONDS: u32 = 300;
 
 impl<P: Ports> SessionWork<'_, P> {
     /// Hands a batch that is not ripe back for a moment.
-    pub(crate) async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: &'static str) {
+    pub(crate) async fn defer(&self, pieces: &[Piece], ends: &[Record], seconds: u32, why: Why) {
         let records = pieces.iter().filter(|p| !p.set_aside).map(|p| &p.record).chain(ends);
         let records = self.hide(records, seconds).await;
         let (chunk_first, chunk_last) = (pieces.first().map(|p| p.index), pieces.last().map(|p| p.index));
         let session_id = self.session.to_string();
+        let why = why.as_str();
         self.emit(Event::Deferred { session_id, records, seconds, why, chunk_first, chunk_last });
     }
 

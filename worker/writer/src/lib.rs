@@ -15,6 +15,7 @@ mod hand_back;
 mod lease;
 mod looks;
 mod park;
+mod pass;
 mod planned;
 pub mod ports;
 mod session;

@@ -2,16 +2,17 @@
 //! lease, put, commit, settle.
 
 use futures::future::{Either, select};
+use ingest::backlog::Crowd;
 use ingest::batch::Because;
 use ingest::checkpoint::Checkpoint;
-use ingest::decide::{Crowd, Decision, End, View, decide, longest};
+use ingest::decide::{Decision, End, View, Why, decide, longest};
 use ingest::fold::{Around, Folded, fold, take_apart};
 use ingest::message::{Entry, Record};
 use ingest::piece::Piece;
 use ingest::plan::Plan;
 use ingest::sort::{Sorted, sort};
 use media::opus::Decoder;
-use media::time::{EpochMs, Samples};
+use media::time::EpochMs;
 
 use crate::backfill::Known;
 use crate::ended::is_after_end;
@@ -119,7 +120,7 @@ impl<P: Ports> SessionWork<'_, P> {
         if sorted.live.is_empty() {
             match sorted.last_index {
                 Some(last) if sorted.ends.iter().any(|end| self.awaits(&state.checkpoint, end, last)) => {
-                    self.defer(&[], &sorted.ends, 1, "end").await;
+                    self.defer(&[], &sorted.ends, 1, Why::End).await;
                 }
                 _ => self.settle(&sorted.ends, Because::Ended),
             }
@@ -142,7 +143,7 @@ impl<P: Ports> SessionWork<'_, P> {
             && let Some(lease) = incomplete_lease(&state.checkpoint, &batch)
         {
             if self.now().ms_since(lease.first_attempt_at) < self.writer.config.max_blocked_ms {
-                self.defer(delivered, &sorted.ends, 1, "leased").await;
+                self.defer(delivered, &sorted.ends, 1, Why::Leased).await;
                 return Ok(Turn::Waits);
             }
             let (lease, reason) = (lease.clone(), overdue(lease));
@@ -150,11 +151,15 @@ impl<P: Ports> SessionWork<'_, P> {
             return Ok(Turn::Moved);
         }
         let folded = self.fold(&batch);
-        let crowd = self.crowd(state, &batch, folded.doubtful.is_some());
+        let crowd = self.crowd(state, &batch, folded.doubtful.is_some(), sorted);
         let (mut around, mut folded) = self.when_calm(batch.keep(&folded), folded, crowd, sorted);
         let apart;
-        let (lengths, vain) = (self.lengths(delivered), Some(&self.writer.vain));
-        if let Some(pieces) = take_apart(&batch.start, batch.pieces, &folded, lengths, vain) {
+        let policy = &self.writer.config.policy;
+        // Audio over the first is taken apart, into pieces that fit a fragment of at most the second.
+        let lengths = (policy.most_behind, longest(&self.shown(delivered, sorted), policy));
+        if let Some(pieces) =
+            take_apart(&batch.start, batch.pieces, &folded, lengths, Some(&self.writer.vain))
+        {
             apart = pieces;
             batch.pieces = &apart;
             folded = self.fold(&batch);
@@ -167,7 +172,7 @@ impl<P: Ports> SessionWork<'_, P> {
                 return Ok(Turn::Waits);
             }
             Decision::Defer { seconds, why } => {
-                self.defer(delivered, &sorted.ends, seconds, why.as_str()).await;
+                self.defer(delivered, &sorted.ends, seconds, why).await;
                 if let (None, Some(key)) = (batch.gap, &state.checkpoint.live_snapshot) {
                     self.writer.warm.put(&self.session, key, Warm { snapshot: batch.start, decoder });
                 }
@@ -195,21 +200,13 @@ impl<P: Ports> SessionWork<'_, P> {
         fold(&batch.start, batch.pieces, Around::of(batch.gap, &self.writer.vain))
     }
 
-    /// Audio over the first is taken apart, into pieces that fit a fragment of at most the second.
-    fn lengths(&self, pieces: &[Piece]) -> (Samples, Samples) {
-        let policy = &self.writer.config.policy;
-        (policy.most_behind, longest(pieces, self.now(), policy))
-    }
-
     fn decide(&self, batch: &Batch<'_>, folded: &Folded, crowd: Crowd, sorted: &Sorted) -> Decision {
         let view = View {
-            pieces: batch.pieces,
+            delivery: self.shown(batch.pieces, sorted),
             folded,
             place: batch.start.position.place(),
             end: end(batch, folded, sorted),
-            delivery_full: self.delivery_full,
             crowd,
-            now: self.now(),
         };
         decide(&view, &self.writer.config.policy)
     }
@@ -226,7 +223,7 @@ impl<P: Ports> SessionWork<'_, P> {
         self.resume_what_follows(&state.checkpoint, &mut plan).await?;
         let ahead_ms = plan.advance.until.ms_since(self.now());
         if (FUTURE_TOLERANCE_MS..MAX_FUTURE_MS).contains(&ahead_ms) {
-            self.defer(delivered, &sorted.ends, ahead_ms.div_ceil(1000) as u32, "future").await;
+            self.defer(delivered, &sorted.ends, ahead_ms.div_ceil(1000) as u32, Why::Future).await;
             return Ok(Turn::Waits);
         }
         self.attempt(state, batch, plan, decoder).await?;

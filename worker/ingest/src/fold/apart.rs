@@ -4,8 +4,8 @@
 use media::demux::{Demuxer, Item};
 use media::time::Samples;
 
-use super::demux::take;
 use super::folded::{Folded, Outcome};
+use super::taking::take;
 use super::vain::Vain;
 use crate::message::Format;
 use crate::piece::{Head, Piece, Place};

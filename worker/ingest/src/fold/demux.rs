@@ -1,16 +1,15 @@
-//! The first pass: what each chunk holds.
+//! What a chunk holds: packets, samples, and what is lost inside it.
 
-use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped, TimeBasis};
+use media::demux::{Demuxer, Item, Packet, RecordingHead, SkipReason, Skipped};
 use media::time::{MediaTime, Samples};
 
 use super::folded::{MAX_CHUNK, Refusal, Step};
 use super::hear::hear;
 use super::own::{Items, Own};
 use super::taken::{Before, Taken};
-use super::vain::Vain;
 use crate::message::Format;
-use crate::piece::{Piece, Place};
-use crate::snapshot::{Loss, MediaState, Snapshot, Withheld};
+use crate::piece::Piece;
+use crate::snapshot::{Loss, MediaState, Withheld};
 use crate::timeline::Joint;
 
 /// How much of a loss inside chunks is concealed. The rest takes no time: the next chunk comes with a lag.
@@ -20,210 +19,128 @@ const CLUSTER_MISSING: &str =
     "the chunk with the beginning of its Cluster is missing, and what is kept behind that is full";
 /// What a chunk may hold beside its audio: the pre-skip, and what is dropped at its end. What holds more is not looked at to its end.
 const MOST_DROPPED: Samples = Samples::from_ms(5_000);
-/// What the demuxer may hold back between two chunks of a search: it is stored with a gap's state.
-const MAX_UNDECIDED_BYTES: usize = 128 * 1024;
-/// A hole that may be longer than its container time says is not believed if the capture clock says so by more than this.
-const HIDDEN_CLUSTER_MS: u64 = 500;
 
-/// Demuxes all chunks, but for those behind `sight`; returns the media state behind them. What was made of those without sound may
-/// be known.
-pub(super) fn take(
-    start: &Snapshot,
-    pieces: &[Piece],
-    (vain, sight): (Option<&Vain>, Option<Samples>),
-) -> (MediaState, Vec<Taken>) {
-    let (mut audio, sight) = (Samples(0), sight.unwrap_or(Samples(u64::MAX)));
-    let mut media = start.media.clone();
-    let mut place = start.position.place();
-    let mut amid = start.position.amid;
-    let mut captured_before = start.position.last_captured;
-    let mut ended_before = start.position.timeline.ended_at(captured_before);
-    let mut taken = Vec::with_capacity(pieces.len());
-    let mut unsure = false;
-    let mut searched_ms = 0;
-    for piece in pieces {
-        let missing = !place.leads_to(piece);
-        let same_page = place.numbering == piece.numbering;
-        if missing || !same_page || piece.starts_recording() {
-            break_off(&mut media, &mut taken, (missing, same_page));
-        }
-        let from = amid.filter(|_| place == piece.place());
-        let lost = same_page.then(|| piece.index.saturating_sub(place.next));
-        place = Place::behind(piece);
-        amid = piece.head;
-        let elapsed_ms = piece.ended_at().0.saturating_sub(captured_before.0);
-        captured_before = captured_before.max(piece.ended_at());
-        let mut out = Taken::nothing(searched_ms + elapsed_ms, piece.ended_at().ms_since(ended_before));
-        let lies = Before { missing, lost, from };
-        let look = |media: &mut _, unsure: &mut _, out: &mut _| take_chunk(media, piece, lies, unsure, out);
-        match vain {
-            Some(vain) => vain.once(&mut media, piece, (lies, &mut unsure), &mut out, look),
-            None => look(&mut media, &mut unsure, &mut out),
-        }
-        out.disbelieve_hole();
-        if let Some(before) = out.hole.as_mut().filter(|_| out.refusal.is_some()) {
-            keep_undecided(before, &mut taken);
-        }
-        ended_before = out.ended_at(ended_before, piece.ended_at());
-        // What is passed in search of a place to go on is missing, too.
-        searched_ms = if media.is_searching() { out.elapsed_ms } else { 0 };
-        audio += out.samples;
-        taken.push(out);
-        if media.demuxer.undecided().len() > MAX_UNDECIDED_BYTES {
-            pass_undecided(&mut media, &mut taken);
-        }
-        if audio >= sight {
-            break;
-        }
-    }
-    media.too_early = tell_holes(&mut taken, start.media.too_early);
-    keep_undecided(&mut media, &mut taken);
-    (media, taken)
+/// The containers' bytes, read up to some chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Reading {
+    pub(super) media: MediaState,
+    /// The container's times since the last loss are not known.
+    unsure: bool,
 }
 
-/// What comes next does not go on with what is taken: bytes that are undecided end in what is missing, or where another recording
-/// begins, and another page has another recorder.
-fn break_off(media: &mut MediaState, taken: &mut [Taken], (missing, same_page): (bool, bool)) {
-    match missing {
-        true => _ = keep_undecided(media, taken), // what is missing may go on with them
-        false => pass_undecided(media, taken),
-    }
-    if !same_page {
-        media.begin_page();
+impl From<MediaState> for Reading {
+    fn from(media: MediaState) -> Self {
+        Self { media, unsure: false }
     }
 }
 
-/// Where a Cluster's Timestamp is among what is missing, the first one behind it tells how long the hole is. Until then the hole
-/// is as long as if no Cluster had begun there, unless one did, or the capture clock contradicts: by much, or as much as the number of
-/// missing chunks does. Times that are already `too_early` tell nothing more. Returns whether times are too early
-/// behind the last chunk.
-fn tell_holes(taken: &mut [Taken], mut too_early: bool) -> bool {
-    let told = told_behind(taken);
-    let usual = Usual::of(taken);
-    for (chunk, told) in taken.iter_mut().zip(told) {
-        chunk.hole.iter_mut().for_each(|before| before.too_early = too_early);
-        chunk.joint = match chunk.joint {
-            Joint::Clock => chunk.by_clock(usual.longest),
-            Joint::Missing(hole) => usual.hole(chunk, hole, told, too_early),
-            joint => joint,
-        };
-        let by_clock = !chunk.basis.is_known() && !matches!(chunk.joint, Joint::Missing(_));
-        too_early = !chunk.knows && (too_early || by_clock);
+impl Reading {
+    /// Reads a chunk; `out` holds nothing yet but its times.
+    pub(super) fn chunk(&mut self, piece: &Piece, lies: Before, mut out: Taken) -> Taken {
+        let media = &mut self.media;
+        if lies.missing {
+            out.hole = Some(media.clone());
+            media.lose_chunks();
+            media.miss(lies.lost.unwrap_or_default());
+        }
+        let before = Undo::of(media);
+        match (&piece.audio, piece.format) {
+            (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
+            (Ok(bytes), Format::Pcm) => {
+                take_pcm(media, piece, Own::of(bytes, lies.from, piece.head).bytes, lies.lost, &mut out);
+            }
+            (Ok(bytes), Format::WebmOpus | Format::OggOpus) => {
+                self.bytes(&Own::of(bytes, lies.from, piece.head), &mut out);
+            }
+        }
+        let media = &mut self.media;
+        if out.refusal.is_some() {
+            let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
+            before.restore(media);
+            out.hole.get_or_insert_with(|| media.clone());
+            media.lose_chunks();
+            if let Some(demuxer) = refusing {
+                media.demuxer = demuxer; // what follows is refused, too, until the next header
+            }
+            out.steps.clear();
+            out.samples = Samples(0);
+        }
+        hear(&mut media.pre_roll, &out.steps);
+        out
     }
-    too_early
-}
 
-/// By how much the times behind each hole are too early, as far as the next Timestamp is at hand.
-fn told_behind(taken: &[Taken]) -> Vec<Option<Samples>> {
-    let mut too_early = None;
-    let mut told: Vec<_> = taken
-        .iter()
-        .rev()
-        .map(|chunk| {
-            too_early = chunk.too_early.or(too_early);
-            if matches!(chunk.joint, Joint::Missing(_)) { too_early.take() } else { None }
-        })
-        .collect();
-    told.reverse();
-    told
-}
-
-/// Chunks as they are at hand.
-struct Usual {
-    chunk_ms: u64,
-    longest: Samples,
-}
-
-impl Usual {
-    fn of(taken: &[Taken]) -> Self {
-        let chunks = taken.iter().filter(|chunk| chunk.samples > Samples(0)).count().max(1) as u64;
-        Self {
-            chunk_ms: taken.iter().map(|chunk| chunk.samples).sum::<Samples>().ms_floor() / chunks,
-            longest: taken.iter().map(|chunk| chunk.samples).max().unwrap_or_default(),
+    fn bytes(&mut self, own: &Own<'_>, out: &mut Taken) {
+        let media = &mut self.media;
+        let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
+        out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
+        let Items { items, began, is_all } = own.items(&mut media.demuxer, MAX_CHUNK + MOST_DROPPED);
+        out.gain = began.map_or(out.gain, |head| head.gain);
+        let Found { packets, passed, fault } = self.items(items, was_resyncing, out);
+        if packets == 0 {
+            out.refusal = fault.map(Refusal::Audio);
+        } else if out.samples > MAX_CHUNK || !is_all {
+            out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
+        }
+        let media = &mut self.media;
+        if packets > 0 {
+            media.withheld = Withheld::default();
+            out.behind = std::mem::take(&mut media.missing);
+        }
+        if was_searching && out.refusal.is_none() {
+            let withheld = packets == 0 && media.demuxer.undecided().is_empty();
+            if packets == 0 {
+                media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
+                media.miss(u64::from(!own.bytes.is_empty()));
+            }
+            match media.withheld.is_full() {
+                true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
+                false => (out.residue, out.withheld) = (media.not_kept(passed), withheld),
+            }
+        }
+        if !media.is_searching() {
+            out.claimed = std::mem::take(&mut media.kept);
         }
     }
 
-    /// How a chunk lies behind a hole that is `least` by its container times, and longer by what was `told`.
-    fn hole(&self, chunk: &Taken, least: Samples, told: Option<Samples>, too_early: bool) -> Joint {
-        if chunk.basis.is_known() && !too_early {
-            return Joint::Missing(least);
+    fn items(&mut self, items: Vec<Item>, was_resyncing: bool, out: &mut Taken) -> Found {
+        let media = &mut self.media;
+        let mut found = Found::default();
+        for item in items {
+            match item {
+                Item::RecordingStart(head) => {
+                    begin_recording(media, &head, out);
+                    found.packets += 1;
+                }
+                Item::Packet(packet) => {
+                    take_packet(media, packet, &mut self.unsure, out);
+                    found.packets += 1;
+                }
+                Item::Skipped(skipped)
+                    if skipped.reason == SkipReason::Resync && was_resyncing && found.packets == 0 =>
+                {
+                    found.passed.extend_from_slice(&skipped.bytes);
+                }
+                Item::Skipped(Skipped { reason: SkipReason::Beside(codec), .. }) => out.meet(codec),
+                Item::Skipped(skipped) => {
+                    out.undecoded.encrypted_blocks += u64::from(skipped.reason == SkipReason::Encrypted);
+                    media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
+                    found.fault.get_or_insert_with(|| skipped.reason.to_string());
+                }
+            }
         }
-        let by_clock_ms = chunk.elapsed_ms.saturating_sub(chunk.samples.ms_floor());
-        let by_both_ms = by_clock_ms.min(u64::from(chunk.behind).saturating_mul(self.chunk_ms));
-        let packets = Samples::from_ms(by_both_ms).0 / chunk.packet.0.max(1);
-        let by_both = Samples(packets * chunk.packet.0);
-        if chunk.basis.is_known() {
-            return Joint::AtLeast { hole: by_both.min(least), packet: chunk.packet };
-        }
-        let told = told.filter(|_| !too_early);
-        let hole = least + told.unwrap_or_default();
-        let is_hidden =
-            by_clock_ms > hole.ms_floor() + HIDDEN_CLUSTER_MS || by_both_ms > (hole + chunk.packet).ms_ceil();
-        let untold = told.is_none() && (chunk.basis == TimeBasis::NotBefore || is_hidden);
-        match (chunk.has_room_for(hole), untold) {
-            (false, _) => chunk.by_clock(self.longest),
-            (true, false) => Joint::Missing(hole),
-            (true, true) => Joint::AtLeast { hole: hole.max(by_both), packet: chunk.packet },
-        }
+        found
     }
 }
 
-/// Bytes that are undecided may end the gap before them or begin the place that is searched for: they are kept with that gap, and
-/// go on with this line. Returns whether that gap takes them.
-fn keep_undecided(media: &mut MediaState, taken: &mut [Taken]) -> bool {
-    let searching = media.is_searching();
-    let Some(last) = taken.last_mut().filter(|last| searching && last.refusal.is_none()) else {
-        return false;
-    };
-    let undecided = media.demuxer.undecided();
-    if let Some(more) = undecided.get(media.kept..).filter(|more| !more.is_empty()) {
-        last.residue.extend_from_slice(more);
-        media.kept = undecided.len();
-        last.withheld = last.steps.is_empty();
-    }
-    true
-}
-
-/// The same, but this line does not go on with them.
-fn pass_undecided(media: &mut MediaState, taken: &mut [Taken]) {
-    if keep_undecided(media, taken) {
-        media.demuxer.pass_undecided();
-        media.kept = 0;
-    }
-}
-
-/// `unsure`: the container's times since the last loss are not known.
-fn take_chunk<'a>(
-    media: &mut MediaState,
-    piece: &'a Piece,
-    lies: Before,
-    unsure: &mut bool,
-    out: &mut Taken,
-) {
-    if lies.missing {
-        out.hole = Some(media.clone());
-        media.lose_chunks();
-        media.miss(lies.lost.unwrap_or_default());
-    }
-    let before = Undo::of(media);
-    let own = |bytes: &'a [u8]| Own::of(bytes, lies.from, piece.head);
-    match (&piece.audio, piece.format) {
-        (Err(rejection), _) => out.refusal = Some(Refusal::Message(rejection.clone())),
-        (Ok(bytes), Format::Pcm) => take_pcm(media, piece, own(bytes).bytes, lies.lost, out),
-        (Ok(bytes), Format::WebmOpus | Format::OggOpus) => take_bytes(media, &own(bytes), unsure, out),
-    }
-    if out.refusal.is_some() {
-        let refusing = media.demuxer.refusal().is_some().then(|| std::mem::take(&mut media.demuxer));
-        before.restore(media);
-        out.hole.get_or_insert_with(|| media.clone());
-        media.lose_chunks();
-        if let Some(demuxer) = refusing {
-            media.demuxer = demuxer; // what follows is refused, too, until the next header
-        }
-        out.steps.clear();
-        out.samples = Samples(0);
-    }
-    hear(&mut media.pre_roll, &out.steps);
+/// What a container's items amount to, beside what they add to the chunk.
+#[derive(Default)]
+struct Found {
+    /// Packets, and beginnings of recordings.
+    packets: u32,
+    /// Bytes before the first of them, passed in search of a Cluster.
+    passed: Vec<u8>,
+    /// Why the first bytes that cannot be used were skipped.
+    fault: Option<String>,
 }
 
 /// What a refused chunk may have changed. The pre-roll, which weighs most, only takes in what is not refused.
@@ -255,62 +172,6 @@ impl Undo {
         media.packet = self.packet;
         media.loss = self.loss;
         media.kept = self.kept;
-    }
-}
-
-fn take_bytes(media: &mut MediaState, own: &Own<'_>, unsure: &mut bool, out: &mut Taken) {
-    let (was_resyncing, was_searching) = (media.demuxer.is_resyncing(), media.is_searching());
-    out.gain = media.demuxer.head().map(|head| head.gain).unwrap_or_default();
-    let Items { items, began, is_all } = own.items(&mut media.demuxer, MAX_CHUNK + MOST_DROPPED);
-    out.gain = began.map_or(out.gain, |head| head.gain);
-    let mut packets = 0;
-    let mut passed = Vec::new();
-    let mut fault = None;
-    for item in items {
-        match item {
-            Item::RecordingStart(head) => {
-                begin_recording(media, &head, out);
-                packets += 1;
-            }
-            Item::Packet(packet) => {
-                take_packet(media, packet, unsure, out);
-                packets += 1;
-            }
-            Item::Skipped(skipped)
-                if skipped.reason == SkipReason::Resync && was_resyncing && packets == 0 =>
-            {
-                passed.extend_from_slice(&skipped.bytes);
-            }
-            Item::Skipped(Skipped { reason: SkipReason::Beside(codec), .. }) => out.meet(codec),
-            Item::Skipped(skipped) => {
-                out.undecoded.encrypted_blocks += u64::from(skipped.reason == SkipReason::Encrypted);
-                media.loss = Some(media.loss.unwrap_or(Loss::Bytes));
-                fault.get_or_insert_with(|| skipped.reason.to_string());
-            }
-        }
-    }
-    if packets == 0 {
-        out.refusal = fault.map(Refusal::Audio);
-    } else if out.samples > MAX_CHUNK || !is_all {
-        out.refusal = Some(Refusal::TooLong { ms: out.samples.ms_floor() });
-    }
-    if packets > 0 {
-        media.withheld = Withheld::default();
-        out.behind = std::mem::take(&mut media.missing);
-    }
-    if was_searching && out.refusal.is_none() {
-        let withheld = packets == 0 && media.demuxer.undecided().is_empty();
-        if packets == 0 {
-            media.withheld.take(own.bytes.len()); // what the demuxer holds back is kept, too
-            media.miss(u64::from(!own.bytes.is_empty()));
-        }
-        match media.withheld.is_full() {
-            true => out.refusal = Some(Refusal::Audio(CLUSTER_MISSING.to_owned())),
-            false => (out.residue, out.withheld) = (media.not_kept(passed), withheld),
-        }
-    }
-    if !media.is_searching() {
-        out.claimed = std::mem::take(&mut media.kept);
     }
 }
 

@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::demux::Reading;
 use super::taken::{Before, Taken};
 use crate::message::{Chunk, Format};
 use crate::piece::{Head, Piece};
-use crate::snapshot::MediaState;
 
 /// A smaller chunk is not remembered: a recorder's have a few kB, and to remember costs as much as to look.
 const LEAST_BYTES: usize = 8 * 1024;
@@ -24,64 +24,48 @@ struct Look {
     chunk: Arc<Chunk>,
     head: Option<Head>,
     lies: Before,
-    unsure: bool,
-    taken: Taken,
-    media: MediaState,
+    blank: Taken,
+    reading: Reading,
 }
 
 #[derive(Debug)]
 struct Known {
     look: Look,
-    media: MediaState,
-    unsure: bool,
+    reading: Reading,
     taken: Taken,
 }
 
 impl Look {
-    fn is_the_same(
-        &self,
-        piece: &Piece,
-        lies: Before,
-        unsure: bool,
-        taken: &Taken,
-        media: &MediaState,
-    ) -> bool {
-        (self.head, self.lies, self.unsure, self.chunk.format) == (piece.head, lies, unsure, piece.format)
-            && self.taken == *taken
-            && self.media == *media
+    fn is_the_same(&self, piece: &Piece, lies: Before, blank: &Taken, reading: &Reading) -> bool {
+        (self.head, self.lies, self.chunk.format) == (piece.head, lies, piece.format)
+            && self.blank == *blank
+            && self.reading == *reading
             && self.chunk.audio == piece.audio
     }
 }
 
 impl Vain {
-    /// What `take` makes of a chunk, or made of it before.
-    pub(super) fn once(
-        &self,
-        media: &mut MediaState,
-        piece: &Piece,
-        (lies, unsure): (Before, &mut bool),
-        taken: &mut Taken,
-        take: impl FnOnce(&mut MediaState, &mut bool, &mut Taken),
-    ) {
+    /// Reads a chunk, or knows what came of it.
+    pub(super) fn once(&self, reading: &mut Reading, piece: &Piece, lies: Before, blank: Taken) -> Taken {
         let is_large = piece.audio.as_ref().is_ok_and(|bytes| bytes.len() >= LEAST_BYTES);
         if !is_large || piece.format == Format::Pcm {
-            return take(media, unsure, taken);
+            return reading.chunk(piece, lies, blank);
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = known.iter().find(|known| known.look.is_the_same(piece, lies, *unsure, taken, media));
-        if let Some(Known { media: after, unsure: was_unsure, taken: out, .. }) = same {
-            (*media, *unsure, *taken) = (after.clone(), *was_unsure, out.clone());
-            return;
+        if let Some(same) = known.iter().find(|known| known.look.is_the_same(piece, lies, &blank, reading)) {
+            reading.clone_from(&same.reading);
+            return same.taken.clone();
         }
         let (chunk, head) = (piece.chunk.clone(), piece.head);
-        let look = Look { chunk, head, lies, unsure: *unsure, taken: taken.clone(), media: media.clone() };
-        take(media, unsure, taken);
+        let look = Look { chunk, head, lies, blank: blank.clone(), reading: reading.clone() };
+        let taken = reading.chunk(piece, lies, blank);
         if taken.steps.is_empty() {
             if known.len() == MOST {
                 known.pop_front();
             }
-            known.push_back(Known { look, media: media.clone(), unsure: *unsure, taken: taken.clone() });
+            known.push_back(Known { look, reading: reading.clone(), taken: taken.clone() });
         }
+        taken
     }
 }
 
