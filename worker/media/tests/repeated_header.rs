@@ -167,17 +167,25 @@ fn the_first_blob_before_every_blob_goes_on_although_the_second_is_missing() {
 
 #[test]
 fn another_run_of_a_recorder_that_always_writes_the_same_header_is_another_recording() {
-    let mut recorder = Recorder::one_cluster();
-    let Container::Webm(webm) = &mut recorder.container else { panic!("it writes WebM") };
-    webm.uid = 1;
-    let (first, second) = (recorder.record(&sound(20_000, 300, 1)), recorder.record(&sound(20_000, 300, 2)));
-    let cut = Cut::AtElement { timeslice_us: 250_000 };
-    let blobs = [&first.blobs(&cut)[..7], &second.blobs(&cut)].concat();
-    let items = demux(&blobs);
-    assert_eq!(heads(&items).len(), 2, "its runs differ in their sound only");
-    let data = packets(&items).into_iter().map(|packet| packet.data).collect::<Vec<_>>();
-    let expected = first.packets[..7 * 13].iter().chain(&second.packets).map(|packet| packet.data.clone());
-    assert!(expected.eq(data));
+    // The second is as long as one that was drawn by lot.
+    for (uid, blobs_before) in [(1, 7), (0x11_2233, 7), (0x11_2233, 1), (0x11_2233, 40)] {
+        let mut recorder = Recorder::one_cluster();
+        let Container::Webm(webm) = &mut recorder.container else { panic!("it writes WebM") };
+        webm.uid = uid;
+        let (first, second) =
+            (recorder.record(&sound(20_000, 600, 1)), recorder.record(&sound(20_000, 300, 2)));
+        let cut = Cut::AtElement { timeslice_us: 250_000 };
+        let blobs = [&first.blobs(&cut)[..blobs_before], &second.blobs(&cut)].concat();
+        let items = demux(&blobs);
+        assert_eq!(heads(&items).len(), 2, "UID {uid:x}: its runs differ in their sound only");
+        let data = packets(&items).into_iter().map(|packet| packet.data).collect::<Vec<_>>();
+        let until = first.packets.iter().take(packets(&demux(&blobs[..blobs_before])).len());
+        let expected = until.chain(&second.packets).map(|packet| packet.data.clone());
+        assert!(
+            expected.eq(data),
+            "UID {uid:x} behind {blobs_before} blobs: the second run's first words are lost"
+        );
+    }
 }
 
 #[test]

@@ -203,6 +203,9 @@ impl Demuxer {
         let mut out = Vec::new();
         self.same_header.clear();
         self.drop_unfinished(SkipReason::BytesMissing, &mut out);
+        if let Some(Format::Webm(webm)) = &mut self.format {
+            webm.miss();
+        }
         if !matches!(self.mode, Mode::Seek(SkipReason::UnsupportedCodec(_))) {
             self.mode = Mode::Seek(SkipReason::Resync);
         }

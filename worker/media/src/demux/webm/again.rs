@@ -2,7 +2,7 @@
 //! Some put the whole first blob there, sound included.
 //!
 //! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
-//! same. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
+//! same, but hardly the same first block of sound. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
 //! was read. Sound from before is the first blob's if the recording goes on behind it; or, where the UID was drawn, if it ends
 //! before what was read. How long the first blob is shows the first time: from then on it is known by its bytes.
 
@@ -11,7 +11,7 @@ use super::super::item::Item;
 use super::super::outcome::{Again, Step};
 use super::content::{block_time, is_next};
 use super::element::is_segment_child;
-use super::state::{Webm, open};
+use super::state::{First, Webm, open};
 use crate::ebml::{self, ElementHeader, id};
 use crate::hash::Fnv;
 use crate::time::MediaTime;
@@ -43,6 +43,9 @@ pub(in super::super) fn again(
     let Some(end) = first.ends.last() else {
         return first.is_passed.then_some(Again::GoesOn(header.len));
     };
+    if running.first.differs(&first.begins_with) {
+        return None;
+    }
     let (seam, rest) = (header.len + end, &sound[first.next_at..]);
     let is_known = header.is_drawn && comes_less_far(first.heard_to, running.latest);
     let is_all = !first.is_passed && is_cut_off(rest);
@@ -133,9 +136,12 @@ fn has_drawn_uid(tracks: &[u8]) -> bool {
 }
 
 /// The sound at a recording's start, as far as it is known from before.
+#[derive(Default)]
 struct FirstBlob {
     /// Where each of its blocks ends.
     ends: Vec<usize>,
+    /// The first of them.
+    begins_with: First,
     /// When the last of them begins.
     heard_to: Option<MediaTime>,
     /// Whether what follows it is later than what is known.
@@ -149,8 +155,7 @@ struct FirstBlob {
 impl FirstBlob {
     /// Goes through the blocks that follow a header for as long as each begins where the one before ends.
     fn read(mut webm: Webm, sound: &[u8], known_to: Option<MediaTime>, effort: &mut Effort) -> Self {
-        let mut blob =
-            Self { ends: Vec::new(), heard_to: None, is_passed: false, goes_on: false, next_at: 0 };
+        let mut blob = Self::default();
         let (mut at, mut out, mut latest) = (0, Vec::new(), None);
         while at < sound.len() {
             let Step::Took(more) = webm.step(&sound[at..], effort, &mut out) else { break };
@@ -168,6 +173,7 @@ impl FirstBlob {
                 if blob.ends.last() != Some(&at) {
                     blob.ends.push(at);
                 }
+                blob.begins_with.clone_from(&webm.first);
             }
         }
         let time =

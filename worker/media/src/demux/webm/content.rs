@@ -44,6 +44,7 @@ pub(super) fn read_block(
     let time_basis = webm.cluster.as_ref().map(|cluster| cluster.basis).unwrap_or_default();
     let mut time = block_time(cluster_time, block.relative, webm.scale_ns);
     webm.latest = Some(time);
+    webm.first.meet(content);
     let first = out.len();
     for frame in block.frames() {
         let duration = packet_samples(frame).unwrap_or_default();

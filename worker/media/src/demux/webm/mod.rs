@@ -24,7 +24,7 @@ pub(super) use state::{Webm, ebml_header, open};
 
 use self::content::{block_time, read_block, timestamp_scale};
 use self::element::{is_cluster_child, is_segment_child, known_size, size_or_unknown};
-use self::state::{Cluster, LARGE_BLOCK};
+use self::state::{Cluster, First, LARGE_BLOCK};
 use super::effort::Effort;
 use super::outcome::{Proof, Step};
 use super::{Container, Item, RecordingHead, SkipReason, Skipped, TimeBasis, limits};
@@ -73,6 +73,11 @@ impl Webm {
     /// Whether a Segment of known size has come to its end.
     pub(super) fn has_ended(&self) -> bool {
         self.segment_end.is_some_and(|end| self.at >= end)
+    }
+
+    /// Bytes are missing: what comes next may not be the first block.
+    pub(super) fn miss(&mut self) {
+        self.first.miss();
     }
 
     fn took(&mut self, bytes: usize) -> Step {
@@ -181,7 +186,7 @@ impl Webm {
         (cluster.time, cluster.basis) = (Some(time), TimeBasis::Known);
         is_other.then(|| {
             self.hash.add(element);
-            self.latest = None;
+            (self.latest, self.first) = (None, First::Unknown);
             RecordingHead::made_up(Container::WebM, self.hash, false)
         })
     }

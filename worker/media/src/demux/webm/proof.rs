@@ -6,7 +6,7 @@ use super::super::effort::Effort;
 use super::super::item::{Container, RecordingHead, TimeBasis};
 use super::super::outcome::Proof;
 use super::content::block_time;
-use super::state::{Cluster, DEFAULT_SCALE_NS, Webm};
+use super::state::{Cluster, DEFAULT_SCALE_NS, First, Webm};
 use super::tracks::OpusTrack;
 use super::walk::{Start, Walk};
 use crate::ebml::id;
@@ -139,6 +139,7 @@ fn headerless(start: &Start, bytes: &[u8]) -> (Webm, RecordingHead) {
         track: Some(OpusTrack { number: start.block.track, others: start.others.clone() }),
         hash,
         latest: None,
+        first: First::Unknown,
     };
     (webm, head)
 }

@@ -30,6 +30,46 @@ pub(in super::super) struct Webm {
     pub(super) hash: Fnv,
     /// When the latest block began.
     pub(super) latest: Option<MediaTime>,
+    #[serde(default, skip_serializing_if = "First::is_unknown")]
+    pub(super) first: First,
+}
+
+/// A recording's first block. By it, another run of a recorder that always writes the same header is told from a first blob that is
+/// sent again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) enum First {
+    /// It is missing, or was read by an earlier version.
+    #[default]
+    Unknown,
+    /// It is still to come.
+    Awaited,
+    /// It has come, with this content.
+    Is(Fnv),
+}
+
+impl First {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+
+    /// A block is read.
+    pub(super) fn meet(&mut self, content: &[u8]) {
+        if *self == Self::Awaited {
+            *self = Self::Is(Fnv::of(content));
+        }
+    }
+
+    /// Bytes are missing.
+    pub(super) fn miss(&mut self) {
+        if *self == Self::Awaited {
+            *self = Self::Unknown;
+        }
+    }
+
+    /// Whether both are known and are not the same.
+    pub(super) fn differs(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Is(own), Self::Is(other)) if own != other)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +114,7 @@ pub(in super::super) fn open(bytes: &[u8]) -> Result<Option<(Webm, usize)>, Skip
         track: None,
         hash,
         latest: None,
+        first: First::Awaited,
     };
     Ok(Some((webm, used)))
 }
