@@ -396,6 +396,21 @@ fn a_pause_behind_what_was_held_up_is_no_clock_that_was_set_ahead() {
     assert_eq!(place_all(&chunks), [0, 1_000, 2_000, 6_000, 7_000], "all that follows would lie 3 s early");
 }
 
+/// A page sends what its last load left, 1.2 s late, and then blobs of 1 s at their pace.
+#[test]
+fn one_late_blob_before_a_pause_sets_no_clock() {
+    let late =
+        |delay_ms: u64, chunk: Timing| Timing { sent_at: chunk.captured_at.plus_ms(delay_ms), ..chunk };
+    let chunks = [
+        late(40, chunk(1_000, 1_000, Joint::Clock)),
+        late(1_240, chunk(2_000, 1_000, Joint::Continues)),
+        late(40, chunk(4_200, 1_000, Joint::Clock)),
+        late(40, chunk(5_200, 1_000, Joint::Continues)),
+    ];
+    let at_ms = place_all(&chunks)[2];
+    assert!(at_ms.abs_diff(3_200) <= 20, "the new page's audio lies at {at_ms} ms, 1.2 s early");
+}
+
 #[test]
 fn a_clock_that_is_set_ahead_while_the_network_is_away_follows_what_comes_at_its_pace() {
     // Away from 1 to 4 s; the clock is set ahead by 20 s at 2.1 s.
