@@ -11,7 +11,7 @@ use ingest::message::{Chunk, TRACEPARENT};
 use ingest::piece::Piece;
 use ingest::snapshot::Snapshot;
 use media::fragment::read::read_fragments;
-use media::time::Samples;
+use media::time::{EpochMs, Samples};
 use proptest::prelude::*;
 
 /// All audio of a recording cut into batches of the given sizes, with each batch's begin and end.
@@ -94,6 +94,35 @@ fn in_one_chunk(pieces: &[Piece]) -> Piece {
     Piece::new(0, Chunk { record, index: 0, audio: Ok(bytes), ..(*last.chunk).clone() })
 }
 
+/// The chunks with a long one taken apart, if there is one.
+fn apart(start: &Snapshot, pieces: &[Piece], most_ms: u64) -> Option<Vec<Piece>> {
+    let lengths = (Samples::from_ms(9_000), Samples::from_ms(most_ms));
+    take_apart(start, pieces, &fold(start, pieces, Around::default()), lengths, None)
+}
+
+/// The page stood still for 14 s. What its recorder had handed out before comes at once, and 280 ms later all the rest as one blob.
+#[test]
+fn one_blob_with_all_of_a_stall_is_no_pause_before_what_was_handed_out_just_before_it() {
+    let folder = recordings().into_iter().find(|f| f.ends_with("chromium-speech-default")).unwrap();
+    let spoken = pieces(&folder);
+    let mut stalled = in_one_chunk(&spoken[4..60]);
+    stalled.index = 4;
+    let mut before = spoken[..4].to_vec();
+    before[3].captured_at = EpochMs(stalled.captured_at.0 - 280);
+    before[3].record.sent_at = EpochMs(stalled.captured_at.0 - 240);
+    let mut next = spoken[60].clone();
+    next.index = 5;
+    let chunks = [&before[..], &[stalled, next]].concat();
+    let apart = apart(&Snapshot::default(), &chunks, 3_000).expect("the blob is longer than a fragment");
+    let all_there_is = Around { calm: true, ..Around::default() };
+    let runs = fold(&Snapshot::default(), &apart, all_there_is).runs;
+    assert_eq!(
+        runs.len(),
+        1,
+        "a pause as long as the stall lies before the blob, and all that follows is late by it"
+    );
+}
+
 #[test]
 fn each_part_of_a_long_chunk_has_no_more_tags_than_the_service_takes() {
     let folder = recordings().into_iter().find(|f| f.ends_with("chromium-speech-default")).unwrap();
@@ -101,9 +130,7 @@ fn each_part_of_a_long_chunk_has_no_more_tags_than_the_service_takes() {
     let (mut start, mut pcm, mut traced) = (Snapshot::default(), Vec::new(), Vec::new());
     loop {
         let chunk = std::slice::from_ref(&chunk);
-        let folded = fold(&start, chunk, Around::default());
-        let lengths = (Samples::from_ms(9_000), Samples::from_ms(9_000));
-        let apart = take_apart(&start, chunk, &folded, lengths, None);
+        let apart = apart(&start, chunk, 9_000);
         let (plan, samples, bytes) = batch(&start, None, apart.as_ref().map_or(chunk, |apart| &apart[..1]));
         pcm.extend(samples);
         traced.push(read_fragments(&bytes).unwrap()[0].tags.contains_key(TRACEPARENT));

@@ -58,11 +58,11 @@ fn nothing(start: &Snapshot, media: MediaState) -> Folded {
 fn timing(piece: &Piece, taken: &Taken) -> Timing {
     Timing {
         samples: taken.samples,
-        // The pieces of a blob share its time, and so do the parts of such a piece.
-        captured_at: if piece.continues { piece.captured_at } else { piece.ended_at() },
+        captured_at: piece.captured_at,
         sent_at: piece.record.sent_at,
         joint: taken.joint,
-        continues: piece.continues,
+        // The parts of a long chunk share its time, as the pieces of a blob do.
+        continues: piece.continues || !piece.ends_chunk(),
     }
 }
 
