@@ -144,3 +144,66 @@ impl<'a> Delivery<'a> {
         self.pieces.iter().filter(|piece| !piece.set_aside).map(|piece| &piece.record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Chunk;
+
+    const NOW: EpochMs = EpochMs(1_732_622_790_000);
+
+    /// Chunks that the queue took `age_ms` ago and has delivered so often.
+    fn pieces(count: u64, age_ms: u64, receive_count: u32) -> Vec<Piece> {
+        let sent_at = EpochMs(NOW.0 - age_ms);
+        let record =
+            |n: u64| Record { sent_at, receive_count, sequence_number: n.into(), ..Record::default() };
+        (0..count).map(|n| Piece::new(0, Chunk { record: record(n), index: n, ..Chunk::default() })).collect()
+    }
+
+    fn delivery(pieces: &[Piece]) -> Delivery<'_> {
+        Delivery { pieces, ends: &[], came_again: &[], is_full: false, now: NOW }
+    }
+
+    #[test]
+    fn chunks_are_set_aside_only_where_they_hide_others() {
+        let none = Aside::default();
+        let (fresh, again) = (pieces(10, 500, 1), pieces(10, 500, 2));
+        for (what, pieces, all_full, doubt, crowd) in [
+            ("ten of one session", &fresh[..], true, false, Crowd::Room),
+            ("ten of several sessions", &fresh, false, true, Crowd::No),
+            ("delivered again, and still in doubt", &again, false, true, Crowd::Room),
+            ("delivered again, and no doubt is left", &again, false, false, Crowd::No),
+            ("one chunk hides nothing", &again[..1], false, true, Crowd::No),
+        ] {
+            assert_eq!(delivery(pieces).crowd(all_full, doubt, &none), crowd, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_doubt_is_over_once_nothing_came_behind_the_newest_chunk_for_long() {
+        let policy = Policy::default();
+        let calm = |pieces: &[Piece], looks| delivery(pieces).is_calm(0, looks, &policy);
+        let quiet = pieces(3, 1_500, 3);
+        assert!(calm(&quiet, 3), "live audio would wait for nothing");
+        assert!(!calm(&quiet, 2), "a burst may go on right behind");
+        assert!(!calm(&pieces(3, 500, 3), 3), "the next chunk of a page that speaks is not due yet");
+        let mut aside = quiet.clone();
+        aside[0].set_aside = true;
+        assert!(!calm(&aside, 3) && calm(&aside, policy.backlog_looks), "behind a burst, more looks are due");
+        let mut blob = quiet.clone();
+        blob[2].chunk = Chunk { continues: true, ..(*blob[2].chunk).clone() }.into();
+        assert!(!calm(&blob, policy.backlog_looks), "the end of a blob would come too late for its place");
+    }
+
+    #[test]
+    fn deliveries_that_failed_are_no_looks() {
+        let policy = Policy::default();
+        let looks = |pieces: &[Piece], in_gaps| delivery(pieces).looks(1, in_gaps, &policy);
+        assert_eq!(looks(&pieces(2, 1_000, 4), false), 4, "each delivery of a fresh chunk is a look");
+        assert_eq!(looks(&pieces(2, 6_000, 4), false), 1, "an old one's may have ended with their worker");
+        assert_eq!(looks(&pieces(2, 6_000, 24), false), 3, "but not all of so many, to whatever process");
+        let mut kept = pieces(2, 1_000, 1);
+        kept.iter_mut().for_each(|piece| piece.set_aside = true);
+        assert_eq!((looks(&kept, false), looks(&kept, true)), (u32::MAX, 1), "nothing is left in the queue");
+    }
+}

@@ -86,10 +86,10 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use ingest::aside;
     use ingest::checkpoint::MAX_GAPS;
     use ingest::fold::DOUBT_MS;
     use ingest::message::{MAX_AUDIO_BYTES, MAX_BODY_BYTES, MAX_SESSION_ID};
-    use ingest::{aside, decide};
     use media::opus::{PRE_ROLL, PRE_ROLL_SILK};
 
     use super::*;

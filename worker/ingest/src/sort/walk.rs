@@ -89,7 +89,7 @@ impl Walk {
         if signs.same_connection == Some(false) && self.is_replaced(checkpoint, piece) {
             return self.sent_before(checkpoint, piece).unwrap_or(Whose::Replaced);
         }
-        if let Some(whose) = self.from_before(checkpoint, piece, &signs) {
+        if let Some(whose) = self.captured_before(checkpoint, piece, &signs) {
             return whose;
         }
         let is_passed = piece.index < self.waits_for;
@@ -121,7 +121,12 @@ impl Walk {
     }
 
     /// Whose a chunk is that was captured before the page began, unless it is the page's own after all.
-    fn from_before<'c>(&self, checkpoint: &'c Checkpoint, piece: &Piece, signs: &Signs) -> Option<Whose<'c>> {
+    fn captured_before<'c>(
+        &self,
+        checkpoint: &'c Checkpoint,
+        piece: &Piece,
+        signs: &Signs,
+    ) -> Option<Whose<'c>> {
         if self.at.numbering == 0 || piece.captured_at >= self.at.numbering_began {
             return None;
         }

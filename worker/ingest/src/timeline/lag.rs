@@ -2,7 +2,7 @@
 
 use media::time::{EpochMs, Samples};
 
-use super::Timeline;
+use super::state::Timeline;
 use super::timing::{Joint, Timing, clock_was_set, is_time_for};
 
 /// By how much a chunk and those behind it come late.

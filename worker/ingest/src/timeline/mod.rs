@@ -17,22 +17,22 @@
 //! queue's. (A pause shows in both.) The recorder's sample clock drifts against both: audio that has moved away from its capture
 //! time is stamped up to 1.5 % closer or wider until it is back.
 
-use media::time::{EpochMs, Samples};
-use serde::{Deserialize, Serialize};
-
+mod heard;
 mod lag;
 mod skew;
+mod state;
 mod timing;
 
+use media::time::{EpochMs, Samples};
+
+use self::heard::CLOCK_SET_AHEAD_MS;
+pub(crate) use self::heard::HELD_UP_MS;
 use self::lag::Lag;
-pub(crate) use self::skew::HELD_UP_MS;
-use self::skew::{CLOCK_SET_AHEAD_MS, Heard, tells_clock};
+use self::skew::tells_clock;
+use self::state::SCALE;
+pub use self::state::{PAUSE_MS, Timeline};
 pub(crate) use self::timing::is_time_for;
 pub use self::timing::{Joint, Placement, Sight, Timing};
-use crate::schema::is_default;
-
-/// A lag over this is a pause or a stall of the capture, not jitter. Shorter ones join the audio.
-pub const PAUSE_MS: i64 = 500;
 
 /// How far the sample clock and the speaker's may differ before times are scaled.
 const DRIFT_MS: i64 = 300;
@@ -40,69 +40,8 @@ const DRIFT_MS: i64 = 300;
 const IN_STEP_MS: i64 = 50;
 /// How far capture times may be off although all in sight agree.
 const CLOCK_OFF_MS: u64 = 30;
-/// Times are scaled by up to 3/200. A sound card drifts by less than 1 %.
-const SCALE: (u64, u64) = (3, 200);
-
-/// The timeline up to some chunk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Timeline {
-    /// Start of the current stretch; `None` before the first audio.
-    stretch_at: Option<EpochMs>,
-    /// Time since then, in samples; scaled where the sample clock drifts.
-    samples: Samples,
-    /// Added to capture times: corrects a speaker's clock that differs from the queue's.
-    skew_ms: i64,
-    /// What of it clocks that were set while the session went on have added.
-    #[serde(default, skip_serializing_if = "is_default")]
-    set_ms: i64,
-    /// The last lag seen.
-    lag_ms: i64,
-    /// Nothing more lies before this: there, chunks that came back were written.
-    #[serde(default)]
-    taken_until: Option<EpochMs>,
-    /// Times are scaled.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    drifts: bool,
-    /// The last chunk's clock readings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    last: Option<Heard>,
-    /// Capture time of the last chunk's blob, if that goes on in the next chunk.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    blob: Option<EpochMs>,
-}
 
 impl Timeline {
-    /// End of the audio so far, rounded up so that what follows never overlaps; `None` before the first audio.
-    pub fn end(&self) -> Option<EpochMs> {
-        self.stretch_at.map(|at| EpochMs(at.0 + self.samples.ms_ceil()))
-    }
-
-    /// The speaker's clock minus the media clock at the last chunk, in ms: drift, measured since the stretch began.
-    pub fn drift_ms(&self) -> i64 {
-        self.lag_ms
-    }
-
-    /// A capture time by the queue's clock.
-    pub fn corrected(&self, captured_at: EpochMs) -> EpochMs {
-        EpochMs(captured_at.0.saturating_add_signed(self.skew_ms))
-    }
-
-    /// When the audio so far had ended, by the speaker's clock, at the earliest. Its last chunk was captured at `captured_at`.
-    pub fn ended_at(&self, captured_at: EpochMs) -> EpochMs {
-        let by_speaker = |end: EpochMs| EpochMs(end.0.saturating_add_signed(-self.skew_ms));
-        self.end().map_or(captured_at, |end| by_speaker(end).min(captured_at))
-    }
-
-    /// What the queue's clock is ahead of the speaker's when it takes a chunk, as a rule; `None` before the first.
-    pub fn usually_behind_ms(&self) -> Option<i64> {
-        self.last.map(|last| last.usually_behind_ms)
-    }
-
-    /// When the queue took the last chunk.
-    pub fn last_sent_at(&self) -> Option<EpochMs> {
-        self.last.map(|last| last.sent_at)
-    }
-
     /// Places `chunk`. Those `after` it serve to tell a pause from a stall, and a slow way from a clock that is behind.
     pub fn place(&mut self, chunk: &Timing, after: &[Timing], sight: Sight) -> Placement {
         let unset_ms = self.skew_ms - self.set_ms;
