@@ -381,11 +381,14 @@ fn a_clock_that_is_set_ahead_is_no_pause_and_a_pause_is_one_by_both_clocks() {
     assert_eq!(paused, [-3_000, -2_700, -2_400, -2_100, 1_200, 1_500], "the pause is gone");
 }
 
+/// A chunk that took so long to the queue.
+fn late(delay_ms: u64, chunk: Timing) -> Timing {
+    Timing { sent_at: chunk.captured_at.plus_ms(delay_ms), ..chunk }
+}
+
 /// The network was away from the beginning; its last blob came 3 s late, the next one behind the pause in time.
 #[test]
 fn a_pause_behind_what_was_held_up_is_no_clock_that_was_set_ahead() {
-    let late =
-        |delay_ms: u64, chunk: Timing| Timing { sent_at: chunk.captured_at.plus_ms(delay_ms), ..chunk };
     let chunks = [
         late(5_000, chunk(1_000, 1_000, Joint::Clock)),
         late(4_010, chunk(2_000, 1_000, Joint::Continues)),
@@ -399,8 +402,6 @@ fn a_pause_behind_what_was_held_up_is_no_clock_that_was_set_ahead() {
 /// A page sends what its last load left, 1.2 s late, and then blobs of 1 s at their pace.
 #[test]
 fn one_late_blob_before_a_pause_sets_no_clock() {
-    let late =
-        |delay_ms: u64, chunk: Timing| Timing { sent_at: chunk.captured_at.plus_ms(delay_ms), ..chunk };
     let chunks = [
         late(40, chunk(1_000, 1_000, Joint::Clock)),
         late(1_240, chunk(2_000, 1_000, Joint::Continues)),
