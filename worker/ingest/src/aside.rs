@@ -8,15 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Entry, Record, parse};
 use crate::piece::{Piece, Place};
-use crate::schema::{FIRST, SCHEMA, Schema, Unreadable};
+use crate::schema::{FIRST, MAX_ITEM_BYTES, Unreadable, from_msgpack};
 use crate::snapshot::{Kind, SnapshotKey};
 
 /// The most chunks set aside at a time: two minutes of 250 ms each.
 pub const MAX_CHUNKS: u64 = 500;
 /// The most bytes of messages set aside at a time.
 pub const MAX_BYTES: u64 = 6 * 1024 * 1024;
-/// Bytes of messages in one item: DynamoDB takes 400 KB.
-const MAX_ITEM_BYTES: usize = 256 * 1024;
 
 /// What is set aside, as the checkpoint lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,12 +105,7 @@ fn kept(record: &Record) -> Record {
 /// # Errors
 /// [`Unreadable`]: a later version's, or damaged.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Piece>, Unreadable> {
-    let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged { detail: e.to_string() };
-    let Schema { schema } = rmp_serde::from_slice(bytes).map_err(damaged)?;
-    if schema > SCHEMA {
-        return Err(Unreadable::Newer { found: schema });
-    }
-    let stored: StoredItem = rmp_serde::from_slice(bytes).map_err(damaged)?;
+    let stored: StoredItem = from_msgpack(bytes)?;
     let piece = |(numbering, record): (u32, Record)| match parse(record) {
         Ok((_, Entry::Chunk(chunk))) => Some(Piece { set_aside: true, ..Piece::of(numbering, chunk) }),
         _ => None,

@@ -11,7 +11,7 @@ use crate::aside::Aside;
 use crate::gap::{Gap, GapId, MAX_TRIES, ParkedBatch, Search};
 use crate::piece::Piece;
 use crate::position::Position;
-use crate::schema::{FIRST, Schema, is_default, schema_of};
+use crate::schema::{FIRST, Schema, damaged, is_default, schema_of};
 use crate::snapshot::{SnapshotKey, or_empty};
 
 pub use crate::gap::{Advance, ChunkRange, Line, Resumes, Skipped, Try};
@@ -366,11 +366,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Unreadable`]: a later version's, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let damaged = |e: serde_json::Error| Unreadable::Damaged { detail: e.to_string() };
-        let Schema { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if schema > SCHEMA {
-            return Err(Unreadable::Newer { found: schema });
-        }
+        serde_json::from_slice::<Schema>(bytes).map_err(damaged)?.check()?;
         serde_json::from_slice(bytes).map_err(damaged)
     }
 }

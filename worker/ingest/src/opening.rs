@@ -4,6 +4,7 @@ use media::time::EpochMs;
 
 use crate::gap::{Advance, ChunkRange, Gap, Search};
 use crate::position::Position;
+use crate::schema::MAX_ITEM_BYTES;
 use crate::snapshot::{Kind, Residue, Snapshot, SnapshotKey};
 
 /// A gap about to open, with what its chunks will need when they come back.
@@ -93,8 +94,6 @@ impl Opening {
 
 /// Skipped bytes that a gap's own snapshot holds, those that the demuxer holds back included; what is more goes into items of its own.
 const MAX_OWN_RESIDUE_BYTES: usize = 64 * 1024;
-/// Skipped bytes in one item: DynamoDB takes 400 KB.
-const MAX_ITEM_BYTES: usize = 256 * 1024;
 
 /// Keeps skipped bytes with the `kept` ones of a search. [`Withheld`](crate::snapshot::Withheld) bounds them.
 pub(crate) fn skip(kept: &mut Vec<Residue>, search: &mut Search, residue: Residue, withheld_to: u64) {

@@ -1,11 +1,14 @@
-//! The schema number that each stored item opens with.
+//! What stored items have in common: the schema number that each opens with, and their size.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// The latest schema. This version reads every schema up to it.
 pub const SCHEMA: u32 = 2;
 /// What versions of the first schema can go on from has it still, so that a deployment can be taken back.
 pub(crate) const FIRST: u32 = 1;
+/// Bytes of audio or messages in one item: DynamoDB takes 400 KB in all.
+pub(crate) const MAX_ITEM_BYTES: usize = 256 * 1024;
 
 /// The schema of a state. One that stands inside a chunk has the second: a version of the first would write the chunk's beginning
 /// again.
@@ -41,6 +44,26 @@ pub enum Unreadable {
 #[derive(Deserialize)]
 pub(crate) struct Schema {
     pub(crate) schema: u32,
+}
+
+impl Schema {
+    /// Whether this version reads the item.
+    pub(crate) fn check(&self) -> Result<(), Unreadable> {
+        match self.schema {
+            found if found > SCHEMA => Err(Unreadable::Newer { found }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads an item that is stored as MessagePack.
+pub(crate) fn from_msgpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    rmp_serde::from_slice::<Schema>(bytes).map_err(damaged)?.check()?;
+    rmp_serde::from_slice(bytes).map_err(damaged)
+}
+
+pub(crate) fn damaged(error: impl std::fmt::Display) -> Unreadable {
+    Unreadable::Damaged { detail: error.to_string() }
 }
 
 #[cfg(test)]

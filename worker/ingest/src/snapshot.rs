@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::piece::Place;
 use crate::position::Position;
-use crate::schema::{FIRST, SCHEMA, Schema, Unreadable, is_default, schema_of};
+use crate::schema::{FIRST, Unreadable, from_msgpack, is_default, schema_of};
 
 /// What a snapshot is kept for; the first word of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,11 +283,6 @@ impl Snapshot {
     /// # Errors
     /// [`Unreadable`]: a later version's, or damaged.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let damaged = |e: rmp_serde::decode::Error| Unreadable::Damaged { detail: e.to_string() };
-        let Schema { schema } = rmp_serde::from_slice(bytes).map_err(damaged)?;
-        if schema > SCHEMA {
-            return Err(Unreadable::Newer { found: schema });
-        }
-        rmp_serde::from_slice(bytes).map_err(damaged)
+        from_msgpack(bytes)
     }
 }
