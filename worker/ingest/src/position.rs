@@ -63,6 +63,11 @@ impl Position {
         self.next == 0 && self.last_sequence == 0
     }
 
+    /// How much later the page's chunks were captured than the ones before them, on average; `None` behind one chunk alone.
+    pub(crate) fn pace_ms(&self) -> Option<u64> {
+        self.last_captured.ms_since(self.numbering_began).checked_div(self.next.checked_sub(1)?)
+    }
+
     /// Another page begins, at its chunk 0.
     pub fn begin_page(&mut self, numbering: u32, captured_at: EpochMs) {
         self.numbering = numbering;

@@ -369,6 +369,22 @@ fn a_clock_that_is_set_back_by_a_moment_leaves_a_page_s_chunks_to_it() {
     assert_eq!(places(&sorted), expected, "what was said after the clock was set would be lost");
 }
 
+/// The last load had written three blobs of a second; the queue took the new load's first one before what it left.
+#[test]
+fn what_a_load_of_few_blobs_left_shows_no_clock_that_was_set_back() {
+    let mut checkpoint = written();
+    checkpoint.live.connection_id = Some("c1".to_owned());
+    (checkpoint.live.next, checkpoint.live.numbering_began) = (3, EpochMs(T0 + 27_660));
+    let sent = |index, sent_ms, spoken_ms| over("c2", spoken(index, sent_ms, spoken_ms));
+    let entries = [sent(0, 34_015, 34_000), sent(3, 34_115, 30_700), sent(4, 34_120, 31_700)];
+    let sorted = sort(&checkpoint, &entries, &[]);
+    assert_eq!(
+        live(&sorted),
+        [(0, 3, 30_700), (0, 4, 31_700), (1, 0, 34_000)],
+        "the new page's own chunks would have their places"
+    );
+}
+
 /// What the last load left is sent with the new load's first chunks, which overtake it.
 #[test]
 fn what_an_earlier_load_left_shows_no_clock_that_was_set_back_while_the_later_one_goes_on() {

@@ -69,11 +69,7 @@ impl<'c> Walk<'c> {
             left: Vec::new(),
             began: (live.numbering > 0).then_some(live.numbering_began),
             latest: live.last_captured,
-            pace_ms: live
-                .last_captured
-                .ms_since(live.numbering_began)
-                .checked_div(live.next)
-                .unwrap_or_default(),
+            pace_ms: live.pace_ms().unwrap_or_default(),
             sent_at: live.timeline.last_sent_at().unwrap_or_default(),
             behind_ms: live.timeline.usually_behind_ms(),
             ms: live.clock.now_ms(),
@@ -300,9 +296,7 @@ impl<'c> Walk<'c> {
     /// Whether the chunk goes on with the checkpoint's page at that one's pace, by its index and its time: a clock would hardly be set so.
     fn goes_on_with_last(&self, piece: &Piece) -> bool {
         let live = &self.checkpoint.live;
-        let page_ms = live.last_captured.ms_since(live.numbering_began);
-        let Some((chunks, pace_ms)) = piece.index.checked_sub(live.next).zip(page_ms.checked_div(live.next))
-        else {
+        let Some((chunks, pace_ms)) = piece.index.checked_sub(live.next).zip(live.pace_ms()) else {
             return false;
         };
         let spoken_ms = pace_ms.saturating_mul(chunks.saturating_add(1));

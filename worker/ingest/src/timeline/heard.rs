@@ -53,7 +53,7 @@ impl Heard {
         let spoken_ms = took_ms + took_ms.min(EVENT_MS);
         // If the clock was set, a blob that came as long after the one before as it is long took as long as that. But behind what was
         // late it may just have taken less.
-        let took_less = next.behind_ms() >= skew_ms;
+        let took_less = next.behind_ms() + STEADY_MS as i64 >= skew_ms;
         let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS && !took_less;
         let steady = if as_long { self.steady + next.samples } else { self.steady };
         // How long a blob is whose last piece has not come, nobody knows yet.
