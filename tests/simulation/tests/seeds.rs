@@ -57,7 +57,7 @@ fn speakers_in_trouble_break_no_promise() {
 }
 
 /// Seeds without kinds that broke a promise, and hold now.
-const MENDED_PLAIN: [u64; 14] = [
+const MENDED_PLAIN: [u64; 15] = [
     11_896,
     101_058,
     108_130,
@@ -69,6 +69,7 @@ const MENDED_PLAIN: [u64; 14] = [
     1_055_431,
     1_061_559,
     1_082_780,
+    2_018_902,
     900_004_123,
     900_010_146,
     900_010_520,

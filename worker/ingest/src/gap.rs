@@ -215,6 +215,11 @@ impl Gap {
         self.captured.1 = next.captured.1;
         self.ends_at = next.ends_at;
         self.search = next.search.clone();
+        // What was skipped behind the next one lies with its snapshot.
+        let may_have_skipped = self.search.goes_on_at.is_none() || self.search.withheld_to > self.chunks.to;
+        if may_have_skipped || !self.search.keys.is_empty() {
+            self.search.keys.insert(0, next.snapshot.clone());
+        }
         if !next.cause.is_empty() {
             self.cause.clone_from(&next.cause);
         }

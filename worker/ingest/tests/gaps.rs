@@ -459,6 +459,24 @@ fn a_place_to_go_on_is_found_however_the_chunks_behind_a_gap_are_cut_into_batche
     }
 }
 
+/// A chunk that can never be read is a batch's last, the one behind it comes late, and the page's last one tells nothing alone: the two
+/// gaps before that are one by then.
+#[test]
+fn what_was_skipped_behind_a_gap_is_heard_although_the_gap_became_part_of_the_one_before() {
+    let mut pieces = small_chunks(&Recorder::chromium(), 200);
+    let (bad, late) = (pieces.len() - 3, pieces.len() - 2);
+    pieces[bad].audio = Err(Rejection::BadBase64 { offset: 0 });
+    let mut in_order = Session::default();
+    in_order.write(&pieces[..late]);
+    in_order.write(&pieces[late..]);
+    let mut session = Session::default();
+    session.write(&pieces[..late]);
+    session.write(&pieces[late + 1..]);
+    assert_eq!(session.checkpoint.gaps.len(), 1, "nothing lies between them");
+    session.backfill(&pieces[late..=late]);
+    assert_eq!(session.audio().len(), in_order.audio().len(), "the page's last words are lost");
+}
+
 /// The second of two missing chunks comes, and the first never does: what lies between them goes on in the second.
 #[test]
 fn a_page_that_ends_in_a_late_chunk_is_heard_although_one_before_it_is_lost() {
