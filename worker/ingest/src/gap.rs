@@ -123,7 +123,7 @@ pub struct Search {
     /// No such place has come yet: what the next batch skips, from this chunk on, belongs here too.
     #[serde(rename = "looks_on_at", default)]
     pub goes_on_at: Option<u64>,
-    /// Keys of the residue that later batches left.
+    /// Keys of what else was skipped: by later batches, and behind a gap that became part of this one (its own snapshot).
     #[serde(rename = "skipped", default)]
     pub keys: Vec<SnapshotKey>,
     /// Exclusive end of the chunks behind the gap that cannot be decoded without it. They are kept with the gap. 0 if there are
@@ -215,7 +215,7 @@ impl Gap {
         self.captured.1 = next.captured.1;
         self.ends_at = next.ends_at;
         self.search = next.search.clone();
-        // What was skipped behind the next one lies with its snapshot.
+        // What was skipped behind the next one lies with its snapshot. There is none only while the search stands right behind it.
         let may_have_skipped = self.search.goes_on_at.is_none() || self.search.withheld_to > self.chunks.to;
         if may_have_skipped || !self.search.keys.is_empty() {
             self.search.keys.insert(0, next.snapshot.clone());

@@ -71,7 +71,7 @@ pub(crate) struct SessionWork<'a, P> {
     pub(crate) stop_at: EpochMs,
     /// Which of this process's deliveries it is.
     pub(crate) delivery_number: u64,
-    /// See [`View::delivery_full`].
+    /// See [`Delivery::is_full`](ingest::backlog::Delivery::is_full).
     pub(crate) delivery_full: bool,
     /// All of the delivery is this session's.
     pub(crate) alone: bool,

@@ -12,6 +12,8 @@ pub(super) const CLOCK_SET_AHEAD_MS: i64 = 500;
 pub(super) const STEADY_MS: u64 = 250;
 /// How much audio must have taken equally long before a clock that is set ahead can be recognised.
 pub(super) const STEADY_FOR: Samples = Samples::from_ms(900);
+/// Late blobs lift the skew by 15 ms each: by no more than this until the delay that they share is the rule.
+const LIFTED_MS: i64 = 250;
 /// A recorder's event comes that much after its blob's audio has ended, at the most.
 const EVENT_MS: i64 = 30;
 /// Chunks that reach the queue later than this were held up; they say nothing about the clock.
@@ -53,7 +55,7 @@ impl Heard {
         let spoken_ms = took_ms + took_ms.min(EVENT_MS);
         // If the clock was set, a blob that came as long after the one before as it is long took as long as that. But behind what was
         // late it may just have taken less.
-        let took_less = next.behind_ms() + STEADY_MS as i64 >= skew_ms;
+        let took_less = next.behind_ms() + LIFTED_MS >= skew_ms;
         let as_long = took_ms.abs_diff(audio_ms) <= STEADY_MS && !took_less;
         let steady = if as_long { self.steady + next.samples } else { self.steady };
         // How long a blob is whose last piece has not come, nobody knows yet.

@@ -34,7 +34,7 @@ pub struct Timeline {
     /// The last chunk's clock readings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last: Option<Heard>,
-    /// Capture time of the last chunk's blob, if that goes on in the next chunk.
+    /// Capture time of the last chunk's blob, if that goes on in the next chunk or part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) blob: Option<EpochMs>,
 }

@@ -40,13 +40,13 @@ impl Joint {
 pub struct Timing {
     /// Its audio.
     pub samples: Samples,
-    /// The speaker's clock, about the end of its audio.
+    /// The speaker's clock, about the end of its audio, or of the blob or chunk that it is part of.
     pub captured_at: EpochMs,
     /// The queue's clock when it took the message.
     pub sent_at: EpochMs,
     /// How it joins the chunk before.
     pub joint: Joint,
-    /// Its blob goes on in the next chunk.
+    /// Its blob, or its chunk, goes on in the next one.
     pub continues: bool,
 }
 

@@ -2,9 +2,10 @@
 //! Some put the whole first blob there, sound included.
 //!
 //! A recorder draws its track's UID by lot, so another run has another header. Some do not, and each of their runs has the
-//! same, but hardly the same first block of sound. So a repeated header goes on only if what follows it does: the middle of an element, or a Cluster later than all that
-//! was read. Sound from before is the first blob's if the recording goes on behind it; or, where the UID was drawn, if it ends
-//! before what was read. How long the first blob is shows the first time: from then on it is known by its bytes.
+//! same; but unless both begin in silence, not the same first block. So a repeated header goes on only if what follows it does:
+//! the middle of an element, or a Cluster later than all that was read. Sound from before is the first blob's if it begins with
+//! the recording's first block, and that goes on behind it; or, where the UID was drawn, if it ends before what was read. How
+//! long the first blob is shows the first time: from then on it is known by its bytes.
 
 use super::super::effort::Effort;
 use super::super::item::Item;
@@ -172,8 +173,8 @@ impl FirstBlob {
                 blob.heard_to = Some(packet.time);
                 if blob.ends.last() != Some(&at) {
                     blob.ends.push(at);
+                    blob.begins_with.clone_from(&webm.first);
                 }
-                blob.begins_with.clone_from(&webm.first);
             }
         }
         let time =

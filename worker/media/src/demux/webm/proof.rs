@@ -119,7 +119,9 @@ fn resumed(webm: &Webm, start: &Start) -> Option<Webm> {
         }
     };
     let at = start.used() as u64;
-    Some(Webm { at, segment_end: None, cluster: Some(cluster), pass: 0, ..webm.clone() })
+    let mut resumed = Webm { at, segment_end: None, cluster: Some(cluster), pass: 0, ..webm.clone() };
+    resumed.miss();
+    Some(resumed)
 }
 
 /// A recording whose header was lost.
