@@ -100,10 +100,10 @@ impl Timeline {
         sight: Sight,
     ) -> Placement {
         self.enter(chunk, after, sight.in_gap);
-        let lag_ms = if chunk.continues { self.lag_ms } else { self.lag(chunk, &[]).lowest_ms };
+        let lowest_ms = self.lag(chunk, &[]).lowest_ms;
         let at = EpochMs(ends_at.0.saturating_sub(chunk.samples.ms_ceil()));
         let Some((stretch_at, end)) = self.stretch_at.zip(self.end()) else {
-            return self.put(chunk, at.max(self.free_from()), chunk.samples, lag_ms);
+            return self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms);
         };
         let off_ms = at.0.abs_diff(end.0);
         let off_by_drift = off_ms.saturating_sub(2) * SCALE.1 <= chunk.samples.ms_ceil() * SCALE.0; // rounded twice
@@ -111,10 +111,10 @@ impl Timeline {
             // Parts of a ms are rounded apart, or times are scaled: it ends where it ended, and never behind that.
             let exact = Samples::from_ms(ends_at.ms_since(stretch_at)).saturating_sub(self.samples);
             let time = if off_ms <= 1 { exact.min(chunk.samples) } else { exact };
-            return self.put(chunk, self.free_from(), time, lag_ms);
+            return self.put(chunk, self.free_from(), time, lowest_ms);
         }
         // What came back before may have taken its place.
-        self.put(chunk, at.max(self.free_from()), chunk.samples, lag_ms)
+        self.put(chunk, at.max(self.free_from()), chunk.samples, lowest_ms)
     }
 
     /// A chunk without audio of its own tells nothing of the pace. But before any audio it may show that the speaker's clock is ahead.
